@@ -1,0 +1,40 @@
+# `make demo` and `make test` need Python 3.11, pip and make; they set up the rest in $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint types format bench ci clean
+
+help: ## Show the targets.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Search a Keras model with ASHA on two workers of this machine.
+	$(BIN)/dotrain run configs/digits-asha.yaml --set cluster.workers=2
+
+test: $(READY) ## Run all tests.
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## Check style and formatting.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## Check types strictly.
+	$(BIN)/mypy
+
+format: $(READY) ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## Measure the overhead, against optuna in the same run.
+	$(BIN)/python benchmarks/overhead.py
+
+ci: lint types test ## What continuous integration runs.
+
+clean: ## Remove the environment.
+	rm -rf $(VENV)

@@ -1,0 +1,57 @@
+"""dotrain: write a train function once; run it once, as a parallel search, or distributed.
+
+The names below are imported when they are first used, so that ``dotrain --help`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dotrain import experiment
+    from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Promotion
+    from dotrain.core.trial import Trial
+    from dotrain.errors import DotrainError
+    from dotrain.space import Categorical, Discrete, Float, Int, Searchspace
+    from dotrain.training.errors import EarlyStop
+
+__all__ = [
+    "WAIT",
+    "AbstractEarlyStop",
+    "AbstractOptimizer",
+    "Categorical",
+    "Discrete",
+    "DotrainError",
+    "EarlyStop",
+    "Float",
+    "Int",
+    "Promotion",
+    "Searchspace",
+    "Trial",
+    "experiment",
+]
+
+_HOMES = {
+    "WAIT": "core.policy",
+    "AbstractEarlyStop": "core.policy",
+    "AbstractOptimizer": "core.policy",
+    "Categorical": "space",
+    "Discrete": "space",
+    "DotrainError": "errors",
+    "EarlyStop": "training.errors",
+    "Float": "space",
+    "Int": "space",
+    "Promotion": "core.policy",
+    "Searchspace": "space",
+    "Trial": "core.trial",
+}
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name == "experiment":
+        return importlib.import_module("dotrain.experiment")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"dotrain.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'dotrain' has no attribute '{name}'")

@@ -1,0 +1,6 @@
+"""From a YAML file to validated, frozen settings; every error with file:line:column."""
+
+from dotrain.config.errors import ConfigError, Problem
+from dotrain.config.load import LoadedConfig, load_config
+
+__all__ = ["ConfigError", "LoadedConfig", "Problem", "load_config"]

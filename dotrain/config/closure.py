@@ -1,0 +1,90 @@
+"""Which files a train function needs: the user's own modules that it imports, found by reading.
+
+They are shipped to workers that don't share a file system with the driver, and kept in the run
+directory as the code that ran.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotrain.config.target import Target
+
+
+@dataclass
+class Closure:
+    """The user's modules behind a set of functions.
+
+    Attributes:
+        files: For each file its path relative to the folder it is imported from.
+        packages: Top-level names imported from elsewhere (``numpy``, ``keras``, ...).
+    """
+
+    files: dict[Path, str] = field(default_factory=dict)
+    packages: set[str] = field(default_factory=set)
+
+
+def find_closure(targets: Iterable[Target]) -> Closure:
+    """Follow the imports of the targets' files through the folders they are imported from.
+
+    Only what the source says is found: a module imported by a computed name is not.
+    """
+    closure = Closure()
+    for target in targets:
+        if target.file is None or "site-packages" in target.file.parts:
+            closure.packages.add(target.module.split(".")[0])
+            continue
+        _follow(target.file, target.root, closure)
+    return closure
+
+
+def _follow(file: Path, root: Path, closure: Closure) -> None:
+    if file in closure.files or file.suffix != ".py":
+        return
+    closure.files[file] = file.relative_to(root).as_posix()
+    for folder in file.relative_to(root).parents:
+        init = root / folder / "__init__.py"
+        if folder != Path(".") and init.is_file():
+            _follow(init, root, closure)
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, OSError):
+        return
+    for name in _imported_names(tree, file, root):
+        found = list(_resolve(name, (root, file.parent)))
+        for inner in found:
+            _follow(inner, root if inner.is_relative_to(root) else file.parent, closure)
+        if not found:
+            closure.packages.add(name.split(".")[0])
+
+
+def _imported_names(tree: ast.Module, file: Path, root: Path) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = file.parent
+                for _ in range(node.level - 1):
+                    package = package.parent
+                if not package.is_relative_to(root):
+                    continue
+                above = ".".join(package.relative_to(root).parts)
+                base = ".".join(part for part in (above, base) if part)
+            if base:
+                yield base
+            yield from (f"{base}.{alias.name}".lstrip(".") for alias in node.names if base)
+
+
+def _resolve(name: str, folders: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files of the user's that importing `name` would run."""
+    for folder in folders:
+        path = folder.joinpath(*name.split("."))
+        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+            if candidate.is_file():
+                yield candidate
+                return

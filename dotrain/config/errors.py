@@ -1,0 +1,51 @@
+"""Mistakes in a config, all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dotrain.errors import UsageError
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake.
+
+    Attributes:
+        origin: ``file:line:column``, or ``--set key=value``.
+        path: Where in the config, as keys and list positions.
+        message: What is wrong and what was expected.
+    """
+
+    origin: str
+    path: Path
+    message: str
+
+    def __str__(self) -> str:
+        where = dotted(self.path)
+        return (
+            f"{self.origin}: {where}: {self.message}" if where else f"{self.origin}: {self.message}"
+        )
+
+
+class ConfigError(UsageError):
+    """A config that can't be run.
+
+    Attributes:
+        problems: Every mistake found, in the order of the file.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = list(problems)
+
+
+def dotted(path: Path) -> str:
+    """Return a path as a person writes it: ``search.space.lr.range``, ``seeds[0]``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text

@@ -1,0 +1,269 @@
+"""The whole way from a file to something that can run: read, validate, find the user's code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dotrain import plugins
+from dotrain.config.closure import Closure, find_closure
+from dotrain.config.errors import ConfigError, Problem
+from dotrain.config.schema import Settings
+from dotrain.config.source import Source, read_source
+from dotrain.config.target import Target, find_target
+from dotrain.config.validation import validate_options, validate_settings
+from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
+from dotrain.errors import UsageError, did_you_mean
+from dotrain.space import Searchspace
+
+#: What a train function may ask for besides hyperparameters; the last two only where they exist.
+PROVIDED = sorted(Searchspace.RESERVED)
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """A config that has passed every check that doesn't need a worker.
+
+    Attributes:
+        settings: The validated file, overrides applied.
+        data: The same as plain data, for ``config.yaml`` and the journal.
+        space: The search space; empty for a single run.
+        optimizer: Set up, not yet initialized.
+        early_stop: The rule.
+        train: The train function.
+        model: What ``model_gen`` calls, or None.
+        dataset: What ``data_gen`` calls, or None.
+        closure: The user's files behind these functions.
+    """
+
+    settings: Settings
+    data: dict[str, Any]
+    space: Searchspace
+    optimizer: AbstractOptimizer
+    early_stop: AbstractEarlyStop
+    train: Target
+    model: Target | None
+    dataset: Target | None
+    closure: Closure
+
+
+def load_config(file: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """Load and check a config file; no user code is run, nothing is started.
+
+    Args:
+        file: The YAML file.
+        overrides: ``key.path=value`` pairs, applied in order.
+
+    Raises:
+        ConfigError: With every mistake that was found.
+    """
+    return _Loader(read_source(file, overrides), file).load()
+
+
+def _in_order(problems: Sequence[Problem]) -> list[Problem]:
+    def position(problem: Problem) -> tuple[int, int]:
+        *_, line, column = ("", "0", *problem.origin.rsplit(":", 2)[-2:])
+        return (int(line), int(column)) if line.isdigit() and column.isdigit() else (0, 0)
+
+    # A second message about the same place is only the echo of the first.
+    first_of_each = {problem.path: problem for problem in reversed(problems)}
+    return sorted(first_of_each.values(), key=position)
+
+
+class _Loader:
+    """The checks that go beyond the file's structure; collects problems instead of raising."""
+
+    def __init__(self, source: Source, file: Path) -> None:
+        self.source = source
+        self.folder = file.absolute().parent
+        self.stem = file.stem
+        settings, self.problems = validate_settings(source)
+        # Functions and plugins are checked whether or not the rest of the file is sound.
+        self.train = self._target("train")
+        self.model = self._target("model")
+        self.dataset = self._target("data")
+        self.optimizer = self._plugin(
+            plugins.OPTIMIZERS, "optimizer", "random" if "search" in source.data else "single"
+        )
+        self.early_stop = self._plugin(plugins.EARLY_STOP, "early_stop", "none")
+        if settings is None:
+            raise ConfigError(_in_order(self.problems))
+        self.settings = settings
+
+    def load(self) -> LoadedConfig:
+        settings = self.settings
+        self.problems += self._not_yet()
+        self.problems += self._cluster()
+        space = self._space()
+        if self.optimizer is not None:
+            self._set_up(self.optimizer, space)
+            if self.train is not None:
+                self.problems += self._arguments(self.train, space, self.optimizer)
+        if self.problems:
+            raise ConfigError(_in_order(self.problems))
+        if self.train is None or self.optimizer is None or self.early_stop is None:
+            raise AssertionError("a missing part that is no problem")
+        closure = find_closure(t for t in (self.train, self.model, self.dataset) if t)
+        settings = settings.model_copy(update={"name": settings.name or _slug(self.stem)})
+        data = {**self.source.data, "name": settings.name, "seed": settings.seed}
+        return LoadedConfig(
+            settings=settings,
+            data=data,
+            space=space,
+            optimizer=self.optimizer,
+            early_stop=self.early_stop,
+            train=self.train,
+            model=self.model,
+            dataset=self.dataset,
+            closure=closure,
+        )
+
+    def _not_yet(self) -> Iterator[Problem]:
+        """Sections that are valid and that this version can't run; never ignored silently."""
+        settings = self.settings
+        if settings.ablation is not None:
+            yield self.source.problem(
+                ("ablation",),
+                "this version of dotrain can't run ablation studies yet; "
+                "take the section out to run the rest",
+                at_key=True,
+            )
+        if (settings.distribution.strategy, settings.distribution.workers) != ("single", 1):
+            yield self.source.problem(
+                ("distribution",),
+                "this version of dotrain trains every trial on one worker only; "
+                "expected {strategy: single, workers: 1}",
+                at_key=True,
+            )
+        if settings.cluster.tls is not None:
+            yield self.source.problem(
+                ("cluster", "tls"),
+                "this version of dotrain can't connect with TLS yet",
+                at_key=True,
+            )
+
+    def _space(self) -> Searchspace:
+        search = self.settings.search
+        if search is None:
+            return Searchspace()
+        space = Searchspace.__new__(Searchspace)
+        space.domains = dict(search.space)
+        found = [
+            self.source.problem(("search", "space", name), message)
+            for name, message in space.problems()
+        ]
+        found += [
+            self.source.problem(
+                ("hparams", name), "is searched as well (search.space); take one out", at_key=True
+            )
+            for name in self.settings.hparams
+            if name in search.space
+        ]
+        found += [
+            self.source.problem(("hparams", name), "this name is reserved", at_key=True)
+            for name in self.settings.hparams
+            if name in Searchspace.RESERVED
+        ]
+        self.problems += found
+        return Searchspace() if found else Searchspace(**search.space)
+
+    def _plugin(self, group: str, key: str, default: str) -> Any:
+        search = self.source.data.get("search")
+        section = search.get(key) if isinstance(search, dict) else None
+        options = dict(section) if isinstance(section, dict) else {"name": default}
+        name = options.pop("name", None)
+        if not isinstance(name, str):
+            return None
+        path = ("search", key)
+        try:
+            plugin = plugins.load_plugin(group, name)
+        except UsageError as error:
+            self.problems.append(self.source.problem((*path, "name"), str(error)))
+            return None
+        instance, problems = validate_options(plugin, options, self.source, path)
+        self.problems += problems
+        return instance
+
+    def _set_up(self, optimizer: AbstractOptimizer, space: Searchspace) -> None:
+        search = self.settings.search
+        if search and not space.names:
+            return  # the space is at fault, and has been reported
+        if search and optimizer.needs_num_trials and search.num_trials is None:
+            message = "required by this optimizer: how many configurations to sample"
+            self.problems.append(
+                self.source.problem(("search", "num_trials"), message, at_key=True)
+            )
+            return
+        num_trials = search.num_trials if search else 1
+        optimizer.setup(space, num_trials, self.settings.direction, self.settings.seed)
+        try:
+            optimizer.check()
+        except ValueError as error:
+            self.problems.append(self.source.problem(("search", "optimizer"), str(error)))
+
+    def _cluster(self) -> Iterator[Problem]:
+        cluster = self.settings.cluster
+        kind = cluster.kind
+        if kind not in ("inline", "local", "address") and "." not in kind:
+            known = ["inline", "local", "address"]
+            hint = did_you_mean(kind, known)
+            yield self.source.problem(
+                ("cluster", "kind"),
+                f"unknown kind '{kind}'{hint} (or a Dask cluster class, package.module.Class)",
+            )
+        if kind == "address" and not cluster.address:
+            yield self.source.problem(
+                ("cluster", "address"), "kind 'address' needs the scheduler's, tcp://host:8786"
+            )
+        if kind != "address" and cluster.address:
+            yield self.source.problem(
+                ("cluster", "address"), f"goes with kind 'address' only, not '{kind}'", at_key=True
+            )
+        if kind == "inline" and cluster.workers not in (None, 1):
+            yield self.source.problem(
+                ("cluster", "workers"), "kind 'inline' runs one trial at a time; expected 1"
+            )
+
+    def _target(self, key: str) -> Target | None:
+        spec = self.source.data.get(key)
+        if not isinstance(spec, str):
+            return None
+        try:
+            target = find_target(spec, self.folder)
+            target.signature()
+        except UsageError as error:
+            self.problems.append(self.source.problem((key,), str(error)))
+            return None
+        return target
+
+    def _arguments(
+        self, train: Target, space: Searchspace, optimizer: AbstractOptimizer
+    ) -> Iterator[Problem]:
+        """Arguments of the train function that nobody provides, as far as its source tells."""
+        signature = train.signature()
+        if signature is None:
+            return
+        given = {*PROVIDED, *self.settings.hparams, *space.names}
+        for name in signature.required:
+            message = ""
+            if name not in given:
+                hint = did_you_mean(name, sorted(given))
+                message = f"asks for '{name}', which nobody provides{hint}"
+            elif name == "budget" and not optimizer.gives_budget:
+                message = "asks for 'budget', which this optimizer doesn't give; write a default"
+            elif name in ("model_gen", "model_function") and self.settings.model is None:
+                message = f"asks for '{name}', but the config has no 'model:'"
+            elif name in ("data_gen", "dataset_function") and self.settings.data is None:
+                message = f"asks for '{name}', but the config has no 'data:'"
+            elif name in space.names and space.domains[name].when:
+                message = f"asks for '{name}', which only some trials have; write a default"
+            if message:
+                where = f"{train.file}:{signature.line}: {train.function}()"
+                yield self.source.problem(("train",), f"{where} {message}")
+
+
+def _slug(stem: str) -> str:
+    text = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
+    return text.lstrip("._-")[:100] or "run"

@@ -1,0 +1,46 @@
+"""The plan of a config: what a run of it will do, in numbers."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from dotrain.config.load import LoadedConfig
+
+
+def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
+    """Return what ``dotrain check`` prints: trials, rungs, total steps, slots.
+
+    Counts are what a run does at least; retries of lost trials come on top, failures and early
+    stops go off.
+    """
+    settings = loaded.settings
+    cluster = settings.cluster
+    workers: int | None = cluster.workers
+    if cluster.kind == "inline":
+        workers = 1
+    elif cluster.kind == "local" and workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    plan: dict[str, Any] = {
+        "name": settings.name,
+        "mode": "search" if settings.search else "single run",
+        "train": str(loaded.train.file or loaded.train.module) + f":{loaded.train.function}",
+        "metric": settings.metric,
+        "direction": settings.direction,
+        "seed": settings.seed,
+        "optimizer": type(loaded.optimizer).__name__,
+        "early_stop": type(loaded.early_stop).__name__,
+        "space": {name: str(domain) for name, domain in loaded.space.domains.items()},
+        "cluster": cluster.kind,
+        "slots": workers,
+    }
+    search = loaded.optimizer.plan()
+    if search is not None:
+        plan["configurations"] = search.configurations
+        plan["launches"] = search.launches
+        if search.rungs:
+            plan["rungs"] = [rung._asdict() for rung in search.rungs]
+            plan["steps"] = search.steps
+            plan["steps_from_scratch"] = search.steps_from_scratch
+        plan["notes"] = list(search.notes)
+    return plan

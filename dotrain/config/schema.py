@@ -1,0 +1,124 @@
+"""The config's sections as pydantic models: names, types, ranges and what they mean."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dotrain.space import Categorical, Discrete, Float, Int, Scalar
+
+
+class Section(BaseModel):
+    """Base class of all sections: no unknown keys, no silent conversions, frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+DomainSpec = Annotated[Float | Int | Discrete | Categorical, Field(discriminator="type")]
+
+
+class Plugin(BaseModel):
+    """A plugin by name, with its own keys beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: str = Field(description="A registered name, or package.module:Class.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The plugin's own keys."""
+        return dict(self.model_extra or {})
+
+
+class Search(Section):
+    """A parallel hyperparameter search."""
+
+    space: dict[str, DomainSpec] = Field(min_length=1, description="Hyperparameters by name.")
+    optimizer: Plugin = Field(
+        default=Plugin(name="random"), description="What to try next, with its own keys."
+    )
+    num_trials: int | None = Field(default=None, ge=1, description="Configurations to sample.")
+    early_stop: Plugin = Field(
+        default=Plugin(name="none"), description="What to stop, with its own keys."
+    )
+
+
+class LayerPrefix(Section):
+    """A group of layers by the start of their names."""
+
+    prefix: str = Field(min_length=1)
+
+
+class Ablation(Section):
+    """An ablation study: what to leave out, one at a time."""
+
+    features: list[str] = Field(default=[], description="Input columns.")
+    layers: list[str] = Field(default=[], description="Layers by name.")
+    layer_groups: list[list[str] | LayerPrefix] = Field(default=[], description="Layers together.")
+    models: dict[str, str] = Field(default={}, description="Hand-made variants of the model.")
+    components: dict[str, dict[str, Scalar]] = Field(
+        default={}, description="Hyperparameters that switch a part of the training off."
+    )
+    seeds: int = Field(default=5, ge=1, description="Runs of every arm, paired by seed.")
+
+
+class Distribution(Section):
+    """How one trial spans devices and workers."""
+
+    strategy: Literal["single", "mirrored", "multi_worker_mirrored"] = "single"
+    workers: int = Field(default=1, ge=1, description="Workers of one trial.")
+
+
+class Tls(Section):
+    """Files for mutual TLS with a remote scheduler."""
+
+    ca_file: str
+    cert: str
+    key: str
+
+
+class Cluster(Section):
+    """Where trials run."""
+
+    kind: str = Field(
+        default="local", description="inline, local, address, or the path of a Dask cluster class."
+    )
+    workers: int | None = Field(default=None, ge=1, description="Trials at the same time.")
+    address: str | None = Field(default=None, description="Of a running scheduler.")
+    options: dict[str, Any] = Field(default={}, description="For a Dask cluster class.")
+    tls: Tls | None = None
+    connect_timeout_s: float = Field(
+        default=10.0, gt=0, description="How long to wait for the scheduler and a first worker."
+    )
+
+
+class LimitsSection(Section):
+    """What ends an attempt or the run early."""
+
+    trial_timeout_s: float | None = Field(default=None, gt=0)
+    max_time_s: float | None = Field(default=None, gt=0)
+    retries: int = Field(default=2, ge=0, description="New tries of a trial that lost its worker.")
+    max_failures: int = Field(default=10, ge=1, description="Failed trials in a row that end it.")
+
+
+class Settings(Section):
+    """The whole file."""
+
+    name: str = Field(
+        default="",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$",
+        description="Of the run's directory; default: the file's name.",
+    )
+    train: str = Field(description="path.py:function or module:function.")
+    model: str | None = Field(default=None, description="What model_gen.create() calls.")
+    data: str | None = Field(default=None, description="What data_gen.batch() draws from.")
+    metric: str = Field(min_length=1, description="Key of the returned dict.")
+    direction: Literal["max", "min"] = "max"
+    seed: int = Field(default=0, ge=0)
+    hparams: dict[str, Any] = Field(default={}, description="Fixed values, for every trial.")
+    search: Search | None = None
+    ablation: Ablation | None = None
+    distribution: Distribution = Distribution()
+    cluster: Cluster = Cluster()
+    limits: LimitsSection = LimitsSection()

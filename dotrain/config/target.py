@@ -1,0 +1,172 @@
+"""The user's functions, found and read without running them.
+
+The driver never imports user code: that could cost seconds (TensorFlow) and belongs on workers.
+Everything it needs to know, where the function is and which arguments it asks for, is in the
+source.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from dotrain.errors import UsageError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The arguments of a function, as its ``def`` states them.
+
+    Attributes:
+        required: Names without a default.
+        optional: Names with a default.
+        takes_any: Whether it has ``**kwargs``.
+        line: Line of the ``def``.
+    """
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    takes_any: bool
+    line: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """A function named in a config.
+
+    Attributes:
+        spec: As the user wrote it.
+        file: The source file, absolute; None for a compiled or namespace module.
+        root: The folder from which the module's dotted name is importable.
+        module: Dotted name of the module.
+        function: Name of the function.
+    """
+
+    spec: str
+    file: Path | None
+    root: Path
+    module: str
+    function: str
+
+    @cached_property
+    def _tree(self) -> ast.Module | None:
+        if self.file is None or self.file.suffix != ".py":
+            return None
+        try:
+            return ast.parse(self.file.read_bytes(), filename=str(self.file))
+        except SyntaxError as error:
+            raise UsageError(
+                f"{self.file}:{error.lineno}:{error.offset}: syntax error: {error.msg}"
+            ) from None
+
+    def signature(self) -> Signature | None:
+        """Return the function's arguments, or None if the source alone can't tell.
+
+        Raises:
+            UsageError: If the file has a syntax error or no such name at its top level.
+        """
+        if self._tree is None:
+            return None
+        bound = dict(_top_level_names(self._tree.body))
+        if self.function not in bound:
+            if "*" in bound:
+                return None
+            functions = [name for name, node in bound.items() if isinstance(node, ast.FunctionDef)]
+            hint = did_you_mean(self.function, functions)
+            raise UsageError(f"{self.file} has no function '{self.function}'{hint}")
+        node = bound[self.function]
+        if not isinstance(node, ast.FunctionDef) or node.decorator_list:
+            return None
+        return _signature(node)
+
+
+def _top_level_names(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
+    for node in body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name, node
+            case ast.Assign():
+                for target in node.targets:
+                    yield from ((n.id, node) for n in ast.walk(target) if isinstance(n, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                yield name, node
+            case ast.Import() | ast.ImportFrom():
+                for alias in node.names:
+                    yield alias.asname or alias.name.split(".")[0], node
+            case ast.If() | ast.Try() | ast.With():
+                for inner in ast.iter_child_nodes(node):
+                    if isinstance(inner, ast.stmt):
+                        yield from _top_level_names([inner])
+                    elif isinstance(inner, ast.ExceptHandler):
+                        yield from _top_level_names(inner.body)
+
+
+def _signature(node: ast.FunctionDef) -> Signature:
+    a = node.args
+    positional = [arg.arg for arg in (*a.posonlyargs, *a.args)]
+    split = len(positional) - len(a.defaults)
+    keyword = list(zip((arg.arg for arg in a.kwonlyargs), a.kw_defaults, strict=True))
+    return Signature(
+        required=(*positional[:split], *(name for name, default in keyword if default is None)),
+        optional=(*positional[split:], *(name for name, default in keyword if default is not None)),
+        takes_any=a.kwarg is not None,
+        line=node.lineno,
+    )
+
+
+def find_target(spec: str, config_dir: Path) -> Target:
+    """Find the function that a config names.
+
+    Args:
+        spec: ``path.py:function`` or ``module:function``. A path is looked for beside the config,
+            then in each folder above it; a module there too, then on ``sys.path``.
+        config_dir: The folder of the config file.
+
+    Raises:
+        UsageError: If the spec is malformed or names nothing; with the places tried.
+    """
+    place, colon, function = spec.rpartition(":")
+    if not colon or not place or not function.isidentifier():
+        raise UsageError(f"expected path.py:function or module:function, got '{spec}'")
+    folders = [config_dir.resolve(), *config_dir.resolve().parents]
+    if place.endswith(".py"):
+        return _find_file(spec, place, function, folders)
+    return _find_module(spec, place, function, folders)
+
+
+def _find_file(spec: str, place: str, function: str, folders: list[Path]) -> Target:
+    for folder in folders:
+        file = (folder / place).resolve()
+        if not file.is_file():
+            continue
+        parts = list(Path(place).with_suffix("").parts)
+        inside = not Path(place).is_absolute() and all(part.isidentifier() for part in parts)
+        if inside:
+            return Target(spec, file, folder, ".".join(parts), function)
+        return Target(spec, file, file.parent, file.stem, function)
+    tried = "\n    ".join(str(folder / place) for folder in folders)
+    raise UsageError(f"no file {place}; tried\n    {tried}")
+
+
+def _find_module(spec: str, module: str, function: str, folders: list[Path]) -> Target:
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise UsageError(f"'{module}' is neither a path that ends in .py nor a module name")
+    for entry in (*map(str, folders), *sys.path):
+        path = [entry or "."]
+        found = None
+        for depth in range(1, module.count(".") + 2):
+            found = PathFinder.find_spec(".".join(module.split(".")[:depth]), path)
+            if found is None:
+                break
+            path = list(found.submodule_search_locations or [])
+        if found is not None and found.origin is not None:
+            file = Path(found.origin).resolve()
+            return Target(spec, file, Path(entry or ".").resolve(), module, function)
+    raise UsageError(
+        f"no module '{module}' beside the config, in a folder above it, or on Python's path"
+    )

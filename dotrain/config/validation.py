@@ -1,0 +1,174 @@
+"""From plain data to `Settings`: pydantic's findings in a user's words, at a user's positions."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any, get_args, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from dotrain.config.errors import Path, Problem
+from dotrain.config.schema import Settings
+from dotrain.config.source import Source
+from dotrain.errors import did_you_mean
+from dotrain.space import DOMAINS, SpaceError, expand_deck_form
+
+_TYPE_NAMES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dataclass_type": "a mapping",
+    "finite_number": "a finite number",
+}
+
+
+def validate_settings(source: Source) -> tuple[Settings | None, list[Problem]]:
+    """Validate a config's structure.
+
+    Returns:
+        The settings, or None with the problems found.
+    """
+    problems = [*source.problems, *_expand_space(source)]
+    settings, more = _validate(Settings, source.data, source, ())
+    return settings, problems + more
+
+
+def _expand_space(source: Source) -> Iterator[Problem]:
+    """Replace the deck's ``[INTEGER, [2, 8]]`` by the mapping form, in place."""
+    search = source.data.get("search")
+    space = search.get("space") if isinstance(search, dict) else None
+    if not isinstance(space, dict):
+        return
+    for name, spec in space.items():
+        try:
+            space[name] = expand_deck_form(spec)
+        except SpaceError as error:
+            yield source.problem(("search", "space", name), str(error))
+
+
+def validate_options(
+    plugin: type[Any], options: Mapping[str, Any], source: Source, path: Path
+) -> tuple[Any, list[Problem]]:
+    """Make a plugin from its keys in the config, checked against its ``__init__``.
+
+    Args:
+        plugin: The class; its constructor's keyword arguments and annotations are the schema.
+        options: The keys beside ``name``.
+        source: Where they came from.
+        path: The plugin's section.
+
+    Returns:
+        The instance, or None with the problems found.
+    """
+    model = _options_model(plugin)
+    checked, problems = _validate(model, dict(options), source, path)
+    if checked is None:
+        return None, problems
+    try:
+        return plugin(**{name: getattr(checked, name) for name in model.model_fields}), []
+    except ValueError as error:
+        return None, [source.problem(path, str(error))]
+
+
+def _options_model(plugin: type[Any]) -> type[BaseModel]:
+    init = plugin.__init__
+    options: dict[str, Any] = {}
+    if init is not object.__init__:
+        hints = get_type_hints(init, include_extras=True)
+        for name, parameter in list(inspect.signature(init).parameters.items())[1:]:
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            default = ... if parameter.default is parameter.empty else parameter.default
+            options[name] = (hints.get(name, Any), default)
+    return create_model(
+        plugin.__name__,
+        __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False),
+        **options,
+    )
+
+
+def _validate(model: type[Any], data: Any, source: Source, path: Path) -> tuple[Any, list[Problem]]:
+    # Strict JSON mode is what a YAML author expects: no "3" for 3, yet lists for tuples.
+    text = json.dumps(data, default=str)
+    try:
+        return model.model_validate_json(text), []
+    except ValidationError as error:
+        return None, [_problem(found, model, source, path) for found in error.errors()]
+
+
+def _problem(found: Any, model: type[BaseModel], source: Source, path: Path) -> Problem:
+    loc: tuple[str | int, ...] = found["loc"]
+    where = (*path, *_without_tags(loc, source, path))
+    kind, given = found["type"], found["input"]
+    shown = "a mapping" if isinstance(given, dict) else repr(given)
+    match kind:
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            hint = did_you_mean(str(loc[-1]), _known_keys(model, loc[:-1]))
+            return source.problem(where, f"unknown key{hint}", at_key=True)
+        case "missing":
+            return source.problem(where, "required key is missing", at_key=True)
+        case "union_tag_not_found":
+            return source.problem(
+                where, f"needs a type: one of {', '.join(DOMAINS)}, or the form [INTEGER, [2, 8]]"
+            )
+        case "union_tag_invalid":
+            tag = found["ctx"]["tag"]
+            message = f"expected one of {', '.join(DOMAINS)}, got '{tag}'"
+            return source.problem((*where, "type"), message)
+        case "value_error":
+            error = found["ctx"]["error"]
+            key = getattr(error, "key", "")
+            return source.problem((*where, key) if key else where, str(error))
+        case "string_pattern_mismatch":
+            message = (
+                f"expected letters, digits, '.', '_' and '-', a letter or digit first, got {shown}"
+            )
+            return source.problem(where, message)
+        case "too_short" | "string_too_short":
+            return source.problem(where, "must not be empty")
+    if kind in _TYPE_NAMES:
+        return source.problem(where, f"expected {_TYPE_NAMES[kind]}, got {shown}")
+    message = found["msg"].replace("Input should be greater", "expected a number greater")
+    message = message.replace("Input should be", "expected").replace("valid ", "")
+    return source.problem(where, f"{message}, got {shown}")
+
+
+def _without_tags(loc: tuple[str | int, ...], source: Source, path: Path) -> Path:
+    """Drop the parts of a pydantic location that name a union's member, not a key."""
+    where: Path = ()
+    for index, part in enumerate(loc):
+        is_last = index == len(loc) - 1
+        if is_last or source.has((*path, *where, part)):
+            where = (*where, part)
+    if len(loc) > 1 and loc[-1] in DOMAINS and loc[:2] == ("search", "space") and len(loc) == 4:
+        where = where[:-1]
+    return where
+
+
+def _known_keys(model: type[Any], loc: tuple[str | int, ...]) -> list[str]:
+    """Return the keys that would have been right at `loc`."""
+    current: type[Any] = model
+    for part in loc:
+        if part in DOMAINS and loc[:2] == ("search", "space"):
+            return [field.name for field in fields(DOMAINS[str(part)])]
+        field = current.model_fields.get(str(part))
+        if field is not None:
+            current = next(_models_in(field.annotation), current)
+    return list(current.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)

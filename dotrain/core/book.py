@@ -1,0 +1,209 @@
+"""The book of all trials: the part of a run's state that events alone determine.
+
+The scheduler writes it while a run goes on; readers of a journal rebuild it from the records,
+without any policy. Both therefore tell the same story.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+
+from dotrain.core.events import (
+    Failed,
+    Finished,
+    Lost,
+    Reported,
+    Started,
+    Stopped,
+    TrialEvent,
+)
+from dotrain.core.instructions import Launch
+from dotrain.core.seeding import derive_seed
+from dotrain.core.trial import Failure, Result, Trial, TrialState
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What ends an attempt or a run before it ends by itself.
+
+    Attributes:
+        trial_timeout_s: The longest an attempt may take, in seconds; None is no limit.
+        max_time_s: The longest the run may take, in seconds; None is no limit.
+        retries: How often a trial that lost its worker is launched again.
+        max_failures: A run ends when this many trials in a row have failed.
+    """
+
+    trial_timeout_s: float | None = None
+    max_time_s: float | None = None
+    retries: int = 2
+    max_failures: int = 10
+
+
+class TrialBook:
+    """Every trial of a run, and the slots they hold.
+
+    Attributes:
+        trials: By id, in order of acceptance.
+        active: The trials that hold slots, by id.
+        finalized: Trials with a value, in the order in which they first got one.
+        counts: Number of trials by state.
+        held: Slots held by active trials.
+    """
+
+    def __init__(self, seed: int, limits: Limits) -> None:
+        """Open an empty book.
+
+        Args:
+            seed: The run's seed; trials' seeds are derived from it.
+            limits: Decides how often a lost trial is tried again.
+        """
+        self.trials: dict[str, Trial] = {}
+        self.active: dict[str, Trial] = {}
+        self.finalized: list[Trial] = []
+        self.counts: Counter[TrialState] = Counter()
+        self.held = 0
+        self._seed = seed
+        self._limits = limits
+
+    def accept(self, trial: Trial, slots: int) -> None:
+        """Give a new trial its number, id and seed."""
+        trial.number = len(self.trials)
+        trial.trial_id = f"t{trial.number:04d}"
+        trial.seed = derive_seed(self._seed, "trial", trial.number)
+        trial.slots = slots
+        self.trials[trial.trial_id] = trial
+        self.counts[trial.state] += 1
+
+    def find(self, event: TrialEvent) -> Trial | None:
+        """Return the trial an event is about, or None if that attempt is over already."""
+        trial = self.active.get(event.trial_id)
+        return trial if trial is not None and trial.attempt == event.attempt else None
+
+    def launch(self, trial: Trial, budget: float | None, reason: str, time_s: float) -> Launch:
+        """Let a trial hold its slots for its next attempt."""
+        if trial.state is TrialState.FINISHED:
+            trial.promotions += 1
+        self._move(trial, "launch", time_s, reason)
+        trial.attempt += 1
+        trial.budget = budget
+        trial.reason = reason
+        return Launch(
+            reason, trial.trial_id, trial.attempt, trial.params, budget, trial.seed, trial.slots
+        )
+
+    def stop(self, trial: Trial, reason: str, time_s: float) -> None:
+        """Note that a running trial has been told to stop."""
+        self._move(trial, "stop", time_s, reason)
+
+    def fail(self, trial: Trial, failure: Failure, time_s: float) -> None:
+        """End a trial for good."""
+        trial.error = failure
+        self._move(trial, "fail", time_s, failure.message)
+
+    def lose(self, trial: Trial, cause: str, time_s: float) -> None:
+        """Let a trial wait for its next launch; its attempt has come to nothing."""
+        self._move(trial, "lose", time_s, cause)
+
+    def apply(self, event: TrialEvent, time_s: float) -> Trial | None:
+        """Note what happened to a trial.
+
+        Returns:
+            The trial, or None if the event is late news of an attempt that is over.
+        """
+        trial = self.find(event)
+        if trial is None:
+            return None
+        match event:
+            case Reported():
+                self._report(trial, event, time_s)
+            case Started():
+                self._start(trial, event, time_s)
+            case Finished():
+                trial.results.append(Result(trial.budget, event.value))
+                self._finalize(trial, "finish", event.value, time_s)
+                trial.metrics = event.metrics or trial.metrics
+            case Stopped():
+                self._finalize(trial, "end early", trial.metric_history[-1], time_s)
+            case Failed():
+                self.fail(trial, event.failure, time_s)
+            case Lost():
+                self._lost(trial, event.cause, time_s)
+        return trial
+
+    def _start(self, trial: Trial, event: Started, time_s: float) -> None:
+        self._move(trial, "start", time_s, f"started on {event.worker}" if event.worker else "")
+        trial.worker = event.worker
+        trial.started_s = time_s
+        # Whatever lies beyond the checkpoint will be trained, and reported, once more.
+        keep = bisect_left(trial.step_history, event.resume_step)
+        del trial.step_history[keep:]
+        del trial.metric_history[keep:]
+        if event.resume_step and trial.promotions:
+            trial.continued += 1
+            trial.steps_saved += event.resume_step
+
+    def _report(self, trial: Trial, event: Reported, time_s: float) -> None:
+        self._move(trial, "report", time_s)
+        trial.step_history.append(event.step)
+        trial.metric_history.append(event.value)
+        trial.steps_run += 1
+        trial.metrics = event.metrics or trial.metrics
+
+    def _finalize(self, trial: Trial, what: str, value: float, time_s: float) -> None:
+        if trial.final_metric is None:
+            self.finalized.append(trial)
+        trial.final_metric = value
+        self._move(trial, what, time_s, f"{what}: {value:.6g}")
+
+    def _lost(self, trial: Trial, cause: str, time_s: float) -> None:
+        trial.losses += 1
+        if trial.losses <= self._limits.retries:
+            self.lose(trial, cause, time_s)
+            return
+        message = f"{cause}; given up after {trial.losses} tries (limits.retries)"
+        self.fail(trial, Failure("lost", message), time_s)
+
+    def _move(self, trial: Trial, what: str, time_s: float, why: str = "") -> None:
+        before = trial.state
+        trial.move(what, time_s, why)
+        if trial.state is before:
+            return
+        self.counts[before] -= 1
+        self.counts[trial.state] += 1
+        if trial.state.active and not before.active:
+            self.active[trial.trial_id] = trial
+            self.held += trial.slots
+        elif before.active and not trial.state.active:
+            del self.active[trial.trial_id]
+            self.held -= trial.slots
+            if trial.started_s is not None:
+                trial.busy_s += time_s - trial.started_s
+                trial.started_s = None
+
+    def validate(self) -> None:
+        """Assert every invariant of the book.
+
+        Raises:
+            AssertionError: If one doesn't hold.
+        """
+        active = {t.trial_id for t in self.trials.values() if t.state.active}
+        assert active == set(self.active), "active trials and the index of them differ"
+        assert self.held == sum(t.slots for t in self.active.values()), "slots held are miscounted"
+        counted = Counter(t.state for t in self.trials.values())
+        assert counted == +self.counts, "counts by state are off"
+        for index, (trial_id, trial) in enumerate(self.trials.items()):
+            assert (trial.trial_id, trial.number) == (trial_id, index), "trials are misnumbered"
+            steps = trial.step_history
+            assert all(a < b for a, b in pairwise(steps)), "steps go back"
+            assert len(steps) == len(trial.metric_history), "steps and values differ in number"
+            assert (trial.state is TrialState.FAILED) == (trial.error is not None)
+            if trial.state in (TrialState.FINISHED, TrialState.STOPPED):
+                assert trial.final_metric is not None, "an ended trial has no value"
+            assert (trial.state is TrialState.NEW) == (trial.attempt == 0)
+            assert trial.state.active or trial.started_s is None
+        valued = {t.trial_id for t in self.finalized}
+        assert len(valued) == len(self.finalized), "a trial is finalized twice"
+        assert valued == {i for i, t in self.trials.items() if t.final_metric is not None}

@@ -1,0 +1,141 @@
+"""Events: everything that can happen to a run. The scheduler is told one at a time, with its time.
+
+Events of a trial name the attempt they belong to, so that a late message of an attempt that is
+over can be told from news. `to_record` and `from_record` are the one form in which events go to
+the journal and over the wire: plain dicts of JSON values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from dotrain.core.trial import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base class of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsChanged(Event):
+    """The executor now has `slots` slots, busy ones included."""
+
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed(Event):
+    """Nothing but time has passed; limits are checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted(Event):
+    """A person, or the loss of the whole cluster, ends the run; it can be resumed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEvent(Event):
+    """Base class of the events of one attempt of one trial."""
+
+    trial_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started(TrialEvent):
+    """The train function is about to be entered on `worker`.
+
+    `resume_step` is the number of steps its checkpoint holds: 0 if there is none, or if the
+    function doesn't ask for checkpoints.
+    """
+
+    worker: str = ""
+    resume_step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reported(TrialEvent):
+    """The train function reported the metric's `value` at `step`.
+
+    `metrics` holds the other numbers that were reported with it.
+    """
+
+    step: int
+    value: float
+    metrics: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(TrialEvent):
+    """The train function returned `value`, and the other numbers of `metrics`."""
+
+    value: float
+    metrics: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped(TrialEvent):
+    """The stop that was asked for has ended the train function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(TrialEvent):
+    """The attempt failed by the user's doing; the same would happen again."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Lost(TrialEvent):
+    """The attempt ended by no doing of the user's function: its worker died, for instance."""
+
+    cause: str
+
+
+EVENTS: dict[str, type[Event]] = {
+    cls.__name__: cls
+    for cls in (
+        SlotsChanged,
+        TimePassed,
+        Interrupted,
+        Started,
+        Reported,
+        Finished,
+        Stopped,
+        Failed,
+        Lost,
+    )
+}
+_FIELDS = {cls: tuple(f.name for f in fields(cls)) for cls in EVENTS.values()}
+_FAILURE_FIELDS = tuple(f.name for f in fields(Failure))
+
+
+def to_record(event: Event) -> dict[str, Any]:
+    """Return `event` as a dict of JSON values, ``type`` first; fields that are None are left out."""
+    cls = type(event)
+    record: dict[str, Any] = {"type": cls.__name__}
+    for name in _FIELDS[cls]:
+        value = getattr(event, name)
+        if isinstance(value, Failure):
+            value = {key: getattr(value, key) for key in _FAILURE_FIELDS}
+        if value is not None:
+            record[name] = value
+    return record
+
+
+def from_record(record: Mapping[str, Any]) -> Event:
+    """Rebuild the event of a record made by `to_record`.
+
+    Raises:
+        KeyError: If the record's type is no event.
+    """
+    cls = EVENTS[record["type"]]
+    values = {name: record[name] for name in _FIELDS[cls] if name in record}
+    if "failure" in values:
+        values["failure"] = Failure(**values["failure"])
+    return cls(**values)

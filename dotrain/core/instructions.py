@@ -1,0 +1,73 @@
+"""Instructions: what the scheduler wants done. Executors carry them out; the journal keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """Base class of all instructions; `reason` is for people."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch(Instruction):
+    """Run one attempt of a trial on `slots` free slots.
+
+    Attributes:
+        trial_id: The trial.
+        attempt: Which attempt of it, from 1.
+        params: Hyperparameters by name.
+        budget: Steps the attempt may use, or None.
+        seed: The trial's seed.
+        slots: Slots it holds until it ends.
+    """
+
+    trial_id: str
+    attempt: int
+    params: dict[str, Any]
+    budget: float | None
+    seed: int
+    slots: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stop(Instruction):
+    """Raise the early stop in the train function at its next report."""
+
+    trial_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill(Instruction):
+    """End an attempt whatever it does; the scheduler has already written it off.
+
+    Attributes:
+        trial_id: The trial.
+        attempt: Which attempt of it.
+        timeout: Whether the trial has failed by that, else it waits to be launched again.
+    """
+
+    trial_id: str
+    attempt: int
+    timeout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finish(Instruction):
+    """The run is over.
+
+    Attributes:
+        status: ``finished``, ``time_limit``, ``failed`` or ``interrupted``.
+    """
+
+    status: str
+
+
+def to_record(instruction: Instruction) -> dict[str, Any]:
+    """Return `instruction` as a dict of JSON values, ``type`` first."""
+    return {"type": type(instruction).__name__, **asdict(instruction)}

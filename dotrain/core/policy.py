@@ -1,0 +1,227 @@
+"""The two plugin interfaces: what to try next, and what to stop.
+
+Policies are pure: no I/O, no clock, and no randomness but the generator they are given. They
+compare *scores*, which are metric values with the sign turned so that larger is better; `min`
+and `max` are therefore the same code.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+from typing import Any, ClassVar, Final, Literal, NamedTuple
+
+from dotrain.core.seeding import derive_rng
+from dotrain.core.trial import Trial
+from dotrain.space import Searchspace
+
+Direction = Literal["max", "min"]
+
+
+class _Wait(Enum):
+    WAIT = "wait"
+
+    def __repr__(self) -> str:
+        return "WAIT"
+
+
+#: What an optimizer returns when it must see more results before it can suggest anything.
+WAIT: Final = _Wait.WAIT
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A suggestion to go on with a finished trial, with a larger budget.
+
+    Attributes:
+        trial_id: The trial.
+        budget: Its new budget in steps, the steps already done included.
+        reason: Why, for people.
+    """
+
+    trial_id: str
+    budget: float
+    reason: str = ""
+
+
+Suggestion = Trial | Promotion | Literal[_Wait.WAIT] | None
+
+
+class Rung(NamedTuple):
+    """One level of a successive-halving schedule."""
+
+    budget: int
+    #: The least number of trials that will finish it, if every trial succeeds.
+    trials: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search will do at least, if no trial fails or is stopped early.
+
+    Attributes:
+        configurations: Configurations sampled.
+        launches: Attempts, promotions included; a lower bound if `rungs` is not empty.
+        rungs: The levels of a successive-halving schedule, smallest budget first.
+        notes: What a person should know besides, one sentence each.
+    """
+
+    configurations: int
+    launches: int
+    rungs: tuple[Rung, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def steps(self) -> int | None:
+        """Steps trained at least, if every promotion goes on from a checkpoint; None if unknown."""
+        return self._steps(from_checkpoints=True)
+
+    @property
+    def steps_from_scratch(self) -> int | None:
+        """Steps trained at least, if every promotion starts again; None if unknown."""
+        return self._steps(from_checkpoints=False)
+
+    def _steps(self, from_checkpoints: bool) -> int | None:
+        if not self.rungs:
+            return None
+        before = 0
+        total = 0
+        for rung in self.rungs:
+            total += rung.trials * (rung.budget - before)
+            before = rung.budget if from_checkpoints else 0
+        return total
+
+
+class AbstractOptimizer(ABC):
+    """Decides what to try next.
+
+    Subclasses take their options as keyword arguments of ``__init__``, with type annotations:
+    these become the keys of ``search.optimizer`` in the config, and are validated as such.
+
+    The scheduler calls `setup` and `initialize` once, `get_suggestion` whenever a trial has ended
+    or a slot is free, and `finalize_experiment` once at the end. Trials are to be read only.
+
+    Attributes:
+        searchspace: What to sample from.
+        num_trials: The most configurations the run will accept, or None.
+        direction: ``max`` or ``min``.
+        rng: The only source of randomness.
+        trials: Every trial so far by id, in order of acceptance; read only.
+    """
+
+    #: Whether `search.num_trials` must be given.
+    needs_num_trials: ClassVar[bool] = True
+    #: Whether trials get a `budget`.
+    gives_budget: ClassVar[bool] = False
+
+    searchspace: Searchspace
+    num_trials: int | None
+    direction: Direction
+    rng: Random
+    trials: Mapping[str, Trial]
+
+    def setup(
+        self,
+        searchspace: Searchspace,
+        num_trials: int | None,
+        direction: Direction,
+        seed: int,
+    ) -> None:
+        """Receive the experiment's settings; called before `initialize`, not to be overridden."""
+        self.searchspace = searchspace
+        self.num_trials = num_trials
+        self.direction = direction
+        self.rng = derive_rng(seed, "optimizer")
+        self.trials = {}
+        self._sign = sign_of(direction)
+
+    def score(self, value: float) -> float:
+        """Turn a metric value into a score: larger is better, whatever the direction."""
+        return self._sign * value
+
+    def create_trial(
+        self, params: Mapping[str, Any], budget: float | None = None, reason: str = ""
+    ) -> Trial:
+        """Return a new trial to suggest."""
+        return Trial(dict(params), budget=budget, reason=reason)
+
+    def plan(self) -> Plan | None:
+        """Return what the search will do at least, or None if that can't be said beforehand."""
+        return None
+
+    def check(self) -> None:  # noqa: B027 - optional hook
+        """Refuse settings that can't work together, before anything runs.
+
+        Raises:
+            ValueError: With what is wrong and what would be right.
+        """
+
+    @abstractmethod
+    def initialize(self) -> None:
+        """Get ready; everything `setup` sets is there."""
+
+    @abstractmethod
+    def get_suggestion(self, trial: Trial | None = None) -> Suggestion:
+        """Return what to run next.
+
+        Args:
+            trial: A trial that has just ended (finished, stopped or failed), or None if a slot
+                is free for another reason. Every ended trial is handed in exactly once per end.
+
+        Returns:
+            A new `Trial`, a `Promotion`, `WAIT` to be asked again after the next trial ends, or
+            None if the experiment is over as soon as the running trials have ended.
+        """
+
+    def finalize_experiment(self, trials: Sequence[Trial]) -> None:  # noqa: B027 - optional hook
+        """Receive all trials when the experiment is over."""
+
+
+class AbstractEarlyStop(ABC):
+    """Decides which running trials to stop.
+
+    Options are keyword arguments of ``__init__``, as for `AbstractOptimizer`. A rule that needs
+    sums over the past keeps them up to date in `on_report` and `on_end` instead of reading every
+    history at every report.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # The deck writes the rule as a function without `self`; accept that form as it stands.
+        rule = cls.__dict__.get("earlystop_check")
+        if inspect.isfunction(rule) and next(iter(inspect.signature(rule).parameters)) != "self":
+            cls.earlystop_check = staticmethod(rule)  # type: ignore[method-assign]
+
+    def on_report(self, trial: Trial, step: int, value: float) -> None:  # noqa: B027
+        """Learn of a report, before `earlystop_check` is asked about it."""
+
+    def on_end(self, trial: Trial) -> None:  # noqa: B027
+        """Learn that a trial has ended."""
+
+    @abstractmethod
+    def earlystop_check(
+        self,
+        to_check: Mapping[str, Trial],
+        finalized_trials: Sequence[Trial],
+        direction: Direction,
+    ) -> Collection[Trial | str] | Mapping[str, str] | None:
+        """Return which of the trials to stop.
+
+        Args:
+            to_check: The trials that have just reported, by id.
+            finalized_trials: Trials that finished or were stopped early, in that order.
+            direction: ``max`` or ``min``.
+
+        Returns:
+            The trials to stop, or their ids, or a dict from id to the reason; nothing or None
+            to let all go on.
+        """
+
+
+def sign_of(direction: Direction) -> float:
+    """Return 1.0 for ``max`` and -1.0 for ``min``."""
+    return 1.0 if direction == "max" else -1.0

@@ -1,0 +1,314 @@
+"""The scheduler: events in, instructions out.
+
+One object holds the state of a run and decides, from one event at a time, what to launch and what
+to stop. It does no I/O and reads no clock, so the same code runs over Dask, in this process, in a
+simulation and in the replay of a journal.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Mapping
+
+from dotrain.core.book import Limits, TrialBook
+from dotrain.core.events import (
+    Event,
+    Interrupted,
+    Reported,
+    SlotsChanged,
+    Started,
+    TrialEvent,
+)
+from dotrain.core.instructions import Finish, Instruction, Kill, Stop
+from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Direction, Promotion
+from dotrain.core.trial import Failure, Trial, TrialState
+from dotrain.errors import PolicyError
+
+
+class Scheduler:
+    """The decision logic of one run.
+
+    Attributes:
+        book: All trials and what became of them.
+        slots: Slots the executor has, busy ones included.
+        status: None while the run goes on, then how it ended (see `Finish`).
+    """
+
+    def __init__(
+        self,
+        optimizer: AbstractOptimizer,
+        early_stop: AbstractEarlyStop,
+        *,
+        direction: Direction = "max",
+        seed: int = 0,
+        limits: Limits | None = None,
+        slots_per_trial: int = 1,
+    ) -> None:
+        """Make a scheduler; nothing happens before the first event.
+
+        Args:
+            optimizer: Says what to run; set up and initialized.
+            early_stop: Says what to stop.
+            direction: ``max`` or ``min``, handed to the early-stop rule.
+            seed: The run's seed; the trials' seeds are derived from it.
+            limits: What ends attempts and the run early.
+            slots_per_trial: Slots that each trial holds.
+        """
+        self.limits = limits or Limits()
+        self.book = TrialBook(seed, self.limits)
+        self.slots = 0
+        self.status: str | None = None
+        self._optimizer = optimizer
+        self._early_stop = early_stop
+        self._direction = direction
+        self._slots_per_trial = slots_per_trial
+        optimizer.trials = self.book.trials
+        #: Lost trials to launch again, before anything new. State WAITING.
+        self._retries: deque[Trial] = deque()
+        #: Suggestions that were accepted and wait for a slot, with their budget and reason.
+        self._accepted: deque[tuple[Trial, float | None, str]] = deque()
+        #: Ended trials the optimizer has not been told of.
+        self._to_tell: deque[Trial] = deque()
+        #: The optimizer has said that nothing is left to suggest.
+        self._over = False
+        self._failures_in_a_row = 0
+        #: (deadline, trial id, attempt) of running attempts; entries of ended ones stay until due.
+        self._deadlines: list[tuple[float, str, int]] = []
+
+    def handle(self, event: Event, time_s: float) -> list[Instruction]:
+        """Take in one event and decide.
+
+        Args:
+            event: What happened.
+            time_s: When, in seconds since the run began; never decreasing.
+
+        Returns:
+            What to do now, in order; each instruction carries its reason. After the run has
+            ended, events change nothing and the list is empty.
+
+        Raises:
+            PolicyError: If the optimizer or the early-stop rule breaks its contract.
+        """
+        if self.status is not None:
+            return []
+        out: list[Instruction] = []
+        match event:
+            case Interrupted():
+                self._end("interrupted", event.reason, time_s, out)
+            case SlotsChanged():
+                self.slots = event.slots
+                self._fill(time_s, out)
+            case TrialEvent():
+                self._trial_event(event, time_s, out)
+        self._check_time(time_s, out)
+        return out
+
+    def _trial_event(self, event: TrialEvent, time_s: float, out: list[Instruction]) -> None:
+        trial = self.book.apply(event, time_s)
+        if trial is None:
+            return
+        if isinstance(event, Reported):
+            self._check_early_stop(trial, event, time_s, out)
+        elif isinstance(event, Started):
+            if self.limits.trial_timeout_s is not None:
+                deadline = time_s + self.limits.trial_timeout_s
+                heapq.heappush(self._deadlines, (deadline, trial.trial_id, trial.attempt))
+        elif trial.state is TrialState.WAITING:
+            self._retries.append(trial)
+            self._fill(time_s, out)
+        else:
+            self._ended(trial, time_s, out)
+
+    def _check_early_stop(
+        self, trial: Trial, event: Reported, time_s: float, out: list[Instruction]
+    ) -> None:
+        rule = self._early_stop
+        try:
+            rule.on_report(trial, event.step, event.value)
+            if trial.state is not TrialState.RUNNING:
+                return
+            answer = rule.earlystop_check(
+                {trial.trial_id: trial}, self.book.finalized, self._direction
+            )
+        except Exception as error:
+            raise _broken("early-stop rule", rule, error) from error
+        if not answer:
+            return
+        reasons = answer if isinstance(answer, Mapping) else dict.fromkeys(map(_id_of, answer), "")
+        for trial_id, reason in reasons.items():
+            target = self.book.active.get(trial_id)
+            if target is None or target.state is not TrialState.RUNNING or not target.step_history:
+                continue
+            why = f"stopped {trial_id} at step {target.last_step}: " + (
+                reason or type(rule).__name__
+            )
+            self.book.stop(target, why, time_s)
+            out.append(Stop(why, trial_id, target.attempt))
+
+    def _ended(self, trial: Trial, time_s: float, out: list[Instruction]) -> None:
+        if trial.state is TrialState.FAILED:
+            self._failures_in_a_row += 1
+        else:
+            self._failures_in_a_row = 0
+        try:
+            self._early_stop.on_end(trial)
+        except Exception as error:
+            raise _broken("early-stop rule", self._early_stop, error) from error
+        self._to_tell.append(trial)
+        if self._failures_in_a_row >= self.limits.max_failures:
+            reason = (
+                f"{self._failures_in_a_row} trials in a row failed (limits.max_failures); "
+                f"the last: {trial.error.message if trial.error else ''}"
+            )
+            self._end("failed", reason, time_s, out)
+        else:
+            self._fill(time_s, out)
+
+    def _fill(self, time_s: float, out: list[Instruction]) -> None:
+        """Launch what fits, asking the optimizer for more while slots are free."""
+        waiting = False
+        while not self._over:
+            if self._to_tell:
+                suggestion = self._ask(self._to_tell.popleft())
+            elif not waiting and self._room() >= self._slots_per_trial:
+                suggestion = self._ask(None)
+            else:
+                break
+            waiting = suggestion is WAIT
+            if isinstance(suggestion, Trial):
+                self._accept(suggestion)
+            elif isinstance(suggestion, Promotion):
+                self._accept_promotion(suggestion)
+            elif suggestion is None:
+                self._over = True
+        self._launch_accepted(time_s, out)
+        idle = not (self.book.active or self._accepted or self._retries)
+        if idle and self._over:
+            self._end("finished", "every trial has ended", time_s, out)
+        elif idle and waiting and self.slots >= self._slots_per_trial:
+            name = type(self._optimizer).__name__
+            raise PolicyError(
+                f"optimizer {name} returned WAIT while no trial is running: it would wait for ever"
+            )
+
+    def _room(self) -> int:
+        """Slots that are neither held nor spoken for."""
+        queued = len(self._accepted) + len(self._retries)
+        return self.slots - self.book.held - queued * self._slots_per_trial
+
+    def _ask(self, ended: Trial | None) -> object:
+        try:
+            suggestion = self._optimizer.get_suggestion(ended)
+        except Exception as error:
+            raise _broken("optimizer", self._optimizer, error) from error
+        if not (suggestion is None or suggestion is WAIT) and not isinstance(
+            suggestion, Trial | Promotion
+        ):
+            raise PolicyError(
+                f"optimizer {type(self._optimizer).__name__} returned {suggestion!r}; "
+                "expected a Trial, a Promotion, WAIT or None"
+            )
+        return suggestion
+
+    def _accept(self, trial: Trial) -> None:
+        name = type(self._optimizer).__name__
+        if trial.state is not TrialState.NEW or trial.trial_id:
+            raise PolicyError(
+                f"optimizer {name} suggested {trial.trial_id} again; to go on with a trial, "
+                "return a Promotion"
+            )
+        limit = self._optimizer.num_trials
+        if limit is not None and len(self.book.trials) >= limit:
+            self._over = True
+            return
+        self.book.accept(trial, self._slots_per_trial)
+        self._accepted.append((trial, trial.budget, trial.reason or f"suggested by {name}"))
+
+    def _accept_promotion(self, promotion: Promotion) -> None:
+        name = type(self._optimizer).__name__
+        trial = self.book.trials.get(promotion.trial_id)
+        if trial is None or trial.state is not TrialState.FINISHED:
+            state = "unknown" if trial is None else f"{trial.state}, not finished"
+            raise PolicyError(f"optimizer {name} promotes {promotion.trial_id}, which is {state}")
+        if any(queued is trial for queued, _, _ in self._accepted):
+            raise PolicyError(f"optimizer {name} promotes {promotion.trial_id} twice")
+        self._accepted.append((trial, promotion.budget, promotion.reason or f"promoted by {name}"))
+
+    def _launch_accepted(self, time_s: float, out: list[Instruction]) -> None:
+        while self._retries and self._retries[0].slots <= self.slots - self.book.held:
+            trial = self._retries.popleft()
+            reason = f"try {trial.losses + 1} after: {trial.story[-1].what}"
+            out.append(self.book.launch(trial, trial.budget, reason, time_s))
+        while self._accepted and self._accepted[0][0].slots <= self.slots - self.book.held:
+            trial, budget, reason = self._accepted.popleft()
+            out.append(self.book.launch(trial, budget, reason, time_s))
+
+    def _check_time(self, time_s: float, out: list[Instruction]) -> None:
+        if self.status is not None:
+            return
+        limit = self.limits.max_time_s
+        if limit is not None and time_s >= limit:
+            self._end("time_limit", f"{limit:g} s have passed (limits.max_time_s)", time_s, out)
+            return
+        # Writing one trial off may end the run, which ends every other attempt too.
+        while self._deadlines and self._deadlines[0][0] <= time_s:
+            _, trial_id, attempt = heapq.heappop(self._deadlines)
+            trial = self.book.active.get(trial_id)
+            if trial is None or trial.attempt != attempt:
+                continue
+            message = f"ran longer than {self.limits.trial_timeout_s:g} s (limits.trial_timeout_s)"
+            self.book.fail(trial, Failure("timeout", message), time_s)
+            out.append(Kill(message, trial_id, attempt, timeout=True))
+            self._ended(trial, time_s, out)
+
+    def _end(self, status: str, reason: str, time_s: float, out: list[Instruction]) -> None:
+        for trial in list(self.book.active.values()):
+            self.book.lose(trial, reason, time_s)
+            out.append(Kill(reason, trial.trial_id, trial.attempt))
+        self.status = status
+        out.append(Finish(reason, status))
+
+    def next_deadline(self) -> float | None:
+        """When a `TimePassed` event is due at the latest, in seconds since the run began."""
+        due = [self._deadlines[0][0]] if self._deadlines else []
+        if self.limits.max_time_s is not None:
+            due.append(self.limits.max_time_s)
+        return min(due, default=None)
+
+    def validate(self) -> None:
+        """Assert every invariant, for tests: to be called after any event.
+
+        Raises:
+            AssertionError: If one doesn't hold.
+        """
+        self.book.validate()
+        if self.status is not None:
+            assert not self.book.active, "the run is over and a trial still holds slots"
+            return
+        retries = {trial.trial_id for trial in self._retries}
+        assert len(retries) == len(self._retries), "a trial waits twice"
+        waiting = {i for i, t in self.book.trials.items() if t.state is TrialState.WAITING}
+        assert waiting == retries, "waiting trials and the queue of them differ"
+        accepted = [trial.trial_id for trial, _, _ in self._accepted]
+        assert len(set(accepted)) == len(accepted), "a trial is accepted twice"
+        new = {i for i, t in self.book.trials.items() if t.state is TrialState.NEW}
+        assert new <= set(accepted), "an accepted trial has been forgotten"
+        assert not self._to_tell or self._over, "the optimizer has not been told of an ended trial"
+        if self._retries or self._accepted:
+            free = self.slots - self.book.held
+            assert free < self._slots_per_trial, "a trial waits although slots are free"
+
+
+def _id_of(trial: Trial | str) -> str:
+    return trial if isinstance(trial, str) else trial.trial_id
+
+
+def _broken(kind: str, plugin: object, error: Exception) -> PolicyError:
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return PolicyError(
+        f"{kind} {type(plugin).__name__} raised {type(error).__name__}: {error}\n"
+        f"  at {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
+    )

@@ -1,0 +1,175 @@
+"""A trial: one configuration, its states, and the story of how it went through them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class TrialState(StrEnum):
+    """Where a trial is in its life."""
+
+    NEW = "new"  # suggested, never launched
+    LAUNCHED = "launched"  # holds its slots; the train function has not been entered
+    RUNNING = "running"  # the train function runs
+    STOPPING = "stopping"  # runs, and has been told to stop at its next report
+    WAITING = "waiting"  # lost its worker; to be launched again
+    FINISHED = "finished"  # the last attempt returned a value
+    STOPPED = "stopped"  # the last attempt was stopped early
+    FAILED = "failed"  # the last attempt failed for good
+
+    @property
+    def active(self) -> bool:
+        """Whether a trial in this state holds slots."""
+        return self in _ACTIVE
+
+    @property
+    def ended(self) -> bool:
+        """Whether the trial has come to an end (an optimizer may still promote a finished one)."""
+        return self in _ENDED
+
+
+_ACTIVE = frozenset({TrialState.LAUNCHED, TrialState.RUNNING, TrialState.STOPPING})
+_ENDED = frozenset({TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED})
+
+#: Every transition there is: (state, what happens) -> next state.
+TRANSITIONS: dict[tuple[TrialState, str], TrialState] = {
+    (TrialState.NEW, "launch"): TrialState.LAUNCHED,
+    (TrialState.WAITING, "launch"): TrialState.LAUNCHED,
+    (TrialState.FINISHED, "launch"): TrialState.LAUNCHED,  # promotion
+    (TrialState.LAUNCHED, "start"): TrialState.RUNNING,
+    (TrialState.RUNNING, "report"): TrialState.RUNNING,
+    (TrialState.STOPPING, "report"): TrialState.STOPPING,
+    (TrialState.RUNNING, "stop"): TrialState.STOPPING,
+    (TrialState.RUNNING, "finish"): TrialState.FINISHED,
+    (TrialState.STOPPING, "finish"): TrialState.FINISHED,  # it returned before the stop got there
+    (TrialState.STOPPING, "end early"): TrialState.STOPPED,
+    (TrialState.LAUNCHED, "fail"): TrialState.FAILED,
+    (TrialState.RUNNING, "fail"): TrialState.FAILED,
+    (TrialState.STOPPING, "fail"): TrialState.FAILED,
+    (TrialState.LAUNCHED, "lose"): TrialState.WAITING,
+    (TrialState.RUNNING, "lose"): TrialState.WAITING,
+    (TrialState.STOPPING, "lose"): TrialState.WAITING,
+}
+
+
+class StoryLine(NamedTuple):
+    """One line of a trial's story."""
+
+    time_s: float
+    state: TrialState
+    what: str
+
+
+class Result(NamedTuple):
+    """What one finished attempt returned."""
+
+    budget: float | None
+    value: float
+
+
+class IllegalTransition(Exception):
+    """A trial was told to do what its state doesn't allow; a bug, told with its whole story."""
+
+    def __init__(self, trial: Trial, what: str) -> None:
+        lines = "\n".join(f"  {s.time_s:10.3f} s  {s.state:9}  {s.what}" for s in trial.story)
+        super().__init__(f"{trial.trial_id} is {trial.state}; it can't {what}. Its story:\n{lines}")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed.
+
+    Attributes:
+        kind: ``exception``, ``bad report``, ``bad result``, ``lost``, ``timeout`` or ``setup``.
+        message: What happened, in one line.
+        location: ``file:line in function`` of the user's code, or ``""``.
+        source: The user's line of code there, or ``""``.
+        traceback: The user's frames, for the log and for `show`.
+    """
+
+    kind: str
+    message: str
+    location: str = ""
+    source: str = ""
+    traceback: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Trial:
+    """One configuration and everything known about it.
+
+    An optimizer makes one from `params` (and `budget`); the scheduler fills in the rest, which
+    optimizers and early-stop rules read and never write. A trial has one *attempt* per launch:
+    the first, one more for each promotion to a larger budget, and one for each retry.
+
+    Attributes:
+        params: Hyperparameters of this trial, by name; plain values.
+        budget: The resource the attempt may use, in steps, where the optimizer gives one.
+        reason: Why the optimizer suggested it, for people.
+        trial_id: ``t0000``, ``t0001``, ... in the order of acceptance.
+        number: The same as an integer, from 0.
+        seed: Derived from the run's seed and `number`.
+        step_history: Steps reported so far, increasing.
+        metric_history: The metric at these steps.
+        results: What finished attempts returned, in order.
+        final_metric: The last value that counts: the last result, or, if the trial was stopped
+            early, its last report. None before that.
+        error: Why it failed, if it did.
+    """
+
+    params: dict[str, Any]
+    budget: float | None = None
+    reason: str = ""
+    trial_id: str = ""
+    number: int = -1
+    seed: int = 0
+    slots: int = 1
+    state: TrialState = TrialState.NEW
+    attempt: int = 0
+    losses: int = 0
+    #: Launches to a larger budget, those that went on from a checkpoint, and the steps that saved.
+    promotions: int = 0
+    continued: int = 0
+    steps_saved: int = 0
+    #: Reports received, over all attempts.
+    steps_run: int = 0
+    step_history: list[int] = field(default_factory=list)
+    metric_history: list[float] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    final_metric: float | None = None
+    #: The other numbers last reported or returned beside the metric.
+    metrics: Mapping[str, float] | None = None
+    error: Failure | None = None
+    worker: str = ""
+    #: When the current attempt entered the train function; None outside it.
+    started_s: float | None = None
+    #: Time spent in the train function, over all attempts that ended.
+    busy_s: float = 0.0
+    story: list[StoryLine] = field(default_factory=list)
+
+    @property
+    def last_step(self) -> int | None:
+        """The step last reported, or None."""
+        return self.step_history[-1] if self.step_history else None
+
+    def move(self, what: str, time_s: float, why: str = "") -> None:
+        """Go to the next state.
+
+        Args:
+            what: One of the verbs of `TRANSITIONS`.
+            time_s: Now, in seconds since the run began.
+            why: The reason, for people.
+
+        Raises:
+            IllegalTransition: If the table has no such transition.
+        """
+        try:
+            state = TRANSITIONS[self.state, what]
+        except KeyError:
+            raise IllegalTransition(self, what) from None
+        if state is not self.state:
+            self.state = state
+            self.story.append(StoryLine(time_s, state, why or what))

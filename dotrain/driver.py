@@ -1,0 +1,148 @@
+"""The loop: events from the executor to the scheduler, instructions back, both to the journal."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+from dotrain.core.events import Event, Interrupted, TimePassed
+from dotrain.core.instructions import Instruction
+from dotrain.core.scheduler import Scheduler
+from dotrain.executors.base import Executor
+from dotrain.store import Journal
+from dotrain.training.program import Program
+
+#: The longest the loop waits before it looks at the clock and the display again, in seconds.
+_PULSE_S = 0.2
+
+
+class Observer(Protocol):
+    """Watches a run; what it does can't change it."""
+
+    def start(self, scheduler: Scheduler) -> None:
+        """The run begins."""
+
+    def on_event(self, event: Event, instructions: Sequence[Instruction], time_s: float) -> None:
+        """Something has happened."""
+
+    def on_pulse(self, time_s: float) -> None:
+        """A fraction of a second has passed."""
+
+    def on_interrupt(self) -> None:
+        """The run has been told to end."""
+
+    def close(self) -> None:
+        """The run is over; give the terminal back."""
+
+
+class Driver:
+    """Runs one experiment to its end.
+
+    Attributes:
+        elapsed_s: Time since the run began, in seconds; it stands still when the run is over.
+    """
+
+    def __init__(
+        self, scheduler: Scheduler, executor: Executor, journal: Journal, observer: Observer
+    ) -> None:
+        self._scheduler = scheduler
+        self._executor = executor
+        self._journal = journal
+        self._observer = observer
+        self._interrupts = 0
+        self._posting = False
+        self.elapsed_s = 0.0
+
+    def run(self, program: Program) -> str:
+        """Run until the scheduler says that it is over.
+
+        Returns:
+            The status: ``finished``, ``time_limit``, ``failed`` or ``interrupted``.
+
+        Raises:
+            ResourcesUnavailable: If the executor gets no workers.
+            PolicyError: If a plugin breaks its contract.
+            JournalError: If the journal can't be written.
+            KeyboardInterrupt: At the second Ctrl-C.
+        """
+        self._began_s = self._executor.clock_s()
+        self._observer.start(self._scheduler)
+        try:
+            with self._signals():
+                try:
+                    self._executor.start(program, self._post)
+                    self._loop()
+                except KeyboardInterrupt:
+                    if self._interrupts > 1:
+                        raise
+                    self._post(Interrupted("interrupted by Ctrl-C"))
+        finally:
+            self._observer.close()
+            self._executor.close()
+        assert self._scheduler.status is not None
+        return self._scheduler.status
+
+    def _loop(self) -> None:
+        scheduler = self._scheduler
+        while scheduler.status is None:
+            deadline = scheduler.next_deadline()
+            now = self._now()
+            wait_s = _PULSE_S if deadline is None else max(0.0, min(_PULSE_S, deadline - now))
+            self._executor.pump(wait_s)
+            now = self._now()
+            if self._interrupts:
+                self._post(Interrupted("interrupted by Ctrl-C"))
+            elif deadline is not None and deadline <= now:
+                self._post(TimePassed())
+            self._observer.on_pulse(now)
+
+    def _now(self) -> float:
+        self.elapsed_s = self._executor.clock_s() - self._began_s
+        return self.elapsed_s
+
+    def _post(self, event: Event) -> None:
+        if self._scheduler.status is not None:
+            return
+        time_s = self._now()
+        self._posting = True
+        try:
+            self._journal.append_event(event, time_s)
+            instructions = self._scheduler.handle(event, time_s)
+            for instruction in instructions:
+                self._journal.append_instruction(instruction, time_s)
+        finally:
+            self._posting = False
+        for instruction in instructions:
+            self._executor.carry_out(instruction)
+        self._observer.on_event(event, instructions, time_s)
+        if self._interrupts and not isinstance(event, Interrupted):
+            self._post(Interrupted("interrupted by Ctrl-C"))
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Let the first Ctrl-C (or SIGTERM) end the run cleanly, and the second at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, self._on_signal)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._interrupts += 1
+        if self._interrupts > 1:
+            raise KeyboardInterrupt
+        self._observer.on_interrupt()
+        # A function that runs on this very thread is broken off; the state is sound then, except
+        # in the middle of taking in an event, which sees the count when it is done.
+        if not self._executor.concurrent and not self._posting:
+            raise KeyboardInterrupt

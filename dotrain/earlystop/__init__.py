@@ -1,0 +1,1 @@
+"""What to stop. The interface is `dotrain.core.policy.AbstractEarlyStop`."""

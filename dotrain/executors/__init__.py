@@ -1,0 +1,1 @@
+"""Where trials run. The interface is `dotrain.executors.base.Executor`."""

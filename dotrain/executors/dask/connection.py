@@ -1,0 +1,87 @@
+"""Ways to a Dask scheduler: one of our own, one at an address, one of a cluster class."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import dask
+from distributed import Client, Scheduler
+
+from dotrain.errors import ResourcesUnavailable
+
+
+@contextmanager
+def quiet_dask() -> Iterator[None]:
+    """Keep Dask's own log off the terminal: what matters in it is told in our words."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@asynccontextmanager
+async def local_scheduler() -> AsyncIterator[Client]:
+    """Run a scheduler in this process, on the loopback interface, for local worker processes."""
+    settings = {
+        "distributed.scheduler.reuse-broadcast-comm": True,
+        "distributed.scheduler.active-memory-manager.start": False,
+        "distributed.admin.event-loop": "asyncio",
+    }
+    with dask.config.set(settings):
+        async with (
+            Scheduler(
+                host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0"
+            ) as scheduler,
+            Client(scheduler.address, asynchronous=True, set_as_default=False) as client,
+        ):
+            yield client
+
+
+@asynccontextmanager
+async def at_address(address: str, timeout_s: float) -> AsyncIterator[Client]:
+    """Connect to a running scheduler.
+
+    Raises:
+        ResourcesUnavailable: If nobody answers in time.
+    """
+    try:
+        client = await Client(address, asynchronous=True, timeout=timeout_s, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ResourcesUnavailable(
+            f"no Dask scheduler answers at {address} within {timeout_s:g} s "
+            f"({type(error).__name__}); is it running, and is the port open from here? "
+            f"Start one with: dask scheduler --port 8786"
+        ) from None
+    async with client:
+        yield client
+
+
+@asynccontextmanager
+async def of_class(
+    path: str, options: Mapping[str, Any], workers: int | None
+) -> AsyncIterator[Client]:
+    """Start a cluster of a Dask cluster class, such as ``dask_jobqueue.SLURMCluster``.
+
+    Raises:
+        ResourcesUnavailable: If the class can't be imported, or its cluster can't be started.
+    """
+    module_name, _, name = path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module_name), name)
+        cluster = await cls(**options, asynchronous=True)
+    except Exception as error:
+        raise ResourcesUnavailable(
+            f"cluster.kind {path} can't be started: {type(error).__name__}: {error}"
+        ) from error
+    async with cluster:
+        if workers is not None:
+            cluster.scale(workers)
+        async with Client(cluster, asynchronous=True, set_as_default=False) as client:
+            yield client

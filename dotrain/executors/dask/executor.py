@@ -1,0 +1,347 @@
+"""The driver's side: slots come and go, attempts go out, events come back.
+
+Dask's client lives on an event loop in a thread of its own; the driver's thread and the loop talk
+through one queue each way, and only the loop touches slots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from distributed import Client, Future
+
+from dotrain.core.events import Event, Lost, SlotsChanged, from_record
+from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
+from dotrain.errors import DotrainError, ResourcesUnavailable
+from dotrain.executors.base import Executor, Post
+from dotrain.executors.dask.connection import quiet_dask
+from dotrain.executors.dask.local_workers import LocalWorkers
+from dotrain.executors.dask.slot import SlotHost, call_host, serve_slot, slot_key, topic_of
+from dotrain.training.program import Program
+
+#: How long the loop's thread may take to end, in seconds.
+_CLOSE_TIMEOUT_S = 10.0
+
+
+@dataclass
+class _Slot:
+    address: str
+    task: Future
+    name: str = ""
+    ready: bool = False
+    launch: Launch | None = None
+
+
+@dataclass
+class _State:
+    """What the loop's thread knows; no other thread touches it."""
+
+    client: Client
+    slots: dict[str, _Slot] = field(default_factory=dict)
+    pending: deque[Launch] = field(default_factory=deque)
+    #: What ended local workers, by name, until their slot is found gone.
+    deaths: dict[str, str] = field(default_factory=dict)
+
+
+class DaskExecutor(Executor):
+    """Runs attempts on Dask workers, one at a time on each worker process."""
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractAsyncContextManager[Client]],
+        *,
+        max_slots: int | None = None,
+        connect_timeout_s: float = 10.0,
+        workers: LocalWorkers | None = None,
+    ) -> None:
+        """Make an executor; nothing is connected yet.
+
+        Args:
+            connect: Opens the connection to a scheduler.
+            max_slots: The most workers to use; None is all.
+            connect_timeout_s: How long to wait for a first worker.
+            workers: The local worker processes behind the scheduler, if they are ours.
+        """
+        self._connect = connect
+        self._max_slots = max_slots
+        self._connect_timeout_s = connect_timeout_s
+        self._workers = workers
+        self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._first_slot = threading.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, program: Program, post: Post) -> None:
+        """Connect, and wait for the first slot."""
+        self._program = program
+        self._post = post
+        self._thread = threading.Thread(target=self._run_loop, name="dotrain-dask", daemon=True)
+        self._thread.start()
+        self._first_slot.wait()
+        self.pump(0)
+
+    def carry_out(self, instruction: Instruction) -> None:
+        """Hand an instruction to the loop."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._on_instruction, instruction)
+
+    def pump(self, timeout_s: float) -> None:
+        """Post what has arrived; wait for something if nothing has."""
+        try:
+            item = self._events.get(timeout=timeout_s) if timeout_s > 0 else self._events.get(False)
+            while True:
+                if isinstance(item, BaseException):
+                    raise item
+                self._post(item)
+                item = self._events.get(False)
+        except queue.Empty:
+            return
+
+    def close(self) -> None:
+        """Let the slots go, disconnect, and end local workers."""
+        if self._thread is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._end.set)
+            self._thread.join(_CLOSE_TIMEOUT_S)
+        if self._workers is not None:
+            self._workers.close()
+        self._thread = None
+
+    # ---- everything below runs on the loop's thread ----
+
+    def _run_loop(self) -> None:
+        try:
+            with quiet_dask():
+                asyncio.run(self._serve())
+        except DotrainError as error:
+            self._events.put(error)
+        except BaseException as error:
+            text = "".join(traceback.format_exception(error))
+            self._events.put(ResourcesUnavailable(f"the connection to Dask broke down:\n{text}"))
+        finally:
+            self._loop = None
+            self._first_slot.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._end = asyncio.Event()
+        async with self._connect() as client:
+            self._state = _State(client)
+            background = []
+            if self._workers is not None:
+                address = client.scheduler.address
+                background.append(asyncio.create_task(self._workers.serve(address, self._on_death)))
+            try:
+                await self._open_slots()
+                await self._end.wait()
+                await self._let_go()
+            finally:
+                if self._workers is not None:
+                    await asyncio.to_thread(self._workers.close)
+                for task in (*background, *self._tasks):
+                    task.cancel()
+
+    async def _open_slots(self) -> None:
+        client, token = self._state.client, self._program.token
+        client.subscribe_topic(topic_of(token), self._on_message)
+        client.subscribe_topic("all", self._on_cluster_event)
+        host = SlotHost(self._program, whole_process=self._workers is not None)
+        try:
+            await client.register_plugin(host, name=host.name)
+        except Exception as error:
+            raise ResourcesUnavailable(
+                f"a Dask worker can't load dotrain: {type(error).__name__}: {error}; "
+                "install the same version of dotrain there"
+            ) from error
+        for address in (await client.scheduler.identity(n_workers=-1))["workers"]:
+            self._add_slot(address)
+        ready = asyncio.create_task(self._wait_for_first_slot())
+        ended = asyncio.create_task(self._end.wait())
+        done, _ = await asyncio.wait(
+            [ready, ended],
+            timeout=self._connect_timeout_s,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        ready.cancel()
+        ended.cancel()
+        if not done:
+            raise ResourcesUnavailable(self._no_workers(client.scheduler.address))
+
+    async def _wait_for_first_slot(self) -> None:
+        self._ready = asyncio.Event()
+        await self._ready.wait()
+        self._first_slot.set()
+
+    def _no_workers(self, address: str) -> str:
+        within = f"within {self._connect_timeout_s:g} s (cluster.connect_timeout_s)"
+        if self._workers is not None:
+            return f"no local worker got ready {within}; their last words:\n{self._workers.last_words()}"
+        return (
+            f"the Dask scheduler at {address} has no worker that got ready {within}; "
+            f"start one with: dask worker {address}"
+        )
+
+    def _add_slot(self, address: str) -> None:
+        slots = self._state.slots
+        if address in slots or (self._max_slots is not None and len(slots) >= self._max_slots):
+            return
+        token = self._program.token
+        task = self._state.client.submit(
+            serve_slot,
+            token,
+            key=slot_key(token, address),
+            workers=[address],
+            allow_other_workers=False,
+            pure=False,
+        )
+        slots[address] = _Slot(address, task)
+
+    def _remove_slot(self, address: str) -> None:
+        slot = self._state.slots.pop(address, None)
+        if slot is None:
+            return
+        slot.task.release()
+        if slot.launch is not None:
+            self._spawn(self._report_loss(slot, slot.launch))
+        elif slot.ready:
+            self._slots_changed()
+
+    async def _report_loss(self, slot: _Slot, launch: Launch) -> None:
+        cause = f"its worker {slot.name} ({slot.address}) left the cluster"
+        if self._workers is not None:
+            # The exit code may come a moment after Dask has noticed the broken connection.
+            for _ in range(20):
+                if slot.name in self._state.deaths:
+                    cause = self._state.deaths.pop(slot.name)
+                    break
+                await asyncio.sleep(0.05)
+        self._events.put(Lost(launch.trial_id, launch.attempt, cause))
+        self._slots_changed()
+
+    def _slots_changed(self) -> None:
+        ready = sum(slot.ready for slot in self._state.slots.values())
+        self._events.put(SlotsChanged(ready))
+
+    def _on_death(self, name: str, cause: str) -> None:
+        self._state.deaths[name] = cause
+
+    def _on_cluster_event(self, event: tuple[float, Any]) -> None:
+        message = event[1]
+        action = message.get("action") if isinstance(message, dict) else None
+        if action == "add-worker":
+            self._add_slot(message["worker"])
+        elif action == "remove-worker":
+            self._remove_slot(message["worker"])
+            for address in self._state.client.scheduler_info(n_workers=-1)["workers"]:
+                if address != message["worker"]:
+                    self._add_slot(address)
+
+    def _on_message(self, event: tuple[float, Any]) -> None:
+        message = event[1]
+        slot = self._state.slots.get(message["slot"])
+        if slot is None:
+            return
+        if "ready" in message:
+            slot.name, slot.ready = message["ready"], True
+            self._ready.set()
+            self._slots_changed()
+        for record in message.get("events", ()):
+            trial_event = from_record(record)
+            ends = record["type"] in ("Finished", "Stopped", "Failed")
+            if ends:
+                slot.launch = None
+            self._events.put(trial_event)
+        self._launch_pending()
+
+    def _on_instruction(self, instruction: Instruction) -> None:
+        match instruction:
+            case Launch():
+                self._state.pending.append(instruction)
+                self._launch_pending()
+            case Stop():
+                self._stop(instruction)
+            case Kill(timeout=True):
+                self._kill(instruction)
+            case Finish() if self._workers is not None:
+                self._workers.restart = False
+
+    def _launch_pending(self) -> None:
+        pending = self._state.pending
+        if not pending:
+            return
+        for slot in self._state.slots.values():
+            if pending and slot.ready and slot.launch is None:
+                slot.launch = pending.popleft()
+                self._spawn(self._send(slot, "launch", slot.launch))
+
+    def _holder(self, instruction: Stop | Kill) -> _Slot | None:
+        for slot in self._state.slots.values():
+            launch = slot.launch
+            if launch and (launch.trial_id, launch.attempt) == (
+                instruction.trial_id,
+                instruction.attempt,
+            ):
+                return slot
+        return None
+
+    def _stop(self, instruction: Stop | Kill) -> None:
+        slot = self._holder(instruction)
+        if slot is not None:
+            arguments = (instruction.trial_id, instruction.attempt, instruction.reason)
+            self._spawn(self._send(slot, "stop", *arguments))
+
+    def _kill(self, instruction: Kill) -> None:
+        self._state.pending = deque(
+            launch
+            for launch in self._state.pending
+            if (launch.trial_id, launch.attempt) != (instruction.trial_id, instruction.attempt)
+        )
+        slot = self._holder(instruction)
+        if slot is None:
+            return
+        if self._workers is not None:
+            self._workers.kill(slot.name)
+        else:
+            # A worker that isn't ours is restarted by its nanny; without one, the function ends
+            # at its next report.
+            self._stop(instruction)
+            self._spawn(self._restart(slot.address))
+
+    async def _restart(self, address: str) -> None:
+        await self._state.client.restart_workers([address], raise_for_error=False)
+
+    async def _send(self, slot: _Slot, method: str, *arguments: Any) -> None:
+        token = self._program.token
+        try:
+            await self._state.client.run(
+                call_host, token, method, *arguments, workers=[slot.address]
+            )
+        except Exception:
+            # A worker that can't be reached is about to be removed; its slot goes with it.
+            if slot.address in self._state.slots:
+                self._remove_slot(slot.address)
+
+    async def _let_go(self) -> None:
+        """Let the slots end: idle ones now, busy ones at their next report."""
+        client, token = self._state.client, self._program.token
+        addresses = list(self._state.slots)
+        if addresses:
+            await client.run(call_host, token, "quit", workers=addresses, on_error="ignore")
+        if self._workers is not None:
+            return  # the processes end, and everything with them
+        await client.unregister_worker_plugin(topic_of(token))
+        for slot in self._state.slots.values():
+            slot.task.release()
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,44 @@
+"""From the config's `cluster:` section to an executor."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from dotrain.config.schema import Cluster
+from dotrain.executors.base import Executor
+
+
+def make_executor(cluster: Cluster, log_dir: Path) -> Executor:
+    """Return the executor of a cluster section.
+
+    Local worker processes are started at once, so that they import what they need while this
+    process does the same; everything else waits for `Executor.start`.
+
+    Args:
+        cluster: Where trials are to run.
+        log_dir: Where local workers write what isn't a trial's output.
+    """
+    if cluster.kind == "inline":
+        from dotrain.executors.inline import InlineExecutor
+
+        return InlineExecutor()
+    workers = None
+    if cluster.kind == "local":
+        from dotrain.executors.dask.environment import available_cores
+        from dotrain.executors.dask.local_workers import LocalWorkers
+
+        workers = LocalWorkers(cluster.workers or available_cores(), log_dir)
+    from dotrain.executors.dask.connection import at_address, local_scheduler, of_class
+    from dotrain.executors.dask.executor import DaskExecutor
+
+    timeout_s = cluster.connect_timeout_s
+    if workers is not None:
+        connect = partial(local_scheduler)
+    elif cluster.address is not None:
+        connect = partial(at_address, cluster.address, timeout_s)
+    else:
+        connect = partial(of_class, cluster.kind, cluster.options, cluster.workers)
+    return DaskExecutor(
+        connect, max_slots=cluster.workers, connect_timeout_s=timeout_s, workers=workers
+    )

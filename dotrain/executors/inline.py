@@ -1,0 +1,68 @@
+"""In this process, one trial at a time: debugging, the smallest runs, no start-up cost."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from dotrain.core.events import Failed, SlotsChanged, TrialEvent
+from dotrain.core.instructions import Instruction, Kill, Launch, Stop
+from dotrain.core.trial import Failure
+from dotrain.executors.base import Executor, Post
+from dotrain.training.attempt import run_attempt
+from dotrain.training.channel import Channel
+from dotrain.training.failure import describe_failure
+from dotrain.training.program import LoadedProgram, Program, load_program
+
+
+class InlineExecutor(Executor):
+    """Runs attempts inside `pump`, on the driver's own thread.
+
+    A function that never reports can't be killed here; one that does ends at its next report.
+    """
+
+    concurrent = False
+
+    def __init__(self) -> None:
+        self._queue: deque[Launch] = deque()
+        self._running: tuple[Launch, Channel] | None = None
+
+    def start(self, program: Program, post: Post) -> None:
+        """Import the user's functions and offer the one slot."""
+        self._post = post
+        self._loaded: LoadedProgram | Failure
+        try:
+            self._loaded = load_program(program)
+        except (Exception, SystemExit) as error:
+            self._loaded = describe_failure(error)
+        post(SlotsChanged(1))
+
+    def carry_out(self, instruction: Instruction) -> None:
+        """Queue a launch; flag a stop."""
+        match instruction:
+            case Launch():
+                self._queue.append(instruction)
+            case Stop() | Kill() if self._running is not None:
+                launch, channel = self._running
+                if (launch.trial_id, launch.attempt) == (instruction.trial_id, instruction.attempt):
+                    channel.stop_reason = instruction.reason
+
+    def pump(self, timeout_s: float) -> None:
+        """Run one queued attempt to its end."""
+        if not self._queue:
+            return
+        launch = self._queue.popleft()
+        self._post(self._run(launch))
+
+    def _run(self, launch: Launch) -> TrialEvent:
+        if isinstance(self._loaded, Failure):
+            return Failed(launch.trial_id, launch.attempt, self._loaded)
+        channel = Channel(self._post)
+        self._running = launch, channel
+        try:
+            return run_attempt(self._loaded, launch, channel, worker="inline", whole_process=False)
+        finally:
+            self._running = None
+
+    def close(self) -> None:
+        """Nothing runs between two calls of `pump`."""
+        self._queue.clear()

@@ -1,0 +1,1 @@
+"""What to try next. The interface is `dotrain.core.policy.AbstractOptimizer`."""

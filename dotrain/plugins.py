@@ -1,0 +1,75 @@
+"""Finding plugins: registered names and ``package.module:Class``.
+
+Built-in plugins are entry points like everybody else's. One that fails to load is reported when
+it is asked for and disturbs nobody before that.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
+from dotrain.errors import UsageError, did_you_mean
+
+OPTIMIZERS = "dotrain.optimizers"
+EARLY_STOP = "dotrain.early_stop"
+
+_BASES: dict[str, type] = {OPTIMIZERS: AbstractOptimizer, EARLY_STOP: AbstractEarlyStop}
+_KINDS = {OPTIMIZERS: "optimizer", EARLY_STOP: "early-stop rule"}
+
+#: Maggy's names, which the deck uses.
+_ALIASES = {"randomsearch": "random", "gridsearch": "grid", "singlerun": "single"}
+
+
+@cache
+def registered(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name.
+
+    Raises:
+        UsageError: If two installed packages register the same name for different objects.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=group):
+        other = found.setdefault(point.name, point)
+        if other.value != point.value:
+            raise UsageError(
+                f"two packages register the {_KINDS[group]} '{point.name}': "
+                f"{other.value} and {point.value}; uninstall one, or name yours module:Class"
+            )
+    return found
+
+
+def load_plugin(group: str, name: str) -> type[Any]:
+    """Return the class of a plugin.
+
+    Args:
+        group: `OPTIMIZERS` or `EARLY_STOP`.
+        name: A registered name, or ``package.module:Class``.
+
+    Raises:
+        UsageError: If there is no such plugin, or it is none of that kind, or can't be imported.
+    """
+    kind = _KINDS[group]
+    name = _ALIASES.get(name.lower(), name)
+    if ":" not in name:
+        points = registered(group)
+        if name not in points:
+            hint = did_you_mean(name, list(points))
+            raise UsageError(f"unknown {kind} '{name}'{hint} (or module:Class)")
+        name = points[name].value
+    module_name, _, attribute = name.partition(":")
+    try:
+        plugin = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"{kind} '{name}' can't be loaded: {error}") from None
+    except Exception as error:
+        raise UsageError(
+            f"{kind} '{name}' can't be loaded: {type(error).__name__}: {error}"
+        ) from error
+    base = _BASES[group]
+    if not (isinstance(plugin, type) and issubclass(plugin, base)):
+        raise UsageError(f"{kind} '{name}' is no subclass of dotrain.{base.__name__}")
+    return plugin

@@ -1,0 +1,116 @@
+"""The result of a run: one plain dict, for ``result.json`` and ``--json``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dotrain.core.book import TrialBook
+from dotrain.core.policy import Direction, sign_of
+from dotrain.core.trial import Trial, TrialState
+
+
+class FailureGroup(NamedTuple):
+    """Trials that failed in the same place in the same way."""
+
+    size: int
+    #: The first of them.
+    trial: Trial
+
+
+def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
+    """Return the trial with the best final metric among those that finished or were stopped.
+
+    The earliest wins a tie.
+    """
+    sign = sign_of(direction)
+    valued = [
+        t
+        for t in trials
+        if t.final_metric is not None and t.state in (TrialState.FINISHED, TrialState.STOPPED)
+    ]
+    return max(valued, key=lambda t: (sign * (t.final_metric or 0.0), -t.number), default=None)
+
+
+def failure_groups(trials: Iterable[Trial]) -> list[FailureGroup]:
+    """Group failed trials by place and kind of error, the largest group first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], Trial] = {}
+    for trial in trials:
+        if trial.error is not None:
+            error = trial.error
+            # The message's first word is the exception's name; what follows may hold values.
+            key = (error.location, error.message.split(":")[0] if error.location else error.message)
+            counts[key] += 1
+            first.setdefault(key, trial)
+    return [FailureGroup(count, first[key]) for key, count in counts.most_common()]
+
+
+def summarize(
+    header: Mapping[str, Any], book: TrialBook, status: str, elapsed_s: float, run_dir: Path
+) -> dict[str, Any]:
+    """Return the result of a run.
+
+    Args:
+        header: The journal's header: name, metric, direction, seed.
+        book: All trials.
+        status: How the run ended.
+        elapsed_s: How long it took, in seconds.
+        run_dir: The run directory.
+    """
+    trials = list(book.trials.values())
+    best = best_trial(trials, header["direction"])
+    promotions = sum(t.promotions for t in trials)
+    count = book.counts
+    result: dict[str, Any] = {
+        "run_dir": str(run_dir),
+        "name": header["name"],
+        "status": status,
+        "metric": header["metric"],
+        "direction": header["direction"],
+        "seed": header["seed"],
+        "best": best
+        and {"trial_id": best.trial_id, "value": best.final_metric, "params": best.params},
+        "trials": {
+            "total": len(trials),
+            "finished": count[TrialState.FINISHED],
+            "stopped": count[TrialState.STOPPED],
+            "failed": count[TrialState.FAILED],
+        },
+        "steps": sum(t.steps_run for t in trials),
+        "elapsed_s": round(elapsed_s, 3),
+    }
+    unfinished = count[TrialState.WAITING] + count[TrialState.NEW] + len(book.active)
+    if unfinished:
+        result["trials"]["unfinished"] = unfinished
+    if promotions:
+        result["promotions"] = {
+            "total": promotions,
+            "from_checkpoint": sum(t.continued for t in trials),
+            "steps_saved": sum(t.steps_saved for t in trials),
+        }
+        result["rungs"] = _rungs(trials)
+    if count[TrialState.FAILED]:
+        result["failures"] = [_failure(group, run_dir) for group in failure_groups(trials)]
+    return result
+
+
+def _rungs(trials: Iterable[Trial]) -> list[dict[str, float]]:
+    finished = Counter(r.budget for t in trials for r in t.results if r.budget is not None)
+    return [{"budget": budget, "trials": finished[budget]} for budget in sorted(finished)]
+
+
+def _failure(group: FailureGroup, run_dir: Path) -> dict[str, Any]:
+    trial = group.trial
+    assert trial.error is not None
+    return {
+        "count": group.size,
+        "kind": trial.error.kind,
+        "message": trial.error.message,
+        "location": trial.error.location,
+        "trial_id": trial.trial_id,
+        "params": trial.params,
+        "log": str(run_dir / "trials" / trial.trial_id / "output.log"),
+    }

@@ -1,0 +1,544 @@
+"""The search space: what a hyperparameter may be.
+
+A domain maps one number of the unit interval to a value (`from_unit`) and back (`to_unit`);
+sampling, grids and model-based optimizers all go through that pair. The fields of a domain are
+the keys of the YAML form, so `Float(range=(1e-4, 1e-1), scale="log")` reads like the config.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, ClassVar, Literal
+
+from dotrain.errors import UsageError, did_you_mean
+
+Scalar = str | int | float | bool | None
+Params = dict[str, Any]
+
+
+class SpaceError(ValueError):
+    """A domain or a space that can't be.
+
+    Attributes:
+        key: The field at fault (``range``, ``step``, ...), or ``""`` for the whole domain.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain(ABC):
+    """One hyperparameter: its values, and when it exists at all.
+
+    Attributes:
+        when: Conditions of the form ``{other: value}`` or ``{other: [values]}``; the parameter
+            is part of a trial only if all of them hold. Empty means always.
+    """
+
+    #: Read by pydantic where the config is validated: a domain takes no keys but its fields.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    when: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    @abstractmethod
+    def size(self) -> int | None:
+        """Number of different values, or None for a continuum."""
+
+    @abstractmethod
+    def from_unit(self, u: float) -> Any:
+        """Map `u` in [0, 1] to a value; equal intervals of `u` are equally likely values."""
+
+    @abstractmethod
+    def to_unit(self, value: Any) -> float:
+        """Map a value to [0, 1], such that `from_unit` gives it back.
+
+        Raises:
+            ValueError: If `value` is not in the domain.
+        """
+
+    @abstractmethod
+    def __contains__(self, value: object) -> bool: ...
+
+    def sample(self, rng: Random) -> Any:
+        """Draw one value with one draw of `rng`."""
+        return self.from_unit(rng.random())
+
+    def grid(self, points: int | None = None) -> list[Any]:
+        """Return the values of a grid, in order.
+
+        Args:
+            points: The most values, spread evenly over the unit interval. None takes every value.
+
+        Raises:
+            SpaceError: If the domain is a continuum and `points` is None.
+        """
+        if self.size is not None and (points is None or self.size <= points):
+            return [self.from_unit((i + 0.5) / self.size) for i in range(self.size)]
+        if points is None:
+            raise SpaceError("a grid over a float needs 'step' here or 'points' in the optimizer")
+        ends = [i / (points - 1) for i in range(points)] if points > 1 else [0.5]
+        return list(dict.fromkeys(self.from_unit(u) for u in ends))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Range(Domain):
+    """What `Float` and `Int` share: two ends, a scale and a step."""
+
+    range: tuple[float, float]
+    scale: Literal["linear", "log"] = "linear"
+
+    def _check_range(self) -> None:
+        if len(self.range) != 2:
+            raise SpaceError(f"expected [low, high], got {list(self.range)}", "range")
+        low, high = self.range
+        if not (_is_number(low) and _is_number(high)):
+            raise SpaceError(f"expected two numbers, got {list(self.range)}", "range")
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise SpaceError(f"expected finite bounds, got {list(self.range)}", "range")
+        if low > high:
+            raise SpaceError(f"lower bound {low} is over upper bound {high}", "range")
+        if self.scale not in ("linear", "log"):
+            raise SpaceError(f"expected linear or log, got {self.scale!r}", "scale")
+        if self.scale == "log" and low <= 0:
+            raise SpaceError(f"log scale needs a lower bound > 0, got {low}", "range")
+
+    def _check_step(self, step: float | None) -> None:
+        if step is None:
+            return
+        if not _is_number(step) or not math.isfinite(step) or step <= 0:
+            raise SpaceError(f"expected a number > 0, got {step!r}", "step")
+        if self.scale == "log":
+            raise SpaceError("a step goes with the linear scale only", "step")
+        if step > self.range[1] - self.range[0]:
+            raise SpaceError(f"step {step} is wider than the range {list(self.range)}", "step")
+
+    def __str__(self) -> str:
+        scale = ", log" if self.scale == "log" else ""
+        return f"{type(self).__name__.lower()}[{self.range[0]:g}, {self.range[1]:g}{scale}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Float(_Range):
+    """A real number of ``[low, high]``, both ends included.
+
+    Attributes:
+        range: Lower and upper bound.
+        scale: ``log`` spreads equal ratios evenly; it needs a lower bound > 0.
+        step: Distance of neighbouring values, counted from the lower bound; linear scale only.
+    """
+
+    step: float | None = None
+    type: Literal["float"] = "float"
+
+    def __post_init__(self) -> None:
+        self._check_range()
+        self._check_step(self.step)
+
+    @property
+    def size(self) -> int | None:
+        """Number of values on the steps, or None without a step."""
+        low, high = self.range
+        if low == high:
+            return 1
+        return None if self.step is None else math.floor((high - low) / self.step + 1e-9) + 1
+
+    def from_unit(self, u: float) -> float:
+        """Map `u` in [0, 1] to a float of the range."""
+        low, high = map(float, self.range)
+        if self.step is not None and self.size is not None:
+            # Rounding keeps 0.1 + 2 * 0.1 from reading 0.30000000000000004 in every table.
+            return min(high, round(low + _index(u, self.size) * self.step, 12))
+        if self.scale == "log":
+            value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
+        else:
+            value = low + u * (high - low)
+        return min(max(value, low), high)
+
+    def to_unit(self, value: Any) -> float:
+        """Map a float of the range to [0, 1]."""
+        _require(value in self, value, self)
+        low, high = self.range
+        if low == high:
+            return 0.5
+        if self.step is not None and self.size is not None:
+            return float((round((value - low) / self.step) + 0.5) / self.size)
+        if self.scale == "log":
+            u = (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
+        else:
+            u = (value - low) / (high - low)
+        return min(max(u, 0.0), 1.0)
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        low, high = self.range
+        if not low <= value <= high:
+            return False
+        if self.step is None:
+            return True
+        steps = (value - low) / self.step
+        return abs(steps - round(steps)) < 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int(_Range):
+    """A whole number of ``[low, high]``, both ends included.
+
+    Attributes:
+        range: Lower and upper bound, whole numbers.
+        scale: ``log`` spreads equal ratios evenly; it needs a lower bound > 0.
+        step: Distance of neighbouring values, counted from the lower bound; linear scale only.
+    """
+
+    range: tuple[int, int]
+    step: int | None = None
+    type: Literal["int"] = "int"
+
+    def __post_init__(self) -> None:
+        self._check_range()
+        self._check_step(self.step)
+        for key, numbers in (("range", self.range), ("step", (self.step or 1,))):
+            if any(not isinstance(n, int) for n in numbers):
+                raise SpaceError(f"expected whole numbers, got {list(numbers)}", key)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return (self.range[1] - self.range[0]) // (self.step or 1) + 1
+
+    def from_unit(self, u: float) -> int:
+        """Map `u` in [0, 1] to an integer of the range."""
+        low, high = self.range
+        if self.scale == "log":
+            # Half a unit of room on both sides gives the ends the same share as the rest.
+            value = round(math.exp(_lerp(math.log(low - 0.5), math.log(high + 0.5), u)))
+            return min(max(value, low), high)
+        return low + _index(u, self.size) * (self.step or 1)
+
+    def to_unit(self, value: Any) -> float:
+        """Map an integer of the range to [0, 1]."""
+        _require(value in self, value, self)
+        low, high = self.range
+        if self.scale == "log":
+            start, end = math.log(low - 0.5), math.log(high + 0.5)
+            return (math.log(value) - start) / (end - start)
+        return float(((value - low) // (self.step or 1) + 0.5) / self.size)
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
+        low, high = self.range
+        return low <= value <= high and (value - low) % (self.step or 1) == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice(Domain):
+    """What `Discrete` and `Categorical` share: a list of values."""
+
+    values: Sequence[Any]
+
+    def _check_values(self) -> None:
+        if isinstance(self.values, str) or not self.values:
+            raise SpaceError(f"expected a list of values, got {self.values!r}", "values")
+        seen: set[tuple[type, Any]] = set()
+        for value in self.values:
+            if (type(value), value) in seen:
+                raise SpaceError(f"{value!r} stands twice", "values")
+            seen.add((type(value), value))
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return len(self.values)
+
+    def from_unit(self, u: float) -> Any:
+        """Map `u` in [0, 1] to one of the values."""
+        return self.values[_index(u, self.size)]
+
+    def to_unit(self, value: Any) -> float:
+        """Map one of the values to [0, 1]."""
+        _require(value in self, value, self)
+        index = next(i for i, known in enumerate(self.values) if _same(known, value))
+        return (index + 0.5) / self.size
+
+    def __contains__(self, value: object) -> bool:
+        return any(_same(known, value) for known in self.values)
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__.lower()}[{', '.join(map(str, self.values))}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discrete(_Choice):
+    """One of a list of numbers, whose order means something.
+
+    Attributes:
+        values: Numbers, each once; they are sorted.
+    """
+
+    type: Literal["discrete"] = "discrete"
+
+    def __post_init__(self) -> None:
+        self._check_values()
+        wrong = [value for value in self.values if not _is_number(value)]
+        if wrong:
+            raise SpaceError(f"expected numbers, got {wrong[0]!r}; use categorical", "values")
+        object.__setattr__(self, "values", tuple(sorted(self.values)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Categorical(_Choice):
+    """One of a list of values without an order.
+
+    Attributes:
+        values: Strings, numbers, booleans or None, each once.
+    """
+
+    type: Literal["categorical"] = "categorical"
+
+    def __post_init__(self) -> None:
+        self._check_values()
+        for value in self.values:
+            if not isinstance(value, str | int | float | bool | None):
+                raise SpaceError(f"expected plain values, got {value!r}", "values")
+        object.__setattr__(self, "values", tuple(self.values))
+
+
+DOMAINS: Mapping[str, type[Domain]] = {
+    "float": Float,
+    "int": Int,
+    "discrete": Discrete,
+    "categorical": Categorical,
+}
+
+#: The deck's names: type -> (our type, our key for what follows it).
+DECK_TYPES: Mapping[str, tuple[str, str]] = {
+    "DOUBLE": ("float", "range"),
+    "INTEGER": ("int", "range"),
+    "DISCRETE": ("discrete", "values"),
+    "CATEGORICAL": ("categorical", "values"),
+}
+
+
+def expand_deck_form(spec: Any) -> Any:
+    """Turn ``('INTEGER', [2, 8])`` into ``{"type": "int", "range": [2, 8]}``; leave the rest.
+
+    Raises:
+        SpaceError: If `spec` is a pair whose first part is no known type.
+    """
+    if not (isinstance(spec, list | tuple) and len(spec) == 2 and isinstance(spec[0], str)):
+        return spec
+    if spec[0] not in DECK_TYPES:
+        raise SpaceError(f"unknown type '{spec[0]}'{did_you_mean(spec[0], list(DECK_TYPES))}")
+    kind, key = DECK_TYPES[spec[0]]
+    return {"type": kind, key: spec[1]}
+
+
+class Searchspace:
+    """The hyperparameters of a search, by name.
+
+    Example:
+        >>> sp = Searchspace(kernel=('INTEGER', [2, 8]), lr=Float(range=(1e-4, 1e-1), scale="log"))
+        >>> sp.names
+        ('kernel', 'lr')
+    """
+
+    #: Words that a train function is given by name for another purpose.
+    RESERVED: ClassVar[frozenset[str]] = frozenset(
+        {"hparams", "reporter", "model_gen", "data_gen", "model_function", "dataset_function"}
+        | {"dist_strategy", "budget", "checkpoint", "trial_dir", "seed"}
+    )
+
+    def __init__(self, **params: Any) -> None:
+        """Build a space.
+
+        Args:
+            **params: For each name a domain, the deck's pair, or the mapping of the YAML form.
+
+        Raises:
+            UsageError: If a domain or a condition can't be; the message names the parameter.
+        """
+        self.domains: dict[str, Domain] = {}
+        for name, spec in params.items():
+            try:
+                self.domains[name] = _as_domain(spec)
+            except (SpaceError, TypeError) as error:
+                raise UsageError(f"search space, parameter '{name}': {error}") from None
+        for name, message in self.problems():
+            raise UsageError(f"search space, parameter '{name}': {message}")
+        self._order = self._by_dependency()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names, in the order they were given."""
+        return tuple(self.domains)
+
+    @property
+    def size(self) -> int | None:
+        """Number of different configurations, or None for a continuum."""
+        if any(domain.size is None for domain in self.domains.values()):
+            return None
+        return sum(1 for _ in self.grid())
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (parameter, message) for every mistake that only the whole space shows."""
+        for name, domain in self.domains.items():
+            if name in self.RESERVED:
+                yield name, "this name is reserved: train functions get something else by it"
+            for other, values in domain.when.items():
+                if other not in self.domains:
+                    yield (
+                        name,
+                        f"when: no parameter '{other}'{did_you_mean(other, [*self.domains])}",
+                    )
+                    continue
+                for value in _as_list(values):
+                    if value not in self.domains[other]:
+                        yield name, f"when: '{other}' is never {value!r}"
+        if not any(True for _ in self._cycles()):
+            return
+        yield next(self._cycles()), "when: the conditions go round in a circle"
+
+    def _cycles(self) -> Iterator[str]:
+        for name in self.domains:
+            seen, todo = set(), [name]
+            while todo:
+                for other in self.domains[todo.pop()].when:
+                    if other == name:
+                        yield name
+                    if other in self.domains and other not in seen:
+                        seen.add(other)
+                        todo.append(other)
+
+    def _by_dependency(self) -> tuple[str, ...]:
+        order: list[str] = []
+        while len(order) < len(self.domains):
+            order += [
+                name
+                for name, domain in self.domains.items()
+                if name not in order and all(other in order for other in domain.when)
+            ]
+        return tuple(order)
+
+    def _is_active(self, name: str, params: Params) -> bool:
+        return all(
+            other in params and any(_same(params[other], v) for v in _as_list(values))
+            for other, values in self.domains[name].when.items()
+        )
+
+    def sample(self, rng: Random) -> Params:
+        """Draw one configuration; every parameter takes one draw, in use or not.
+
+        Args:
+            rng: The only source of randomness.
+
+        Returns:
+            Values by name, in the order of `names`; parameters whose condition fails are absent.
+        """
+        return self.from_unit([rng.random() for _ in self.names])
+
+    def from_unit(self, point: Sequence[float]) -> Params:
+        """Map a point of the unit cube, one coordinate per name of `names`, to a configuration."""
+        unit = dict(zip(self.names, point, strict=True))
+        params: Params = {}
+        for name in self._order:
+            if self._is_active(name, params):
+                params[name] = self.domains[name].from_unit(unit[name])
+        return {name: params[name] for name in self.names if name in params}
+
+    def to_unit(self, params: Params) -> list[float]:
+        """Map a configuration to the unit cube; parameters that are not in use give 0.5.
+
+        Raises:
+            ValueError: If a value is outside its domain.
+        """
+        return [
+            domain.to_unit(params[name]) if name in params else 0.5
+            for name, domain in self.domains.items()
+        ]
+
+    def grid(self, points: int | None = None) -> Iterator[Params]:
+        """Yield every configuration of the grid once, the last name varying fastest.
+
+        Args:
+            points: The most values per parameter. None takes every value.
+
+        Raises:
+            SpaceError: If a parameter is a continuum and `points` is None.
+        """
+        values = {name: domain.grid(points) for name, domain in self.domains.items()}
+        seen: set[tuple[tuple[str, str], ...]] = set()
+        conditional = any(domain.when for domain in self.domains.values())
+        for combination in itertools.product(*values.values()):
+            chosen = dict(zip(self.names, combination, strict=True))
+            if conditional:
+                active: Params = {}
+                for name in self._order:
+                    if self._is_active(name, active):
+                        active[name] = chosen[name]
+                chosen = {name: active[name] for name in self.names if name in active}
+                key = tuple((name, repr(value)) for name, value in chosen.items())
+                if key in seen:
+                    continue
+                seen.add(key)
+            yield chosen
+
+    def __contains__(self, params: object) -> bool:
+        if not isinstance(params, dict):
+            return False
+        expected = {name for name in self.names if self._is_active(name, params)}
+        return set(params) == expected and all(params[n] in self.domains[n] for n in expected)
+
+    def __repr__(self) -> str:
+        return f"Searchspace({', '.join(f'{n}={d}' for n, d in self.domains.items())})"
+
+
+def _as_domain(spec: Any) -> Domain:
+    spec = expand_deck_form(spec)
+    if isinstance(spec, Domain):
+        return spec
+    if not isinstance(spec, Mapping) or "type" not in spec:
+        raise SpaceError(f"expected a domain or ('TYPE', [...]), got {spec!r}")
+    kind = spec["type"]
+    if kind not in DOMAINS:
+        raise SpaceError(f"unknown type '{kind}'{did_you_mean(str(kind), list(DOMAINS))}")
+    rest: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in spec.items()
+        if key != "type"
+    }
+    return DOMAINS[kind](**rest)
+
+
+def _as_list(values: Any) -> Sequence[Any]:
+    return values if isinstance(values, list | tuple) else [values]
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equality that tells True from 1, as a YAML author does."""
+    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
+
+
+def _index(u: float, size: int) -> int:
+    return min(int(u * size), size - 1)
+
+
+def _lerp(start: float, end: float, u: float) -> float:
+    return start + u * (end - start)
+
+
+def _require(ok: bool, value: Any, domain: Domain) -> None:
+    if not ok:
+        raise ValueError(f"{value!r} is not in {domain}")

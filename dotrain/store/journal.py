@@ -1,0 +1,157 @@
+"""The journal: numbered, checksummed records, one JSON object a line, only ever appended.
+
+A line is ``{"crc": "xxxxxxxx", "n": 0, "t": 0.0, "type": ..., ...}``; `crc` is the CRC-32 of the
+line without it. `n` counts from 0, and `t` is in seconds since the run began. Record 0 is the
+header, of type ``Run``; all others are events and instructions in the order in which the scheduler
+took them in and gave them out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dotrain.core import events, instructions
+from dotrain.errors import JournalError
+
+#: Version of the format; a reader refuses a larger one.
+VERSION = 1
+
+Record = dict[str, Any]
+
+_PREFIX = len('{"crc":"00000000",')
+
+
+class Journal:
+    """Appends records; each is with the operating system when `append` returns.
+
+    A record therefore survives the death of this process at any moment; `close` also flushes to
+    the disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a journal for appending, a new one or one that is there.
+
+        A torn last line, left by a crash, is cut off: never glued to the next record.
+
+        Raises:
+            JournalError: If the file can't be opened, or is damaged before its last line.
+        """
+        self._path = path
+        self._next = 0
+        try:
+            if path.exists():
+                whole = 0
+                for number, end in _scan(path):
+                    self._next, whole = number + 1, end
+                os.truncate(path, whole)
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise JournalError(f"can't open the journal {path}: {error.strerror}") from None
+
+    def append(self, record: Mapping[str, Any], time_s: float) -> None:
+        """Append one record.
+
+        Args:
+            record: JSON values; its keys ``n``, ``t`` and ``crc`` are filled in here.
+            time_s: Now, in seconds since the run began.
+
+        Raises:
+            JournalError: If it can't be written; the journal stays readable up to the one before.
+        """
+        body = json.dumps({"n": self._next, "t": round(time_s, 6), **record}, default=_plain)
+        try:
+            self._file.write(f"{_seal(body)}\n".encode())
+        except OSError as error:
+            raise JournalError(
+                f"can't write the journal {self._path}: {error.strerror}; what is in it is safe"
+            ) from None
+        self._next += 1
+
+    def append_header(self, header: Mapping[str, Any]) -> None:
+        """Append record 0."""
+        self.append({"type": "Run", "version": VERSION, **header}, 0.0)
+
+    def append_event(self, event: events.Event, time_s: float) -> None:
+        """Append an event."""
+        self.append(events.to_record(event), time_s)
+
+    def append_instruction(self, instruction: instructions.Instruction, time_s: float) -> None:
+        """Append an instruction."""
+        self.append(instructions.to_record(instruction), time_s)
+
+    def close(self) -> None:
+        """Flush to the disk and close; safe to call twice."""
+        if not self._file.closed:
+            try:
+                os.fsync(self._file.fileno())
+            finally:
+                self._file.close()
+
+
+def read_journal(path: Path) -> Iterator[Record]:
+    """Yield the records of a journal, live, finished or crashed.
+
+    A torn last line is passed over: that record was never complete.
+
+    Raises:
+        JournalError: If the file can't be read, is damaged before its last line, or was written
+            by a newer dotrain.
+    """
+    try:
+        with open(path, "rb") as file:
+            for _, _, record in _records(file, path):
+                if record["n"] == 0 and record.get("version", 0) > VERSION:
+                    raise JournalError(
+                        f"{path} was written by a newer dotrain (journal version "
+                        f"{record['version']}, this one reads up to {VERSION})"
+                    )
+                yield record
+    except OSError as error:
+        raise JournalError(f"can't read the journal {path}: {error.strerror}") from None
+
+
+def _scan(path: Path) -> Iterator[tuple[int, int]]:
+    """Yield (number, end in bytes) of every whole record."""
+    with open(path, "rb") as file:
+        for number, end, _ in _records(file, path):
+            yield number, end
+
+
+def _records(file: Any, path: Path) -> Iterator[tuple[int, int, Record]]:
+    end = 0
+    damaged: str | None = None
+    for number, line in enumerate(file):
+        if damaged is not None:
+            raise JournalError(f"{path}:{number}: damaged record ({damaged}); the rest is not read")
+        record, damaged = _open_seal(line, number)
+        if record is not None:
+            end += len(line)
+            yield number, end, record
+
+
+def _seal(body: str) -> str:
+    return f'{{"crc":"{zlib.crc32(body.encode()):08x}",{body[1:]}'
+
+
+def _open_seal(line: bytes, number: int) -> tuple[Record | None, str | None]:
+    """Return the record of a line, or what is wrong with it."""
+    if not line.endswith(b"\n"):
+        return None, "it has no end"
+    body = b"{" + line[_PREFIX:-1]
+    if line[:_PREFIX] != f'{{"crc":"{zlib.crc32(body):08x}",'.encode():
+        return None, "the checksum is wrong"
+    record: Record = json.loads(body)
+    if record.get("n") != number:
+        return None, f"it is numbered {record.get('n')}, expected {number}"
+    return record, None
+
+
+def _plain(value: Any) -> Any:
+    """Turn what JSON doesn't know, such as a NumPy scalar in a config, into what it does."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) else str(value)

@@ -1,0 +1,103 @@
+"""The run directory: every path of it, and nothing else, is known here."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dotrain.errors import UsageError
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """One run's directory.
+
+    Attributes:
+        path: The directory.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, runs_dir: Path, name: str) -> RunDir:
+        """Make a new directory ``runs_dir/name/<time>-<random>``.
+
+        Raises:
+            UsageError: If it can't be made.
+        """
+        for _ in range(10):
+            now = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
+            path = runs_dir.absolute() / name / f"{now}-{secrets.token_hex(2)}"
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise UsageError(
+                    f"can't make the run directory {path}: {error.strerror}; "
+                    "choose another place with --runs-dir"
+                ) from None
+            return cls(path)
+        raise UsageError(f"can't find a free name for a run directory in {runs_dir / name}")
+
+    @property
+    def token(self) -> str:
+        """A name of the run that is unique across run directories."""
+        return f"{self.path.parent.name}-{self.path.name}"
+
+    @property
+    def config(self) -> Path:
+        """The config as resolved, overrides applied."""
+        return self.path / "config.yaml"
+
+    @property
+    def journal(self) -> Path:
+        """Every event; the truth."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def code(self) -> Path:
+        """The user's modules that ran."""
+        return self.path / "code.zip"
+
+    @property
+    def result(self) -> Path:
+        """What ``--json`` prints."""
+        return self.path / "result.json"
+
+    @property
+    def logs(self) -> Path:
+        """What workers and Dask say, other than the trials' own output."""
+        return self.path / "logs"
+
+    def trial_log(self, trial_id: str) -> Path:
+        """What a trial printed."""
+        return self.path / "trials" / trial_id / "output.log"
+
+    def write_config(self, data: Mapping[str, Any]) -> None:
+        """Write ``config.yaml``."""
+        text = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
+        _replace(self.config, text.encode())
+
+    def write_code(self, archive: bytes) -> None:
+        """Write ``code.zip``."""
+        _replace(self.code, archive)
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write ``result.json``."""
+        _replace(self.result, (json.dumps(result, indent=2) + "\n").encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a small file such that readers see the old one or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)

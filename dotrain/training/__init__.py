@@ -1,0 +1,1 @@
+"""What runs beside the user's function, on whatever worker it runs."""

@@ -1,0 +1,124 @@
+"""One attempt of one trial: call the user's function, and say how that went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dotrain.core.events import Failed, Finished, Started, Stopped, TrialEvent
+from dotrain.core.instructions import Launch
+from dotrain.training.arguments import bind
+from dotrain.training.channel import Channel
+from dotrain.training.checkpoint import Checkpoint
+from dotrain.training.errors import EarlyStop
+from dotrain.training.failure import describe_bad_result, describe_failure
+from dotrain.training.generators import DataGenerator, ModelGenerator
+from dotrain.training.numbers import split_metrics
+from dotrain.training.output import captured
+from dotrain.training.program import LoadedProgram
+from dotrain.training.reporter import Reporter
+from dotrain.training.seeding import seed_everything
+
+
+def run_attempt(
+    loaded: LoadedProgram,
+    launch: Launch,
+    channel: Channel,
+    *,
+    worker: str,
+    whole_process: bool,
+) -> TrialEvent:
+    """Run one attempt to its end.
+
+    Args:
+        loaded: The user's functions.
+        launch: Which trial, with which hyperparameters.
+        channel: Where events go, and where a stop comes from.
+        worker: Name of this worker, for people.
+        whole_process: Whether this process runs nothing else, so that its whole output is the
+            trial's.
+
+    Returns:
+        `Finished`, `Stopped` or `Failed`; `Started` and the reports have gone to the channel.
+    """
+    trial_dir = Path(loaded.program.run_dir, "trials", launch.trial_id)
+    trial_dir.mkdir(parents=True, exist_ok=True)
+    with captured(trial_dir / "output.log", whole_process=whole_process) as log:
+        log.write(f"--- {launch.trial_id}, attempt {launch.attempt}: {launch.reason}\n")
+        log.write(f"--- {launch.params}\n")
+        event = _call(loaded, launch, channel, trial_dir, worker)
+        log.write(_last_line(event))
+    return event
+
+
+def _call(
+    loaded: LoadedProgram, launch: Launch, channel: Channel, trial_dir: Path, worker: str
+) -> TrialEvent:
+    trial_id, attempt = launch.trial_id, launch.attempt
+    metric = loaded.program.metric
+    try:
+        seed_everything(launch.seed)
+        checkpoint = Checkpoint(trial_dir / "checkpoint")
+        reporter = Reporter(trial_id, attempt, metric, channel)
+        arguments = _arguments(loaded, launch, reporter, checkpoint, trial_dir)
+        resume_step = checkpoint.step if "checkpoint" in arguments else 0
+        reporter.next_step = resume_step
+        channel.send(Started(trial_id, attempt, worker, resume_step))
+        returned = loaded.train(**arguments)
+    except EarlyStop:
+        return Stopped(trial_id, attempt)
+    except (Exception, SystemExit) as error:
+        return Failed(trial_id, attempt, describe_failure(error))
+    value, others, wrong = split_metrics(returned, metric, "returned")
+    if wrong:
+        return Failed(trial_id, attempt, describe_bad_result(wrong, loaded.train))
+    return Finished(trial_id, attempt, value, others)
+
+
+def _arguments(
+    loaded: LoadedProgram,
+    launch: Launch,
+    reporter: Reporter,
+    checkpoint: Checkpoint,
+    trial_dir: Path,
+) -> dict[str, Any]:
+    hparams = {**loaded.program.hparams, **launch.params}
+    common: dict[str, Any] = {
+        "hparams": dict(hparams),
+        "seed": launch.seed,
+        "trial_dir": trial_dir,
+    }
+    if launch.budget is not None:
+        common["budget"] = launch.budget
+    model_gen = ModelGenerator(loaded.model, common, hparams)
+    data_gen = DataGenerator(loaded.data, common, hparams, launch.seed)
+    available = {
+        **common,
+        "reporter": reporter,
+        "checkpoint": checkpoint,
+        "model_gen": model_gen,
+        "model_function": model_gen,
+        "data_gen": data_gen,
+        "dataset_function": data_gen,
+        "dist_strategy": _one_worker,
+    }
+    return bind(loaded.train, available, hparams)
+
+
+@contextmanager
+def _one_worker() -> Iterator[None]:
+    """The scope of training on one worker: nothing to set up."""
+    yield
+
+
+def _last_line(event: TrialEvent) -> str:
+    match event:
+        case Finished():
+            return f"--- finished: {event.value:.6g}\n"
+        case Stopped():
+            return "--- stopped early\n"
+        case Failed(failure=failure):
+            return f"{failure.traceback}--- failed: {failure.message}\n"
+    return ""

@@ -1,0 +1,187 @@
+"""A program: the user's functions and what every trial of a run shares, as workers get it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import io
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from dotrain.training.errors import BadSetup
+from dotrain.training.seeding import import_seeded
+
+
+@dataclass(frozen=True)
+class FunctionRef:
+    """A user's function, by file or by value.
+
+    Attributes:
+        function: Its name.
+        module: Dotted name of its module.
+        root: Folder from which the module is imported, on the driver's machine.
+        file: The module's file relative to `root`; None for an installed module.
+        pickled: The function itself, for one defined in ``__main__``; else None.
+    """
+
+    function: str
+    module: str = ""
+    root: str = ""
+    file: str | None = None
+    pickled: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Code:
+    """The user's files, as a zip archive, with a digest of each.
+
+    Attributes:
+        archive: The zip.
+        digests: SHA-256 by absolute path on the driver's machine.
+    """
+
+    archive: bytes = b""
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, files: Mapping[Path, str]) -> Code:
+        """Read the files; `files` maps each to its name in the archive."""
+        buffer = io.BytesIO()
+        digests = {}
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path, name in sorted(files.items(), key=lambda item: item[1]):
+                content = path.read_bytes()
+                digests[str(path)] = hashlib.sha256(content).hexdigest()
+                # A fixed date makes equal code give equal bytes.
+                archive.writestr(zipfile.ZipInfo(name), content)
+        return cls(buffer.getvalue(), digests)
+
+    def is_here(self) -> bool:
+        """Whether this machine sees the very files that the driver read."""
+        return all(_digest(path) == digest for path, digest in self.digests.items())
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything that is the same for all trials of a run.
+
+    Attributes:
+        token: Names the run; unique.
+        train: The train function.
+        model: What ``model_gen`` calls, or None.
+        data: What ``data_gen`` calls, or None.
+        metric: Name of the metric.
+        hparams: Fixed hyperparameters.
+        run_dir: The run directory.
+        packages: Top-level packages that the user's code imports.
+        code: The user's files.
+        path: Folders to add to ``sys.path``.
+    """
+
+    token: str
+    train: FunctionRef
+    model: FunctionRef | None
+    data: FunctionRef | None
+    metric: str
+    hparams: Mapping[str, Any]
+    run_dir: str
+    packages: tuple[str, ...] = ()
+    code: Code = field(default_factory=Code)
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoadedProgram:
+    """A program whose functions are imported."""
+
+    program: Program
+    train: Callable[..., Any]
+    model: Callable[..., Any] | None
+    data: Callable[..., Any] | None
+
+
+def load_program(program: Program) -> LoadedProgram:
+    """Import the user's functions.
+
+    Modules of the user's that the process has loaded for an earlier run are loaded anew, so that
+    a worker that lives on never runs yesterday's code.
+
+    Raises:
+        BadSetup: If a function isn't there; whatever importing the user's modules raises.
+    """
+    for entry in reversed(program.path):
+        if entry not in sys.path:
+            sys.path.insert(0, entry)
+    moved = None if program.code.is_here() else _unpack(program.code)
+    _forget_modules(program.code)
+    importlib.invalidate_caches()
+    import_seeded(program.packages)
+
+    def load(ref: FunctionRef | None) -> Callable[..., Any] | None:
+        return None if ref is None else _load_function(ref, moved)
+
+    train = _load_function(program.train, moved)
+    return LoadedProgram(program, train, load(program.model), load(program.data))
+
+
+def _load_function(ref: FunctionRef, moved: Path | None) -> Callable[..., Any]:
+    if ref.pickled is not None:
+        function = cloudpickle.loads(ref.pickled)
+    else:
+        function = getattr(_load_module(ref, moved), ref.function, None)
+    if not callable(function):
+        raise BadSetup(f"{ref.file or ref.module} has no function '{ref.function}'")
+    return function  # type: ignore[no-any-return]
+
+
+def _load_module(ref: FunctionRef, moved: Path | None) -> Any:
+    if ref.file is None:
+        return importlib.import_module(ref.module)
+    root = moved or Path(ref.root)
+    file = (root / ref.file).resolve()
+    for folder in (str(root), str(file.parent)):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    loaded = sys.modules.get(ref.module)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(file):
+        return loaded
+    # By location, not by name: another module of that name may be installed.
+    spec = importlib.util.spec_from_file_location(ref.module, file)
+    if spec is None or spec.loader is None:
+        raise BadSetup(f"{file} can't be loaded as a Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[ref.module] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(ref.module, None)
+        raise
+    return module
+
+
+def _forget_modules(code: Code) -> None:
+    for name, module in list(sys.modules.items()):
+        if name != "__main__" and getattr(module, "__file__", None) in code.digests:
+            del sys.modules[name]
+
+
+def _unpack(code: Code) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="dotrain-code-"))
+    with zipfile.ZipFile(io.BytesIO(code.archive)) as archive:
+        archive.extractall(folder)
+    return folder.resolve()
+
+
+def _digest(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""

@@ -1,0 +1,84 @@
+"""The reporter: how a train function tells how it is doing, and learns that it should stop."""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from dotrain.core.events import Reported
+from dotrain.training.channel import Channel
+from dotrain.training.errors import BadReport, EarlyStop
+from dotrain.training.numbers import split_metrics
+
+
+class Reporter:
+    """Reports of one attempt.
+
+    Attributes:
+        metric: Name of the config's metric.
+        next_step: The step that `broadcast` uses if it isn't given one.
+    """
+
+    def __init__(
+        self, trial_id: str, attempt: int, metric: str, channel: Channel, next_step: int = 0
+    ) -> None:
+        self.metric = metric
+        self.next_step = next_step
+        self._trial_id = trial_id
+        self._attempt = attempt
+        self._channel = channel
+        self._last: int | None = None
+
+    def broadcast(self, metric: Any, step: int | None = None) -> None:
+        """Report the metric; every report reaches the search, in order.
+
+        Args:
+            metric: A finite number, or a dict of numbers that holds the config's metric; the
+                others are recorded with it.
+            step: A whole number >= 0, larger than that of the report before; by default the
+                next one. Count what the budget counts: epochs, if that is epochs.
+
+        Raises:
+            BadReport: If the metric or the step is not as described; this fails the trial.
+            EarlyStop: If the trial is to stop. Let it pass.
+        """
+        step = self._checked_step(step)
+        value, others, wrong = split_metrics(metric, self.metric, "reported")
+        if wrong:
+            raise BadReport(f"step {step}: {wrong}")
+        self._last = step
+        self.next_step = step + 1
+        self._channel.send(Reported(self._trial_id, self._attempt, step, value, others))
+        if self._channel.stop_reason is not None:
+            raise EarlyStop(self._channel.stop_reason)
+
+    def _checked_step(self, step: Any) -> int:
+        if step is None:
+            return self.next_step
+        try:
+            number = operator.index(step)
+        except TypeError:
+            number = -1
+        if isinstance(step, bool) or number < 0:
+            raise BadReport(f"the step must be a whole number >= 0, got {step!r}")
+        if self._last is not None and number <= self._last:
+            raise BadReport(f"step {number} was reported after step {self._last}; steps must grow")
+        return number
+
+    def log(self, message: Any) -> None:
+        """Write a line to the trial's log."""
+        sys.stdout.write(f"{message}\n")
+
+    def broadcast_logs(self, logs: Mapping[str, Any], metric: str, step: int | None) -> None:
+        """Report the logs of a Keras callback, with `metric` under the config's name.
+
+        Raises:
+            BadReport: If `logs` doesn't hold `metric`, or as for `broadcast`.
+            EarlyStop: If the trial is to stop.
+        """
+        if metric not in logs:
+            held = ", ".join(logs) or "nothing"
+            raise BadReport(f"Keras' logs have no '{metric}'; they hold {held}")
+        self.broadcast({**logs, self.metric: logs[metric]}, step)
