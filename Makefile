@@ -15,7 +15,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: $(READY) ## Search a Keras model with ASHA on two workers of this machine.
-	$(BIN)/dotrain run configs/digits-asha.yaml --set cluster.workers=2
+	$(BIN)/dotrain run configs/digits-asha.yaml
 
 test: $(READY) ## Run all tests.
 	$(BIN)/python -m pytest

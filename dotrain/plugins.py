@@ -7,8 +7,10 @@ it is asked for and disturbs nobody before that.
 from __future__ import annotations
 
 import importlib
+import sys
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
@@ -42,12 +44,13 @@ def registered(group: str) -> dict[str, EntryPoint]:
     return found
 
 
-def load_plugin(group: str, name: str) -> type[Any]:
+def load_plugin(group: str, name: str, folder: Path | None = None) -> type[Any]:
     """Return the class of a plugin.
 
     Args:
         group: `OPTIMIZERS` or `EARLY_STOP`.
         name: A registered name, or ``package.module:Class``.
+        folder: A module is looked for here and in each folder above before Python's own path.
 
     Raises:
         UsageError: If there is no such plugin, or it is none of that kind, or can't be imported.
@@ -61,6 +64,8 @@ def load_plugin(group: str, name: str) -> type[Any]:
             raise UsageError(f"unknown {kind} '{name}'{hint} (or module:Class)")
         name = points[name].value
     module_name, _, attribute = name.partition(":")
+    if folder is not None:
+        _make_importable(module_name.split(".")[0], folder)
     try:
         plugin = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
@@ -72,4 +77,15 @@ def load_plugin(group: str, name: str) -> type[Any]:
     base = _BASES[group]
     if not (isinstance(plugin, type) and issubclass(plugin, base)):
         raise UsageError(f"{kind} '{name}' is no subclass of dotrain.{base.__name__}")
+    if inspect.isabstract(plugin):
+        missing = ", ".join(sorted(plugin.__abstractmethods__))
+        raise UsageError(f"{kind} '{name}' can't be used: it lacks {missing}")
     return plugin
+
+
+def _make_importable(module: str, folder: Path) -> None:
+    for place in (folder.resolve(), *folder.resolve().parents):
+        if (place / f"{module}.py").is_file() or (place / module / "__init__.py").is_file():
+            if str(place) not in sys.path:
+                sys.path.insert(0, str(place))
+            return

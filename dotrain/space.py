@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,13 @@ class Domain(ABC):
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     when: Mapping[str, Any] = field(default_factory=dict)
+
+    def _check_when(self) -> None:
+        if not isinstance(self.when, Mapping):
+            raise SpaceError(f"expected {{other: value}}, got {self.when!r}", "when")
+        for other, values in self.when.items():
+            if not _as_list(values):
+                raise SpaceError(f"expected at least one value of '{other}'", "when")
 
     @property
     @abstractmethod
@@ -88,6 +96,10 @@ class Domain(ABC):
         return list(dict.fromkeys(self.from_unit(u) for u in ends))
 
 
+#: Two bounds within this have a finite distance.
+_LARGEST = sys.float_info.max / 2
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -105,7 +117,7 @@ class _Range(Domain):
         low, high = self.range
         if not (_is_number(low) and _is_number(high)):
             raise SpaceError(f"expected two numbers, got {list(self.range)}", "range")
-        if not (math.isfinite(low) and math.isfinite(high)):
+        if not all(-_LARGEST <= bound <= _LARGEST for bound in self.range):
             raise SpaceError(f"expected finite bounds, got {list(self.range)}", "range")
         if low > high:
             raise SpaceError(f"lower bound {low} is over upper bound {high}", "range")
@@ -117,7 +129,7 @@ class _Range(Domain):
     def _check_step(self, step: float | None) -> None:
         if step is None:
             return
-        if not _is_number(step) or not math.isfinite(step) or step <= 0:
+        if not _is_number(step) or not 0 < step < math.inf:
             raise SpaceError(f"expected a number > 0, got {step!r}", "step")
         if self.scale == "log":
             raise SpaceError("a step goes with the linear scale only", "step")
@@ -143,6 +155,7 @@ class Float(_Range):
     type: Literal["float"] = "float"
 
     def __post_init__(self) -> None:
+        self._check_when()
         self._check_range()
         self._check_step(self.step)
 
@@ -159,7 +172,9 @@ class Float(_Range):
         low, high = map(float, self.range)
         if self.step is not None and self.size is not None:
             # Rounding keeps 0.1 + 2 * 0.1 from reading 0.30000000000000004 in every table.
-            return min(high, round(low + _index(u, self.size) * self.step, 12))
+            digits = 12 - math.floor(math.log10(self.step))
+            value = round(low + _index(u, self.size) * self.step, digits)
+            return min(max(value, low), high)
         if self.scale == "log":
             value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
         else:
@@ -207,6 +222,7 @@ class Int(_Range):
     type: Literal["int"] = "int"
 
     def __post_init__(self) -> None:
+        self._check_when()
         self._check_range()
         self._check_step(self.step)
         for key, numbers in (("range", self.range), ("step", (self.step or 1,))):
@@ -250,13 +266,15 @@ class _Choice(Domain):
     values: Sequence[Any]
 
     def _check_values(self) -> None:
-        if isinstance(self.values, str) or not self.values:
-            raise SpaceError(f"expected a list of values, got {self.values!r}", "values")
-        seen: set[tuple[type, Any]] = set()
-        for value in self.values:
-            if (type(value), value) in seen:
+        values = self.values
+        # Of a set, the order would be another one in every process.
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise SpaceError(f"expected a list of values, got {values!r}", "values")
+        for index, value in enumerate(values):
+            if not isinstance(value, str | int | float | bool | None) or value != value:
+                raise SpaceError(f"expected plain values, got {value!r}", "values")
+            if any(_same(known, value) for known in values[:index]):
                 raise SpaceError(f"{value!r} stands twice", "values")
-            seen.add((type(value), value))
 
     @property
     def size(self) -> int:
@@ -291,6 +309,7 @@ class Discrete(_Choice):
     type: Literal["discrete"] = "discrete"
 
     def __post_init__(self) -> None:
+        self._check_when()
         self._check_values()
         wrong = [value for value in self.values if not _is_number(value)]
         if wrong:
@@ -309,10 +328,8 @@ class Categorical(_Choice):
     type: Literal["categorical"] = "categorical"
 
     def __post_init__(self) -> None:
+        self._check_when()
         self._check_values()
-        for value in self.values:
-            if not isinstance(value, str | int | float | bool | None):
-                raise SpaceError(f"expected plain values, got {value!r}", "values")
         object.__setattr__(self, "values", tuple(self.values))
 
 
@@ -361,7 +378,7 @@ class Searchspace:
         | {"dist_strategy", "budget", "checkpoint", "trial_dir", "seed"}
     )
 
-    def __init__(self, **params: Any) -> None:
+    def __init__(self, /, **params: Any) -> None:
         """Build a space.
 
         Args:

@@ -51,14 +51,17 @@ def _follow(file: Path, root: Path, closure: Closure) -> None:
             _follow(init, root, closure)
     try:
         tree = ast.parse(file.read_bytes())
-    except (SyntaxError, OSError):
+    except (SyntaxError, ValueError, OSError):
         return
+    folders = (root, file.parent)
     for name in _imported_names(tree, file, root):
-        found = list(_resolve(name, (root, file.parent)))
+        found = list(_resolve(name, folders))
         for inner in found:
             _follow(inner, root if inner.is_relative_to(root) else file.parent, closure)
-        if not found:
-            closure.packages.add(name.split(".")[0])
+        top = name.split(".")[0]
+        # A name that is no module of a local package is something inside one.
+        if not found and not any(_resolve(top, folders)) and not _is_folder(top, folders):
+            closure.packages.add(top)
 
 
 def _imported_names(tree: ast.Module, file: Path, root: Path) -> Iterator[str]:
@@ -88,3 +91,7 @@ def _resolve(name: str, folders: Iterable[Path]) -> Iterator[Path]:
             if candidate.is_file():
                 yield candidate
                 return
+
+
+def _is_folder(name: str, folders: Iterable[Path]) -> bool:
+    return any((folder / name).is_dir() for folder in folders)

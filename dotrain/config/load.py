@@ -67,9 +67,7 @@ def _in_order(problems: Sequence[Problem]) -> list[Problem]:
         *_, line, column = ("", "0", *problem.origin.rsplit(":", 2)[-2:])
         return (int(line), int(column)) if line.isdigit() and column.isdigit() else (0, 0)
 
-    # A second message about the same place is only the echo of the first.
-    first_of_each = {problem.path: problem for problem in reversed(problems)}
-    return sorted(first_of_each.values(), key=position)
+    return sorted(problems, key=position)
 
 
 class _Loader:
@@ -145,6 +143,11 @@ class _Loader:
             )
 
     def _space(self) -> Searchspace:
+        self.problems += [
+            self.source.problem(("hparams", name), "this name is reserved", at_key=True)
+            for name in self.settings.hparams
+            if name in Searchspace.RESERVED
+        ]
         search = self.settings.search
         if search is None:
             return Searchspace()
@@ -161,11 +164,6 @@ class _Loader:
             for name in self.settings.hparams
             if name in search.space
         ]
-        found += [
-            self.source.problem(("hparams", name), "this name is reserved", at_key=True)
-            for name in self.settings.hparams
-            if name in Searchspace.RESERVED
-        ]
         self.problems += found
         return Searchspace() if found else Searchspace(**search.space)
 
@@ -178,7 +176,7 @@ class _Loader:
             return None
         path = ("search", key)
         try:
-            plugin = plugins.load_plugin(group, name)
+            plugin = plugins.load_plugin(group, name, self.folder)
         except UsageError as error:
             self.problems.append(self.source.problem((*path, "name"), str(error)))
             return None

@@ -13,7 +13,16 @@ import yaml
 from dotrain.config.errors import ConfigError, Path, Problem, dotted
 
 #: What people write for a float and YAML 1.1 reads as text.
-_LOST_FLOAT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+_LOST_FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d{1,4}")
+
+_TAG = "tag:yaml.org,2002:"
+_SCALAR_TAGS = {
+    _TAG + "str": "text",
+    _TAG + "int": "a whole number of 64 bits",
+    _TAG + "float": "a number",
+    _TAG + "bool": "true or false",
+    _TAG + "null": "nothing",
+}
 
 
 @dataclass
@@ -91,69 +100,131 @@ class _Reader:
         self.keys: dict[Path, str] = {}
         self.values: dict[Path, str] = {}
         self.problems: list[Problem] = []
+        #: The collections that are being read, from the outermost inwards.
+        self._open: list[yaml.Node] = []
 
     def read(self, text: str, path: Path = ()) -> Any:
-        loader = yaml.SafeLoader(text)
+        try:
+            loader = yaml.SafeLoader(text)
+        except yaml.reader.ReaderError as error:
+            before = text[: error.position]
+            at = self._at(before.count("\n"), len(before) - before.rfind("\n") - 1)
+            character = f"U+{ord(text[error.position]):04X}"
+            self.problems.append(Problem(at, (), f"not valid YAML: the character {character}"))
+            return None
         try:
             node = loader.get_single_node()
             return None if node is None else self._build(loader, node, path)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            at = self._at(mark) if mark else self.origin
+            at = self._at(mark.line, mark.column) if mark else self.origin
             what = " ".join(part for part in (error.context, error.problem) if part)
             self.problems.append(Problem(at, (), f"not valid YAML: {what}"))
         except RecursionError:
-            self.problems.append(Problem(self.origin, (), "an alias refers to what it is part of"))
-        except yaml.YAMLError as error:
-            self.problems.append(Problem(self.origin, (), f"not valid YAML: {error}"))
+            self.problems.append(Problem(self._at(0, 0), (), "nested too deeply"))
         finally:
             loader.dispose()
         return None
 
-    def _at(self, mark: yaml.Mark) -> str:
-        if not self.positions:
-            return self.origin
-        return f"{self.origin}:{mark.line + 1}:{mark.column + 1}"
+    def _at(self, line: int, column: int) -> str:
+        return f"{self.origin}:{line + 1}:{column + 1}" if self.positions else self.origin
 
     def _build(self, loader: yaml.SafeLoader, node: yaml.Node, path: Path) -> Any:
-        self.values[path] = self._at(node.start_mark)
-        if isinstance(node, yaml.MappingNode):
-            return self._build_mapping(loader, node, path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._build(loader, item, (*path, i)) for i, item in enumerate(node.value)]
-        text = isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:str"
-        if text and not getattr(node, "style", None) and _LOST_FLOAT.fullmatch(node.value):
+        self.values[path] = self._at(node.start_mark.line, node.start_mark.column)
+        if isinstance(node, yaml.ScalarNode):
+            return self._build_scalar(loader, node, path)
+        if node.tag not in (_TAG + "map", _TAG + "seq"):
+            self._refuse_tag(node, path)
+            return None
+        if not self._enter(node, path):
+            return None
+        data = (
+            self._build_mapping(loader, node, path)
+            if isinstance(node, yaml.MappingNode)
+            else [self._build(loader, item, (*path, i)) for i, item in enumerate(node.value)]
+        )
+        self._open.pop()
+        return data
+
+    def _build_scalar(self, loader: yaml.SafeLoader, node: yaml.ScalarNode, path: Path) -> Any:
+        if node.tag == _TAG + "str" and not node.style and _LOST_FLOAT.fullmatch(node.value):
             mantissa, exponent = node.value.lower().split("e")
             fixed = f"{mantissa}{'' if '.' in mantissa else '.0'}e{int(exponent):+d}"
             message = f"YAML reads {node.value} as text; write {fixed} for the number"
             self._problem(node, path, message)
             return float(node.value)
-        return loader.construct_object(node, deep=True)
+        if node.tag == _TAG + "timestamp":
+            message = f"YAML reads {node.value} as a date; put it in quotes for text"
+            self._problem(node, path, message)
+            return None
+        if node.tag not in _SCALAR_TAGS:
+            self._refuse_tag(node, path)
+            return None
+        try:
+            value = loader.construct_object(node, deep=True)
+            if isinstance(value, int) and value.bit_length() > 64:
+                raise ValueError
+        except (ValueError, LookupError):
+            kind = _SCALAR_TAGS[node.tag]
+            shown = node.value if len(node.value) <= 40 else f"{node.value[:40]}..."
+            self._problem(node, path, f"expected {kind}, got '{shown}'")
+            return None
+        return value
 
     def _build_mapping(self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: Path) -> Any:
         data: dict[str, Any] = {}
         written: set[Path] = set()
-        own = {id(key_node) for key_node, _ in node.value}
-        loader.flatten_mapping(node)  # `<<: *base`; keys of one's own come after it, and win
-        for key_node, value_node in node.value:
-            key = loader.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                self._problem(key_node, path, f"the key {key!r} is not text; put it in quotes")
+        for key_node, value_node, is_own in self._pairs(node, path):
+            key = key_node.value
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != _TAG + "str":
+                shown = f"the key {key} is" if isinstance(key, str) else "a key is"
+                self._problem(key_node, path, f"{shown} not text; put it in quotes")
                 continue
             inner = (*path, key)
-            if id(key_node) in own and inner in written:
+            if is_own and inner in written:
                 self._problem(
                     key_node, inner, f"duplicate key; it stands at {self.keys[inner]} already"
                 )
                 continue
-            if id(key_node) in own:
+            if is_own:
                 written.add(inner)
-            self.keys[inner] = self._at(key_node.start_mark)
+            self.keys[inner] = self._at(key_node.start_mark.line, key_node.start_mark.column)
             data[key] = self._build(loader, value_node, inner)
         return data
 
+    def _pairs(
+        self, node: yaml.MappingNode, path: Path
+    ) -> list[tuple[yaml.Node, yaml.Node, bool]]:
+        """Return (key, value, whether the key is written here), what ``<<`` merges in first."""
+        merged: list[tuple[yaml.Node, yaml.Node, bool]] = []
+        own: list[tuple[yaml.Node, yaml.Node, bool]] = []
+        for key_node, value_node in node.value:
+            if key_node.tag != _TAG + "merge":
+                own.append((key_node, value_node, True))
+                continue
+            is_list = isinstance(value_node, yaml.SequenceNode)
+            for base in reversed(value_node.value) if is_list else [value_node]:
+                if not isinstance(base, yaml.MappingNode):
+                    self._problem(base, path, "<< expects a mapping or a list of mappings")
+                elif self._enter(base, path):
+                    merged += [(key, value, False) for key, value, _ in self._pairs(base, path)]
+                    self._open.pop()
+        return merged + own
+
+    def _enter(self, node: yaml.Node, path: Path) -> bool:
+        if any(node is outer for outer in self._open):
+            self._problem(node, path, "an alias refers to what it is part of")
+            return False
+        self._open.append(node)
+        return True
+
+    def _refuse_tag(self, node: yaml.Node, path: Path) -> None:
+        tag = node.tag.replace(_TAG, "!!")
+        self._problem(node, path, f"the tag {tag} is not allowed; expected plain values")
+
     def _problem(self, node: yaml.Node, path: Path, message: str) -> None:
-        self.problems.append(Problem(self._at(node.start_mark), path, message))
+        at = self._at(node.start_mark.line, node.start_mark.column)
+        self.problems.append(Problem(at, path, message))
 
 
 def _apply_override(source: Source, override: str) -> None:

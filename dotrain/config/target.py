@@ -8,6 +8,7 @@ source.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,10 +60,13 @@ class Target:
             return None
         try:
             return ast.parse(self.file.read_bytes(), filename=str(self.file))
+        except OSError as error:
+            raise UsageError(f"{self.file} can't be read: {error.strerror}") from None
         except SyntaxError as error:
-            raise UsageError(
-                f"{self.file}:{error.lineno}:{error.offset}: syntax error: {error.msg}"
-            ) from None
+            at = f"{self.file}:{error.lineno}:{error.offset}" if error.lineno else str(self.file)
+            raise UsageError(f"{at}: syntax error: {error.msg}") from None
+        except ValueError as error:  # how some versions of Python refuse null bytes
+            raise UsageError(f"{self.file}: syntax error: {error}") from None
 
     def signature(self) -> Signature | None:
         """Return the function's arguments, or None if the source alone can't tell.
@@ -141,8 +145,12 @@ def find_target(spec: str, config_dir: Path) -> Target:
 
 def _find_file(spec: str, place: str, function: str, folders: list[Path]) -> Target:
     for folder in folders:
-        file = (folder / place).resolve()
-        if not file.is_file():
+        # Links are not followed: a module is imported from where its name stands.
+        file = Path(os.path.abspath(folder / place))
+        try:
+            if not file.is_file():
+                continue
+        except (OSError, ValueError):  # no possible path: too long, or not encodable
             continue
         parts = list(Path(place).with_suffix("").parts)
         inside = not Path(place).is_absolute() and all(part.isidentifier() for part in parts)
@@ -159,14 +167,15 @@ def _find_module(spec: str, module: str, function: str, folders: list[Path]) -> 
     for entry in (*map(str, folders), *sys.path):
         path = [entry or "."]
         found = None
-        for depth in range(1, module.count(".") + 2):
-            found = PathFinder.find_spec(".".join(module.split(".")[:depth]), path)
+        for part in module.split("."):
+            # By its last name only: the spec of a nested one would import the package around it.
+            found = PathFinder.find_spec(part, path)
             if found is None:
                 break
             path = list(found.submodule_search_locations or [])
         if found is not None and found.origin is not None:
-            file = Path(found.origin).resolve()
-            return Target(spec, file, Path(entry or ".").resolve(), module, function)
+            file = Path(os.path.abspath(found.origin))
+            return Target(spec, file, Path(os.path.abspath(entry or ".")), module, function)
     raise UsageError(
         f"no module '{module}' beside the config, in a folder above it, or on Python's path"
     )

@@ -86,6 +86,7 @@ class TrialBook:
         """Let a trial hold its slots for its next attempt."""
         if trial.state is TrialState.FINISHED:
             trial.promotions += 1
+            trial.promoting = True
         self._move(trial, "launch", time_s, reason)
         trial.attempt += 1
         trial.budget = budget
@@ -141,8 +142,9 @@ class TrialBook:
         keep = bisect_left(trial.step_history, event.resume_step)
         del trial.step_history[keep:]
         del trial.metric_history[keep:]
-        if event.resume_step and trial.promotions:
-            trial.continued += 1
+        if trial.promoting:
+            trial.promoting = False
+            trial.continued += event.resume_step > 0
             trial.steps_saved += event.resume_step
 
     def _report(self, trial: Trial, event: Reported, time_s: float) -> None:

@@ -134,6 +134,8 @@ class Trial:
     promotions: int = 0
     continued: int = 0
     steps_saved: int = 0
+    #: Promoted, and the larger attempt has not started yet.
+    promoting: bool = False
     #: Reports received, over all attempts.
     steps_run: int = 0
     step_history: list[int] = field(default_factory=list)

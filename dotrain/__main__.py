@@ -1,0 +1,5 @@
+"""`python -m dotrain` is `dotrain`."""
+
+from dotrain.cli import main
+
+main()

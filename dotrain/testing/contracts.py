@@ -1,0 +1,143 @@
+"""What every optimizer and every early-stop rule promises, as functions that check it."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable
+from typing import Any
+
+from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
+from dotrain.earlystop.none import NoStop
+from dotrain.optimizers.random import RandomSearch
+from dotrain.space import Categorical, Discrete, Float, Int, Params, Searchspace
+from dotrain.testing.simulation import Simulation, simulate
+
+OptimizerFactory = Callable[[], AbstractOptimizer]
+EarlyStopFactory = Callable[[], AbstractEarlyStop]
+
+
+def example_space() -> Searchspace:
+    """Return a finite space with every kind of domain, a condition among them."""
+    return Searchspace(
+        lr=Float(range=(0.0, 1.0), step=0.25),
+        units=Int(range=(1, 4)),
+        width=Discrete(values=[8, 16]),
+        kind=Categorical(values=["a", "b"]),
+        extra=Int(range=(0, 1), when={"kind": "b"}),
+    )
+
+
+def example_curve(params: Params, step: int, seed: int) -> float:
+    """Return a made-up metric that depends on everything, with many exact ties."""
+    noise = random.Random(f"{seed}/{step}").randrange(4)
+    return float((params.get("units", 1) + noise) * (step + 1) + params.get("extra", 0))
+
+
+def check_optimizer(
+    make: OptimizerFactory, *, space: Searchspace | None = None, num_trials: int | None = 12
+) -> None:
+    """Check the contract of an optimizer.
+
+    The search ends; it proposes values of the space only; equal seeds give equal suggestions,
+    seed 0 included, whatever the global random state; `min` of f and `max` of -f decide alike;
+    failures and losses don't stop it; trials are not written to.
+
+    Args:
+        make: Returns a new instance.
+        space: What to search; by default one with every kind of domain.
+        num_trials: Configurations to sample.
+
+    Raises:
+        AssertionError: If a promise is broken.
+    """
+    space = example_space() if space is None else space
+
+    def run(direction: Direction = "max", seed: int = 0, **faults: float) -> Simulation:
+        sign = 1.0 if direction == "max" else -1.0
+        return simulate(
+            make(),
+            NoStop(),
+            lambda params, step, trial_seed: sign * example_curve(params, step, trial_seed),
+            space=space,
+            num_trials=num_trials,
+            direction=direction,
+            seed=seed,
+            **faults,  # type: ignore[arg-type]
+        )
+
+    for seed in (0, 1):
+        first = run(seed=seed)
+        random.seed(len(first.decisions) + seed)
+        assert run(seed=seed).decisions == first.decisions, f"seed {seed}: two runs differ"
+        mirrored = run("min", seed=seed)
+        assert mirrored.decisions == first.decisions, f"seed {seed}: min f and max -f differ"
+        for launch in first.launches:
+            assert launch.params in space, f"{launch.params} is not in the space"
+        launched = {launch.trial_id for launch in first.launches}
+        assert launched == set(first.scheduler.book.trials), "a trial was never launched"
+        if num_trials is not None:
+            assert len(launched) <= num_trials, "more configurations than num_trials"
+    faulty = run(failing=0.2, losing=0.2)
+    assert faulty.scheduler.status in ("finished", "failed")
+    _check_reads_only(make, space, num_trials)
+
+
+def _check_reads_only(make: OptimizerFactory, space: Searchspace, num_trials: int | None) -> None:
+    optimizer = make()
+    ask = optimizer.get_suggestion
+
+    def watched(trial: Any = None) -> Any:
+        before = {i: copy.deepcopy(_public(t)) for i, t in optimizer.trials.items()}
+        suggestion = ask(trial)
+        for trial_id, state in before.items():
+            assert _public(optimizer.trials[trial_id]) == state, f"it wrote to {trial_id}"
+        return suggestion
+
+    optimizer.get_suggestion = watched  # type: ignore[method-assign]
+    simulate(optimizer, NoStop(), example_curve, space=space, num_trials=num_trials)
+
+
+def _public(trial: Any) -> dict[str, Any]:
+    return {name: getattr(trial, name) for name in trial.__slots__}
+
+
+def check_early_stop(make: EarlyStopFactory, *, steps: int = 8, num_trials: int = 30) -> None:
+    """Check the contract of an early-stop rule.
+
+    `min` of f and `max` of -f stop the same trials at the same steps; the same reports lead to the
+    same stops; every stop has a reason; not everything is stopped; failures don't stop it.
+
+    Args:
+        make: Returns a new instance.
+        steps: Reports of a trial that runs to its end.
+        num_trials: Trials of the search.
+
+    Raises:
+        AssertionError: If a promise is broken.
+    """
+
+    def run(direction: Direction = "max", seed: int = 0, failing: float = 0.0) -> Simulation:
+        sign = 1.0 if direction == "max" else -1.0
+        return simulate(
+            RandomSearch(),
+            make(),
+            lambda params, step, trial_seed: sign * example_curve(params, step, trial_seed),
+            space=example_space(),
+            num_trials=num_trials,
+            direction=direction,
+            seed=seed,
+            steps=steps,
+            failing=failing,
+        )
+
+    for seed in (0, 1):
+        first = run(seed=seed)
+        assert run(seed=seed).decisions == first.decisions, f"seed {seed}: two runs differ"
+        mirrored = run("min", seed=seed)
+        assert mirrored.decisions == first.decisions, f"seed {seed}: min f and max -f differ"
+        counts = first.scheduler.book.counts
+        assert any(count for state, count in counts.items() if state == "finished"), "stops all"
+        reasons = [i.reason for _, _, out in first.log for i in out if type(i).__name__ == "Stop"]
+        assert all(" at step " in reason for reason in reasons)
+    run(failing=0.3)

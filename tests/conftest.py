@@ -1,0 +1,112 @@
+"""What several tests share: running a config in a directory of its own, and a Dask cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dotrain import experiment
+from dotrain.config import load_config
+from dotrain.report.console import Quiet
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Project:
+    """A user's folder: a train function, a config, and the ways to run it."""
+
+    path: Path
+
+    def write(self, name: str, text: str) -> Path:
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(text))
+        return file
+
+    def config(self, **sections: Any) -> Path:
+        """Write a config; JSON is YAML."""
+        data = {"train": "user.py:train", "metric": "score", "direction": "max", **sections}
+        return self.write("config.yaml", json.dumps(data))
+
+    def run(self, function: str = "", /, **sections: Any) -> experiment.Result:
+        """Run a train function in this process, with whatever executor the config names."""
+        if function:
+            self.write("user.py", function)
+        asked = experiment.Experiment.of_config(load_config(self.config(**sections)))
+        return experiment.run(asked, self.path / "runs", Quiet())
+
+    def cli(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run the command line in a process of its own."""
+        return subprocess.run(
+            [sys.executable, "-m", "dotrain", *arguments],
+            cwd=self.path,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+            **options,
+        )
+
+    def log(self, result: experiment.Result, trial_id: str = "t0000") -> str:
+        return (result.run_dir / "trials" / trial_id / "output.log").read_text()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A folder with a name that careless code trips over."""
+    path = tmp_path / 'it\'s a "folder" with ünïcode'
+    path.mkdir()
+    return Project(path)
+
+
+@pytest.fixture(scope="session")
+def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a scheduler with two workers, started by hand as a user would."""
+    folder = tmp_path_factory.mktemp("cluster")
+    file = folder / "scheduler.json"
+    common = ["--scheduler-file", str(file), "--host", "127.0.0.1"]
+    dask = [sys.executable, "-m", "dask"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    log = open(folder / "cluster.log", "w")  # noqa: SIM115
+    processes = [
+        subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment)
+        for command in (
+            [*dask, "scheduler", *common, "--port", "0", "--no-dashboard"],
+            [*dask, "worker", *common, "--nworkers", "2", "--nthreads", "1", "--no-dashboard"],
+        )
+    ]
+    try:
+        from distributed import Client
+
+        with Client(scheduler_file=str(file), timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+            address = client.scheduler.address
+        yield address
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(20)
+        log.close()
+
+
+@pytest.fixture(params=["inline", "local", "address"])
+def cluster(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Every kind of executor that runs real functions."""
+    return make_cluster(request.param, request)
+
+
+def make_cluster(kind: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    if kind == "address":
+        return {"kind": "address", "address": request.getfixturevalue("dask_address")}
+    return {"kind": kind} if kind == "inline" else {"kind": kind, "workers": 2}

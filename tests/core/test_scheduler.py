@@ -1,0 +1,413 @@
+"""The scheduler through its one door: events in, instructions out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from dotrain.core.book import Limits
+from dotrain.core.events import (
+    Event,
+    Failed,
+    Finished,
+    Interrupted,
+    Lost,
+    Reported,
+    SlotsChanged,
+    Started,
+    Stopped,
+    TimePassed,
+)
+from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
+from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Promotion
+from dotrain.core.scheduler import Scheduler
+from dotrain.core.trial import Failure, IllegalTransition, Trial, TrialState
+from dotrain.earlystop.median import MedianStop
+from dotrain.earlystop.none import NoStop
+from dotrain.errors import PolicyError
+from dotrain.optimizers.asha import ASHA
+from dotrain.optimizers.random import RandomSearch
+from dotrain.space import Float, Searchspace
+
+SPACE = Searchspace(x=Float(range=(0.0, 1.0)))
+BROKEN = Failure("exception", "ValueError: no")
+
+
+def make(
+    optimizer: AbstractOptimizer | None = None,
+    early_stop: AbstractEarlyStop | None = None,
+    num_trials: int | None = 4,
+    **limits: Any,
+) -> Scheduler:
+    optimizer = optimizer or RandomSearch()
+    optimizer.setup(SPACE, num_trials, "max", 0)
+    optimizer.initialize()
+    return Scheduler(optimizer, early_stop or NoStop(), limits=Limits(**limits))
+
+
+def partial(instruction: Instruction, kind: type[Instruction], **fields: Any) -> bool:
+    """Whether an instruction is of a kind and has these fields; the rest may be anything."""
+    return isinstance(instruction, kind) and all(
+        getattr(instruction, name) == value for name, value in fields.items()
+    )
+
+
+class Suggests(AbstractOptimizer):
+    """Suggests what a test tells it to."""
+
+    def __init__(self, *suggestions: Any) -> None:
+        self.suggestions = list(suggestions)
+        self.told: list[str] = []
+
+    def initialize(self) -> None:
+        pass
+
+    def get_suggestion(self, trial: Trial | None = None) -> Any:
+        if trial is not None:
+            self.told.append(f"{trial.trial_id} {trial.state}")
+        return self.suggestions.pop(0) if self.suggestions else None
+
+
+class StopAt(AbstractEarlyStop):
+    """Stops every trial at a step, in the deck's form of the rule."""
+
+    def earlystop_check(to_check, finalized_trials, direction):  # type: ignore[no-untyped-def]
+        return [trial for trial in to_check.values() if trial.last_step == 2]
+
+
+def test_slots_are_filled_and_refilled() -> None:
+    scheduler = make(num_trials=3)
+    first = scheduler.handle(SlotsChanged(2), 0.0)
+    assert [i.trial_id for i in first if isinstance(i, Launch)] == ["t0000", "t0001"]
+    assert scheduler.handle(Started("t0000", 1), 0.1) == []
+    (launch,) = scheduler.handle(Finished("t0000", 1, 0.5), 0.2)
+    assert partial(launch, Launch, trial_id="t0002", attempt=1, slots=1)
+    assert scheduler.handle(Started("t0001", 1), 0.3) == []
+    assert scheduler.handle(Finished("t0001", 1, 0.5), 0.4) == []
+    scheduler.handle(Started("t0002", 1), 0.5)
+    (finish,) = scheduler.handle(Finished("t0002", 1, 0.5), 0.6)
+    assert partial(finish, Finish, status="finished")
+
+
+def test_nothing_is_launched_without_slots_and_more_slots_take_more() -> None:
+    scheduler = make()
+    assert scheduler.handle(SlotsChanged(0), 0.0) == []
+    assert len(scheduler.handle(SlotsChanged(1), 1.0)) == 1
+    assert len(scheduler.handle(SlotsChanged(3), 2.0)) == 2
+
+
+def test_slots_that_go_away_are_not_filled_again() -> None:
+    scheduler = make()
+    scheduler.handle(SlotsChanged(2), 0.0)
+    scheduler.handle(Lost("t0000", 1, "its worker died"), 1.0)
+    scheduler.handle(SlotsChanged(1), 1.0)
+    scheduler.handle(Started("t0001", 1), 1.0)
+    assert len(scheduler.book.active) <= 2
+
+
+def test_a_lost_trial_is_launched_again_with_the_same_parameters_and_seed() -> None:
+    scheduler = make(retries=2)
+    (first,) = scheduler.handle(SlotsChanged(1), 0.0)
+    (again,) = scheduler.handle(Lost("t0000", 1, "its worker died"), 1.0)
+    assert isinstance(first, Launch)
+    assert partial(again, Launch, trial_id="t0000", attempt=2, params=first.params, seed=first.seed)
+    assert "its worker died" in again.reason
+
+
+def test_a_trial_that_loses_every_worker_fails_and_the_search_goes_on() -> None:
+    scheduler = make(retries=1)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Lost("t0000", 1, "killed by SIGKILL"), 1.0)
+    (launch,) = scheduler.handle(Lost("t0000", 2, "killed by SIGKILL"), 2.0)
+    assert partial(launch, Launch, trial_id="t0001")
+    trial = scheduler.book.trials["t0000"]
+    assert trial.state is TrialState.FAILED
+    assert trial.error is not None
+    assert trial.error.kind == "lost"
+    assert "given up after 2 tries" in trial.error.message
+
+
+def test_late_news_of_an_attempt_that_is_over_changes_nothing() -> None:
+    scheduler = make(num_trials=1)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    scheduler.handle(Lost("t0000", 1, "its worker died"), 1.0)
+    for late in (
+        Reported("t0000", 1, 0, 0.5),
+        Finished("t0000", 1, 0.5),
+        Failed("t0000", 1, BROKEN),
+        Lost("t0000", 1, "its worker died"),
+        Reported("t9999", 1, 0, 0.5),
+    ):
+        assert scheduler.handle(late, 2.0) == []
+    assert scheduler.book.trials["t0000"].attempt == 2
+    assert scheduler.book.trials["t0000"].metric_history == []
+
+
+def test_an_early_stop_is_asked_for_once_and_the_last_report_is_the_value() -> None:
+    scheduler = make(early_stop=StopAt(), num_trials=1)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    for step in range(2):
+        assert scheduler.handle(Reported("t0000", 1, step, 0.1 * step), 1.0) == []
+    (stop,) = scheduler.handle(Reported("t0000", 1, 2, 0.2), 2.0)
+    assert partial(stop, Stop, trial_id="t0000", attempt=1)
+    assert stop.reason.startswith("stopped t0000 at step 2")
+    assert scheduler.handle(Reported("t0000", 1, 3, 0.3), 2.0) == []
+    scheduler.handle(Stopped("t0000", 1), 3.0)
+    trial = scheduler.book.trials["t0000"]
+    assert (trial.state, trial.final_metric) == (TrialState.STOPPED, 0.3)
+
+
+def test_a_trial_that_returns_before_its_stop_arrives_has_finished() -> None:
+    scheduler = make(early_stop=StopAt(), num_trials=1)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    scheduler.handle(Reported("t0000", 1, 2, 0.2), 1.0)
+    scheduler.handle(Finished("t0000", 1, 0.9), 1.0)
+    assert scheduler.book.trials["t0000"].state is TrialState.FINISHED
+
+
+def test_failures_in_a_row_end_the_run_with_the_reason() -> None:
+    scheduler = make(num_trials=100, max_failures=3)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    for number, end in enumerate(["fail", "finish", "fail", "fail", "fail"]):
+        trial_id = f"t{number:04d}"
+        scheduler.handle(Started(trial_id, 1), number)
+        assert scheduler.status is None
+        out = scheduler.handle(
+            Failed(trial_id, 1, BROKEN) if end == "fail" else Finished(trial_id, 1, 1.0), number
+        )
+    assert partial(out[-1], Finish, status="failed")
+    assert "3 trials in a row failed" in out[-1].reason
+    assert "ValueError: no" in out[-1].reason
+
+
+def test_an_attempt_over_its_time_out_is_killed_and_its_slot_used_again() -> None:
+    scheduler = make(trial_timeout_s=10.0)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Started("t0000", 1), 1.0)
+    assert scheduler.next_deadline() == 11.0
+    assert scheduler.handle(TimePassed(), 10.9) == []
+    kill, launch = scheduler.handle(TimePassed(), 11.0)
+    assert partial(kill, Kill, trial_id="t0000", timeout=True)
+    assert partial(launch, Launch, trial_id="t0001")
+    assert scheduler.handle(Finished("t0000", 1, 1.0), 12.0) == []
+
+
+def test_the_time_limit_and_an_interrupt_end_the_run_and_keep_what_was_running() -> None:
+    for event, status in ((TimePassed(), "time_limit"), (Interrupted("Ctrl-C"), "interrupted")):
+        scheduler = make(max_time_s=60.0)
+        scheduler.handle(SlotsChanged(2), 0.0)
+        kill_0, kill_1, finish = scheduler.handle(event, 60.0 if status == "time_limit" else 1.0)
+        assert partial(kill_0, Kill, trial_id="t0000", timeout=False)
+        assert partial(kill_1, Kill, trial_id="t0001")
+        assert partial(finish, Finish, status=status)
+        assert scheduler.book.counts[TrialState.WAITING] == 2
+        assert scheduler.handle(Finished("t0000", 1, 1.0), 61.0) == []
+        scheduler.validate()
+
+
+def test_the_optimizer_is_told_of_every_end_exactly_once() -> None:
+    optimizer = Suggests(*(Trial({"x": 0.1 * n}) for n in range(4)))
+    scheduler = make(optimizer, early_stop=StopAt(), num_trials=4, retries=0)
+    scheduler.handle(SlotsChanged(2), 0.0)
+    for trial_id in ("t0000", "t0001"):
+        scheduler.handle(Started(trial_id, 1), 0.0)
+    scheduler.handle(Finished("t0000", 1, 0.5), 1.0)
+    scheduler.handle(Failed("t0001", 1, BROKEN), 2.0)
+    scheduler.handle(Lost("t0002", 1, "gone"), 3.0)
+    scheduler.handle(Started("t0003", 1), 3.0)
+    scheduler.handle(Reported("t0003", 1, 2, 0.5), 4.0)
+    scheduler.handle(Stopped("t0003", 1), 5.0)
+    assert optimizer.told[:3] == ["t0000 finished", "t0001 failed", "t0002 failed"]
+
+
+def test_a_promotion_goes_on_with_the_same_trial() -> None:
+    optimizer = Suggests(Trial({"x": 0.1}, budget=1), Promotion("t0000", 3, "why not"))
+    scheduler = make(optimizer, num_trials=1)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    scheduler.handle(Reported("t0000", 1, 0, 0.1), 0.0)
+    (launch,) = scheduler.handle(Finished("t0000", 1, 0.1), 1.0)
+    assert partial(launch, Launch, trial_id="t0000", attempt=2, budget=3, reason="why not")
+    scheduler.handle(Started("t0000", 2, "w", resume_step=1), 2.0)
+    scheduler.handle(Reported("t0000", 2, 1, 0.2), 3.0)
+    scheduler.handle(Finished("t0000", 2, 0.2), 3.0)
+    trial = scheduler.book.trials["t0000"]
+    assert trial.step_history == [0, 1]
+    assert (trial.promotions, trial.continued, trial.steps_saved) == (1, 1, 1)
+    assert [result.value for result in trial.results] == [0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("suggestions", "message"),
+    [
+        (["nonsense"], "returned 'nonsense'; expected a Trial"),
+        ([WAIT], "returned WAIT while no trial is running"),
+        ([Promotion("t0000", 3)], "promotes t0000, which is unknown"),
+        ([Trial({}), Promotion("t0000", 3)], "promotes t0000, which is new, not finished"),
+    ],
+)
+def test_an_optimizer_that_breaks_its_contract_is_named(
+    suggestions: list[Any], message: str
+) -> None:
+    scheduler = make(Suggests(*suggestions))
+    with pytest.raises(PolicyError, match=f"optimizer Suggests {message}"):
+        scheduler.handle(SlotsChanged(2), 0.0)
+
+
+def test_a_trial_suggested_twice_is_refused() -> None:
+    trial = Trial({"x": 0.1})
+    with pytest.raises(PolicyError, match="suggested t0000 again"):
+        make(Suggests(trial, trial)).handle(SlotsChanged(2), 0.0)
+
+
+def test_an_exception_in_a_policy_is_told_with_its_place() -> None:
+    class Raises(RandomSearch):
+        def get_suggestion(self, trial: Trial | None = None) -> Trial | None:
+            raise ZeroDivisionError("oops")
+
+    with pytest.raises(PolicyError, match=r"(?s)Raises raised ZeroDivisionError: oops.*test_sched"):
+        make(Raises()).handle(SlotsChanged(1), 0.0)
+
+
+def test_num_trials_holds_even_for_an_optimizer_that_never_ends() -> None:
+    class Endless(AbstractOptimizer):
+        def initialize(self) -> None:
+            pass
+
+        def get_suggestion(self, trial: Trial | None = None) -> Trial:
+            return self.create_trial({"x": 0.5})
+
+    scheduler = make(Endless(), num_trials=2)
+    out = scheduler.handle(SlotsChanged(5), 0.0)
+    assert len(out) == 2
+
+
+def test_equal_parameters_are_different_trials() -> None:
+    scheduler = make(Suggests(Trial({"x": 0.5}), Trial({"x": 0.5})), num_trials=2)
+    first, second = scheduler.handle(SlotsChanged(2), 0.0)
+    assert isinstance(first, Launch)
+    assert isinstance(second, Launch)
+    assert first.params == second.params
+    assert (first.trial_id, first.seed) != (second.trial_id, second.seed)
+
+
+def test_an_impossible_transition_tells_the_trials_story() -> None:
+    trial = Trial({}, trial_id="t0007")
+    trial.move("launch", 1.0, "random draw")
+    trial.move("start", 2.0)
+    with pytest.raises(IllegalTransition, match=r"(?s)t0007 is running; it can't launch.*random d"):
+        trial.move("launch", 3.0)
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    """Random orders of everything that can happen; the validator after every step."""
+
+    @initialize(
+        slots=st.integers(0, 4),
+        asha=st.booleans(),
+        retries=st.integers(0, 2),
+        timeout=st.sampled_from([None, 5.0]),
+    )
+    def begin(self, slots: int, asha: bool, retries: int, timeout: float | None) -> None:
+        self.time_s = 0.0
+        self.scheduler = make(
+            ASHA(resource_max=9) if asha else RandomSearch(),
+            MedianStop(min_trials=2),
+            num_trials=12,
+            retries=retries,
+            max_failures=6,
+            trial_timeout_s=timeout,
+        )
+        self.launched: dict[tuple[str, int], int] = {}
+        self.past: list[Event] = []
+        self.take(SlotsChanged(slots))
+
+    def take(self, event: Event) -> None:
+        self.past.append(event)
+        over = self.scheduler.status is not None
+        out = self.scheduler.handle(event, self.time_s)
+        assert not (over and out), "the run is over and goes on"
+        for instruction in out:
+            if isinstance(instruction, Launch):
+                name = (instruction.trial_id, instruction.attempt)
+                assert name not in self.launched, "an attempt is launched twice"
+                self.launched[name] = 0
+                assert self.scheduler.book.held <= self.scheduler.slots, "more than the slots"
+
+    def pick(self, data: st.DataObject, *states: str) -> Trial | None:
+        trials = [t for t in self.scheduler.book.active.values() if t.state in states]
+        return data.draw(st.sampled_from(trials)) if trials else None
+
+    @rule(data=st.data())
+    def start(self, data: st.DataObject) -> None:
+        trial = self.pick(data, "launched")
+        if trial:
+            self.take(Started(trial.trial_id, trial.attempt, "w", data.draw(st.integers(0, 2))))
+
+    @rule(data=st.data(), value=st.integers(-3, 3))
+    def report(self, data: st.DataObject, value: int) -> None:
+        trial = self.pick(data, "running", "stopping")
+        if trial:
+            step = 0 if trial.last_step is None else trial.last_step + 1
+            self.take(Reported(trial.trial_id, trial.attempt, step, float(value)))
+
+    @rule(data=st.data(), value=st.integers(-3, 3))
+    def finish(self, data: st.DataObject, value: int) -> None:
+        trial = self.pick(data, "running", "stopping")
+        if trial:
+            self.take(Finished(trial.trial_id, trial.attempt, float(value)))
+
+    @rule(data=st.data())
+    def stopped(self, data: st.DataObject) -> None:
+        trial = self.pick(data, "stopping")
+        if trial:
+            self.take(Stopped(trial.trial_id, trial.attempt))
+
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        trial = self.pick(data, "launched", "running", "stopping")
+        if trial:
+            self.take(Failed(trial.trial_id, trial.attempt, BROKEN))
+
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        trial = self.pick(data, "launched", "running", "stopping")
+        if trial:
+            self.take(Lost(trial.trial_id, trial.attempt, "its worker died"))
+
+    @rule(slots=st.integers(0, 5))
+    def slots(self, slots: int) -> None:
+        self.take(SlotsChanged(slots))
+
+    @rule(seconds=st.floats(0.0, 3.0))
+    def time(self, seconds: float) -> None:
+        self.time_s += seconds
+        self.take(TimePassed())
+
+    @precondition(lambda self: len(self.past) > 3)
+    @rule(data=st.data())
+    def late_or_double(self, data: st.DataObject) -> None:
+        """Whatever arrived before arrives again, unless it would be news of a live attempt."""
+        event = data.draw(st.sampled_from(self.past))
+        attempt = getattr(event, "attempt", None)
+        live = self.scheduler.book.active.get(getattr(event, "trial_id", ""))
+        if live is None or live.attempt != attempt:
+            self.take(event)
+
+    @invariant()
+    def valid(self) -> None:
+        if hasattr(self, "scheduler"):
+            self.scheduler.validate()
+
+
+SchedulerMachine.TestCase.settings = settings(
+    max_examples=80, stateful_step_count=60, deadline=None
+)
+TestSchedulerMachine = SchedulerMachine.TestCase

@@ -1,0 +1,290 @@
+"""What every executor promises, on every executor."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from dotrain.core.trial import Trial
+from dotrain.store import read_journal, replay
+from tests.conftest import Project
+
+SEARCH: dict[str, Any] = {
+    "space": {"x": {"type": "float", "range": [0.0, 1.0]}},
+    "num_trials": 4,
+}
+
+
+def test_every_report_arrives_in_order(project: Project, cluster: dict[str, Any]) -> None:
+    result = project.run(
+        """
+        def train(x, reporter):
+            for step in range(500):
+                reporter.broadcast({"score": step * x, "extra": step}, step=3 * step)
+            return x
+        """,
+        search=SEARCH,
+        cluster=cluster,
+    )
+    assert result.status == "finished"
+    for trial in result.trials:
+        x = trial.params["x"]
+        assert trial.step_history == [3 * step for step in range(500)]
+        assert trial.metric_history == [step * x for step in range(500)]
+    assert result.summary["steps"] == 4 * 500
+
+
+def test_a_result_depends_on_the_seed_and_not_on_the_place(
+    project: Project, cluster: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    result = project.run(
+        """
+        import random
+        import numpy
+
+        def train(x, seed, reporter):
+            values = [random.random(), float(numpy.random.rand())]
+            print(seed, values)
+            return {"score": sum(values), "seed": seed}
+        """,
+        search=SEARCH,
+        cluster=cluster,
+        seed=7,
+    )
+    values = [trial.final_metric for trial in result.trials]
+    assert len(set(values)) == 4
+    # The first executor's values are what the others must give.
+    assert values == request.config.stash.setdefault(KNOWN, values)
+
+
+KNOWN = pytest.StashKey[list[Any]]()
+
+
+def test_a_stop_is_raised_at_the_report_and_cleans_up(
+    project: Project, cluster: dict[str, Any]
+) -> None:
+    project.write(
+        "rules.py",
+        """
+        from dotrain import AbstractEarlyStop
+
+        class AtStepTwo(AbstractEarlyStop):
+            def earlystop_check(to_check, finalized_trials, direction):
+                return {i: "enough" for i, t in to_check.items() if t.last_step == 2}
+        """,
+    )
+    result = project.run(
+        """
+        import itertools, time
+
+        def train(x, reporter, trial_dir):
+            try:
+                for step in itertools.count():
+                    try:
+                        reporter.broadcast(x, step)
+                        time.sleep(0.001)
+                    except Exception:
+                        print("swallowed")
+            finally:
+                (trial_dir / "cleaned").touch()
+        """,
+        search={**SEARCH, "early_stop": {"name": "rules:AtStepTwo"}},
+        cluster=cluster,
+    )
+    assert result.summary["trials"] == {"total": 4, "finished": 0, "stopped": 4, "failed": 0}
+    for trial in result.trials:
+        assert trial.last_step is not None
+        assert trial.last_step >= 2
+        assert (result.run_dir / "trials" / trial.trial_id / "cleaned").exists()
+        assert "enough" in trial.story[-2].what
+        assert "swallowed" not in project.log(result, trial.trial_id)
+
+
+BAD_FUNCTIONS = {
+    "raises": ("raise ValueError('no such thing')", "exception", "ValueError: no such thing"),
+    "exits": ("import sys; sys.exit(3)", "exception", "SystemExit: 3"),
+    "none": ("return None", "bad result", "returned None; expected a number"),
+    "nan": ("return float('nan')", "bad result", "returned nan; expected a finite number"),
+    "infinite": ("return float('inf')", "bad result", "returned inf; expected a finite number"),
+    "text": ("return 'good'", "bad result", "returned 'good' (str); expected a number"),
+    "boolean": ("return True", "bad result", "returned True (bool)"),
+    "no metric": ("return {'loss': 1}", "bad result", "a dict without 'score'; it holds loss"),
+    "array": ("import numpy; return numpy.ones(3)", "bad result", "(ndarray)"),
+    "bad report": ("reporter.broadcast('high')", "bad report", "step 0: reported 'high' (str)"),
+    "nan report": ("reporter.broadcast(float('nan'))", "bad report", "step 0: reported nan"),
+    "step back": (
+        "reporter.broadcast(1, 5); reporter.broadcast(1, 4)",
+        "bad report",
+        "step 4 was reported after step 5; steps must grow",
+    ),
+    "same step": ("reporter.broadcast(1, 5); reporter.broadcast(1, 5)", "bad report", "step 5 was"),
+    "negative step": ("reporter.broadcast(1, -1)", "bad report", "whole number >= 0, got -1"),
+    "half step": ("reporter.broadcast(1, 0.5)", "bad report", "whole number >= 0, got 0.5"),
+}
+
+
+def test_a_bad_function_fails_its_trial_with_the_users_line_and_the_search_goes_on(
+    project: Project, cluster: dict[str, Any]
+) -> None:
+    branches = "".join(
+        f"            if case == {name!r}:\n                {code}\n"
+        for name, (code, _, _) in BAD_FUNCTIONS.items()
+    )
+    result = project.run(
+        f"""
+        def train(case, reporter):
+            print("this is", case)
+{branches}
+            return 0.5
+        """,
+        search={
+            "space": {"case": {"type": "categorical", "values": [*BAD_FUNCTIONS, "good"]}},
+            "optimizer": {"name": "grid"},
+        },
+        cluster=cluster,
+        limits={"max_failures": 100},
+    )
+    source = (project.path / "user.py").read_text().splitlines()
+    assert result.status == "finished"
+    assert result.best is not None
+    assert result.best["params"] == {"case": "good"}
+    assert result.summary["trials"]["failed"] == len(BAD_FUNCTIONS)
+    for trial in result.trials:
+        name = trial.params["case"]
+        log = project.log(result, trial.trial_id)
+        assert f"this is {name}" in log
+        if name == "good":
+            continue
+        code, kind, message = BAD_FUNCTIONS[name]
+        error = trial.error
+        assert error is not None
+        assert error.kind == kind, name
+        assert message in error.message
+        assert message in log
+        assert "user.py:" in error.location
+        if kind != "bad result":
+            line = int(error.location.split(":")[1].split()[0])
+            assert code in source[line - 1]
+
+
+def test_a_train_module_that_cannot_be_imported_fails_with_the_users_line(
+    project: Project, cluster: dict[str, Any]
+) -> None:
+    result = project.run(
+        """
+        import no_such_module
+
+        def train(x):
+            return x
+        """,
+        search=SEARCH,
+        cluster=cluster,
+    )
+    assert result.best is None
+    (group,) = result.summary["failures"]
+    assert group["count"] == 4
+    assert "No module named 'no_such_module'" in group["message"]
+    assert "user.py:2" in group["location"]
+
+
+def test_all_trials_failing_ends_the_run(project: Project, cluster: dict[str, Any]) -> None:
+    result = project.run(
+        "def train(x): return x / 0",
+        search={**SEARCH, "num_trials": 50},
+        cluster=cluster,
+        limits={"max_failures": 5},
+    )
+    assert result.status == "failed"
+    assert 5 <= result.summary["trials"]["failed"] <= 6
+    (group,) = result.summary["failures"]
+    assert "ZeroDivisionError" in group["message"]
+
+
+def test_promoted_trials_go_on_from_their_checkpoints(
+    project: Project, cluster: dict[str, Any]
+) -> None:
+    result = project.run(
+        """
+        def train(x, checkpoint, reporter, budget):
+            done = []
+            if checkpoint.latest:
+                done = (checkpoint.latest / "steps").read_text().split()
+            for step in range(checkpoint.step, budget):
+                done.append(str(step))
+                with checkpoint.save(step=step + 1) as directory:
+                    (directory / "steps").write_text(" ".join(done))
+                reporter.broadcast(x, step)
+            print("did", *done)
+            return x
+        """,
+        search={
+            **SEARCH,
+            "num_trials": 9,
+            "optimizer": {"name": "asha", "resource_max": 9, "reduction_factor": 3},
+        },
+        cluster=cluster,
+    )
+    top = [trial for trial in result.trials if trial.budget == 9]
+    assert top
+    for trial in top:
+        assert "did 0 1 2 3 4 5 6 7 8" in project.log(result, trial.trial_id)
+        assert trial.step_history == list(range(9))
+    promotions = result.summary["promotions"]
+    assert promotions["from_checkpoint"] == promotions["total"]
+    assert promotions["steps_saved"] == sum(t.steps_saved for t in result.trials) > 0
+
+
+def test_without_checkpoints_a_promoted_trial_begins_again(
+    project: Project, cluster: dict[str, Any]
+) -> None:
+    result = project.run(
+        """
+        def train(x, reporter, budget):
+            for step in range(budget):
+                reporter.broadcast(x, step)
+            return x
+        """,
+        search={**SEARCH, "optimizer": {"name": "asha", "resource_max": 3}, "num_trials": 6},
+        cluster=cluster,
+    )
+    promotions = result.summary["promotions"]
+    assert promotions["total"] >= 2
+    assert (promotions["from_checkpoint"], promotions["steps_saved"]) == (0, 0)
+    assert all(t.step_history == [0, 1, 2] for t in result.trials if t.budget == 3)
+
+
+def test_the_journal_alone_tells_the_same_story(project: Project, cluster: dict[str, Any]) -> None:
+    result = project.run(
+        """
+        def train(x, reporter, budget):
+            for step in range(budget):
+                reporter.broadcast({"score": x, "other": 1}, step)
+            if x > 0.9:
+                raise RuntimeError("too much")
+            return x
+        """,
+        search={
+            **SEARCH,
+            "num_trials": 12,
+            "optimizer": {"name": "asha", "resource_max": 9},
+            "early_stop": {"name": "median", "min_trials": 2},
+        },
+        cluster=cluster,
+        limits={"max_failures": 100},
+    )
+    state = replay(read_journal(result.run_dir / "journal.jsonl"))
+    state.book.validate()
+    assert state.status == result.status
+    assert [_facts(t) for t in state.book.trials.values()] == [_facts(t) for t in result.trials]
+    assert json.loads((result.run_dir / "result.json").read_text()) == result.summary
+
+
+def _facts(trial: Trial) -> dict[str, Any]:
+    return {
+        name: getattr(trial, name)
+        for name in trial.__slots__
+        # Times are rounded in the journal.
+        if name not in ("story", "busy_s", "started_s")
+    } | {"story": [(line.state, line.what) for line in trial.story]}

@@ -1,0 +1,98 @@
+"""Every registered plugin keeps the contract; the registry itself is the list of cases."""
+
+from collections.abc import Callable
+
+import pytest
+
+from dotrain import plugins
+from dotrain.space import Float, Searchspace
+from dotrain.testing import check_early_stop, check_optimizer
+
+#: What a plugin must be given; the rest of its options have defaults.
+OPTIONS: dict[str, dict[str, int]] = {"asha": {"resource_max": 9}}
+
+
+@pytest.mark.parametrize("name", sorted(plugins.registered(plugins.OPTIMIZERS)))
+def test_every_optimizer_keeps_the_contract(name: str) -> None:
+    make = _factory(plugins.OPTIMIZERS, name)
+    space = Searchspace() if name == "single" else None
+    check_optimizer(make, space=space, num_trials=1 if name == "single" else 14)
+
+
+@pytest.mark.parametrize("name", sorted(plugins.registered(plugins.OPTIMIZERS)))
+def test_every_optimizer_plans_what_it_does(name: str) -> None:
+    from dotrain.earlystop.none import NoStop
+    from dotrain.testing import simulate
+    from dotrain.testing.contracts import example_curve, example_space
+
+    optimizer = _factory(plugins.OPTIMIZERS, name)()
+    space = Searchspace() if name == "single" else example_space()
+    run = simulate(optimizer, NoStop(), example_curve, space=space, num_trials=14)
+    plan = optimizer.plan()
+    assert plan is not None
+    assert len(run.scheduler.book.trials) == plan.configurations
+    if plan.rungs:
+        assert len(run.launches) >= plan.launches
+    else:
+        assert len(run.launches) == plan.launches
+
+
+@pytest.mark.parametrize("name", sorted(plugins.registered(plugins.EARLY_STOP)))
+def test_every_early_stop_rule_keeps_the_contract(name: str) -> None:
+    check_early_stop(_factory(plugins.EARLY_STOP, name))
+
+
+def test_the_optimizer_kit_notices_an_optimizer_that_ignores_its_seed() -> None:
+    import random
+
+    from dotrain.optimizers.random import RandomSearch
+
+    class Unseeded(RandomSearch):
+        def initialize(self) -> None:
+            super().initialize()
+            self.rng = random.Random()
+
+    with pytest.raises(AssertionError, match="two runs differ"):
+        check_optimizer(Unseeded)
+
+
+def test_the_optimizer_kit_notices_an_optimizer_that_ignores_the_direction() -> None:
+    from dotrain.optimizers.asha import ASHA
+
+    class MaximizesOnly(ASHA):
+        def score(self, value: float) -> float:
+            return value
+
+    with pytest.raises(AssertionError, match="min f and max -f differ"):
+        check_optimizer(lambda: MaximizesOnly(resource_max=9), num_trials=14)
+
+
+def test_the_optimizer_kit_notices_values_outside_the_space() -> None:
+    from dotrain.core.trial import Trial
+    from dotrain.optimizers.random import RandomSearch
+
+    class Outside(RandomSearch):
+        def get_suggestion(self, trial: Trial | None = None) -> Trial | None:
+            suggestion = super().get_suggestion(trial)
+            if suggestion is not None:
+                suggestion.params["lr"] = 7.0
+            return suggestion
+
+    with pytest.raises(AssertionError, match="not in the space"):
+        check_optimizer(Outside, space=Searchspace(lr=Float(range=(0.0, 1.0))))
+
+
+def test_the_early_stop_kit_notices_a_rule_that_ignores_the_direction() -> None:
+    from dotrain.earlystop.median import MedianStop
+
+    class MaximizesOnly(MedianStop):
+        def earlystop_check(self, to_check, finalized_trials, direction):  # type: ignore[no-untyped-def]
+            return super().earlystop_check(to_check, finalized_trials, "max")
+
+    with pytest.raises(AssertionError, match="min f and max -f differ"):
+        check_early_stop(MaximizesOnly)
+
+
+def _factory(group: str, name: str) -> Callable[[], object]:
+    plugin = plugins.load_plugin(group, name)
+    return lambda: plugin(**OPTIONS.get(name, {}))

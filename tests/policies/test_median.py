@@ -1,0 +1,111 @@
+"""The median stopping rule (Golovin et al. 2017) against a plain re-computation."""
+
+from random import Random
+from statistics import median
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dotrain.core.events import Reported, Stopped
+from dotrain.core.instructions import Stop
+from dotrain.earlystop.median import MedianStop
+from dotrain.optimizers.asha import ASHA
+from dotrain.optimizers.random import RandomSearch
+from dotrain.space import Float, Searchspace
+from dotrain.testing import simulate
+
+SPACE = Searchspace(x=Float(range=(0.0, 1.0)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    workers=st.integers(1, 6),
+    min_trials=st.integers(1, 5),
+    min_reports=st.integers(0, 3),
+    direction=st.sampled_from(["max", "min"]),
+    failing=st.sampled_from([0.0, 0.3]),
+)
+def test_it_stops_exactly_the_trials_below_the_median_of_running_averages(
+    seed: int, workers: int, min_trials: int, min_reports: int, direction: str, failing: float
+) -> None:
+    run = simulate(
+        RandomSearch(),
+        MedianStop(min_trials=min_trials, min_reports=min_reports),
+        lambda params, step, trial_seed: float(Random(f"{trial_seed}/{step}").randrange(20)),
+        space=SPACE,
+        num_trials=25,
+        direction=direction,  # type: ignore[arg-type]
+        seed=seed,
+        workers=workers,
+        failing=failing,
+    )
+    sign = 1 if direction == "max" else -1
+    histories: dict[str, list[float]] = {}
+    ended: list[str] = []
+    stopping: set[str] = set()
+    for _, event, instructions in run.log:
+        stops = {i.trial_id for i in instructions if isinstance(i, Stop)}
+        if isinstance(event, Reported):
+            history = histories.setdefault(event.trial_id, [])
+            history.append(sign * event.value)
+            n = len(history)
+            others = [sum(h[:n]) / n for i in ended if len(h := histories[i]) >= n]
+            expected = (
+                event.trial_id not in stopping
+                and len(others) >= min_trials
+                and n > min_reports
+                and max(history) < median(others)
+            )
+            assert (event.trial_id in stops) == expected
+            stopping |= stops
+        elif type(event).__name__ == "Finished" or isinstance(event, Stopped):
+            ended.append(event.trial_id)
+
+
+def test_the_reason_states_the_comparison() -> None:
+    run = simulate(
+        RandomSearch(),
+        MedianStop(min_trials=2),
+        lambda params, step, seed: params["x"],
+        space=SPACE,
+        num_trials=20,
+        workers=1,
+    )
+    reasons = [i.reason for _, _, out in run.log for i in out if isinstance(i, Stop)]
+    assert reasons
+    assert all("< median" in reason and " trials at step " in reason for reason in reasons)
+
+
+def test_steps_that_are_trained_twice_count_once() -> None:
+    run = simulate(
+        ASHA(resource_max=9),
+        MedianStop(min_trials=2),
+        lambda params, step, seed: params["x"],
+        space=SPACE,
+        num_trials=27,
+        checkpoints=False,
+    )
+    reasons = [i.reason for _, _, out in run.log for i in out if isinstance(i, Stop)]
+    counts = [int(r.split(" of ")[1].split()[0]) for r in reasons if "at step 0:" in r]
+    assert counts
+    assert max(counts) <= 26
+
+
+@pytest.mark.parametrize("options", [{"min_trials": 5}, {"min_reports": 3, "min_trials": 1}])
+def test_no_trial_is_stopped_before_there_is_enough_to_compare(options: dict[str, int]) -> None:
+    run = simulate(
+        RandomSearch(),
+        MedianStop(**options),
+        lambda params, step, seed: params["x"],
+        space=SPACE,
+        num_trials=15,
+        workers=1,
+    )
+    for trial in list(run.scheduler.book.trials.values())[: options["min_trials"]]:
+        assert trial.state == "finished"
+    assert all(
+        len(t.step_history) > options.get("min_reports", 0)
+        for t in run.scheduler.book.trials.values()
+    )
