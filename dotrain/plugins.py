@@ -7,6 +7,7 @@ it is asked for and disturbs nobody before that.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -78,7 +79,7 @@ def load_plugin(group: str, name: str, folder: Path | None = None) -> type[Any]:
     if not (isinstance(plugin, type) and issubclass(plugin, base)):
         raise UsageError(f"{kind} '{name}' is no subclass of dotrain.{base.__name__}")
     if inspect.isabstract(plugin):
-        missing = ", ".join(sorted(plugin.__abstractmethods__))
+        missing = ", ".join(sorted(getattr(plugin, "__abstractmethods__", ())))
         raise UsageError(f"{kind} '{name}' can't be used: it lacks {missing}")
     return plugin
 

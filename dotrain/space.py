@@ -43,8 +43,9 @@ class Domain(ABC):
             is part of a trial only if all of them hold. Empty means always.
     """
 
-    #: Read by pydantic where the config is validated: a domain takes no keys but its fields.
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    #: Read by pydantic where the config is validated: a domain takes no keys but its fields, and
+    #: no text for a number.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
 
     when: Mapping[str, Any] = field(default_factory=dict)
 
@@ -133,7 +134,7 @@ class _Range(Domain):
             raise SpaceError(f"expected a number > 0, got {step!r}", "step")
         if self.scale == "log":
             raise SpaceError("a step goes with the linear scale only", "step")
-        if step > self.range[1] - self.range[0]:
+        if step > (self.range[1] - self.range[0]) * (1 + 1e-9):  # 0.3 - 0.2 is less than 0.1
             raise SpaceError(f"step {step} is wider than the range {list(self.range)}", "step")
 
     def __str__(self) -> str:
@@ -190,7 +191,8 @@ class Float(_Range):
         if self.step is not None and self.size is not None:
             return float((round((value - low) / self.step) + 0.5) / self.size)
         if self.scale == "log":
-            u = (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
+            width = math.log(high) - math.log(low)
+            u = (math.log(value) - math.log(low)) / width if width else 0.5
         else:
             u = (value - low) / (high - low)
         return min(max(u, 0.0), 1.0)
@@ -252,6 +254,12 @@ class Int(_Range):
             return (math.log(value) - start) / (end - start)
         return float(((value - low) // (self.step or 1) + 0.5) / self.size)
 
+    def grid(self, points: int | None = None) -> list[int]:
+        """Return the values of a grid, in order; a full one has no gaps on a log scale either."""
+        if points is None or self.size <= points:
+            return list(range(self.range[0], self.range[1] + 1, self.step or 1))
+        return super().grid(points)
+
     def __contains__(self, value: object) -> bool:
         if not isinstance(value, int) or isinstance(value, bool):
             return False
@@ -270,11 +278,13 @@ class _Choice(Domain):
         # Of a set, the order would be another one in every process.
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise SpaceError(f"expected a list of values, got {values!r}", "values")
-        for index, value in enumerate(values):
+        seen: set[tuple[bool, Scalar]] = set()
+        for value in values:
             if not isinstance(value, str | int | float | bool | None) or value != value:
                 raise SpaceError(f"expected plain values, got {value!r}", "values")
-            if any(_same(known, value) for known in values[:index]):
+            if (isinstance(value, bool), value) in seen:
                 raise SpaceError(f"{value!r} stands twice", "values")
+            seen.add((isinstance(value, bool), value))
 
     @property
     def size(self) -> int:

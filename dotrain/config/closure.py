@@ -14,6 +14,9 @@ from pathlib import Path
 from dotrain.config.target import Target
 
 
+_DOTRAIN = Path(__file__).resolve().parents[1]
+
+
 @dataclass
 class Closure:
     """The user's modules behind a set of functions.
@@ -42,7 +45,8 @@ def find_closure(targets: Iterable[Target]) -> Closure:
 
 
 def _follow(file: Path, root: Path, closure: Closure) -> None:
-    if file in closure.files or file.suffix != ".py":
+    # dotrain itself may lie beside the user's code; workers have their own.
+    if file in closure.files or file.suffix != ".py" or file.is_relative_to(_DOTRAIN):
         return
     closure.files[file] = file.relative_to(root).as_posix()
     for folder in file.relative_to(root).parents:
@@ -53,15 +57,15 @@ def _follow(file: Path, root: Path, closure: Closure) -> None:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, OSError):
         return
-    folders = (root, file.parent)
+    local: set[str] = set()
+    elsewhere: set[str] = set()
     for name in _imported_names(tree, file, root):
-        found = list(_resolve(name, folders))
+        found = list(_resolve(name, (root, file.parent)))
         for inner in found:
             _follow(inner, root if inner.is_relative_to(root) else file.parent, closure)
-        top = name.split(".")[0]
-        # A name that is no module of a local package is something inside one.
-        if not found and not any(_resolve(top, folders)) and not _is_folder(top, folders):
-            closure.packages.add(top)
+        (local if found else elsewhere).add(name.split(".")[0])
+    # Of `from package import name`, one of the two names `package` and `package.name` may be none.
+    closure.packages |= elsewhere - local
 
 
 def _imported_names(tree: ast.Module, file: Path, root: Path) -> Iterator[str]:
@@ -91,7 +95,3 @@ def _resolve(name: str, folders: Iterable[Path]) -> Iterator[Path]:
             if candidate.is_file():
                 yield candidate
                 return
-
-
-def _is_folder(name: str, folders: Iterable[Path]) -> bool:
-    return any((folder / name).is_dir() for folder in folders)

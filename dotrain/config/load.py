@@ -142,11 +142,15 @@ class _Loader:
                 at_key=True,
             )
 
+    def _budget_is_free(self) -> bool:
+        """Whether the optimizer gives no budget, so that the user may."""
+        return self.optimizer is not None and not self.optimizer.gives_budget
+
     def _space(self) -> Searchspace:
         self.problems += [
             self.source.problem(("hparams", name), "this name is reserved", at_key=True)
             for name in self.settings.hparams
-            if name in Searchspace.RESERVED
+            if name in Searchspace.RESERVED and not (name == "budget" and self._budget_is_free())
         ]
         search = self.settings.search
         if search is None:
@@ -249,8 +253,11 @@ class _Loader:
             if name not in given:
                 hint = did_you_mean(name, sorted(given))
                 message = f"asks for '{name}', which nobody provides{hint}"
-            elif name == "budget" and not optimizer.gives_budget:
-                message = "asks for 'budget', which this optimizer doesn't give; write a default"
+            elif name == "budget" and self._budget_is_free() and name not in self.settings.hparams:
+                message = (
+                    "asks for 'budget', which this optimizer doesn't give; write a default, "
+                    "or put it under hparams"
+                )
             elif name in ("model_gen", "model_function") and self.settings.model is None:
                 message = f"asks for '{name}', but the config has no 'model:'"
             elif name in ("data_gen", "dataset_function") and self.settings.data is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from dotrain.space import Categorical, Discrete, Float, Int, Scalar
 
@@ -50,12 +50,18 @@ class LayerPrefix(Section):
     prefix: str = Field(min_length=1)
 
 
+LayerGroup = Annotated[
+    Annotated[list[str], Tag("list of layers")] | Annotated[LayerPrefix, Tag("prefix of layers")],
+    Discriminator(lambda v: "prefix of layers" if isinstance(v, dict) else "list of layers"),
+]
+
+
 class Ablation(Section):
     """An ablation study: what to leave out, one at a time."""
 
     features: list[str] = Field(default=[], description="Input columns.")
     layers: list[str] = Field(default=[], description="Layers by name.")
-    layer_groups: list[list[str] | LayerPrefix] = Field(default=[], description="Layers together.")
+    layer_groups: list[LayerGroup] = Field(default=[], description="Layers together.")
     models: dict[str, str] = Field(default={}, description="Hand-made variants of the model.")
     components: dict[str, dict[str, Scalar]] = Field(
         default={}, description="Hyperparameters that switch a part of the training off."

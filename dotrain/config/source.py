@@ -161,13 +161,13 @@ class _Reader:
             self._refuse_tag(node, path)
             return None
         try:
+            node.value.encode()  # "\ud800" is half a character
             value = loader.construct_object(node, deep=True)
             if isinstance(value, int) and value.bit_length() > 64:
                 raise ValueError
         except (ValueError, LookupError):
             kind = _SCALAR_TAGS[node.tag]
-            shown = node.value if len(node.value) <= 40 else f"{node.value[:40]}..."
-            self._problem(node, path, f"expected {kind}, got '{shown}'")
+            self._problem(node, path, f"expected {kind}, got {node.value[:40]!a}")
             return None
         return value
 
@@ -176,8 +176,9 @@ class _Reader:
         written: set[Path] = set()
         for key_node, value_node, is_own in self._pairs(node, path):
             key = key_node.value
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != _TAG + "str":
-                shown = f"the key {key} is" if isinstance(key, str) else "a key is"
+            is_text = isinstance(key_node, yaml.ScalarNode) and key_node.tag == _TAG + "str"
+            if not is_text or any("\ud800" <= c <= "\udfff" for c in key):
+                shown = f"the key {ascii(key)[1:-1]} is" if isinstance(key, str) else "a key is"
                 self._problem(key_node, path, f"{shown} not text; put it in quotes")
                 continue
             inner = (*path, key)
@@ -192,9 +193,7 @@ class _Reader:
             data[key] = self._build(loader, value_node, inner)
         return data
 
-    def _pairs(
-        self, node: yaml.MappingNode, path: Path
-    ) -> list[tuple[yaml.Node, yaml.Node, bool]]:
+    def _pairs(self, node: yaml.MappingNode, path: Path) -> list[tuple[yaml.Node, yaml.Node, bool]]:
         """Return (key, value, whether the key is written here), what ``<<`` merges in first."""
         merged: list[tuple[yaml.Node, yaml.Node, bool]] = []
         own: list[tuple[yaml.Node, yaml.Node, bool]] = []

@@ -38,9 +38,24 @@ def validate_settings(source: Source) -> tuple[Settings | None, list[Problem]]:
     Returns:
         The settings, or None with the problems found.
     """
-    problems = [*source.problems, *_expand_space(source)]
+    problems = [*source.problems, *_expand_space(source), *_empty_sections(source)]
     settings, more = _validate(Settings, source.data, source, ())
-    return settings, problems + more
+    # A second message about the same value is only the echo of the first.
+    known = {problem.path for problem in problems}
+    problems += [p for p in more if p.path not in known or p.message.startswith("unknown key")]
+    return settings, problems
+
+
+def _empty_sections(source: Source) -> Iterator[Problem]:
+    """Keys without a value, which the schema would take for its default."""
+    cluster = source.data.get("cluster")
+    for path, section in [
+        *(((key,), source.data) for key in Settings.model_fields),
+        *([(("cluster", "tls"), cluster)] if isinstance(cluster, dict) else []),
+    ]:
+        is_reported = any(problem.path == path for problem in source.problems)
+        if section.get(path[-1], ...) is None and not is_reported:
+            yield source.problem(path, "must not be empty")
 
 
 def _expand_space(source: Source) -> Iterator[Problem]:
@@ -103,18 +118,23 @@ def _validate(model: type[Any], data: Any, source: Source, path: Path) -> tuple[
     try:
         return model.model_validate_json(text), []
     except ValidationError as error:
-        return None, [_problem(found, model, source, path) for found in error.errors()]
+        problems = [_problem(found, model, source, path) for found in error.errors()]
+        return None, list({problem.path: problem for problem in reversed(problems)}.values())[::-1]
 
 
 def _problem(found: Any, model: type[BaseModel], source: Source, path: Path) -> Problem:
     loc: tuple[str | int, ...] = found["loc"]
-    where = (*path, *_without_tags(loc, source, path))
     kind, given = found["type"], found["input"]
+    where = (*path, *_without_tags(loc, source, path, keep_last=kind == "missing"))
     shown = "a mapping" if isinstance(given, dict) else repr(given)
     match kind:
         case "extra_forbidden" | "unexpected_keyword_argument":
             hint = did_you_mean(str(loc[-1]), _known_keys(model, loc[:-1]))
             return source.problem(where, f"unknown key{hint}", at_key=True)
+        case "missing" if isinstance(loc[-1], int):
+            return source.problem(where[:-1], f"too few values: {shown}")
+        case "too_long":
+            return source.problem(where, f"too many values: {shown}")
         case "missing":
             return source.problem(where, "required key is missing", at_key=True)
         case "union_tag_not_found":
@@ -143,15 +163,15 @@ def _problem(found: Any, model: type[BaseModel], source: Source, path: Path) -> 
     return source.problem(where, f"{message}, got {shown}")
 
 
-def _without_tags(loc: tuple[str | int, ...], source: Source, path: Path) -> Path:
+def _without_tags(
+    loc: tuple[str | int, ...], source: Source, path: Path, *, keep_last: bool
+) -> Path:
     """Drop the parts of a pydantic location that name a union's member, not a key."""
     where: Path = ()
     for index, part in enumerate(loc):
-        is_last = index == len(loc) - 1
-        if is_last or source.has((*path, *where, part)):
+        is_kept = keep_last and index == len(loc) - 1
+        if is_kept or source.has((*path, *where, part)):
             where = (*where, part)
-    if len(loc) > 1 and loc[-1] in DOMAINS and loc[:2] == ("search", "space") and len(loc) == 4:
-        where = where[:-1]
     return where
 
 

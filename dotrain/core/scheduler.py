@@ -126,7 +126,9 @@ class Scheduler:
         rule = self._early_stop
         try:
             rule.on_report(trial, event.step, event.value)
-            if trial.state is not TrialState.RUNNING:
+            # At the last step of its budget there is nothing left to save.
+            done = trial.budget is not None and event.step + 1 >= trial.budget
+            if done or trial.state is not TrialState.RUNNING:
                 return
             answer = rule.earlystop_check(
                 {trial.trial_id: trial}, self.book.finalized, self._direction

@@ -158,18 +158,21 @@ class LiveTable(_Watching):
         self._live.stop()
 
     def _render(self, time_s: float) -> Group:
-        table = Table(title=self.title, title_justify="left", title_style="bold", box=None)
-        for heading in ("trial", "state", "step", "value", "running for", "parameters"):
-            table.add_column(heading, no_wrap=True, justify="left")
+        table = Table(
+            title=self.title, title_justify="left", title_style="bold", box=None, expand=True
+        )
+        for heading in ("trial", "state", "steps", "value", "running for"):
+            table.add_column(heading, no_wrap=True)
+        # The only column that may be cut short.
+        table.add_column("parameters", no_wrap=True, ratio=1)
         active = list(self.scheduler.book.active.values())
         for trial in active[:_MAX_ROWS]:
             last = f"{trial.metric_history[-1]:.5g}" if trial.metric_history else ""
-            step = "" if trial.last_step is None else str(trial.last_step)
-            if trial.budget is not None:
-                step += f" of {trial.budget:g}"
+            done = 0 if trial.last_step is None else trial.last_step + 1
+            steps = f"{done}" if trial.budget is None else f"{done} of {trial.budget:g}"
             since = "" if trial.started_s is None else duration(time_s - trial.started_s)
             table.add_row(
-                trial.trial_id, trial.state, step, last, since, escape(params_text(trial.params))
+                trial.trial_id, trial.state, steps, last, since, escape(params_text(trial.params))
             )
         if len(active) > _MAX_ROWS:
             table.add_row(f"... {len(active) - _MAX_ROWS} more")

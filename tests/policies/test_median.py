@@ -80,7 +80,7 @@ def test_the_reason_states_the_comparison() -> None:
 
 def test_steps_that_are_trained_twice_count_once() -> None:
     run = simulate(
-        ASHA(resource_max=9),
+        ASHA(resource_min=2, resource_max=18),
         MedianStop(min_trials=2),
         lambda params, step, seed: params["x"],
         space=SPACE,

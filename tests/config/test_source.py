@@ -1,0 +1,286 @@
+"""Reading YAML: plain data only, nothing lost, nothing run, every mistake with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dotrain.config import ConfigError, load_config
+from tests.config.conftest import Folder
+
+HEAD = "train: t.py:train\nmetric: m\n"
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        (
+            "seed: 1\nname: a\nseed: 2\n",
+            ["5:1: seed: duplicate key; it stands at FILE:3:1 already"],
+        ),
+        (
+            "hparams: {a: 1, b: {c: 1, c: 2}, a: 2}\n",
+            [
+                "3:27: hparams.b.c: duplicate key; it stands at FILE:3:21 already",
+                "3:34: hparams.a: duplicate key; it stands at FILE:3:11 already",
+            ],
+        ),
+        (
+            "hparams: {a: 1e-4, b: 1E5, c: [-2.e3, .5e3]}\n",
+            [
+                "3:14: hparams.a: YAML reads 1e-4 as text; write 1.0e-4 for the number",
+                "3:23: hparams.b: YAML reads 1E5 as text; write 1.0e+5 for the number",
+                "3:32: hparams.c[0]: YAML reads -2.e3 as text; write -2.e+3 for the number",
+                "3:39: hparams.c[1]: YAML reads .5e3 as text; write .5e+3 for the number",
+            ],
+        ),
+        (
+            "hparams: {1: a, null: b, [x]: c, fine: d}\n",
+            [
+                "3:11: hparams: the key 1 is not text; put it in quotes",
+                "3:17: hparams: the key null is not text; put it in quotes",
+                "3:26: hparams: a key is not text; put it in quotes",
+            ],
+        ),
+        (
+            "name: 2024-01-01\nhparams: {day: 2024-13-45}\n",
+            [
+                "3:7: name: YAML reads 2024-01-01 as a date; put it in quotes for text",
+                "4:16: hparams.day: YAML reads 2024-13-45 as a date; put it in quotes for text",
+            ],
+        ),
+        ("seed: !!int foo\n", ["3:7: seed: expected a whole number of 64 bits, got 'foo'"]),
+        ("seed: !!int ''\n", ["3:7: seed: expected a whole number of 64 bits, got ''"]),
+        ("seed: 0x_\n", ["3:7: seed: expected a whole number of 64 bits, got '0x_'"]),
+        (
+            f"seed: 1{'0' * 5000}\n",
+            [f"3:7: seed: expected a whole number of 64 bits, got '1{'0' * 39}'"],
+        ),
+        ("hparams: {x: !!bool maybe}\n", ["3:14: hparams.x: expected true or false, got 'maybe'"]),
+        ('hparams: {x: "\\uD800"}\n', ["3:14: hparams.x: expected text, got '\\ud800'"]),
+        ("hparams: {x: [1\n", ["4:1: not valid YAML: while parsing a flow sequence expected"]),
+        ("hparams:\n\tx: 1\n", ["4:1: not valid YAML: while scanning for the next token found"]),
+        ("name: a\0b\n", ["3:8: not valid YAML: the character U+0000"]),
+        ("hparams: *nowhere\n", ["3:10: not valid YAML: found undefined alias 'nowhere'"]),
+        ("---\na: 1\n", ["3:1: not valid YAML: expected a single document"]),
+        (
+            "hparams: &h {x: {y: [*h]}}\n",
+            ["3:10: hparams.x.y[0]: an alias refers to what it is part of"],
+        ),
+        ("hparams: &h {<<: *h, x: 1}\n", ["3:10: hparams: an alias refers to what it is part of"]),
+        ("hparams: {<<: 3}\n", ["3:15: hparams: << expects a mapping or a list of mappings"]),
+        (f"hparams: {'[' * 3000}{']' * 3000}\n", ["1:1: nested too deeply"]),
+        ("hparams: {é漢: 1, 漢: 1, 漢: 2}\n", ["3:24: hparams.漢: duplicate key; it stands at"]),
+    ],
+    ids=lambda value: value[:30].strip() if isinstance(value, str) else "",
+)
+def test_each_mistake_in_the_text_has_its_place(folder: Folder, rest: str, expected: list[str]):
+    found = folder.problems(HEAD + rest)
+    expected = [line.replace("FILE", str(folder.path / "config.yaml")) for line in expected]
+    assert [line[: len(start)] for line, start in zip(found, expected, strict=True)] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "tag"),
+    [
+        ("!!python/object/apply:os.system ['touch MARKER']", "!!python/object/apply:os.system"),
+        ("!!python/object/apply:os.system\n  - touch MARKER", "!!python/object/apply:os.system"),
+        ("!!python/object/new:os.system {args: ['touch MARKER']}", "!!python/object/new:os.system"),
+        ("!!python/name:os.system ''", "!!python/name:os.system"),
+        ("!!python/module:antigravity ''", "!!python/module:antigravity"),
+        ("!!set {a, b}", "!!set"),
+        ("!!binary aGVsbG8=", "!!binary"),
+        ("!custom x", "!custom"),
+    ],
+)
+def test_a_tag_is_refused_and_nothing_is_run(folder: Folder, value: str, tag: str):
+    marker = folder.path / "marker"
+    text = HEAD + f"hparams:\n  x: {value}\n".replace("MARKER", str(marker))
+    assert folder.problems(text) == [
+        f"4:6: hparams.x: the tag {tag} is not allowed; expected plain values"
+    ]
+    assert not marker.exists()
+
+
+def test_a_tag_at_the_top_is_refused(folder: Folder):
+    found = folder.problems("!!python/object:os.X\n" + HEAD)
+    assert found[0] == "1:1: the tag !!python/object:os.X is not allowed; expected plain values"
+
+
+def test_quoted_text_is_text_whatever_it_looks_like(folder: Folder):
+    text = HEAD + "hparams: {a: '1e-4', b: \"2024-01-01\", c: 'yes', d: '7', e: '<<'}\n"
+    assert folder.load(text).settings.hparams == {
+        "a": "1e-4",
+        "b": "2024-01-01",
+        "c": "yes",
+        "d": "7",
+        "e": "<<",
+    }
+
+
+def test_numbers_are_read_as_numbers(folder: Folder):
+    text = HEAD + "hparams: {a: 1.0e-4, b: 0x10, c: -3, d: .5, e: 1_000, f: null, g: 64e+}\n"
+    hparams = folder.load(text).settings.hparams
+    assert hparams == {"a": 1e-4, "b": 16, "c": -3, "d": 0.5, "e": 1000, "f": None, "g": "64e+"}
+    assert [type(hparams[key]) for key in "ac"] == [float, int]
+
+
+def test_merged_keys_may_be_overridden_before_or_after_the_merge(folder: Folder):
+    text = HEAD + (
+        "hparams:\n"
+        "  base: &base {x: 1, y: 1}\n"
+        "  other: &other {y: 2, z: 2}\n"
+        "  after: {<<: *base, x: 3}\n"
+        "  before: {x: 3, <<: *base}\n"
+        "  first_wins: {<<: [*base, *other]}\n"
+    )
+    hparams = folder.load(text).settings.hparams
+    assert hparams["after"] == hparams["before"] == {"x": 3, "y": 1}
+    assert hparams["first_wins"] == {"x": 1, "y": 1, "z": 2}
+
+
+def test_a_mapping_with_a_merge_may_be_used_again(folder: Folder):
+    text = HEAD + (
+        "hparams:\n"
+        "  base: &base {x: 1}\n"
+        "  child: &child {<<: *base, x: 2}\n"
+        "  again: *child\n"
+        "  grandchild: {<<: *child, x: 3}\n"
+    )
+    hparams = folder.load(text).settings.hparams
+    assert hparams["again"] == {"x": 2}
+    assert hparams["grandchild"] == {"x": 3}
+
+
+def test_a_merge_does_not_hide_a_real_duplicate(folder: Folder):
+    text = HEAD + "hparams:\n  base: &base {x: 1}\n  child: {<<: *base, x: 2, x: 3}\n"
+    assert folder.problems(text) == [
+        f"5:28: hparams.child.x: duplicate key; it stands at {folder.path}/config.yaml:5:22 already"
+    ]
+
+
+def test_a_mistake_in_a_merged_value_is_shown_where_it_is_written(folder: Folder):
+    text = HEAD + "hparams: {x: &x {retires: 5}}\nlimits: {<<: *x}\n"
+    assert folder.problems(text) == ["3:18: limits.retires: unknown key; did you mean 'retries'?"]
+
+
+def test_a_value_that_is_reported_once_is_not_reported_again_for_its_type(folder: Folder):
+    assert folder.problems(HEAD + "limits: {retries: !!int x}\n") == [
+        "3:19: limits.retries: expected a whole number of 64 bits, got 'x'"
+    ]
+
+
+def test_an_unknown_key_is_reported_even_if_its_value_is_wrong_too(folder: Folder):
+    assert folder.problems(HEAD + "sed: 1e3\n") == [
+        "3:1: sed: unknown key; did you mean 'seed'?",
+        "3:6: sed: YAML reads 1e3 as text; write 1.0e+3 for the number",
+    ]
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_not_shift_positions(folder: Folder):
+    file = folder.path / "config.yaml"
+    file.write_bytes(b"\xef\xbb\xbf" + HEAD.replace("\n", "\r\n").encode() + b"sed: 1\r\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert str(caught.value) == f"{file}:3:1: sed: unknown key; did you mean 'seed'?"
+
+
+# Files that are no config
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "is empty"),
+        ("# only a comment\n", "is empty"),
+        ("null\n", "is empty"),
+        ("- a\n- b\n", "is a list"),
+        ("just text\n", "is a str"),
+        ("3\n", "is a int"),
+    ],
+)
+def test_a_file_without_keys_is_no_config(folder: Folder, text: str, what: str):
+    assert folder.problems(text) == [f"1:1: the config {what}; expected keys such as 'train:'"]
+
+
+def test_a_file_that_is_missing_a_folder_or_no_utf8_is_named(tmp_path: Path):
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("name: é\n".encode("latin-1"))
+    for file, message in [
+        (tmp_path / "none.yaml", "can't be read: No such file or directory"),
+        (tmp_path, "can't be read: Is a directory"),
+        (latin, "is not UTF-8 text"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            load_config(file)
+        assert str(caught.value).startswith(f"{file}: {message}")
+
+
+# --set
+
+
+def test_an_override_replaces_and_creates(folder: Folder):
+    text = HEAD + "seed: 1\nhparams: {a: 1, b: 2}\n"
+    loaded = folder.load(
+        text,
+        "seed=7",
+        "hparams.a=[1, x]",
+        "hparams.c.d=true",
+        "limits.retries=5",
+        "cluster={kind: inline}",
+        "seed=8",
+    )
+    assert loaded.settings.seed == 8
+    assert loaded.settings.hparams == {"a": [1, "x"], "b": 2, "c": {"d": True}}
+    assert loaded.settings.limits.retries == 5
+    assert loaded.settings.cluster.kind == "inline"
+    assert loaded.data["limits"] == {"retries": 5}
+
+
+def test_an_override_may_build_a_whole_search(folder: Folder):
+    loaded = folder.load(HEAD, "search.space.lr=[DOUBLE, [0.0, 1.0]]", "search.num_trials=3")
+    assert loaded.space.names == ("lr",)
+    assert loaded.optimizer.num_trials == 3
+
+
+def test_an_override_may_mend_what_the_file_has_wrong(folder: Folder):
+    assert folder.load(HEAD + "seed: x\n", "seed=3").settings.seed == 3
+
+
+def test_the_value_of_an_override_may_hold_an_equals_sign(folder: Folder):
+    assert folder.load(HEAD, "hparams.a=b=c").settings.hparams == {"a": "b=c"}
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("seed", "--set seed: expected key.path=value"),
+        ("=1", "--set =1: expected key.path=value"),
+        ("a..b=1", "--set a..b=1: expected key.path=value"),
+        ("sed=1", "--set sed=1: sed: unknown key; did you mean 'seed'?"),
+        ("seed=x", "--set seed=x: seed: expected a whole number, got 'x'"),
+        ("seed=1e3", "--set seed=1e3: seed: YAML reads 1e3 as text; write 1.0e+3 for the number"),
+        ("seed.x=1", "--set seed.x=1: seed.x: 'seed' is a value, not a section"),
+        ("hparams=[1", "--set hparams=[1: not valid YAML: while parsing a flow sequence"),
+        ("limits.retires=1", "--set limits.retires=1: limits.retires: unknown key; did you mean"),
+        ("limits={retires: 1}", "--set limits={retires: 1}: limits.retires: unknown key; did"),
+        ("search.num_trials=3", "--set search.num_trials=3: search.space: required key is missing"),
+        ("search=", "--set search=: search: must not be empty"),
+        ("hparams={a: 1, a: 2}", "--set hparams={a: 1, a: 2}: hparams.a: duplicate key; it stands"),
+        ("hparams=!!python/name:os.system ''", "--set hparams=!!python/name:os.system '': hparams"),
+        ("hparams=\0", "--set hparams=\0: not valid YAML: the character U+0000"),
+    ],
+)
+def test_a_mistake_in_an_override_is_blamed_on_it(folder: Folder, override: str, expected: str):
+    found = folder.problems(HEAD + "seed: 1\n", override)
+    assert found[0].startswith(expected)
+
+
+def test_an_override_is_not_blamed_for_the_rest_of_its_section(folder: Folder):
+    text = HEAD + "limits: {retires: 3}\n"
+    assert folder.problems(text, "limits.max_failures=0") == [
+        "--set limits.max_failures=0: limits.max_failures: "
+        "expected a number greater than or equal to 1, got 0",
+        "3:10: limits.retires: unknown key; did you mean 'retries'?",
+    ]

@@ -1,0 +1,291 @@
+"""Dask's own faults: workers that die or hang, clusters that aren't there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dotrain.errors import ResourcesUnavailable
+from tests.conftest import Project
+
+LOCAL = {"kind": "local", "workers": 2}
+SEARCH: dict[str, Any] = {
+    "space": {"n": {"type": "categorical", "values": [0, 1, 2, 3, 4, 5]}},
+    "optimizer": {"name": "grid"},
+}
+
+
+def descendants() -> set[int]:
+    return {p.pid for p in psutil.Process().children(recursive=True)}
+
+
+def test_a_trial_whose_worker_is_killed_runs_again_from_its_checkpoint(project: Project) -> None:
+    before = descendants()
+    result = project.run(
+        """
+        import os, signal
+
+        def train(n, checkpoint, reporter):
+            for step in range(checkpoint.step, 4):
+                with checkpoint.save(step=step + 1):
+                    pass
+                reporter.broadcast(n, step)
+                if n == 2 and step == 1:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return n
+        """,
+        search=SEARCH,
+        cluster=LOCAL,
+    )
+    assert result.summary["trials"] == {"total": 6, "finished": 6, "stopped": 0, "failed": 0}
+    trial = result.trials[2]
+    assert (trial.attempt, trial.losses) == (2, 1)
+    # The report of the very moment of death may be lost with the worker; none comes twice.
+    assert trial.step_history in ([0, 1, 2, 3], [0, 2, 3])
+    assert any("killed by SIGKILL" in line.what for line in trial.story)
+    assert all(t.attempt == 1 for t in result.trials if t is not trial)
+    assert descendants() == before
+
+
+def test_a_trial_that_kills_every_worker_fails_alone(project: Project) -> None:
+    result = project.run(
+        """
+        import os
+
+        def train(n):
+            if n == 2:
+                os._exit(7)
+            return n
+        """,
+        search=SEARCH,
+        cluster=LOCAL,
+        limits={"retries": 1},
+    )
+    assert result.summary["trials"] == {"total": 6, "finished": 5, "stopped": 0, "failed": 1}
+    (group,) = result.summary["failures"]
+    assert "ended with exit code 7; given up after 2 tries" in group["message"]
+
+
+def test_a_hung_function_is_killed_and_the_others_go_on(project: Project) -> None:
+    result = project.run(
+        """
+        import threading
+
+        def train(n):
+            if n == 2:
+                threading.Event().wait()
+            return n
+        """,
+        search=SEARCH,
+        cluster=LOCAL,
+        limits={"trial_timeout_s": 1.0},
+    )
+    assert result.summary["trials"] == {"total": 6, "finished": 5, "stopped": 0, "failed": 1}
+    (group,) = result.summary["failures"]
+    assert group["kind"] == "timeout"
+    assert "ran longer than 1 s (limits.trial_timeout_s)" in group["message"]
+
+
+def test_the_time_limit_ends_the_run_and_every_process(project: Project) -> None:
+    before = descendants()
+    result = project.run(
+        """
+        import threading
+
+        def train(n):
+            if n > 1:
+                threading.Event().wait()
+            return n
+        """,
+        search=SEARCH,
+        cluster=LOCAL,
+        limits={"max_time_s": 2.0},
+    )
+    assert result.status == "time_limit"
+    assert result.best is not None
+    assert result.summary["trials"]["unfinished"] == 2
+    assert descendants() == before
+
+
+def test_trials_run_at_the_same_time_on_different_workers(project: Project) -> None:
+    result = project.run(
+        """
+        import os, time
+
+        def train(n, trial_dir):
+            here = trial_dir.parent
+            (here / f"began-{n}").touch()
+            while n < 2 and not (here / f"began-{1 - n}").exists():
+                time.sleep(0.01)
+            return {"score": 1, "pid": os.getpid()}
+        """,
+        search=SEARCH,
+        cluster=LOCAL,
+        limits={"trial_timeout_s": 30},
+    )
+    assert result.status == "finished"
+    pids = [trial.metrics["pid"] for trial in result.trials if trial.metrics]
+    assert len(set(pids)) == 2
+    assert os.getpid() not in pids
+
+
+def test_workers_share_the_cores_instead_of_fighting_for_them(project: Project) -> None:
+    result = project.run(
+        """
+        import os
+
+        def train():
+            return float(os.environ["TF_NUM_INTRAOP_THREADS"])
+        """,
+        cluster={"kind": "local", "workers": len(os.sched_getaffinity(0))},
+    )
+    assert result.best is not None
+    assert result.best["value"] == 1.0
+
+
+def test_c_level_output_goes_to_the_trials_log(project: Project) -> None:
+    result = project.run(
+        """
+        import os, subprocess, sys
+
+        def train():
+            os.write(1, b"from the descriptor\\n")
+            print("from python", file=sys.stderr)
+            subprocess.run(["echo", "from a child"])
+            return 1.0
+        """,
+        cluster=LOCAL,
+    )
+    log = project.log(result)
+    for text in ("from the descriptor", "from python", "from a child"):
+        assert text in log
+
+
+def test_an_address_nobody_answers_ends_with_exit_code_3(project: Project) -> None:
+    project.write("user.py", "def train(): return 1.0")
+    project.config(
+        cluster={"kind": "address", "address": "tcp://127.0.0.1:1", "connect_timeout_s": 1}
+    )
+    done = project.cli("run", "config.yaml")
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert "no Dask scheduler answers at tcp://127.0.0.1:1 within 1 s" in done.stderr
+    assert "dask scheduler" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_scheduler_without_workers_is_named(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "scheduler.json"
+    scheduler = subprocess.Popen(
+        [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0"]
+        + ["--no-dashboard", "--scheduler-file", str(file)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert scheduler.stderr is not None
+        line = next(line for line in scheduler.stderr if "Scheduler at:" in line)
+        address = line.split()[-1]
+        with pytest.raises(ResourcesUnavailable, match=f"{address} has no worker.*dask worker"):
+            project.run(
+                "def train(): return 1.0",
+                cluster={"kind": "address", "address": address, "connect_timeout_s": 1},
+            )
+    finally:
+        scheduler.terminate()
+        scheduler.communicate()
+
+
+def test_any_dask_cluster_class_will_do(project: Project) -> None:
+    result = project.run(
+        "def train(n): return n",
+        search=SEARCH,
+        cluster={
+            "kind": "distributed.LocalCluster",
+            "options": {"n_workers": 2, "processes": False, "dashboard_address": "127.0.0.1:0"},
+        },
+    )
+    assert result.summary["trials"]["finished"] == 6
+
+
+def test_a_cluster_class_that_cannot_be_started_is_named(project: Project) -> None:
+    with pytest.raises(ResourcesUnavailable, match=r"no_such\.Cluster can't be started: ModuleNot"):
+        project.run("def train(): return 1.0", cluster={"kind": "no_such.Cluster"})
+
+
+def test_a_cluster_can_be_used_again_with_changed_code(project: Project, dask_address: str) -> None:
+    cluster = {"kind": "address", "address": dask_address}
+    project.write("helper.py", "VALUE = 1.0")
+    source = "import helper\ndef train(): return helper.VALUE"
+    assert project.run(source, cluster=cluster).best["value"] == 1.0  # type: ignore[index]
+    project.write("helper.py", "VALUE = 2.0")
+    assert project.run(cluster=cluster).best["value"] == 2.0  # type: ignore[index]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", ["local", "inline"])
+def test_ctrl_c_ends_the_run_cleanly(project: Project, number: signal.Signals, kind: str) -> None:
+    project.write(
+        "user.py",
+        """
+        import itertools, pathlib, time
+
+        def train(n, reporter):
+            for step in itertools.count():
+                reporter.broadcast(n, step)
+                pathlib.Path("began").touch()
+                time.sleep(0.01)
+        """,
+    )
+    project.config(search=SEARCH, cluster={"kind": kind})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dotrain", "run", "config.yaml", "--json"],
+        cwd=project.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    began = project.path / "began"
+    while not began.exists():
+        assert process.poll() is None
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert '"status": "interrupted"' in out
+    assert "Traceback" not in err
+    assert "stopping; Ctrl-C again to stop at once" in err
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+
+
+def test_a_killed_driver_leaves_no_process_behind(project: Project) -> None:
+    project.write(
+        "user.py",
+        """
+        import pathlib, threading
+
+        def train():
+            pathlib.Path("began").touch()
+            threading.Event().wait()
+        """,
+    )
+    project.config(cluster=LOCAL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dotrain", "run", "config.yaml", "--quiet"], cwd=project.path
+    )
+    while not (project.path / "began").exists():
+        assert process.poll() is None
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) == 2
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive

@@ -1,0 +1,51 @@
+"""Every config shipped, on every executor that can run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dotrain import experiment
+from dotrain.config import load_config
+from dotrain.report.console import Quiet
+from tests.conftest import ROOT
+
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+#: Less of the same, so that the matrix takes seconds.
+SHORTER = {
+    "digits-single": ["hparams.budget=1"],
+    "digits-random": ["search.num_trials=3", "hparams.budget=2"],
+    "digits-asha": ["search.num_trials=4", "search.optimizer.resource_max=3"],
+    "sgd-asha": ["search.num_trials=9", "search.optimizer.resource_max=9"],
+}
+
+
+def test_every_config_is_in_the_matrix() -> None:
+    assert {config.stem for config in CONFIGS} == set(SHORTER)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
+def test_every_config_is_sound_as_shipped(config: Path) -> None:
+    loaded = load_config(config)
+    assert loaded.settings.name == config.stem
+
+
+# Keras and TensorFlow warn about themselves; inline, that would be in this process.
+@pytest.mark.filterwarnings("default")
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
+def test_every_config_runs_on_every_executor(
+    config: Path, cluster: dict[str, Any], tmp_path: Path
+) -> None:
+    overrides = [*SHORTER[config.stem], f"cluster={cluster}"]
+    asked = experiment.Experiment.of_config(load_config(config, overrides))
+    result = experiment.run(asked, tmp_path, Quiet())
+    assert result.status == "finished", result.summary
+    assert result.summary["trials"]["failed"] == 0, result.summary
+    assert result.best is not None
+    assert result.best["value"] > 0.1
+    if "promotions" in result.summary:
+        promotions = result.summary["promotions"]
+        assert promotions["from_checkpoint"] == promotions["total"]

@@ -1,0 +1,190 @@
+"""The command line as scripts see it: exit codes, stdout, stderr."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import Project
+
+GOOD = """
+def train(x, reporter):
+    for step in range(3):
+        reporter.broadcast(x, step)
+    return x
+"""
+SPACE = {"space": {"x": {"type": "float", "range": [0.0, 1.0]}}, "num_trials": 4}
+INLINE = {"kind": "inline"}
+
+
+def test_a_run_in_a_pipe_prints_the_result_on_stdout_and_few_lines_on_stderr(
+    project: Project,
+) -> None:
+    project.write("user.py", GOOD)
+    project.config(name="demo", search=SPACE, cluster=INLINE)
+    done = project.cli("run", "config.yaml")
+    assert done.returncode == 0
+    assert "finished: 4 trials (4 finished), 12 steps" in done.stdout
+    assert "run directory:" in done.stdout
+    assert len(done.stderr.splitlines()) <= 10 + 4
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_json_is_one_object_on_stdout_and_quiet_says_nothing_else(project: Project) -> None:
+    project.write("user.py", GOOD + "    print('noise')")
+    project.config(name="demo", search=SPACE, cluster=INLINE, seed=3)
+    done = project.cli("run", "config.yaml", "--json", "--quiet", "--runs-dir", "elsewhere")
+    result = json.loads(done.stdout)
+    assert done.stderr == ""
+    assert list(result)[:10] == [
+        *("run_dir", "name", "status", "metric", "direction", "seed"),
+        *("best", "trials", "steps", "elapsed_s"),
+    ]
+    assert (result["name"], result["status"], result["seed"]) == ("demo", "finished", 3)
+    assert result["trials"] == {"total": 4, "finished": 4, "stopped": 0, "failed": 0}
+    assert set(result["best"]) == {"trial_id", "value", "params"}
+    assert result["steps"] == 12
+    assert "/elsewhere/demo/" in result["run_dir"]
+    files = {p.name for p in (project.path / "elsewhere" / "demo").glob("*/*")}
+    assert files == {"config.yaml", "journal.jsonl", "code.zip", "result.json", "trials"}
+
+
+def test_a_config_mistake_exits_2_before_anything_is_made(project: Project) -> None:
+    project.write("user.py", GOOD)
+    project.write("config.yaml", "train: user.py:trian\nmetric: score\ndirecton: max\n")
+    done = project.cli("run", "config.yaml")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[0].startswith("config.yaml:1:8: train: ")
+    assert "config.yaml:3:1: directon: unknown key; did you mean 'direction'?" in done.stderr
+    assert not (project.path / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["walk"], ["run", "a.yaml", "--fast"], ["check"]])
+def test_a_usage_mistake_exits_2(project: Project, arguments: list[str]) -> None:
+    done = project.cli(*arguments)
+    assert done.returncode == 2
+    assert "Usage:" in done.stderr
+
+
+def test_set_overrides_the_file_and_the_run_keeps_what_it_ran(project: Project) -> None:
+    project.write("user.py", GOOD)
+    project.config(name="demo", search=SPACE, cluster=INLINE)
+    done = project.cli(
+        *("run", "config.yaml", "--json", "-s", "search.num_trials=2", "--set", "seed=9")
+    )
+    result = json.loads(done.stdout)
+    assert (result["trials"]["total"], result["seed"]) == (2, 9)
+    (kept,) = (project.path / "runs").glob("*/*/config.yaml")
+    assert "num_trials: 2" in kept.read_text()
+
+
+def test_a_run_without_a_usable_result_exits_1_with_the_grouped_reason(project: Project) -> None:
+    project.write(
+        "user.py",
+        """
+        def helper(x):
+            raise ValueError(f"x is {x}")
+
+        def train(x):
+            return helper(x)
+        """,
+    )
+    project.config(search=SPACE, cluster=INLINE)
+    done = project.cli("run", "config.yaml")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stdout.count("failed: ValueError: x is") == 1
+    assert "at user.py:3 in helper" in done.stdout
+    assert "4 trials, the first: t0000 x=" in done.stdout
+    assert "trials/t0000/output.log" in done.stdout
+
+
+def test_a_broken_plugin_exits_1_with_its_own_line_and_keeps_the_results(
+    project: Project,
+) -> None:
+    project.write("user.py", GOOD)
+    project.write(
+        "mine.py",
+        """
+        from dotrain import AbstractOptimizer
+
+        class Mine(AbstractOptimizer):
+            def initialize(self):
+                self.asked = 0
+
+            def get_suggestion(self, trial=None):
+                self.asked += 1
+                if self.asked == 3:
+                    raise KeyError("lost it")
+                return self.create_trial({"x": 0.5})
+        """,
+    )
+    project.config(search={**SPACE, "optimizer": {"name": "mine:Mine"}}, cluster=INLINE)
+    done = project.cli("run", "config.yaml", "--json")
+    assert done.returncode == 1
+    assert "optimizer Mine raised KeyError: 'lost it'" in done.stderr
+    assert "mine.py:11" in done.stderr
+    assert json.loads(done.stdout)["trials"]["finished"] == 2
+
+
+def test_check_prints_the_plan_and_runs_nothing(project: Project) -> None:
+    project.write("user.py", "raise SystemError('imported')\ndef train(x): pass")
+    project.config(
+        search={
+            **SPACE,
+            "num_trials": 27,
+            "optimizer": {"name": "asha", "resource_max": 9},
+        },
+        cluster={"kind": "local", "workers": 3},
+    )
+    done = project.cli("check", "config.yaml")
+    assert done.returncode == 0
+    text = " ".join(done.stdout.split())
+    for part in (
+        *("27 configurations", "at least 39", "rung 0 27 trials to 1 steps"),
+        *("rung 2 3 trials to 9 steps", "at least 63 from checkpoints", "slots: 3"),
+    ):
+        assert part in text
+    plan = json.loads(project.cli("check", "config.yaml", "--json").stdout)
+    assert (plan["steps"], plan["steps_from_scratch"]) == (63, 81)
+    assert not (project.path / "runs").exists()
+
+
+def test_an_unwritable_runs_dir_is_said_so(project: Project) -> None:
+    project.write("user.py", GOOD)
+    project.config(search=SPACE, cluster=INLINE)
+    project.write("taken", "a file")
+    done = project.cli("run", "config.yaml", "--runs-dir", "taken")
+    assert done.returncode == 2
+    assert "can't make the run directory" in done.stderr
+    assert "--runs-dir" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """Return the top-level modules that a command imports."""
+    code = (
+        "import sys\nfrom dotrain.cli import app\n"
+        f"try: app({list(arguments)!r})\nexcept SystemExit: pass\n"
+        "print('MODULES', *{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split("MODULES")[1].split())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    loaded = imported_by("--help")
+    assert "typer" in loaded
+    assert not loaded & {"tensorflow", "keras", "distributed", "dask", "numpy", "pydantic", "yaml"}
+
+
+def test_check_imports_neither_dask_nor_tensorflow(project: Project) -> None:
+    project.write("user.py", GOOD)
+    config = project.config(search=SPACE)
+    assert not imported_by("check", str(config)) & {"tensorflow", "keras", "distributed", "numpy"}

@@ -1,0 +1,73 @@
+"""Checkpoints are whole or absent."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dotrain.training.checkpoint import Checkpoint
+
+
+def test_there_is_nothing_at_first(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "checkpoint")
+    assert (checkpoint.latest, checkpoint.step) == (None, 0)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_the_newest_replaces_the_one_before(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    for step in (1, 5, 12):
+        with checkpoint.save(step=step) as directory:
+            (directory / "weights").write_text(str(step))
+            assert checkpoint.step < step, "it appeared before it was whole"
+    assert checkpoint.step == 12
+    assert checkpoint.latest is not None
+    assert (checkpoint.latest / "weights").read_text() == "12"
+    assert len(os.listdir(tmp_path)) == 1
+
+
+def test_a_step_may_be_saved_again(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    for text in ("old", "new"):
+        with checkpoint.save(step=3) as directory:
+            (directory / "weights").write_text(text)
+    assert checkpoint.latest is not None
+    assert (checkpoint.latest / "weights").read_text() == "new"
+
+
+def test_an_exception_while_saving_keeps_the_one_before(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    with checkpoint.save(step=1):
+        pass
+    with pytest.raises(RuntimeError), checkpoint.save(step=2):
+        raise RuntimeError
+    assert checkpoint.step == 1
+    assert len(os.listdir(tmp_path)) == 1
+
+
+def test_a_process_killed_while_saving_leaves_the_one_before(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from dotrain.training.checkpoint import Checkpoint\n"
+        "c = Checkpoint(Path(sys.argv[1]))\n"
+        "with c.save(step=1): pass\n"
+        "with c.save(step=2) as d:\n"
+        "    (d / 'half').write_text('x')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=60)
+    checkpoint = Checkpoint(tmp_path)
+    assert checkpoint.step == 1
+    with checkpoint.save(step=2):
+        pass
+    assert checkpoint.step == 2
+
+
+@pytest.mark.parametrize("step", [0, -1, 1.5, "2"])
+def test_a_step_that_is_none_is_refused(tmp_path: Path, step: object) -> None:
+    with pytest.raises(ValueError, match="whole number >= 1"), Checkpoint(tmp_path).save(step):  # type: ignore[arg-type]
+        pass
