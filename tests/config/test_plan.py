@@ -1,0 +1,72 @@
+"""What `dotrain check` says a config will do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dotrain.config.plan import make_plan
+from tests.config.conftest import Folder
+
+HEAD = "train: t.py:train\nmetric: m\nname: demo\n"
+SPACE = "  space:\n    n: {type: int, range: [1, 3]}\n    c: [CATEGORICAL, [a, b]]\n"
+
+
+def test_the_plan_of_a_single_run(folder: Folder):
+    plan = make_plan(folder.load(HEAD + "cluster: {kind: inline}\nseed: 4\n"))
+    assert (
+        plan.items()
+        >= {
+            "name": "demo",
+            "mode": "single run",
+            "train": f"{folder.path / 't.py'}:train",
+            "metric": "m",
+            "direction": "max",
+            "seed": 4,
+            "space": {},
+            "cluster": "inline",
+            "slots": 1,
+            "configurations": 1,
+            "launches": 1,
+        }.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("search", "configurations", "launches"),
+    [
+        ("  num_trials: 7\n", 7, 7),
+        ("  optimizer: {name: grid}\n", 6, 6),
+        ("  optimizer: {name: grid}\n  num_trials: 4\n", 4, 4),
+        ("  num_trials: 9\n  optimizer: {name: asha, resource_max: 9}\n", 9, 9 + 3 + 1),
+    ],
+)
+def test_the_plan_of_a_search_counts_what_it_will_launch(
+    folder: Folder, search: str, configurations: int, launches: int
+):
+    plan = make_plan(folder.load(HEAD + "search:\n" + SPACE + search))
+    assert (plan["configurations"], plan["launches"]) == (configurations, launches)
+    assert plan["space"] == {"n": "int[1, 3]", "c": "categorical[a, b]"}
+    assert plan["mode"] == "search"
+
+
+def test_the_plan_of_asha_has_its_rungs_and_the_budget(folder: Folder):
+    text = HEAD + "search:\n" + SPACE + "  num_trials: 9\n"
+    plan = make_plan(folder.load(text + "  optimizer: {name: asha, resource_max: 9}\n"))
+    assert [(rung["budget"], rung["trials"]) for rung in plan["rungs"]] == [(1, 9), (3, 3), (9, 1)]
+    assert plan["steps"] == 9 * 1 + 3 * 2 + 1 * 6
+    assert plan["steps_from_scratch"] == 9 * 1 + 3 * 3 + 1 * 9
+
+
+def test_the_slots_are_the_workers_asked_for_or_the_cores(folder: Folder):
+    assert make_plan(folder.load(HEAD + "cluster: {workers: 3}\n"))["slots"] == 3
+    assert make_plan(folder.load(HEAD))["slots"] >= 1
+    address = HEAD + "cluster: {kind: address, address: 'tcp://host:1'}\n"
+    assert make_plan(folder.load(address))["slots"] is None
+
+
+def test_a_plan_is_plain_data(folder: Folder):
+    text = HEAD + "search:\n" + SPACE + "  num_trials: 9\n"
+    plan = make_plan(folder.load(text + "  optimizer: {name: asha, resource_max: 9}\n"))
+    assert json.loads(json.dumps(plan)) == plan

@@ -1,0 +1,36 @@
+"""What the documentation shows runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from dotrain.config import load_config
+from tests.conftest import ROOT
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def test_the_plugins_of_the_guide_keep_the_contract() -> None:
+    plugins, contract = blocks("docs/plugins.md", "python")
+    names: dict[str, object] = {}
+    exec(plugins + contract, names)
+    test = names["test_contract"]
+    assert callable(test)
+    test()
+
+
+def test_the_config_of_the_readme_is_sound(tmp_path: Path) -> None:
+    (config,) = blocks("README.md", "yaml")
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    file = tmp_path / "config.yaml"
+    file.write_text(config)
+    assert load_config(file).space.names == ("lr", "units", "activation")
+
+
+def test_every_page_and_file_that_is_linked_exists() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"

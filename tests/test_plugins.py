@@ -1,0 +1,232 @@
+"""Finding optimizers and early-stop rules by name and by module."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from dotrain import plugins
+from dotrain.config import ConfigError, load_config
+from dotrain.earlystop.median import MedianStop
+from dotrain.errors import UsageError
+from dotrain.optimizers.asha import ASHA
+from dotrain.optimizers.grid import GridSearch
+from dotrain.optimizers.random import RandomSearch
+from dotrain.optimizers.single import Single
+from dotrain.plugins import EARLY_STOP, OPTIMIZERS, load_plugin
+
+PLUGIN = """\
+from typing import Annotated
+
+from annotated_types import Ge
+
+from dotrain import AbstractOptimizer
+
+
+class Mine(AbstractOptimizer):
+    def __init__(self, *, depth: Annotated[int, Ge(1)], wide: bool = False) -> None:
+        if depth > 9:
+            raise ValueError("depth over 9 takes for ever")
+        self.depth, self.wide = depth, wide
+
+    def initialize(self) -> None: ...
+
+    def get_suggestion(self, trial=None):
+        return None
+
+
+class Unfinished(AbstractOptimizer):
+    def initialize(self) -> None: ...
+
+
+class Unrelated: ...
+
+
+def function(): ...
+"""
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    plugins.registered.cache_clear()
+    known = set(sys.modules)
+    path = list(sys.path)
+    yield
+    plugins.registered.cache_clear()
+    sys.path[:] = path
+    for name in set(sys.modules) - known:
+        if name.startswith("user_"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def user_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "user_plugin.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "user_plugin"
+
+
+def register(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
+    def entry_points(*, group: str) -> list[EntryPoint]:
+        return [EntryPoint(name, value, group) for name, value in points]
+
+    monkeypatch.setattr(plugins, "entry_points", entry_points)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("random", RandomSearch),
+        ("grid", GridSearch),
+        ("asha", ASHA),
+        ("single", Single),
+        ("randomsearch", RandomSearch),
+        ("RandomSearch", RandomSearch),
+        ("gridsearch", GridSearch),
+        ("singlerun", Single),
+        ("dotrain.optimizers.asha:ASHA", ASHA),
+    ],
+)
+def test_an_optimizer_goes_by_its_name_maggys_name_or_its_place(name: str, expected: type):
+    assert load_plugin(OPTIMIZERS, name) is expected
+
+
+def test_the_two_kinds_of_plugins_are_kept_apart():
+    assert load_plugin(EARLY_STOP, "median") is MedianStop
+    with pytest.raises(UsageError, match="unknown early-stop rule 'asha'"):
+        load_plugin(EARLY_STOP, "asha")
+    with pytest.raises(UsageError, match=r"is no subclass of dotrain\.AbstractEarlyStop"):
+        load_plugin(EARLY_STOP, "dotrain.optimizers.asha:ASHA")
+
+
+def test_a_module_of_the_users_own_is_found(user_plugin: str):
+    assert load_plugin(OPTIMIZERS, f"{user_plugin}:Mine").__name__ == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ahsa", r"unknown optimizer 'ahsa'; did you mean 'asha'\? \(or module:Class\)"),
+        ("xyz", r"unknown optimizer 'xyz'; known: asha, grid, random, single"),
+        ("no_such_module:X", "can't be loaded: No module named 'no_such_module'"),
+        ("user_plugin:Nothing", "can't be loaded: .*has no attribute 'Nothing'"),
+        ("user_plugin:", "can't be loaded"),
+        (":Mine", "can't be loaded"),
+        (".user_plugin:Mine", "can't be loaded"),
+        ("user_plugin:Unrelated", r"is no subclass of dotrain\.AbstractOptimizer"),
+        ("user_plugin:function", r"is no subclass of dotrain\.AbstractOptimizer"),
+        ("user_plugin:Unfinished", "can't be used: it lacks get_suggestion"),
+        ("dotrain.core.policy:AbstractOptimizer", "it lacks get_suggestion, initialize"),
+    ],
+)
+@pytest.mark.usefixtures("user_plugin")
+def test_a_plugin_that_can_not_be_used_says_why(name: str, message: str):
+    with pytest.raises(UsageError, match=message):
+        load_plugin(OPTIMIZERS, name)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import no_such_package", "No module named 'no_such_package'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def (:", "SyntaxError"),
+        ("raise UserWarning('no')", "UserWarning: no"),
+    ],
+)
+def test_a_module_that_fails_on_import_is_an_error_of_the_plugin(
+    user_plugin: str, tmp_path: Path, source: str, message: str
+):
+    (tmp_path / "user_broken.py").write_text(source)
+    with pytest.raises(UsageError, match=f"optimizer 'user_broken:X' can't be loaded: {message}"):
+        load_plugin(OPTIMIZERS, "user_broken:X")
+
+
+def test_an_installed_plugin_goes_by_its_registered_name(
+    user_plugin: str, monkeypatch: pytest.MonkeyPatch
+):
+    register(monkeypatch, ("mine", f"{user_plugin}:Mine"), ("random", "user_broken:X"))
+    assert load_plugin(OPTIMIZERS, "mine").__name__ == "Mine"
+
+
+def test_an_installed_plugin_that_is_broken_disturbs_nobody_else(monkeypatch: pytest.MonkeyPatch):
+    register(monkeypatch, ("broken", "no_such_module:X"), ("asha", "dotrain.optimizers.asha:ASHA"))
+    assert load_plugin(OPTIMIZERS, "asha") is ASHA
+    with pytest.raises(UsageError, match="optimizer 'no_such_module:X' can't be loaded"):
+        load_plugin(OPTIMIZERS, "broken")
+
+
+def test_two_packages_with_one_name_for_two_plugins_are_refused(monkeypatch: pytest.MonkeyPatch):
+    register(monkeypatch, ("asha", "dotrain.optimizers.asha:ASHA"), ("asha", "theirs:ASHA"))
+    with pytest.raises(UsageError, match=r"two packages register .*'asha'.*theirs:ASHA"):
+        load_plugin(OPTIMIZERS, "asha")
+    assert load_plugin(OPTIMIZERS, "dotrain.optimizers.asha:ASHA") is ASHA
+
+
+def test_one_plugin_that_is_registered_twice_is_one_plugin(monkeypatch: pytest.MonkeyPatch):
+    register(monkeypatch, *[("asha", "dotrain.optimizers.asha:ASHA")] * 2)
+    assert load_plugin(OPTIMIZERS, "asha") is ASHA
+
+
+# In a config
+
+
+def write_config(folder: Path, optimizer: str) -> Path:
+    (folder / "t.py").write_text("def train(**hparams): pass\n")
+    file = folder / "config.yaml"
+    file.write_text(
+        "train: t.py:train\nmetric: m\nsearch:\n  num_trials: 1\n"
+        f"  space: {{a: [INTEGER, [0, 1]]}}\n  optimizer: {{name: {optimizer}}}\n"
+    )
+    return file
+
+
+def test_the_arguments_of_a_plugin_are_its_keys_in_the_config(user_plugin: str, tmp_path: Path):
+    file = write_config(tmp_path, f"{user_plugin}:Mine, depth: 3, wide: true")
+    optimizer = load_config(file).optimizer
+    assert (optimizer.depth, optimizer.wide) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("", "6:3: search.optimizer.depth: required key is missing"),
+        (
+            ", depth: 0",
+            "6:48: search.optimizer.depth: expected a number greater than or equal to 1",
+        ),
+        (", depth: '3'", "6:48: search.optimizer.depth: expected a whole number, got '3'"),
+        (", depth: 3, wide: 1", "6:57: search.optimizer.wide: expected true or false, got 1"),
+        (", depth: 3, dpth: 1", "6:51: search.optimizer.dpth: unknown key; did you mean 'depth'?"),
+        (", depth: 10", "6:14: search.optimizer: depth over 9 takes for ever"),
+    ],
+)
+def test_a_wrong_option_of_a_plugin_has_its_place(
+    user_plugin: str, tmp_path: Path, keys: str, message: str
+):
+    file = write_config(tmp_path, f"'{user_plugin}:Mine'{keys}")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert str(caught.value).startswith(f"{file}:{message}")
+
+
+def test_a_plugin_may_lie_beside_the_config_or_above_it(tmp_path: Path):
+    (tmp_path / "user_plugin.py").write_text(PLUGIN)
+    (tmp_path / "configs").mkdir()
+    file = write_config(tmp_path / "configs", "user_plugin:Mine, depth: 3")
+    assert load_config(file).optimizer.depth == 3
+
+
+def test_a_plugin_that_fails_is_reported_at_its_name_with_all_the_rest(tmp_path: Path):
+    file = write_config(tmp_path, "no_such_module:X")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, ["sed=1"])
+    assert str(caught.value).splitlines() == [
+        "--set sed=1: sed: unknown key; did you mean 'seed'?",
+        f"{file}:6:21: search.optimizer.name: optimizer 'no_such_module:X' can't be loaded: "
+        "No module named 'no_such_module'",
+    ]
