@@ -45,10 +45,11 @@ _DRIVER = """
 import json, re, sys
 from pathlib import Path
 from dotrain.cli import app
-app(sys.argv[2:], standalone_mode=False)
+code = app(sys.argv[2:], standalone_mode=False)
 peak_kb = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 told = {"peak_mb": peak_kb / 1024, "tensorflow": "tensorflow" in sys.modules}
 Path(sys.argv[1]).write_text(json.dumps(told))
+sys.exit(code)
 """
 
 

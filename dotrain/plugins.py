@@ -71,7 +71,7 @@ def load_plugin(group: str, name: str, folder: Path | None = None) -> type[Any]:
         plugin = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise UsageError(f"{kind} '{name}' can't be loaded: {error}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"{kind} '{name}' can't be loaded: {type(error).__name__}: {error}"
         ) from error

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from dotrain.config.target import Target
 
-
 _DOTRAIN = Path(__file__).resolve().parents[1]
 
 

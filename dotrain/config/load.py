@@ -77,7 +77,10 @@ class _Loader:
         self.source = source
         self.folder = file.absolute().parent
         self.stem = file.stem
-        settings, self.problems = validate_settings(source)
+        self.settings, self.problems = validate_settings(source)
+        broken = {problem.path[0] for problem in self.problems if problem.path}
+        #: Whether what is searched and what is fixed can be told at all.
+        self._params_are_known = not broken & {"search", "hparams"}
         # Functions and plugins are checked whether or not the rest of the file is sound.
         self.train = self._target("train")
         self.model = self._target("model")
@@ -86,19 +89,16 @@ class _Loader:
             plugins.OPTIMIZERS, "optimizer", "random" if "search" in source.data else "single"
         )
         self.early_stop = self._plugin(plugins.EARLY_STOP, "early_stop", "none")
-        if settings is None:
-            raise ConfigError(_in_order(self.problems))
-        self.settings = settings
 
     def load(self) -> LoadedConfig:
         settings = self.settings
         self.problems += self._not_yet()
         self.problems += self._cluster()
         space = self._space()
-        if self.optimizer is not None:
+        if self._params_are_known and self.optimizer is not None:
             self._set_up(self.optimizer, space)
             if self.train is not None:
-                self.problems += self._arguments(self.train, space, self.optimizer)
+                self.problems += self._arguments(self.train, space)
         if self.problems:
             raise ConfigError(_in_order(self.problems))
         if self.train is None or self.optimizer is None or self.early_stop is None:
@@ -223,6 +223,12 @@ class _Loader:
             yield self.source.problem(
                 ("cluster", "address"), f"goes with kind 'address' only, not '{kind}'", at_key=True
             )
+        if cluster.options and "." not in kind:
+            yield self.source.problem(
+                ("cluster", "options"),
+                f"go with a Dask cluster class only, not '{kind}'",
+                at_key=True,
+            )
         if kind == "inline" and cluster.workers not in (None, 1):
             yield self.source.problem(
                 ("cluster", "workers"), "kind 'inline' runs one trial at a time; expected 1"
@@ -240,9 +246,7 @@ class _Loader:
             return None
         return target
 
-    def _arguments(
-        self, train: Target, space: Searchspace, optimizer: AbstractOptimizer
-    ) -> Iterator[Problem]:
+    def _arguments(self, train: Target, space: Searchspace) -> Iterator[Problem]:
         """Arguments of the train function that nobody provides, as far as its source tells."""
         signature = train.signature()
         if signature is None:

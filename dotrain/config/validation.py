@@ -32,17 +32,23 @@ _TYPE_NAMES = {
 }
 
 
-def validate_settings(source: Source) -> tuple[Settings | None, list[Problem]]:
+def validate_settings(source: Source) -> tuple[Settings, list[Problem]]:
     """Validate a config's structure.
 
     Returns:
-        The settings, or None with the problems found.
+        The settings, and the problems found. A top-level section with a problem has its default
+        in the settings, so that the others can be checked further in the same round.
     """
     problems = [*source.problems, *_expand_space(source), *_empty_sections(source)]
     settings, more = _validate(Settings, source.data, source, ())
     # A second message about the same value is only the echo of the first.
     known = {problem.path for problem in problems}
     problems += [p for p in more if p.path not in known or p.message.startswith("unknown key")]
+    if settings is None:
+        broken = {problem.path[0] for problem in problems if problem.path}
+        sound = {k: v for k, v in source.data.items() if k in Settings.model_fields}
+        rest = {key: value for key, value in sound.items() if key not in broken}
+        settings, _ = _validate(Settings, {"train": "", "metric": "?", **rest}, source, ())
     return settings, problems
 
 
@@ -91,8 +97,9 @@ def validate_options(
         return None, problems
     try:
         return plugin(**{name: getattr(checked, name) for name in model.model_fields}), []
-    except ValueError as error:
-        return None, [source.problem(path, str(error))]
+    except Exception as error:
+        what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        return None, [source.problem(path, what)]
 
 
 def _options_model(plugin: type[Any]) -> type[BaseModel]:

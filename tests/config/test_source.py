@@ -277,6 +277,15 @@ def test_a_mistake_in_an_override_is_blamed_on_it(folder: Folder, override: str,
     assert found[0].startswith(expected)
 
 
+def test_an_override_of_a_section_is_blamed_for_what_the_section_lacks(folder: Folder):
+    search = "search:\n  num_trials: 1\n  space: {a: [INTEGER, [0, 1]]}\n"
+    text = HEAD + search + "  optimizer: {name: asha, resource_max: 9}\n"
+    override = "search.optimizer={name: asha}"
+    assert folder.problems(text, override) == [
+        f"--set {override}: search.optimizer.resource_max: required key is missing"
+    ]
+
+
 def test_an_override_is_not_blamed_for_the_rest_of_its_section(folder: Folder):
     text = HEAD + "limits: {retires: 3}\n"
     assert folder.problems(text, "limits.max_failures=0") == [

@@ -184,8 +184,10 @@ def test_an_address_nobody_answers_ends_with_exit_code_3(project: Project) -> No
 def test_a_scheduler_without_workers_is_named(project: Project, tmp_path: Path) -> None:
     file = tmp_path / "scheduler.json"
     scheduler = subprocess.Popen(
-        [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0"]
-        + ["--no-dashboard", "--scheduler-file", str(file)],
+        [
+            *(sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0"),
+            *("--no-dashboard", "--scheduler-file", str(file)),
+        ],
         stderr=subprocess.PIPE,
         text=True,
     )
