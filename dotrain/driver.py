@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -75,12 +76,16 @@ class Driver:
             with self._signals():
                 try:
                     self._executor.start(program, self._post)
+                    # What is loaded by now stays; collecting it again and again would hold up
+                    # stops by tens of milliseconds.
+                    gc.freeze()
                     self._loop()
                 except KeyboardInterrupt:
                     if self._interrupts > 1:
                         raise
                     self._post(Interrupted("interrupted by Ctrl-C"))
         finally:
+            gc.unfreeze()
             self._observer.close()
             self._executor.close()
         assert self._scheduler.status is not None

@@ -291,3 +291,19 @@ def test_a_killed_driver_leaves_no_process_behind(project: Project) -> None:
     process.wait()
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
+
+
+def test_local_workers_that_die_at_once_are_not_waited_for(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("distributed.py", "raise RuntimeError('a broken installation')")
+    monkeypatch.setenv("PYTHONPATH", str(project.path))
+    with pytest.raises(
+        ResourcesUnavailable,
+        match=r"(?s)no local worker got ready worker-\d: its worker process ended with exit code 1"
+        r".*a broken installation",
+    ):
+        project.run(
+            "def train(): return 1.0",
+            cluster={"kind": "local", "workers": 2, "connect_timeout_s": 60},
+        )

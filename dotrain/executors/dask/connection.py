@@ -32,6 +32,8 @@ async def local_scheduler() -> AsyncIterator[Client]:
     settings = {
         "distributed.scheduler.reuse-broadcast-comm": True,
         "distributed.scheduler.active-memory-manager.start": False,
+        # How many past messages of each stream and topic Dask keeps for its own debugging.
+        "distributed.admin.low-level-log-length": 10,
         "distributed.admin.event-loop": "asyncio",
     }
     with dask.config.set(settings):

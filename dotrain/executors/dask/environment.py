@@ -35,4 +35,6 @@ def local_worker_environment(workers: int) -> dict[str, str]:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     environment.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
+    environment.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")
+    environment.setdefault("DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH", "10")
     return environment

@@ -49,6 +49,10 @@ class _State:
     pending: deque[Launch] = field(default_factory=deque)
     #: What ended local workers, by name, until their slot is found gone.
     deaths: dict[str, str] = field(default_factory=dict)
+    #: A slot has been ready.
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Every local worker has died before any got ready.
+    hopeless: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class DaskExecutor(Executor):
@@ -163,27 +167,27 @@ class DaskExecutor(Executor):
             ) from error
         for address in (await client.scheduler.identity(n_workers=-1))["workers"]:
             self._add_slot(address)
-        ready = asyncio.create_task(self._wait_for_first_slot())
-        ended = asyncio.create_task(self._end.wait())
-        done, _ = await asyncio.wait(
-            [ready, ended],
-            timeout=self._connect_timeout_s,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        ready.cancel()
-        ended.cancel()
-        if not done:
+        await self._wait_for_a_slot()
+        if not (self._state.ready.is_set() or self._end.is_set()):
             raise ResourcesUnavailable(self._no_workers(client.scheduler.address))
-
-    async def _wait_for_first_slot(self) -> None:
-        self._ready = asyncio.Event()
-        await self._ready.wait()
         self._first_slot.set()
+
+    async def _wait_for_a_slot(self) -> None:
+        """Return when a slot is ready, when there is no hope for one, or after the time-out."""
+        events = [self._state.ready, self._state.hopeless, self._end]
+        tasks = [asyncio.create_task(event.wait()) for event in events]
+        await asyncio.wait(
+            tasks, timeout=self._connect_timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in tasks:
+            task.cancel()
 
     def _no_workers(self, address: str) -> str:
         within = f"within {self._connect_timeout_s:g} s (cluster.connect_timeout_s)"
         if self._workers is not None:
-            return f"no local worker got ready {within}; their last words:\n{self._workers.last_words()}"
+            causes = "; ".join(f"{name}: {why}" for name, why in self._state.deaths.items())
+            words = self._workers.last_words()
+            return f"no local worker got ready {causes or within}; their last words:\n{words}"
         return (
             f"the Dask scheduler at {address} has no worker that got ready {within}; "
             f"start one with: dask worker {address}"
@@ -231,7 +235,11 @@ class DaskExecutor(Executor):
         self._events.put(SlotsChanged(ready))
 
     def _on_death(self, name: str, cause: str) -> None:
-        self._state.deaths[name] = cause
+        deaths = self._state.deaths
+        deaths[name] = cause
+        workers = self._workers.names if self._workers else []
+        if not self._state.ready.is_set() and all(worker in deaths for worker in workers):
+            self._state.hopeless.set()
 
     def _on_cluster_event(self, event: tuple[float, Any]) -> None:
         message = event[1]
@@ -251,7 +259,7 @@ class DaskExecutor(Executor):
             return
         if "ready" in message:
             slot.name, slot.ready = message["ready"], True
-            self._ready.set()
+            self._state.ready.set()
             self._slots_changed()
         for record in message.get("events", ()):
             trial_event = from_record(record)

@@ -90,6 +90,8 @@ class LocalWorkers:
                 process.popen.stdin.write(f"{address}\n".encode())
                 process.popen.stdin.flush()
             code = await asyncio.to_thread(process.popen.wait)
+            with contextlib.suppress(BrokenPipeError):
+                process.popen.stdin.close()
             if not self.restart:
                 return
             on_death(name, _cause(code))

@@ -37,7 +37,6 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         self._worker = worker
         self._inbox: queue.SimpleQueue[Launch | None] = queue.SimpleQueue()
         self._current: tuple[Launch, Channel] | None = None
-        self._loaded: LoadedProgram | Failure | None = None
         self._outbox: list[dict[str, Any]] = []
         self._lock = threading.Lock()
         limit_threads(worker.state.nthreads, os.environ)
@@ -73,22 +72,24 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     def serve(self) -> None:
         """Run attempts until told to quit; this is the slot's Dask task."""
         self._send_message({"ready": str(self._worker.name)})
+        loaded = self._load()  # while the first attempt is on its way
         while (launch := self._inbox.get()) is not None:
-            self._emit(self._run(launch))
+            self._emit(self._run(launch, loaded))
 
-    def _run(self, launch: Launch) -> TrialEvent:
-        if self._loaded is None:
-            try:
-                self._loaded = load_program(self.program)
-            except (Exception, SystemExit) as error:
-                self._loaded = describe_failure(error)
-        if isinstance(self._loaded, Failure):
-            return Failed(launch.trial_id, launch.attempt, self._loaded)
+    def _load(self) -> LoadedProgram | Failure:
+        try:
+            return load_program(self.program)
+        except (Exception, SystemExit) as error:
+            return describe_failure(error)
+
+    def _run(self, launch: Launch, loaded: LoadedProgram | Failure) -> TrialEvent:
+        if isinstance(loaded, Failure):
+            return Failed(launch.trial_id, launch.attempt, loaded)
         channel = Channel(self._emit)
         self._current = launch, channel
         try:
             return run_attempt(
-                self._loaded,
+                loaded,
                 launch,
                 channel,
                 worker=str(self._worker.name),

@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 import threading
+import traceback
 
 from distributed import Worker
 
@@ -54,9 +55,16 @@ def main() -> None:
         return
     # A thread that computes gives way to the one that talks within a millisecond.
     sys.setswitchinterval(0.001)
-    asyncio.run(_serve(address, name, folder))
+    code = 0
+    try:
+        asyncio.run(_serve(address, name, folder))
+    except BaseException:
+        traceback.print_exc()
+        code = 1
     sys.stdout.flush()
-    os._exit(0)
+    sys.stderr.flush()
+    # The thread that reads standard input would keep the interpreter from ending in order.
+    os._exit(code)
 
 
 if __name__ == "__main__":
