@@ -163,3 +163,16 @@ def test_an_unknown_section_key_is_refused(project: Project) -> None:
 def test_a_run_without_a_result_raises_with_the_reason(project: Project) -> None:
     with pytest.raises(DotrainError, match="no trial gave a result; ZeroDivisionError"):
         inline(lambda: 1 / 0, project)
+
+
+def test_it_runs_inside_a_notebooks_event_loop(project: Project) -> None:
+    source = """
+        import asyncio
+        from dotrain import experiment
+
+        async def cell():
+            return experiment.lagom(lambda: 0.5, cluster={'kind': 'local', 'workers': 1})
+
+        print("BEST", asyncio.run(cell()).best["value"])
+    """
+    assert "BEST 0.5" in script(project, source)

@@ -150,19 +150,23 @@ def _load_module(ref: FunctionRef, moved: Path | None) -> Any:
     for folder in (str(root), str(file.parent)):
         if folder not in sys.path:
             sys.path.insert(0, folder)
-    loaded = sys.modules.get(ref.module)
+    name = ref.module
+    loaded = sys.modules.get(name)
     if loaded is not None and getattr(loaded, "__file__", None) == str(file):
         return loaded
-    # By location, not by name: another module of that name may be installed.
-    spec = importlib.util.spec_from_file_location(ref.module, file)
+    if loaded is not None or name.split(".")[0] in sys.stdlib_module_names:
+        # A user's random.py must not become everybody's `random`.
+        name = f"_dotrain_{name.replace('.', '_')}"
+    # By location: another module of that name may be installed.
+    spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise BadSetup(f"{file} can't be loaded as a Python module")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[ref.module] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        sys.modules.pop(ref.module, None)
+        sys.modules.pop(name, None)
         raise
     return module
 

@@ -1,5 +1,8 @@
 """Every registered plugin keeps the contract; the registry itself is the list of cases."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -96,3 +99,43 @@ def test_the_early_stop_kit_notices_a_rule_that_ignores_the_direction() -> None:
 def _factory(group: str, name: str) -> Callable[[], object]:
     plugin = plugins.load_plugin(group, name)
     return lambda: plugin(**OPTIONS.get(name, {}))
+
+
+SUGGESTIONS = """
+import sys
+from dotrain import plugins
+from dotrain.earlystop.none import NoStop
+from dotrain.testing import simulate
+from dotrain.testing.contracts import example_curve, example_space
+from dotrain.space import Searchspace
+
+name, seed, options = sys.argv[1], int(sys.argv[2]), eval(sys.argv[3])
+optimizer = plugins.load_plugin(plugins.OPTIMIZERS, name)(**options)
+space = Searchspace() if name == "single" else example_space()
+run = simulate(optimizer, NoStop(), example_curve, space=space, num_trials=14, seed=seed)
+print(run.decisions)
+"""
+
+
+@pytest.mark.parametrize("name", sorted(plugins.registered(plugins.OPTIMIZERS)))
+@pytest.mark.parametrize("seed", [0, 1])
+def test_another_process_with_another_hash_seed_makes_the_same_suggestions(
+    name: str, seed: int
+) -> None:
+    def run(hash_seed: str) -> str:
+        arguments = [
+            sys.executable,
+            "-c",
+            SUGGESTIONS,
+            name,
+            str(seed),
+            repr(OPTIONS.get(name, {})),
+        ]
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        return subprocess.run(
+            arguments, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    first = run("1")
+    assert "Launch" in first
+    assert run("2") == first
