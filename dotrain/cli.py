@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from dotrain.running import Result
 
 app = typer.Typer(
     name="dotrain",
@@ -23,12 +26,16 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY.PATH=VALUE", help="Override a config value."),
 ]
+RunDirArgument = Annotated[
+    Path, typer.Argument(metavar="RUN_DIR", help="The run directory.", show_default=False)
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
 
 @app.callback()
 def _options() -> None:
-    """Make `run` and `check` subcommands, however many there are."""
+    """Make every command a subcommand, however many there are."""
 
 
 @app.command()
@@ -39,22 +46,65 @@ def run(
         "runs"
     ),
     json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Search if the file has `search:`, else train once."""
     from dotrain import experiment
-    from dotrain.config import load_config
+
+    result = experiment.run(config, set_ or (), runs_dir=runs_dir, quiet=quiet)
+    _finish(result, json)
+
+
+@app.command()
+def resume(
+    run_dir: RunDirArgument,
+    set_: SetOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Go on with a run that stopped, for whatever reason."""
+    from dotrain import experiment
+
+    _finish(experiment.resume(run_dir, set_ or (), quiet=quiet), json)
+
+
+def _finish(result: Result, json: bool) -> None:
     from dotrain.report.console import print_json, print_result
 
-    asked = experiment.Experiment.of_config(load_config(config, set_ or ()))
-    result = experiment.run(asked, runs_dir, experiment.display(asked, quiet=quiet))
     if json:
         print_json(result.summary)
     else:
         print_result(result.summary, result.trials)
     if result.error is not None:
         raise result.error
-    raise typer.Exit(experiment.exit_code(result))
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def status(run_dir: RunDirArgument, json: JsonOption = False) -> None:
+    """Say what is running, waiting (and why), finished; live or dead."""
+    from dotrain.report.console import print_json
+    from dotrain.report.status import print_status, read_status
+
+    found = read_status(run_dir)
+    if json:
+        print_json(found)
+    else:
+        print_status(found)
+
+
+@app.command()
+def show(
+    run_dir: RunDirArgument,
+    sort: Annotated[str, typer.Option(metavar="COLUMN", help="Sort by a column.")] = "",
+    top: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show the table of trials of a run."""
+    from dotrain.report.table import print_table, read_table
+
+    print_table(read_table(run_dir, sort=sort, top=top), "csv" if csv else "json" if json else "")
 
 
 @app.command()

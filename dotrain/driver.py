@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import gc
+import math
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-from dotrain.core.events import Event, Interrupted, TimePassed
+from dotrain.core.events import Event, Interrupted, Resumed, TimePassed
 from dotrain.core.instructions import Instruction
 from dotrain.core.scheduler import Scheduler
+from dotrain.core.trial import Trial
+from dotrain.errors import ClusterGone
 from dotrain.executors.base import Executor
 from dotrain.store import Journal
 from dotrain.training.program import Program
 
 #: The longest the loop waits before it looks at the clock and the display again, in seconds.
 _PULSE_S = 0.2
+
+_CTRL_C = "interrupted by Ctrl-C"
 
 
 class Observer(Protocol):
@@ -58,49 +63,73 @@ class Driver:
         self._posting = False
         self.elapsed_s = 0.0
 
-    def run(self, program: Program) -> str:
+    def run(self, program: Program, *, resumed: Resumed | None = None, from_s: float = 0.0) -> str:
         """Run until the scheduler says that it is over.
+
+        Args:
+            program: What every attempt runs.
+            resumed: If the run goes on: under which limits.
+            from_s: How long the run has taken before, in seconds.
 
         Returns:
             The status: ``finished``, ``time_limit``, ``failed`` or ``interrupted``.
 
         Raises:
             ResourcesUnavailable: If the executor gets no workers.
+            ClusterGone: If the executor loses its cluster; the run can be resumed.
             PolicyError: If a plugin breaks its contract.
             JournalError: If the journal can't be written.
             KeyboardInterrupt: At the second Ctrl-C.
         """
-        self._began_s = self._executor.clock_s()
+        steps = {t.trial_id: t.last_step + 1 for t in self._trials() if t.last_step is not None}
+        self._executor.resume_from(from_s, steps)
+        self._began_s = self._executor.clock_s() - from_s
         self._observer.start(self._scheduler)
-        try:
-            with self._signals():
-                try:
+        with self._signals():
+            try:
+                if resumed is not None:
+                    self._post(resumed)
+                if self._scheduler.status is None:
                     self._executor.start(program, self._post)
                     # What is loaded by now stays; collecting it again and again would hold up
                     # stops by tens of milliseconds.
                     gc.freeze()
                     self._loop()
-                except KeyboardInterrupt:
-                    if self._interrupts > 1:
-                        raise
-                    self._post(Interrupted("interrupted by Ctrl-C"))
-        finally:
-            gc.unfreeze()
-            self._observer.close()
-            self._executor.close()
+            except KeyboardInterrupt:
+                if self._interrupts > 1:
+                    raise
+                self._post(Interrupted(_CTRL_C))
+            except ClusterGone as error:
+                self._post(Interrupted(str(error)))
+                raise
+            finally:
+                gc.unfreeze()
+                self._observer.close()
+                self._close_executor()
         assert self._scheduler.status is not None
         return self._scheduler.status
+
+    def _close_executor(self) -> None:
+        try:
+            self._executor.close()
+        except KeyboardInterrupt:
+            self._executor.abort()
+            raise
+
+    def _trials(self) -> Iterable[Trial]:
+        return self._scheduler.book.trials.values()
 
     def _loop(self) -> None:
         scheduler = self._scheduler
         while scheduler.status is None:
             deadline = scheduler.next_deadline()
             now = self._now()
-            wait_s = _PULSE_S if deadline is None else max(0.0, min(_PULSE_S, deadline - now))
+            pulse_s = _PULSE_S if self._executor.concurrent else math.inf
+            wait_s = pulse_s if deadline is None else max(0.0, min(pulse_s, deadline - now))
             self._executor.pump(wait_s)
             now = self._now()
             if self._interrupts:
-                self._post(Interrupted("interrupted by Ctrl-C"))
+                self._post(Interrupted(_CTRL_C))
             elif deadline is not None and deadline <= now:
                 self._post(TimePassed())
             self._observer.on_pulse(now)
@@ -110,7 +139,7 @@ class Driver:
         return self.elapsed_s
 
     def _post(self, event: Event) -> None:
-        if self._scheduler.status is not None:
+        if self._scheduler.status is not None and not isinstance(event, Resumed):
             return
         time_s = self._now()
         self._posting = True
@@ -125,7 +154,7 @@ class Driver:
             self._executor.carry_out(instruction)
         self._observer.on_event(event, instructions, time_s)
         if self._interrupts and not isinstance(event, Interrupted):
-            self._post(Interrupted("interrupted by Ctrl-C"))
+            self._post(Interrupted(_CTRL_C))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -25,6 +25,10 @@ class ResourcesUnavailable(DotrainError):
     exit_code = 3
 
 
+class ClusterGone(DotrainError):
+    """The cluster went away under a run: mend the cluster, and resume."""
+
+
 class PolicyError(DotrainError):
     """An optimizer or early-stop rule broke its contract: mend the plugin."""
 

@@ -1,4 +1,4 @@
-"""Experiments: everything wired together and run, from a config or from Python."""
+"""The Python API: `lagom` runs an experiment, `run` and `resume` one that a config describes."""
 
 from __future__ import annotations
 
@@ -6,184 +6,90 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from dotrain import plugins
-from dotrain.config.load import LoadedConfig
+from dotrain.config.load import load_config
 from dotrain.config.schema import Cluster, LimitsSection
 from dotrain.config.source import Source
-from dotrain.config.target import Target
 from dotrain.config.validation import validate_options
 from dotrain.core.book import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
-from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import Trial
-from dotrain.driver import Driver, Observer
+from dotrain.definition import Experiment, Functions
+from dotrain.driver import Observer
 from dotrain.errors import DotrainError, UsageError
-from dotrain.executors.factory import make_executor
 from dotrain.report.console import choose_observer, print_result
-from dotrain.report.summary import summarize
+from dotrain.running import Result
+from dotrain.running import resume as resume_experiment
+from dotrain.running import run as run_experiment
 from dotrain.space import Searchspace
-from dotrain.store import Journal, RunDir
-from dotrain.training.program import Code, FunctionRef, Program
+from dotrain.store import RunDir, read_journal
+from dotrain.training.program import FunctionRef
 from dotrain.training.seeding import SEEDED
 
-
-@dataclass(frozen=True)
-class Functions:
-    """The user's functions and their files, as they go to workers."""
-
-    train: FunctionRef
-    model: FunctionRef | None = None
-    data: FunctionRef | None = None
-    packages: tuple[str, ...] = ()
-    code: Code = field(default_factory=Code)
-    path: tuple[str, ...] = ()
+__all__ = ["Result", "lagom", "resume", "run"]
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """What is to be run, whoever asked for it.
-
-    Attributes:
-        name: Of the run directory.
-        metric: Name of the metric.
-        direction: ``max`` or ``min``.
-        seed: Everything random is derived from it.
-        hparams: Fixed hyperparameters.
-        optimizer: Set up by `AbstractOptimizer.setup`.
-        early_stop: The rule.
-        functions: The user's functions.
-        cluster: Where trials run.
-        limits: What ends attempts and the run early.
-        config: The config as plain data, for the run directory and the journal.
-    """
-
-    name: str
-    metric: str
-    direction: Direction
-    seed: int
-    hparams: Mapping[str, Any]
-    optimizer: AbstractOptimizer
-    early_stop: AbstractEarlyStop
-    functions: Functions
-    cluster: Cluster
-    limits: Limits
-    config: Mapping[str, Any]
-
-    @classmethod
-    def of_config(cls, loaded: LoadedConfig) -> Experiment:
-        """Return the experiment of a loaded config."""
-        settings = loaded.settings
-        functions = Functions(
-            train=_ref_of(loaded.train),
-            model=_ref_of(loaded.model) if loaded.model else None,
-            data=_ref_of(loaded.dataset) if loaded.dataset else None,
-            packages=tuple(sorted(loaded.closure.packages)),
-            code=Code.of(loaded.closure.files),
-        )
-        return cls(
-            name=settings.name,
-            metric=settings.metric,
-            direction=settings.direction,
-            seed=settings.seed,
-            hparams=settings.hparams,
-            optimizer=loaded.optimizer,
-            early_stop=loaded.early_stop,
-            functions=functions,
-            cluster=settings.cluster,
-            limits=Limits(**settings.limits.model_dump()),
-            config=loaded.data,
-        )
-
-
-@dataclass(frozen=True)
-class Result:
-    """How an experiment went.
-
-    Attributes:
-        summary: What ``--json`` prints.
-        trials: Every trial, with its parameters, values and story.
-        error: What ended the run against the user's will, or None.
-    """
-
-    summary: dict[str, Any]
-    trials: Sequence[Trial]
-    error: DotrainError | None = None
-
-    @property
-    def status(self) -> str:
-        """``finished``, ``time_limit``, ``failed`` or ``interrupted``."""
-        return str(self.summary["status"])
-
-    @property
-    def best(self) -> dict[str, Any] | None:
-        """``trial_id``, ``value`` and ``params`` of the best trial, or None."""
-        best: dict[str, Any] | None = self.summary["best"]
-        return best
-
-    @property
-    def run_dir(self) -> Path:
-        """The run directory."""
-        return Path(self.summary["run_dir"])
-
-    def __getitem__(self, key: str) -> Any:
-        """Return a part of the summary, as ``result["best"]``."""
-        return self.summary[key]
-
-
-def run(experiment: Experiment, runs_dir: Path, observer: Observer) -> Result:
-    """Run an experiment to its end and write its run directory.
+def run(
+    config: Path,
+    overrides: Sequence[str] = (),
+    *,
+    runs_dir: Path = Path("runs"),
+    quiet: bool = False,
+) -> Result:
+    """Run a config file.
 
     Args:
-        experiment: What to run.
+        config: The YAML file.
+        overrides: ``key.path=value`` pairs.
         runs_dir: Where run directories go.
-        observer: Shows progress.
+        quiet: Show no progress.
 
     Returns:
-        The result, however the run ended; what is recorded is in the run directory.
+        The result, however the run ended.
 
     Raises:
-        UsageError: If the run directory can't be made.
-        ResourcesUnavailable: If the workers can't be had; nothing has run then.
+        ConfigError: With every mistake in the config.
+        ResourcesUnavailable: If the workers can't be had.
         KeyboardInterrupt: At the second Ctrl-C.
     """
-    run_dir = RunDir.create(runs_dir, experiment.name)
-    run_dir.write_config(experiment.config)
-    if experiment.functions.code.archive:
-        run_dir.write_code(experiment.functions.code.archive)
-    experiment.optimizer.initialize()
-    scheduler = Scheduler(
-        experiment.optimizer,
-        experiment.early_stop,
-        direction=experiment.direction,
-        seed=experiment.seed,
-        limits=experiment.limits,
-    )
-    header = _header(experiment)
-    journal = Journal(run_dir.journal)
-    executor = make_executor(experiment.cluster, run_dir.logs)
-    driver = Driver(scheduler, executor, journal, observer)
-    error: DotrainError | None = None
-    try:
-        journal.append_header(header)
-        status = driver.run(_program(experiment, run_dir))
-        experiment.optimizer.finalize_experiment(list(scheduler.book.trials.values()))
-    except DotrainError as failure:
-        if not scheduler.book.trials:
-            raise
-        status, error = "failed", failure
-    finally:
-        journal.close()
-    summary = summarize(header, scheduler.book, status, driver.elapsed_s, run_dir.path)
-    if error is not None:
-        summary["error"] = str(error)
-    run_dir.write_result(summary)
-    return Result(summary, list(scheduler.book.trials.values()), error)
+    experiment = Experiment.of_config(load_config(config, overrides))
+    return run_experiment(experiment, runs_dir, display(experiment, quiet=quiet))
+
+
+def resume(path: Path, overrides: Sequence[str] = (), *, quiet: bool = False) -> Result:
+    """Go on with a run of a config file that stopped, for whatever reason.
+
+    The user's code is taken from where the config stood, as it is now.
+
+    Args:
+        path: The run directory.
+        overrides: ``key.path=value`` pairs; ``limits``, ``cluster`` and a larger
+            ``search.num_trials`` may change.
+        quiet: Show no progress.
+
+    Returns:
+        The result, as of `run`.
+
+    Raises:
+        UsageError: If `path` is no run directory, if another driver drives it, or if it can't go
+            on with what the overrides change.
+        DotrainError: As for `run`.
+    """
+    run_dir = RunDir.open(path)
+    header = next(iter(read_journal(run_dir.journal)), None)
+    if header is None or "train" not in header.get("config", {}):
+        raise UsageError(
+            f"{path} was not started from a config; go on from Python with the same call of "
+            "lagom and resume=..."
+            if header
+            else f"{path}: the run never began; there is nothing to go on with"
+        )
+    folder = Path(header["config_dir"])
+    loaded = load_config(run_dir.config, overrides, folder=folder)
+    experiment = Experiment.of_config(loaded)
+    return resume_experiment(experiment, run_dir, display(experiment, quiet=quiet))
 
 
 def display(experiment: Experiment, *, quiet: bool = False) -> Observer:
@@ -195,51 +101,6 @@ def display(experiment: Experiment, *, quiet: bool = False) -> Observer:
     # A live table and a debugger in the same terminal don't go together.
     live = experiment.cluster.kind != "inline"
     return choose_observer(title, experiment.direction, plan, live=live, quiet=quiet)
-
-
-def exit_code(result: Result) -> int:
-    """Return the exit code of a run: 0 done, 1 no usable result, 130 interrupted."""
-    if result.status == "interrupted":
-        return 130
-    return 0 if result.best is not None and result.status != "failed" else 1
-
-
-def _header(experiment: Experiment) -> dict[str, Any]:
-    return {
-        "name": experiment.name,
-        "metric": experiment.metric,
-        "direction": experiment.direction,
-        "seed": experiment.seed,
-        "limits": vars(experiment.limits),
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "dotrain": version("dotrain"),
-        "config": experiment.config,
-    }
-
-
-def _program(experiment: Experiment, run_dir: RunDir) -> Program:
-    functions = experiment.functions
-    return Program(
-        token=run_dir.token,
-        train=functions.train,
-        model=functions.model,
-        data=functions.data,
-        metric=experiment.metric,
-        hparams=dict(experiment.hparams),
-        run_dir=str(run_dir.path),
-        packages=functions.packages,
-        code=functions.code,
-        path=functions.path,
-    )
-
-
-def _ref_of(target: Target) -> FunctionRef:
-    if target.file is None or not target.file.is_relative_to(target.root):
-        return FunctionRef(target.function, target.module)
-    if "site-packages" in target.file.parts:
-        return FunctionRef(target.function, target.module)
-    file = str(target.file.relative_to(target.root))
-    return FunctionRef(target.function, target.module, str(target.root), file)
 
 
 def lagom(
@@ -259,6 +120,7 @@ def lagom(
     cluster: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
     runs_dir: str | Path = "runs",
+    resume: str | Path | None = None,
     quiet: bool = False,
 ) -> Result:
     """Run a train function from Python; the config picks nothing that this call can't.
@@ -280,6 +142,7 @@ def lagom(
         cluster: The config's ``cluster:`` section; by default local, a worker per core.
         limits: The config's ``limits:`` section.
         runs_dir: Where run directories go.
+        resume: The directory of an earlier run of this call, to go on with.
         quiet: Show no progress.
 
     Returns:
@@ -311,9 +174,23 @@ def lagom(
         functions=_functions_of(train_fn, model, data),
         cluster=_section(Cluster, cluster, "cluster"),
         limits=Limits(**_section(LimitsSection, limits, "limits").model_dump()),
-        config={"name": name, "metric": metric, "direction": direction, "seed": seed},
+        num_trials=num_trials if space.names else 1,
+        config={
+            "name": name,
+            "metric": metric,
+            "direction": direction,
+            "seed": seed,
+            "hparams": dict(hparams or {}),
+            "space": {key: str(domain) for key, domain in space.domains.items()},
+            "optimizer": type(policy).__name__,
+        },
+        config_dir=Path.cwd(),
     )
-    result = run(experiment, Path(runs_dir), display(experiment, quiet=quiet))
+    observer = display(experiment, quiet=quiet)
+    if resume is not None:
+        result = resume_experiment(experiment, RunDir.open(Path(resume)), observer)
+    else:
+        result = run_experiment(experiment, Path(runs_dir), observer)
     if not quiet:
         print_result(result.summary, result.trials)
     if result.error is not None:

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from dotrain import experiment
 from dotrain.config import load_config
+from dotrain.definition import Experiment
 from dotrain.report.console import Quiet
+from dotrain.running import Result, run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,12 +39,12 @@ class Project:
         data = {"train": "user.py:train", "metric": "score", "direction": "max", **sections}
         return self.write("config.yaml", json.dumps(data))
 
-    def run(self, function: str = "", /, **sections: Any) -> experiment.Result:
+    def run(self, function: str = "", /, **sections: Any) -> Result:
         """Run a train function in this process, with whatever executor the config names."""
         if function:
             self.write("user.py", function)
-        asked = experiment.Experiment.of_config(load_config(self.config(**sections)))
-        return experiment.run(asked, self.path / "runs", Quiet())
+        asked = Experiment.of_config(load_config(self.config(**sections)))
+        return run(asked, self.path / "runs", Quiet())
 
     def cli(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the command line in a process of its own."""
@@ -57,7 +58,7 @@ class Project:
             **options,
         )
 
-    def log(self, result: experiment.Result, trial_id: str = "t0000") -> str:
+    def log(self, result: Result, trial_id: str = "t0000") -> str:
         return (result.run_dir / "trials" / trial_id / "output.log").read_text()
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from dotrain import plugins
 from dotrain.config.closure import Closure, find_closure
 from dotrain.config.errors import ConfigError, Problem
-from dotrain.config.schema import Settings
+from dotrain.config.schema import Settings, SimulationModel
 from dotrain.config.source import Source, read_source
 from dotrain.config.target import Target, find_target
-from dotrain.config.validation import validate_options, validate_settings
+from dotrain.config.validation import validate_options, validate_section, validate_settings
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.space import Searchspace
@@ -36,6 +36,7 @@ class LoadedConfig:
         model: What ``model_gen`` calls, or None.
         dataset: What ``data_gen`` calls, or None.
         closure: The user's files behind these functions.
+        folder: Where paths in the config start from.
     """
 
     settings: Settings
@@ -47,19 +48,23 @@ class LoadedConfig:
     model: Target | None
     dataset: Target | None
     closure: Closure
+    folder: Path
 
 
-def load_config(file: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
+def load_config(
+    file: Path, overrides: Sequence[str] = (), *, folder: Path | None = None
+) -> LoadedConfig:
     """Load and check a config file; no user code is run, nothing is started.
 
     Args:
         file: The YAML file.
         overrides: ``key.path=value`` pairs, applied in order.
+        folder: Where paths in the config start from; by default the file's own folder.
 
     Raises:
         ConfigError: With every mistake that was found.
     """
-    return _Loader(read_source(file, overrides), file).load()
+    return _Loader(read_source(file, overrides), file, folder or file.absolute().parent).load()
 
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:
@@ -73,9 +78,9 @@ def _in_order(problems: Sequence[Problem]) -> list[Problem]:
 class _Loader:
     """The checks that go beyond the file's structure; collects problems instead of raising."""
 
-    def __init__(self, source: Source, file: Path) -> None:
+    def __init__(self, source: Source, file: Path, folder: Path) -> None:
         self.source = source
-        self.folder = file.absolute().parent
+        self.folder = folder
         self.stem = file.stem
         self.settings, self.problems = validate_settings(source)
         broken = {problem.path[0] for problem in self.problems if problem.path}
@@ -116,6 +121,7 @@ class _Loader:
             model=self.model,
             dataset=self.dataset,
             closure=closure,
+            folder=self.folder,
         )
 
     def _not_yet(self) -> Iterator[Problem]:
@@ -208,8 +214,12 @@ class _Loader:
     def _cluster(self) -> Iterator[Problem]:
         cluster = self.settings.cluster
         kind = cluster.kind
-        if kind not in ("inline", "local", "address") and "." not in kind:
-            known = ["inline", "local", "address"]
+        known = ["inline", "local", "address", "simulated"]
+        if kind == "simulated":
+            yield from validate_section(
+                SimulationModel, cluster.options, self.source, ("cluster", "options")
+            )
+        if kind not in known and "." not in kind:
             hint = did_you_mean(kind, known)
             yield self.source.problem(
                 ("cluster", "kind"),
@@ -223,10 +233,10 @@ class _Loader:
             yield self.source.problem(
                 ("cluster", "address"), f"goes with kind 'address' only, not '{kind}'", at_key=True
             )
-        if cluster.options and "." not in kind:
+        if cluster.options and "." not in kind and kind != "simulated":
             yield self.source.problem(
                 ("cluster", "options"),
-                f"go with a Dask cluster class only, not '{kind}'",
+                f"go with a Dask cluster class or 'simulated' only, not '{kind}'",
                 at_key=True,
             )
         if kind == "inline" and cluster.workers not in (None, 1):

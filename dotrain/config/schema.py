@@ -84,15 +84,44 @@ class Tls(Section):
     key: str
 
 
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class SimulationModel(Section):
+    """What a simulated run makes up: the options of ``cluster.kind: simulated``."""
+
+    seed: int = Field(default=0, ge=0, description="Of what is made up, not of the search.")
+    steps: int = Field(default=10, ge=1, description="Steps of a trial without a budget.")
+    step_s: float = Field(default=1.0, gt=0, description="Mean duration of a step.")
+    spread: float = Field(default=0.5, ge=0, le=1, description="Relative spread of durations.")
+    launch_s: float = Field(default=0.01, ge=0, description="From a launch to the function.")
+    best: float = Field(default=1.0, description="What the best configuration tends to.")
+    noise: float = Field(default=0.01, ge=0, description="Standard deviation of a report.")
+    checkpoints: bool = Field(default=True, description="Whether trials go on where they were.")
+    failing: Probability = Field(default=0.0, description="An attempt raises.")
+    losing: Probability = Field(default=0.0, description="An attempt's worker dies.")
+    hanging: Probability = Field(default=0.0, description="An attempt never reports again.")
+    stragglers: Probability = Field(default=0.0, description="An attempt is slow.")
+    straggler_factor: float = Field(default=10.0, ge=1, description="How much slower.")
+    restart_s: float = Field(default=5.0, ge=0, description="Until a dead worker is back.")
+    duplicates: Probability = Field(default=0.0, description="A message arrives twice.")
+    late: Probability = Field(
+        default=0.0, description="A lost attempt goes on unseen, and its messages arrive late."
+    )
+
+
 class Cluster(Section):
     """Where trials run."""
 
     kind: str = Field(
-        default="local", description="inline, local, address, or the path of a Dask cluster class."
+        default="local",
+        description="inline, local, address, simulated, or the path of a Dask cluster class.",
     )
     workers: int | None = Field(default=None, ge=1, description="Trials at the same time.")
     address: str | None = Field(default=None, description="Of a running scheduler.")
-    options: dict[str, Any] = Field(default={}, description="For a Dask cluster class.")
+    options: dict[str, Any] = Field(
+        default={}, description="For a Dask cluster class or the simulation."
+    )
     tls: Tls | None = None
     connect_timeout_s: float = Field(
         default=10.0, gt=0, description="How long to wait for the scheduler and a first worker."

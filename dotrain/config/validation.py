@@ -77,6 +77,13 @@ def _expand_space(source: Source) -> Iterator[Problem]:
             yield source.problem(("search", "space", name), str(error))
 
 
+def validate_section(
+    model: type[BaseModel], data: Any, source: Source, path: Path
+) -> list[Problem]:
+    """Return what is wrong with a section whose schema another key decides."""
+    return _validate(model, data, source, path)[1]
+
+
 def validate_options(
     plugin: type[Any], options: Mapping[str, Any], source: Source, path: Path
 ) -> tuple[Any, list[Problem]]:

@@ -92,12 +92,31 @@ class TrialBook:
         trial.budget = budget
         trial.reason = reason
         return Launch(
-            reason, trial.trial_id, trial.attempt, trial.params, budget, trial.seed, trial.slots
+            reason,
+            trial.trial_id,
+            trial.attempt,
+            trial.params,
+            budget,
+            trial.seed,
+            trial.slots,
+            -1 if trial.last_step is None else trial.last_step,
         )
 
     def stop(self, trial: Trial, reason: str, time_s: float) -> None:
         """Note that a running trial has been told to stop."""
         self._move(trial, "stop", time_s, reason)
+
+    def resume(self, limits: Limits, time_s: float) -> list[Trial]:
+        """Go on under a new driver: nothing runs any more.
+
+        Returns:
+            The trials that ran, now WAITING or, if they were to stop, STOPPED.
+        """
+        self._limits = limits
+        gone = list(self.active.values())
+        for trial in gone:
+            self.lose(trial, "its driver was gone", time_s)
+        return gone
 
     def fail(self, trial: Trial, failure: Failure, time_s: float) -> None:
         """End a trial for good."""
@@ -105,17 +124,24 @@ class TrialBook:
         self._move(trial, "fail", time_s, failure.message)
 
     def lose(self, trial: Trial, cause: str, time_s: float) -> None:
-        """Let a trial wait for its next launch; its attempt has come to nothing."""
-        self._move(trial, "lose", time_s, cause)
+        """Let a trial wait for its next launch; its attempt has come to nothing.
+
+        One that was to stop is over instead: that decision stands.
+        """
+        if trial.state is TrialState.STOPPING:
+            self._finalize(trial, "end early", trial.metric_history[-1], time_s)
+        else:
+            self._move(trial, "lose", time_s, cause)
 
     def apply(self, event: TrialEvent, time_s: float) -> Trial | None:
         """Note what happened to a trial.
 
         Returns:
-            The trial, or None if the event is late news of an attempt that is over.
+            The trial, or None if the event is late news of an attempt that is over, or comes
+            twice.
         """
         trial = self.find(event)
-        if trial is None:
+        if trial is None or _is_double(trial, event):
             return None
         match event:
             case Reported():
@@ -126,8 +152,11 @@ class TrialBook:
                 trial.results.append(Result(trial.budget, event.value))
                 self._finalize(trial, "finish", event.value, time_s)
                 trial.metrics = event.metrics or trial.metrics
-            case Stopped():
+            case Stopped() if trial.metric_history:
                 self._finalize(trial, "end early", trial.metric_history[-1], time_s)
+            case Stopped():
+                failure = Failure("bad result", "stopped by itself before its first report")
+                self.fail(trial, failure, time_s)
             case Failed():
                 self.fail(trial, event.failure, time_s)
             case Lost():
@@ -162,7 +191,7 @@ class TrialBook:
 
     def _lost(self, trial: Trial, cause: str, time_s: float) -> None:
         trial.losses += 1
-        if trial.losses <= self._limits.retries:
+        if trial.state is TrialState.STOPPING or trial.losses <= self._limits.retries:
             self.lose(trial, cause, time_s)
             return
         message = f"{cause}; given up after {trial.losses} tries (limits.retries)"
@@ -209,3 +238,12 @@ class TrialBook:
         valued = {t.trial_id for t in self.finalized}
         assert len(valued) == len(self.finalized), "a trial is finalized twice"
         assert valued == {i for i, t in self.trials.items() if t.final_metric is not None}
+
+
+def _is_double(trial: Trial, event: TrialEvent) -> bool:
+    """Whether an event of a live attempt has been taken in before."""
+    if isinstance(event, Started):
+        return trial.state is not TrialState.LAUNCHED
+    if isinstance(event, Reported):
+        return trial.last_step is not None and event.step <= trial.last_step
+    return False

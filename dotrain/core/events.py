@@ -39,6 +39,17 @@ class Interrupted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed(Event):
+    """A new driver goes on with the run; whatever ran under the one before is gone.
+
+    `limits` and `num_trials` are those from here on; `num_trials` may only grow.
+    """
+
+    limits: Mapping[str, float | None]
+    num_trials: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrialEvent(Event):
     """Base class of the events of one attempt of one trial."""
 
@@ -103,6 +114,7 @@ EVENTS: dict[str, type[Event]] = {
         SlotsChanged,
         TimePassed,
         Interrupted,
+        Resumed,
         Started,
         Reported,
         Finished,

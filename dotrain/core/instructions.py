@@ -24,6 +24,7 @@ class Launch(Instruction):
         budget: Steps the attempt may use, or None.
         seed: The trial's seed.
         slots: Slots it holds until it ends.
+        known_step: The last step that was reported before; -1 if none was.
     """
 
     trial_id: str
@@ -32,6 +33,7 @@ class Launch(Instruction):
     budget: float | None
     seed: int
     slots: int = 1
+    known_step: int = -1
 
 
 @dataclass(frozen=True, slots=True)

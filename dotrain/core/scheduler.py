@@ -16,6 +16,7 @@ from dotrain.core.events import (
     Event,
     Interrupted,
     Reported,
+    Resumed,
     SlotsChanged,
     Started,
     TrialEvent,
@@ -85,17 +86,21 @@ class Scheduler:
 
         Returns:
             What to do now, in order; each instruction carries its reason. After the run has
-            ended, events change nothing and the list is empty.
+            ended, no event but `Resumed` changes anything, and the list is empty.
 
         Raises:
             PolicyError: If the optimizer or the early-stop rule breaks its contract.
         """
+        if isinstance(event, Resumed):
+            self._resume(event, time_s)
         if self.status is not None:
             return []
         out: list[Instruction] = []
         match event:
             case Interrupted():
                 self._end("interrupted", event.reason, time_s, out)
+            case Resumed():
+                self._fill(time_s, out)
             case SlotsChanged():
                 self.slots = event.slots
                 self._fill(time_s, out)
@@ -103,6 +108,21 @@ class Scheduler:
                 self._trial_event(event, time_s, out)
         self._check_time(time_s, out)
         return out
+
+    def _resume(self, event: Resumed, time_s: float) -> None:
+        self.limits = Limits(**event.limits)  # type: ignore[arg-type]
+        for trial in self.book.resume(self.limits, time_s):
+            self._written_off(trial)
+        trials = self.book.trials.values()
+        self._retries = deque(t for t in trials if t.state is TrialState.WAITING)
+        self._deadlines = []
+        self._failures_in_a_row = 0
+        self.slots = 0
+        self.status = None
+        before = self._optimizer.num_trials
+        if event.num_trials is not None and before is not None and event.num_trials > before:
+            self._optimizer.num_trials = event.num_trials
+            self._over = False
 
     def _trial_event(self, event: TrialEvent, time_s: float, out: list[Instruction]) -> None:
         trial = self.book.apply(event, time_s)
@@ -267,9 +287,16 @@ class Scheduler:
     def _end(self, status: str, reason: str, time_s: float, out: list[Instruction]) -> None:
         for trial in list(self.book.active.values()):
             self.book.lose(trial, reason, time_s)
+            self._written_off(trial)
             out.append(Kill(reason, trial.trial_id, trial.attempt))
         self.status = status
         out.append(Finish(reason, status))
+
+    def _written_off(self, trial: Trial) -> None:
+        """Note a trial that the end of its driver has ended, because it was to stop anyway."""
+        if trial.state.ended:
+            self._early_stop.on_end(trial)
+            self._to_tell.append(trial)
 
     def next_deadline(self) -> float | None:
         """When a `TimePassed` event is due at the latest, in seconds since the run began."""

@@ -46,12 +46,12 @@ TRANSITIONS: dict[tuple[TrialState, str], TrialState] = {
     (TrialState.RUNNING, "finish"): TrialState.FINISHED,
     (TrialState.STOPPING, "finish"): TrialState.FINISHED,  # it returned before the stop got there
     (TrialState.STOPPING, "end early"): TrialState.STOPPED,
+    (TrialState.RUNNING, "end early"): TrialState.STOPPED,  # it raised EarlyStop by itself
     (TrialState.LAUNCHED, "fail"): TrialState.FAILED,
     (TrialState.RUNNING, "fail"): TrialState.FAILED,
     (TrialState.STOPPING, "fail"): TrialState.FAILED,
     (TrialState.LAUNCHED, "lose"): TrialState.WAITING,
     (TrialState.RUNNING, "lose"): TrialState.WAITING,
-    (TrialState.STOPPING, "lose"): TrialState.WAITING,
 }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
@@ -51,6 +52,21 @@ class Executor(ABC):
     def close(self) -> None:
         """End whatever still runs and leave nothing behind; safe to call twice, or unstarted."""
 
+    def abort(self) -> None:  # noqa: B027
+        """End whatever still runs at once, by force; `close` was broken off."""
+
     def clock_s(self) -> float:
         """Return the time in seconds, on a clock that never goes back."""
         return time.monotonic()
+
+    def date(self) -> datetime:
+        """Return the date and time, for people."""
+        return datetime.now(UTC)
+
+    def resume_from(self, time_s: float, steps: Mapping[str, int]) -> None:  # noqa: B027
+        """Go on with a run; called before `start`.
+
+        Args:
+            time_s: Time of the run so far, in seconds.
+            steps: Steps that each trial has reported, by trial id.
+        """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from dotrain.config.schema import Cluster
+from dotrain.config.schema import Cluster, SimulationModel
 from dotrain.executors.base import Executor
 
 
@@ -23,6 +23,10 @@ def make_executor(cluster: Cluster, log_dir: Path) -> Executor:
         from dotrain.executors.inline import InlineExecutor
 
         return InlineExecutor()
+    if cluster.kind == "simulated":
+        from dotrain.executors.simulated import SimulatedExecutor
+
+        return SimulatedExecutor(cluster.workers or 1, SimulationModel(**cluster.options))
     workers = None
     if cluster.kind == "local":
         from dotrain.executors.dask.environment import available_cores

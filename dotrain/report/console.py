@@ -6,6 +6,7 @@ Progress goes to stderr; stdout is for the result alone.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -61,6 +62,7 @@ class _Watching(Quiet):
     def start(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
         self.progress = Progress(scheduler, self.plan)
+        self.best = best_trial(scheduler.book.trials.values(), self.direction)
 
     def on_event(self, event: Event, instructions: Sequence[Instruction], time_s: float) -> None:
         if isinstance(event, Started):
@@ -269,6 +271,8 @@ def _result_lines(result: Mapping[str, Any], valued: int) -> list[str]:
     for group in result.get("failures", ()):
         lines += _failure_lines(group)
     lines.append(f"run directory: {result['run_dir']}")
+    if counts.get("unfinished"):
+        lines.append(f"go on with: dotrain resume {shlex.quote(result['run_dir'])}")
     return lines
 
 

@@ -16,6 +16,13 @@ class Progress:
         self._first_start_s: float | None = None
         #: Budget (or launches, where there is none) of attempts that have ended.
         self._done = 0.0
+        for trial in scheduler.book.trials.values():
+            if self._in_steps and trial.results:
+                self._done += trial.results[-1].budget or 0
+            elif trial.state.ended:
+                self._done += 1
+        #: What an earlier driver had done of it.
+        self._done_before = self._done
 
     def on_start(self, time_s: float) -> None:
         """An attempt has entered the train function."""
@@ -50,10 +57,10 @@ class Progress:
         It takes the rest of the plan to go on at the pace so far; for a successive-halving search
         that is the least it will do.
         """
-        if self._plan is None or self._first_start_s is None or self._done < 1:
+        if self._plan is None or self._first_start_s is None or self._done - self._done_before < 1:
             return None
         total = self._plan.steps or self._plan.launches
-        pace = (time_s - self._first_start_s) / self._done
+        pace = (time_s - self._first_start_s) / (self._done - self._done_before)
         return max(0.0, total - self._done) * pace
 
     @property

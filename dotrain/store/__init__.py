@@ -1,7 +1,21 @@
 """The run directory and its journal: the only writer of run state."""
 
 from dotrain.store.journal import Journal, Record, read_journal
+from dotrain.store.lock import Holder, Lock, read_holder
 from dotrain.store.replay import RunState, replay
+from dotrain.store.restore import Restored, restore
 from dotrain.store.run_dir import RunDir
 
-__all__ = ["Journal", "Record", "RunDir", "RunState", "read_journal", "replay"]
+__all__ = [
+    "Holder",
+    "Journal",
+    "Lock",
+    "Record",
+    "Restored",
+    "RunDir",
+    "RunState",
+    "read_holder",
+    "read_journal",
+    "replay",
+    "restore",
+]

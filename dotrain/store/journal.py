@@ -63,7 +63,7 @@ class Journal:
         Raises:
             JournalError: If it can't be written; the journal stays readable up to the one before.
         """
-        body = json.dumps({"n": self._next, "t": round(time_s, 6), **record}, default=_plain)
+        body = to_json({"n": self._next, "t": round(time_s, 6), **record})
         try:
             self._file.write(f"{_seal(body)}\n".encode())
         except OSError as error:
@@ -151,7 +151,11 @@ def _open_seal(line: bytes, number: int) -> tuple[Record | None, str | None]:
     return record, None
 
 
+def to_json(value: Any) -> str:
+    """Return `value` as JSON; what JSON doesn't know, such as a NumPy scalar, as what it does."""
+    return json.dumps(value, default=_plain)
+
+
 def _plain(value: Any) -> Any:
-    """Turn what JSON doesn't know, such as a NumPy scalar in a config, into what it does."""
     item = getattr(value, "item", None)
     return item() if callable(item) else str(value)

@@ -68,6 +68,9 @@ def _apply(state: RunState, record: Record) -> None:
             state.status, state.reason = record["status"], record["reason"]
         case "SlotsChanged":
             state.slots = record["slots"]
+        case "Resumed":
+            state.status, state.reason, state.slots = None, "", 0
+            book.resume(Limits(**record["limits"]), time_s)
         case _ if kind in EVENTS:
             event = from_record(record)
             if isinstance(event, TrialEvent):

@@ -48,6 +48,19 @@ class RunDir:
             return cls(path)
         raise UsageError(f"can't find a free name for a run directory in {runs_dir / name}")
 
+    @classmethod
+    def open(cls, path: Path) -> RunDir:
+        """Return an existing run directory.
+
+        Raises:
+            UsageError: If it is none.
+        """
+        run_dir = cls(path.absolute())
+        if not run_dir.journal.is_file():
+            what = "has no journal.jsonl" if path.is_dir() else "is no directory"
+            raise UsageError(f"{path} is no run directory: it {what}")
+        return run_dir
+
     @property
     def token(self) -> str:
         """A name of the run that is unique across run directories."""
@@ -57,6 +70,11 @@ class RunDir:
     def config(self) -> Path:
         """The config as resolved, overrides applied."""
         return self.path / "config.yaml"
+
+    @property
+    def lock(self) -> Path:
+        """Who drives the run."""
+        return self.path / "lock"
 
     @property
     def journal(self) -> Path:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dotrain.core.events import Failed, Finished, Started, Stopped, TrialEvent
+from dotrain.core.events import Failed, Finished, Reported, Started, Stopped, TrialEvent
 from dotrain.core.instructions import Launch
 from dotrain.training.arguments import bind
 from dotrain.training.channel import Channel
@@ -18,6 +18,7 @@ from dotrain.training.generators import DataGenerator, ModelGenerator
 from dotrain.training.numbers import split_metrics
 from dotrain.training.output import captured
 from dotrain.training.program import LoadedProgram
+from dotrain.training.report_log import ReportLog
 from dotrain.training.reporter import Reporter
 from dotrain.training.seeding import seed_everything
 
@@ -63,9 +64,14 @@ def _call(
         checkpoint = Checkpoint(trial_dir / "checkpoint")
         reporter = Reporter(trial_id, attempt, metric, channel)
         arguments = _arguments(loaded, launch, reporter, checkpoint, trial_dir)
-        resume_step = checkpoint.step if "checkpoint" in arguments else 0
+        resume_step = 0
+        kept = ReportLog(trial_dir / "reports.jsonl")
+        if "checkpoint" in arguments:
+            resume_step, reporter.log_file = checkpoint.step, kept
         reporter.next_step = resume_step
         channel.send(Started(trial_id, attempt, worker, resume_step))
+        for report in kept.between(launch.known_step, resume_step) if resume_step else ():
+            channel.send(Reported(trial_id, attempt, *report))
         returned = loaded.train(**arguments)
     except EarlyStop:
         return Stopped(trial_id, attempt)

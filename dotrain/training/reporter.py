@@ -11,6 +11,7 @@ from dotrain.core.events import Reported
 from dotrain.training.channel import Channel
 from dotrain.training.errors import BadReport, EarlyStop
 from dotrain.training.numbers import split_metrics
+from dotrain.training.report_log import ReportLog
 
 
 class Reporter:
@@ -30,6 +31,8 @@ class Reporter:
         self._attempt = attempt
         self._channel = channel
         self._last: int | None = None
+        #: Where reports are kept too, if the function keeps checkpoints.
+        self.log_file: ReportLog | None = None
 
     def broadcast(self, metric: Any, step: int | None = None) -> None:
         """Report the metric; every report reaches the search, in order.
@@ -50,6 +53,8 @@ class Reporter:
             raise BadReport(f"step {step}: {wrong}")
         self._last = step
         self.next_step = step + 1
+        if self.log_file is not None:
+            self.log_file.append(step, value, others)
         self._channel.send(Reported(self._trial_id, self._attempt, step, value, others))
         if self._channel.stop_reason is not None:
             raise EarlyStop(self._channel.stop_reason)

@@ -101,6 +101,8 @@ def test_every_promotion_was_due_and_none_is_left_out(
         workers=workers,
         failing=failing,
         losing=losing,
+        # A promotion is decided when a trial ends; it is launched at once only if slots are up.
+        restart_s=0.0,
         checkpoints=checkpoints,
         limits=PATIENT,
     )

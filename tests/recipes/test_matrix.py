@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from dotrain import experiment
 from dotrain.config import load_config
+from dotrain.definition import Experiment
 from dotrain.report.console import Quiet
+from dotrain.running import run
 from tests.conftest import ROOT
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -40,8 +41,8 @@ def test_every_config_runs_on_every_executor(
     config: Path, cluster: dict[str, Any], tmp_path: Path
 ) -> None:
     overrides = [*SHORTER[config.stem], f"cluster={cluster}"]
-    asked = experiment.Experiment.of_config(load_config(config, overrides))
-    result = experiment.run(asked, tmp_path, Quiet())
+    asked = Experiment.of_config(load_config(config, overrides))
+    result = run(asked, tmp_path, Quiet())
     assert result.status == "finished", result.summary
     assert result.summary["trials"]["failed"] == 0, result.summary
     assert result.best is not None

@@ -20,7 +20,7 @@ from distributed import Client, Future
 
 from dotrain.core.events import Event, Lost, SlotsChanged, from_record
 from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
-from dotrain.errors import DotrainError, ResourcesUnavailable
+from dotrain.errors import ClusterGone, DotrainError, ResourcesUnavailable
 from dotrain.executors.base import Executor, Post
 from dotrain.executors.dask.connection import quiet_dask
 from dotrain.executors.dask.local_workers import LocalWorkers
@@ -29,6 +29,9 @@ from dotrain.training.program import Program
 
 #: How long the loop's thread may take to end, in seconds.
 _CLOSE_TIMEOUT_S = 10.0
+
+#: How often the connection to the scheduler is looked at, in seconds.
+_WATCH_S = 0.2
 
 
 @dataclass
@@ -83,6 +86,7 @@ class DaskExecutor(Executor):
         self._thread: threading.Thread | None = None
         self._first_slot = threading.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
 
     def start(self, program: Program, post: Post) -> None:
         """Connect, and wait for the first slot."""
@@ -110,8 +114,16 @@ class DaskExecutor(Executor):
         except queue.Empty:
             return
 
+    def abort(self) -> None:
+        """Kill the local workers; what isn't ours is left to itself."""
+        if self._workers is not None:
+            self._workers.kill_all()
+
     def close(self) -> None:
         """Let the slots go, disconnect, and end local workers."""
+        if self._closed:
+            return
+        self._closed = True
         if self._thread is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._end.set)
             self._thread.join(_CLOSE_TIMEOUT_S)
@@ -143,6 +155,7 @@ class DaskExecutor(Executor):
             if self._workers is not None:
                 address = client.scheduler.address
                 background.append(asyncio.create_task(self._workers.serve(address, self._on_death)))
+            background.append(asyncio.create_task(self._watch_connection(client)))
             try:
                 await self._open_slots()
                 await self._end.wait()
@@ -152,6 +165,14 @@ class DaskExecutor(Executor):
                     await asyncio.to_thread(self._workers.close)
                 for task in (*background, *self._tasks):
                     task.cancel()
+
+    async def _watch_connection(self, client: Client) -> None:
+        """Notice that the scheduler is gone: its slots are, and everything that it knew."""
+        address = client.scheduler.address
+        while client.status == "running":
+            await asyncio.sleep(_WATCH_S)
+        if not self._end.is_set():
+            self._events.put(ClusterGone(f"the Dask scheduler at {address} is gone"))
 
     async def _open_slots(self) -> None:
         client, token = self._state.client, self._program.token
@@ -340,6 +361,8 @@ class DaskExecutor(Executor):
     async def _let_go(self) -> None:
         """Let the slots end: idle ones now, busy ones at their next report."""
         client, token = self._state.client, self._program.token
+        if client.status != "running":
+            return
         addresses = list(self._state.slots)
         if addresses:
             await client.run(call_host, token, "quit", workers=addresses, on_error="ignore")

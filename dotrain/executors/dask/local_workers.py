@@ -101,6 +101,12 @@ class LocalWorkers:
         """Kill a worker, whatever it does; a new one takes its place."""
         self._processes[name].popen.kill()
 
+    def kill_all(self) -> None:
+        """Kill every worker; none takes its place."""
+        self.restart = False
+        for process in self._processes.values():
+            process.popen.kill()
+
     def last_words(self) -> str:
         """Return the end of the workers' logs, for an error message."""
         texts = []

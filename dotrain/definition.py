@@ -1,0 +1,98 @@
+"""What is to be run, whoever asked for it: a config file, or a call from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dotrain.config.load import LoadedConfig
+from dotrain.config.schema import Cluster
+from dotrain.config.target import Target
+from dotrain.core.book import Limits
+from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
+from dotrain.training.program import Code, FunctionRef
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The user's functions and their files, as they go to workers."""
+
+    train: FunctionRef
+    model: FunctionRef | None = None
+    data: FunctionRef | None = None
+    packages: tuple[str, ...] = ()
+    code: Code = field(default_factory=Code)
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is to be run, whoever asked for it.
+
+    Attributes:
+        name: Of the run directory.
+        metric: Name of the metric.
+        direction: ``max`` or ``min``.
+        seed: Everything random is derived from it.
+        hparams: Fixed hyperparameters.
+        optimizer: Set up by `AbstractOptimizer.setup`.
+        early_stop: The rule.
+        functions: The user's functions.
+        cluster: Where trials run.
+        limits: What ends attempts and the run early.
+        num_trials: Configurations to sample, or None if the optimizer knows.
+        config: The config as plain data, for the run directory and the journal.
+        config_dir: The folder that its paths start from.
+    """
+
+    name: str
+    metric: str
+    direction: Direction
+    seed: int
+    hparams: Mapping[str, Any]
+    optimizer: AbstractOptimizer
+    early_stop: AbstractEarlyStop
+    functions: Functions
+    cluster: Cluster
+    limits: Limits
+    num_trials: int | None
+    config: Mapping[str, Any]
+    config_dir: Path
+
+    @classmethod
+    def of_config(cls, loaded: LoadedConfig) -> Experiment:
+        """Return the experiment of a loaded config."""
+        settings = loaded.settings
+        functions = Functions(
+            train=_ref_of(loaded.train),
+            model=_ref_of(loaded.model) if loaded.model else None,
+            data=_ref_of(loaded.dataset) if loaded.dataset else None,
+            packages=tuple(sorted(loaded.closure.packages)),
+            code=Code.of(loaded.closure.files),
+        )
+        return cls(
+            name=settings.name,
+            metric=settings.metric,
+            direction=settings.direction,
+            seed=settings.seed,
+            hparams=settings.hparams,
+            optimizer=loaded.optimizer,
+            early_stop=loaded.early_stop,
+            functions=functions,
+            cluster=settings.cluster,
+            limits=Limits(**settings.limits.model_dump()),
+            num_trials=settings.search.num_trials if settings.search else 1,
+            config=loaded.data,
+            config_dir=loaded.folder,
+        )
+
+
+def _ref_of(target: Target) -> FunctionRef:
+    if target.file is None or not target.file.is_relative_to(target.root):
+        return FunctionRef(target.function, target.module)
+    if "site-packages" in target.file.parts:
+        return FunctionRef(target.function, target.module)
+    file = str(target.file.relative_to(target.root))
+    return FunctionRef(target.function, target.module, str(target.root), file)

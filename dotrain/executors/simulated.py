@@ -1,0 +1,229 @@
+"""Virtual time: the real scheduler and policies over modelled workers, curves and faults.
+
+For tests, forecasts ("how long would 60 trials take on 8 workers?") and scale studies. The train
+function is not called. Everything follows from a seed: equal runs give equal journals, byte by byte.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+from dotrain.config.schema import SimulationModel
+from dotrain.core.events import (
+    Event,
+    Failed,
+    Finished,
+    Interrupted,
+    Lost,
+    Reported,
+    SlotsChanged,
+    Started,
+    Stopped,
+    TrialEvent,
+)
+from dotrain.core.instructions import Instruction, Kill, Launch, Stop
+from dotrain.core.seeding import derive_rng
+from dotrain.core.trial import Failure
+from dotrain.executors.base import Executor, Post
+from dotrain.space import Params
+from dotrain.training.program import Program
+
+#: (params, step from 0, the trial's seed) -> the metric's value.
+Curve = Callable[[Params, int, int], float]
+
+
+@dataclass(eq=False, slots=True)
+class _Attempt:
+    """One running attempt: what it does next, and whether it has been told to end."""
+
+    launch: Launch
+    rng: Random
+    events: Iterator[TrialEvent]
+    slow: float = 1.0
+    stopping: bool = False
+    #: Written off by the scheduler, or its worker is gone.
+    over: bool = False
+
+
+@dataclass
+class _Clock:
+    """What happens when: ties are first in, first out."""
+
+    now_s: float = 0.0
+    _heap: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _count: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._heap)
+
+    def next_s(self) -> float:
+        """When the next thing happens."""
+        return self._heap[0][0]
+
+    def at(self, time_s: float, action: Callable[[], None]) -> None:
+        """Let something happen."""
+        self._count += 1
+        heapq.heappush(self._heap, (time_s, self._count, action))
+
+    def step(self) -> None:
+        """Go to the next thing, and let it happen."""
+        self.now_s, _, action = heapq.heappop(self._heap)
+        action()
+
+
+class SimulatedExecutor(Executor):
+    """Runs attempts in virtual time."""
+
+    concurrent = False
+
+    def __init__(self, workers: int, model: SimulationModel, curve: Curve | None = None) -> None:
+        """Make an executor.
+
+        Args:
+            workers: Slots.
+            model: What to make up.
+            curve: The metric of a configuration at a step; by default one that is made up too.
+        """
+        self._workers = workers
+        self._up = workers
+        self._model = model
+        self._curve = curve or self._made_up
+        self._clock = _Clock()
+        self._attempts: dict[tuple[str, int], _Attempt] = {}
+        self._checkpoints: dict[str, int] = {}
+
+    def start(self, program: Program | None, post: Post) -> None:
+        """Offer the slots."""
+        self._post = post
+        post(SlotsChanged(self._workers))
+
+    def clock_s(self) -> float:
+        """Return the virtual time."""
+        return self._clock.now_s
+
+    def carry_out(self, instruction: Instruction) -> None:
+        """Put what follows from an instruction into the future."""
+        match instruction:
+            case Launch():
+                self._launch(instruction)
+            case Stop():
+                self._attempts[instruction.trial_id, instruction.attempt].stopping = True
+            case Kill():
+                attempt = self._attempts.pop((instruction.trial_id, instruction.attempt), None)
+                if attempt is not None:
+                    attempt.over = True
+
+    def pump(self, timeout_s: float) -> None:
+        """Go to the next event, or by `timeout_s` if nothing happens before."""
+        until = self._clock.now_s + timeout_s
+        if self._clock and self._clock.next_s() <= until:
+            self._clock.step()
+        elif timeout_s > 0 and (self._clock or math.isfinite(timeout_s)):
+            self._clock.now_s = until
+        elif not self._clock:
+            self._post(Interrupted("nothing is left to happen in the simulation"))
+
+    def close(self) -> None:
+        """Nothing to leave behind."""
+
+    def date(self) -> datetime:
+        """Return the beginning of time: a simulation has no date."""
+        return datetime.fromtimestamp(0, UTC)
+
+    def resume_from(self, time_s: float, steps: Mapping[str, int]) -> None:
+        """Set the clock and the checkpoints to where an earlier simulation was."""
+        self._clock.now_s = time_s
+        if self._model.checkpoints:
+            self._checkpoints = dict(steps)
+
+    def _launch(self, launch: Launch) -> None:
+        rng = derive_rng(self._model.seed, launch.trial_id, launch.attempt)
+        attempt = _Attempt(launch, rng, self._life(launch, rng))
+        if rng.random() < self._model.stragglers:
+            attempt.slow = self._model.straggler_factor
+        self._attempts[launch.trial_id, launch.attempt] = attempt
+        self._later(attempt, self._model.launch_s)
+
+    def _later(self, attempt: _Attempt, mean_s: float) -> None:
+        factor = 1.0 + self._model.spread * (2.0 * attempt.rng.random() - 1.0)
+        when = self._clock.now_s + mean_s * factor * attempt.slow
+        self._clock.at(when, lambda: self._go_on(attempt))
+
+    def _go_on(self, attempt: _Attempt) -> None:
+        if attempt.over:
+            return
+        launch = attempt.launch
+        if attempt.stopping:
+            self._end(attempt, Stopped(launch.trial_id, launch.attempt))
+            return
+        event = next(attempt.events, None)
+        if event is None:
+            return  # it hangs
+        if isinstance(event, Lost):
+            self._lose(attempt, event)
+        elif isinstance(event, Started | Reported):
+            if isinstance(event, Reported) and self._model.checkpoints:
+                self._checkpoints[launch.trial_id] = event.step + 1
+            self._later(attempt, self._model.step_s)
+            self._send(attempt, event)
+        else:
+            self._end(attempt, event)
+
+    def _end(self, attempt: _Attempt, event: TrialEvent) -> None:
+        attempt.over = True
+        self._attempts.pop((attempt.launch.trial_id, attempt.launch.attempt), None)
+        self._send(attempt, event)
+
+    def _lose(self, attempt: _Attempt, event: Lost) -> None:
+        if attempt.rng.random() < self._model.late:
+            # The network was at fault: the attempt goes on, and its messages come too late.
+            rest = [later for later in attempt.events if not isinstance(later, Lost)]
+            for index, later in enumerate(rest):
+                when = self._clock.now_s + (index + 1) * self._model.step_s
+                self._clock.at(when, lambda later=later: self._post(later))  # type: ignore[misc]
+        self._end(attempt, event)
+        self._up -= 1
+        self._post(SlotsChanged(self._up))
+        self._clock.at(self._clock.now_s + self._model.restart_s, self._restart)
+
+    def _restart(self) -> None:
+        self._up += 1
+        self._post(SlotsChanged(self._up))
+
+    def _send(self, attempt: _Attempt, event: Event) -> None:
+        self._post(event)
+        if attempt.rng.random() < self._model.duplicates and not isinstance(event, Reported):
+            self._post(event)
+
+    def _life(self, launch: Launch, rng: Random) -> Iterator[TrialEvent]:
+        """Yield what an attempt does, drawn from its own generator."""
+        model, name = self._model, (launch.trial_id, launch.attempt)
+        first = self._checkpoints.get(launch.trial_id, 0)
+        last = model.steps if launch.budget is None else int(launch.budget)
+        fate, moment = rng.random(), rng.randint(first, max(first, last - 1))
+        yield Started(*name, f"simulated-{launch.trial_id}", first)
+        value = self._curve(launch.params, max(0, first - 1), launch.seed)
+        for step in range(first, last):
+            if step == moment:
+                if fate < model.failing:
+                    yield Failed(*name, Failure("exception", "RuntimeError: made up"))
+                elif fate < model.failing + model.losing:
+                    yield Lost(*name, "its simulated worker died")
+                elif fate < model.failing + model.losing + model.hanging:
+                    return
+            value = self._curve(launch.params, step, launch.seed)
+            yield Reported(*name, step, value)
+        yield Finished(*name, value)
+
+    def _made_up(self, params: Params, step: int, seed: int) -> float:
+        """A power law that ends at a quality which the parameters decide."""
+        text: list[Any] = sorted(params.items())
+        quality = derive_rng(self._model.seed, "quality", repr(text)).random()
+        noise = derive_rng(seed, "noise", step).gauss(0.0, self._model.noise)
+        return self._model.best * (1.0 - 0.5 * quality - 0.5 / (step + 1.0)) + noise

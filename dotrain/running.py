@@ -1,0 +1,279 @@
+"""Running an experiment: a new run, or one that stopped, to its end and into its directory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dotrain.core.book import Limits
+from dotrain.core.events import Resumed
+from dotrain.core.scheduler import Scheduler
+from dotrain.core.trial import Trial
+from dotrain.definition import Experiment
+from dotrain.driver import Driver, Observer
+from dotrain.errors import ClusterGone, DotrainError, UsageError
+from dotrain.executors.factory import make_executor
+from dotrain.report.summary import summarize
+from dotrain.store import Journal, Lock, Record, RunDir, read_journal, restore
+from dotrain.training.program import Program
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an experiment went.
+
+    Attributes:
+        summary: What ``--json`` prints.
+        trials: Every trial, with its parameters, values and story.
+        error: What ended the run against the user's will, or None.
+    """
+
+    summary: dict[str, Any]
+    trials: Sequence[Trial]
+    error: DotrainError | None = None
+
+    @property
+    def status(self) -> str:
+        """``finished``, ``time_limit``, ``failed`` or ``interrupted``."""
+        return str(self.summary["status"])
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """``trial_id``, ``value`` and ``params`` of the best trial, or None."""
+        best: dict[str, Any] | None = self.summary["best"]
+        return best
+
+    @property
+    def run_dir(self) -> Path:
+        """The run directory."""
+        return Path(self.summary["run_dir"])
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command line: 0 done, 1 no usable result, 130 interrupted."""
+        if self.error is not None:
+            return self.error.exit_code
+        if self.status == "interrupted":
+            return 130
+        return 0 if self.best is not None and self.status != "failed" else 1
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a part of the summary, as ``result["best"]``."""
+        return self.summary[key]
+
+
+def run(experiment: Experiment, runs_dir: Path, observer: Observer) -> Result:
+    """Run an experiment to its end and write its run directory.
+
+    Args:
+        experiment: What to run.
+        runs_dir: Where run directories go.
+        observer: Shows progress.
+
+    Returns:
+        The result, however the run ended; what is recorded is in the run directory.
+
+    Raises:
+        UsageError: If the run directory can't be made.
+        ResourcesUnavailable: If the workers can't be had; nothing has run then.
+        KeyboardInterrupt: At the second Ctrl-C.
+    """
+    run_dir = RunDir.create(runs_dir, experiment.name)
+    with Lock(run_dir.lock), _writing(run_dir):
+        run_dir.write_config(experiment.config)
+        if experiment.functions.code.archive:
+            run_dir.write_code(experiment.functions.code.archive)
+        return _Run(experiment, run_dir).begin(observer)
+
+
+def resume(experiment: Experiment, run_dir: RunDir, observer: Observer) -> Result:
+    """Go on with a run that stopped, for whatever reason, to the same total.
+
+    Args:
+        experiment: What was run; its limits, cluster and a larger `num_trials` may be new.
+        run_dir: The run directory.
+        observer: Shows progress.
+
+    Returns:
+        The result, as of `run`.
+
+    Raises:
+        UsageError: If another driver drives the run, or something else than that has changed.
+        JournalError: If the journal is damaged.
+        PolicyError: If the policies don't decide as they did.
+        ResourcesUnavailable: If the workers can't be had.
+        KeyboardInterrupt: At the second Ctrl-C.
+    """
+    with Lock(run_dir.lock) as lock, _writing(run_dir):
+        if lock.recovered_from is not None:
+            sys.stderr.write(f"the driver before, {lock.recovered_from}, has died; going on\n")
+        return _Run(experiment, run_dir).go_on(observer)
+
+
+@contextmanager
+def _writing(run_dir: RunDir) -> Iterator[None]:
+    """Explain what the operating system has against the run directory."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or run_dir.path
+        raise DotrainError(
+            f"{place}: {error.strerror}; what the journal holds is safe, go on with: "
+            f"{resume_command(run_dir.path)}"
+        ) from error
+
+
+def resume_command(run_dir: Path) -> str:
+    """Return what to type to go on with a run."""
+    import shlex
+
+    return f"dotrain resume {shlex.quote(str(run_dir))}"
+
+
+class _Run:
+    """One driver's part of a run."""
+
+    def __init__(self, experiment: Experiment, run_dir: RunDir) -> None:
+        self.experiment = experiment
+        self.run_dir = run_dir
+
+    def begin(self, observer: Observer) -> Result:
+        executor = make_executor(self.experiment.cluster, self.run_dir.logs)
+        header = self._header(executor.date().isoformat(timespec="seconds"))
+        scheduler = self._scheduler(header)
+        journal = Journal(self.run_dir.journal)
+        driver = Driver(scheduler, executor, journal, observer)
+        with self._closing(journal, executor):
+            journal.append_header(header)
+            return self._drive(driver, scheduler, header, None, 0.0)
+
+    def go_on(self, observer: Observer) -> Result:
+        records = list(read_journal(self.run_dir.journal))
+        if not records or records[0]["type"] != "Run":
+            raise UsageError(f"{self.run_dir.path}: the run never began; there is nothing to go on")
+        header = records[0]
+        self._refuse_changes(header)
+        scheduler = self._scheduler(header)
+        restored = restore(scheduler, records[1:])
+        del records
+        journal = Journal(self.run_dir.journal)
+        for instruction in restored.unwritten:
+            journal.append_instruction(instruction, restored.time_s)
+        resumed = Resumed(asdict(self.experiment.limits), self.experiment.num_trials)
+        executor = make_executor(self.experiment.cluster, self.run_dir.logs)
+        driver = Driver(scheduler, executor, journal, observer)
+        with self._closing(journal, executor):
+            return self._drive(driver, scheduler, header, resumed, restored.time_s)
+
+    @contextmanager
+    def _closing(self, journal: Journal, executor: Any) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            executor.close()
+            journal.close()
+
+    def _header(self, started_at: str) -> Record:
+        experiment = self.experiment
+        return {
+            "name": experiment.name,
+            "metric": experiment.metric,
+            "direction": experiment.direction,
+            "seed": experiment.seed,
+            "num_trials": experiment.num_trials,
+            "limits": asdict(experiment.limits),
+            "started_at": started_at,
+            "dotrain": version("dotrain"),
+            "config_dir": str(experiment.config_dir),
+            "config": dict(experiment.config),
+        }
+
+    def _scheduler(self, header: Mapping[str, Any]) -> Scheduler:
+        """Return a scheduler as the run began with it."""
+        experiment = self.experiment
+        experiment.optimizer.num_trials = header["num_trials"]
+        experiment.optimizer.initialize()
+        return Scheduler(
+            experiment.optimizer,
+            experiment.early_stop,
+            direction=experiment.direction,
+            seed=experiment.seed,
+            limits=Limits(**header["limits"]),
+        )
+
+    def _refuse_changes(self, header: Mapping[str, Any]) -> None:
+        changes = list(changed(header["config"], self.experiment.config))
+        before, now = header["num_trials"], self.experiment.num_trials
+        if before is not None and (now is None or now < before):
+            changes.append(f"search.num_trials: was {before}, is now {now}; it may only grow")
+        if changes:
+            lines = "\n  ".join(changes)
+            raise UsageError(
+                f"{self.run_dir.path} can't go on with other settings than it began with:\n"
+                f"  {lines}\n"
+                "only limits, cluster and a larger search.num_trials may change; start a new run"
+            )
+
+    def _drive(
+        self,
+        driver: Driver,
+        scheduler: Scheduler,
+        header: Mapping[str, Any],
+        resumed: Resumed | None,
+        from_s: float,
+    ) -> Result:
+        trials = scheduler.book.trials
+        error: DotrainError | None = None
+        try:
+            status = driver.run(self._program(), resumed=resumed, from_s=from_s)
+            if status == "finished":
+                self.experiment.optimizer.finalize_experiment(list(trials.values()))
+        except DotrainError as failure:
+            if not trials:
+                raise
+            status = "interrupted" if isinstance(failure, ClusterGone) else "failed"
+            error = failure
+        summary = summarize(header, scheduler.book, status, driver.elapsed_s, self.run_dir.path)
+        if error is not None:
+            summary["error"] = str(error)
+        self.run_dir.write_result(summary)
+        return Result(summary, list(trials.values()), error)
+
+    def _program(self) -> Program:
+        functions = self.experiment.functions
+        return Program(
+            token=self.run_dir.token,
+            train=functions.train,
+            model=functions.model,
+            data=functions.data,
+            metric=self.experiment.metric,
+            hparams=dict(self.experiment.hparams),
+            run_dir=str(self.run_dir.path),
+            packages=functions.packages,
+            code=functions.code,
+            path=functions.path,
+        )
+
+
+#: What may be changed when a run goes on.
+_FREE = (("limits",), ("cluster",), ("search", "num_trials"))
+
+
+def changed(before: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield a line for each difference between two configs that a resumed run can't have."""
+    if path in _FREE:
+        return
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys([*before, *now]):
+            yield from changed(before.get(key), now.get(key), (*path, str(key)))
+    elif before != now:
+        yield f"{'.'.join(path)}: was {_shown(before)}, is now {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else repr(value)
