@@ -110,6 +110,12 @@ class _Loader:
             raise AssertionError("a missing part that is no problem")
         closure = find_closure(t for t in (self.train, self.model, self.dataset) if t)
         settings = settings.model_copy(update={"name": settings.name or _slug(self.stem)})
+        if settings.cluster.tls is not None:
+            # Relative to the config, like every path in it.
+            files = {k: str(self.folder / v) for k, v in settings.cluster.tls.model_dump().items()}
+            tls = settings.cluster.tls.model_copy(update=files)
+            cluster = settings.cluster.model_copy(update={"tls": tls})
+            settings = settings.model_copy(update={"cluster": cluster})
         data = {**self.source.data, "name": settings.name, "seed": settings.seed}
         return LoadedConfig(
             settings=settings,
@@ -139,12 +145,6 @@ class _Loader:
                 ("distribution",),
                 "this version of dotrain trains every trial on one worker only; "
                 "expected {strategy: single, workers: 1}",
-                at_key=True,
-            )
-        if settings.cluster.tls is not None:
-            yield self.source.problem(
-                ("cluster", "tls"),
-                "this version of dotrain can't connect with TLS yet",
                 at_key=True,
             )
 
@@ -229,6 +229,7 @@ class _Loader:
             yield self.source.problem(
                 ("cluster", "address"), "kind 'address' needs the scheduler's, tcp://host:8786"
             )
+        yield from self._tls()
         if kind != "address" and cluster.address:
             yield self.source.problem(
                 ("cluster", "address"), f"goes with kind 'address' only, not '{kind}'", at_key=True
@@ -243,6 +244,22 @@ class _Loader:
             yield self.source.problem(
                 ("cluster", "workers"), "kind 'inline' runs one trial at a time; expected 1"
             )
+
+    def _tls(self) -> Iterator[Problem]:
+        cluster = self.settings.cluster
+        encrypted = (cluster.address or "").startswith("tls://")
+        if cluster.tls is None:
+            if encrypted:
+                message = "a tls:// address needs cluster.tls: {ca_file: ..., cert: ..., key: ...}"
+                yield self.source.problem(("cluster", "address"), message)
+            return
+        if not encrypted:
+            message = "goes with an address that starts with tls:// only"
+            yield self.source.problem(("cluster", "tls"), message, at_key=True)
+        for key, name in cluster.tls.model_dump().items():
+            if not (self.folder / name).is_file():
+                message = f"no file {self.folder / name}"
+                yield self.source.problem(("cluster", "tls", key), message)
 
     def _target(self, key: str) -> Target | None:
         spec = self.source.data.get(key)

@@ -40,7 +40,8 @@ def make_executor(cluster: Cluster, log_dir: Path) -> Executor:
     if workers is not None:
         connect = partial(local_scheduler)
     elif cluster.address is not None:
-        connect = partial(at_address, cluster.address, timeout_s)
+        tls = cluster.tls.model_dump() if cluster.tls else None
+        connect = partial(at_address, cluster.address, timeout_s, tls)
     else:
         connect = partial(of_class, cluster.kind, cluster.options, cluster.workers)
     return DaskExecutor(

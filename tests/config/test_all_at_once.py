@@ -34,7 +34,7 @@ def test_mistakes_of_structure_and_of_meaning_come_in_one_round(project: Project
         "6 this version of dotrain can't run ablati",
         "7 expected a number greater than or equal ",
         "8 unknown kind 'remote'; known: address, i",
-        "8 go with a Dask cluster class only, not '",
+        "8 go with a Dask cluster class or 'simulat",
     ]
 
 

@@ -431,16 +431,12 @@ MISTAKES = {
     ),
     # Sections whose engine comes later
     "later sections": (
-        HEAD
-        + "ablation: {layers: [a]}\n"
-        + "distribution: {strategy: mirrored}\n"
-        + "cluster: {tls: {ca_file: a, cert: b, key: c}}\n",
+        HEAD + "ablation: {layers: [a]}\n" + "distribution: {strategy: mirrored}\n",
         [
             "3:1: ablation: this version of dotrain can't run ablation studies yet; "
             "take the section out to run the rest",
             "4:1: distribution: this version of dotrain trains every trial on one worker only; "
             "expected {strategy: single, workers: 1}",
-            "5:11: cluster.tls: this version of dotrain can't connect with TLS yet",
         ],
     ),
     "mistakes in later sections": (
