@@ -8,6 +8,8 @@ took them in and gave them out.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import zlib
@@ -43,12 +45,12 @@ class Journal:
         """
         self._path = path
         self._next = 0
+        self._end = 0
         try:
             if path.exists():
-                whole = 0
                 for number, end in _scan(path):
-                    self._next, whole = number + 1, end
-                os.truncate(path, whole)
+                    self._next, self._end = number + 1, end
+                os.truncate(path, self._end)
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise JournalError(f"can't open the journal {path}: {error.strerror}") from None
@@ -64,13 +66,23 @@ class Journal:
             JournalError: If it can't be written; the journal stays readable up to the one before.
         """
         body = to_json({"n": self._next, "t": round(time_s, 6), **record})
+        line = f"{_seal(body)}\n".encode()
         try:
-            self._file.write(f"{_seal(body)}\n".encode())
+            written = self._file.write(line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
+            self._cut_off_torn_record()
             raise JournalError(
                 f"can't write the journal {self._path}: {error.strerror}; what is in it is safe"
             ) from None
         self._next += 1
+        self._end += len(line)
+
+    def _cut_off_torn_record(self) -> None:
+        # If even that fails, the next driver does it.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file.fileno(), self._end)
 
     def append_header(self, header: Mapping[str, Any]) -> None:
         """Append record 0."""
@@ -88,7 +100,9 @@ class Journal:
         """Flush to the disk and close; safe to call twice."""
         if not self._file.closed:
             try:
-                os.fsync(self._file.fileno())
+                # A disk that is full or gone can't be flushed to; what it has, it has.
+                with contextlib.suppress(OSError):
+                    os.fsync(self._file.fileno())
             finally:
                 self._file.close()
 

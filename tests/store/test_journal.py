@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,23 @@ def test_an_empty_journal_never_began(tmp_path: Path) -> None:
     path.touch()
     with pytest.raises(JournalError, match="has no header"):
         replay(read_journal(path))
+
+
+def test_a_record_that_fits_only_in_part_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = write(path)
+    size = path.stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
+    try:
+        with pytest.raises(JournalError, match="what is in it is safe"):
+            journal.append_event(e.Interrupted("x" * 100), 9.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.stat().st_size == size
+    journal.append_event(e.TimePassed(), 10.0)
+    journal.close()
+    assert [record["n"] for record in read_journal(path)] == list(range(7))
 
 
 def test_a_full_disk_is_an_error_and_what_was_written_stays(tmp_path: Path) -> None:

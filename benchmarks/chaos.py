@@ -1,0 +1,201 @@
+"""Kill real processes at random moments, resume, and compare with what should have been.
+
+    python benchmarks/chaos.py [--driver-kills 20] [--worker-kills 20] [--seed 0]
+
+`driver`: a search over local Dask workers whose driver is killed with SIGKILL at a random moment and
+resumed, again and again; then the final set of trials is compared with that of an uninterrupted run.
+`worker`: one search in which a worker is killed with SIGKILL in the middle of a trial, again and again;
+every configuration must finish, and promoted trials must go on from their checkpoints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from dotrain.core.trial import Trial, TrialState
+from dotrain.store import read_journal, replay
+
+TRAIN = """
+import os, time
+
+def train(x, reporter, checkpoint, budget):
+    for step in range(checkpoint.step, budget):
+        time.sleep({step_s})
+        with checkpoint.save(step=step + 1) as folder:
+            (folder / "done").write_text(str(step))
+        reporter.broadcast(x * (1 + step), step)
+    return x * budget
+"""
+
+
+def write_project(folder: Path, *, num_trials: int, step_s: float, retries: int) -> Path:
+    """Write a train function and an ASHA config; return the config."""
+    (folder / "user.py").write_text(TRAIN.format(step_s=step_s))
+    config = {
+        "name": "chaos",
+        "train": "user.py:train",
+        "metric": "score",
+        "direction": "max",
+        "search": {
+            "space": {"x": {"type": "float", "range": [0.0, 1.0]}},
+            "optimizer": {"name": "asha", "resource_max": 9},
+            "num_trials": num_trials,
+        },
+        "cluster": {"kind": "local", "workers": 2},
+        "limits": {"retries": retries},
+    }
+    file = folder / "config.yaml"
+    file.write_text(json.dumps(config))
+    return file
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the command line of a dotrain command."""
+    return [sys.executable, "-m", "dotrain", *arguments, "--quiet"]
+
+
+@contextmanager
+def started(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a dotrain command; nothing of it is left when the block ends."""
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+    )
+    try:
+        yield process
+    finally:
+        children = psutil.Process(process.pid).children(True) if process.poll() is None else []
+        process.kill()
+        process.wait()
+        psutil.wait_procs(children, timeout=20)
+
+
+def run_dir_of(folder: Path) -> Path | None:
+    """Return the run directory, once its journal has begun."""
+    return next((p.parent for p in folder.glob("runs/*/*/journal.jsonl")), None)
+
+
+def configurations(trials: list[Trial]) -> list[tuple[Any, ...]]:
+    """Return what a search that is broken off must share with one that isn't."""
+    return [(t.trial_id, t.params, t.seed) for t in trials]
+
+
+def check_trials(run_dir: Path) -> list[Trial]:
+    """Assert that nothing is lost and nothing doubled; return the trials."""
+    state = replay(read_journal(run_dir / "journal.jsonl"))
+    state.book.validate()
+    assert state.status == "finished", state.status
+    trials = list(state.book.trials.values())
+    for trial in trials:
+        assert trial.state is TrialState.FINISHED, f"{trial.trial_id} is {trial.state}"
+        assert trial.step_history == list(range(int(trial.budget or 0))), (
+            f"{trial.trial_id}: steps {trial.step_history} of {trial.budget}"
+        )
+        assert trial.final_metric == trial.params["x"] * (trial.budget or 0)
+        assert trial.promotions == trial.continued, f"{trial.trial_id} began again"
+    return trials
+
+
+def kill_drivers(kills: int, rng: random.Random, num_trials: int) -> dict[str, Any]:
+    """Kill the driver of one search `kills` times, resume each time, and compare."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, calm = Path(scratch, "killed"), Path(scratch, "calm")
+        for place in (folder, calm):
+            place.mkdir()
+            write_project(place, num_trials=num_trials, step_s=0.1, retries=2)
+        subprocess.run(command("run", "config.yaml"), cwd=calm, check=True, capture_output=True)
+        done = 0
+        resumes = 0
+        while True:
+            run_dir = run_dir_of(folder)
+            arguments = ["resume", str(run_dir)] if run_dir else ["run", "config.yaml"]
+            resumes += run_dir is not None
+            with started(folder, *arguments) as process:
+                try:
+                    process.wait(rng.uniform(0.3, 2.2) if done < kills else 300)
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGKILL)
+                    done += 1
+                    continue
+                assert process.returncode == 0, f"exit code {process.returncode}"
+                break
+        assert done == kills, f"the search ended after {done} kills; give it more trials"
+        killed_dir, calm_dir = run_dir_of(folder), run_dir_of(calm)
+        assert killed_dir is not None
+        assert calm_dir is not None
+        trials, expected = check_trials(killed_dir), check_trials(calm_dir)
+        assert configurations(trials) == configurations(expected), "other configurations"
+    return {"kills": done, "resumes": resumes, "trials": len(trials)}
+
+
+def kill_workers(kills: int, rng: random.Random, num_trials: int) -> dict[str, Any]:
+    """Kill workers in the middle of their trials, `kills` times in one search."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_project(folder, num_trials=num_trials, step_s=0.2, retries=kills)
+        done = 0
+        with started(folder, "run", "config.yaml") as process:
+            while process.poll() is None:
+                time.sleep(rng.uniform(0.2, 0.8))
+                running = _running_workers(folder)
+                if done < kills and running and process.poll() is None:
+                    victim = rng.choice(running)
+                    _kill_worker(process.pid, victim)
+                    done += 1
+            assert process.returncode == 0, f"exit code {process.returncode}"
+        assert done == kills, f"the search ended after {done} kills; give it more trials"
+        run_dir = run_dir_of(folder)
+        assert run_dir is not None
+        trials = check_trials(run_dir)
+    return {"kills": done, "losses": sum(t.losses for t in trials), "trials": len(trials)}
+
+
+def _running_workers(folder: Path) -> list[str]:
+    run_dir = run_dir_of(folder)
+    if run_dir is None:
+        return []
+    book = replay(read_journal(run_dir / "journal.jsonl")).book
+    return [t.worker for t in book.active.values() if t.state is TrialState.RUNNING]
+
+
+def _kill_worker(driver: int, name: str) -> None:
+    for child in psutil.Process(driver).children():
+        if name in child.cmdline():
+            child.kill()
+
+
+def main() -> None:
+    """Run both, print what was seen, exit 1 if anything was lost."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--driver-kills", type=int, default=20)
+    parser.add_argument("--worker-kills", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=120)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    rng = random.Random(options.seed)
+    began = time.monotonic()
+    if options.driver_kills:
+        print("driver:", kill_drivers(options.driver_kills, rng, options.trials), flush=True)
+    if options.worker_kills:
+        print("worker:", kill_workers(options.worker_kills, rng, options.trials), flush=True)
+    print(f"nothing lost, nothing doubled, in {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

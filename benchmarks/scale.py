@@ -1,0 +1,163 @@
+"""How the scheduler's costs grow: 100,000 simulated trials on 10,000 simulated workers, and a long resume.
+
+    python benchmarks/scale.py [--trials 100000] [--workers 10000] [--resume-trials 10000]
+
+It prints the cost of a decision per report at the beginning and at the end of the search, the memory
+per trial, and how much longer the first launch of a resumed run takes than that of a fresh one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from dotrain.config.schema import SimulationModel
+from dotrain.core.events import Event, Reported, TimePassed
+from dotrain.core.scheduler import Scheduler
+from dotrain.earlystop.median import MedianStop
+from dotrain.executors.simulated import SimulatedExecutor
+from dotrain.optimizers.asha import ASHA
+from dotrain.space import Float, Searchspace
+from dotrain.store import Journal
+
+#: Reports that are averaged at either end.
+_WINDOW = 20_000
+
+
+def simulated_search(trials: int, workers: int) -> dict[str, float]:
+    """Run a search with ASHA and the median rule; time every decision about a report."""
+    optimizer = ASHA(resource_min=4, resource_max=36)
+    optimizer.setup(Searchspace(x=Float(range=(0.0, 1.0))), trials, "max", 0)
+    optimizer.initialize()
+    scheduler = Scheduler(optimizer, MedianStop())
+    executor = SimulatedExecutor(workers, SimulationModel(losing=0.01, failing=0.001))
+    costs_s: list[float] = []
+
+    def post(event: Event) -> None:
+        began = time.perf_counter()
+        instructions = scheduler.handle(event, executor.clock_s())
+        if isinstance(event, Reported):
+            costs_s.append(time.perf_counter() - began)
+        for instruction in instructions:
+            executor.carry_out(instruction)
+
+    gc.collect()
+    before = _resident_bytes()
+    began = time.monotonic()
+    executor.start(None, post)
+    while scheduler.status is None:
+        deadline = scheduler.next_deadline()
+        executor.pump(float("inf") if deadline is None else deadline - executor.clock_s())
+        if deadline is not None and deadline <= executor.clock_s():
+            post(TimePassed())
+    elapsed_s = time.monotonic() - began
+    window = min(_WINDOW, len(costs_s) // 4)
+    # The median of each window: a collection of garbage is no decision.
+    first = statistics.median(costs_s[window : 2 * window]) * 1e6
+    last = statistics.median(costs_s[-window:]) * 1e6
+    return {
+        "trials": len(scheduler.book.trials),
+        "reports": len(costs_s),
+        "elapsed_s": elapsed_s,
+        "first_us": first,
+        "last_us": last,
+        "ratio": last / first,
+        "bytes_per_trial": (_resident_bytes() - before) / max(1, len(scheduler.book.trials)),
+    }
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def resumed_start(trials: int, reports: int) -> dict[str, float]:
+    """Compare the time to the first launch of a fresh run and of a resumed long one."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "user.py").write_text("def train(x): return x\n")
+        config = {
+            "name": "long",
+            "train": "user.py:train",
+            "metric": "score",
+            "search": {"space": {"x": {"type": "float", "range": [0.0, 1.0]}}},
+            "cluster": {"kind": "simulated", "workers": 8, "options": {"steps": reports}},
+        }
+        config["search"]["num_trials"] = trials  # type: ignore[index]
+        (folder / "config.yaml").write_text(json.dumps(config))
+        _dotrain(folder, "run", "config.yaml")
+        (run_dir,) = folder.glob("runs/long/*")
+        journal = (run_dir / "journal.jsonl").read_bytes().splitlines(keepends=True)
+        cut = journal[: len(journal) - 40]
+        (run_dir / "journal.jsonl").write_bytes(b"".join(cut))
+        inline = "cluster={kind: inline}"
+        resumed_s = _dotrain(folder, "resume", str(run_dir), "--set", inline)
+        fresh = ("run", "config.yaml", "--set", inline, "--set", "search.num_trials=5")
+        return {
+            "trials": trials,
+            "records": len(cut),
+            "resumed_s": resumed_s,
+            "fresh_s": min(_dotrain(folder, *fresh) for _ in range(3)),
+        }
+
+
+def _dotrain(folder: Path, *arguments: str) -> float:
+    began = time.monotonic()
+    command = [sys.executable, "-m", "dotrain", *arguments, "--quiet"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return time.monotonic() - began
+
+
+def journal_rate(path: Path, events: int = 50_000) -> float:
+    """Return how many records a second the journal takes."""
+    journal = Journal(path)
+    began = time.perf_counter()
+    for number in range(events):
+        journal.append_event(Reported("t0000", 1, number, 0.5), float(number))
+    elapsed_s = time.perf_counter() - began
+    journal.close()
+    return events / elapsed_s
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=100_000)
+    parser.add_argument("--workers", type=int, default=10_000)
+    parser.add_argument("--resume-trials", type=int, default=10_000)
+    parser.add_argument("--resume-reports", type=int, default=10)
+    options = parser.parse_args()
+    table = Table("what", "measured", "target", box=None)
+    half = simulated_search(options.trials // 2, options.workers)
+    whole = simulated_search(options.trials, options.workers)
+    table.add_row("trials, reports", f"{whole['trials']:,}, {whole['reports']:,}", "")
+    table.add_row("the whole simulation", f"{whole['elapsed_s']:.0f} s", "")
+    table.add_row("decision per report, at first", f"{whole['first_us']:.1f} us", "")
+    table.add_row("decision per report, at last", f"{whole['last_us']:.1f} us", "")
+    table.add_row("last / first", f"{whole['ratio']:.2f}", "<= 2")
+    sizes = f"{half['bytes_per_trial']:,.0f}, {whole['bytes_per_trial']:,.0f} bytes"
+    table.add_row("memory per trial, half and whole", sizes, "equal: linear")
+    start = resumed_start(options.resume_trials, options.resume_reports)
+    table.add_row("records in the journal resumed", f"{start['records']:,}", "")
+    more = start["resumed_s"] - start["fresh_s"]
+    shown = f"{start['resumed_s']:.2f} - {start['fresh_s']:.2f} = {more:.2f} s"
+    table.add_row("resumed to its end, less a fresh run", shown, "<= 5 s")
+    with tempfile.TemporaryDirectory() as scratch:
+        rate = journal_rate(Path(scratch, "journal.jsonl"))
+    table.add_row("records a second", f"{rate:,.0f}", "")
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()
