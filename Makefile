@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types format bench ci clean
+.PHONY: help demo test lint types format bench chaos scale ci clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -33,6 +33,12 @@ format: $(READY) ## Format the code.
 
 bench: $(READY) ## Measure the overhead, against optuna in the same run.
 	$(BIN)/python benchmarks/overhead.py
+
+chaos: $(READY) ## Kill drivers and workers at random, resume, and compare.
+	$(BIN)/python benchmarks/chaos.py
+
+scale: $(READY) ## Measure how costs grow to 100,000 trials.
+	$(BIN)/python benchmarks/scale.py
 
 ci: lint types test ## What continuous integration runs.
 

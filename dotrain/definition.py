@@ -9,6 +9,7 @@ from typing import Any
 
 from dotrain.config.load import LoadedConfig
 from dotrain.config.schema import Cluster
+from dotrain.config.secrets import without_secrets
 from dotrain.config.target import Target
 from dotrain.core.book import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
@@ -84,9 +85,13 @@ class Experiment:
             cluster=settings.cluster,
             limits=Limits(**settings.limits.model_dump()),
             num_trials=settings.search.num_trials if settings.search else 1,
-            config=loaded.data,
+            config={**loaded.data, **without_secrets(_section_of(loaded.data, "cluster"))},
             config_dir=loaded.folder,
         )
+
+
+def _section_of(data: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {key: data[key]} if key in data else {}
 
 
 def _ref_of(target: Target) -> FunctionRef:

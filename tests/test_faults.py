@@ -189,3 +189,35 @@ def test_mistakes_in_show_and_status_are_one_line(project: Project) -> None:
         assert done.returncode == 2
         assert "is no run directory: it has no journal.jsonl" in done.stderr
     shutil.rmtree(run_dir)
+
+
+def test_secrets_of_the_cluster_are_not_kept_and_asked_for_again(project: Project) -> None:
+    project.write(
+        "mine.py",
+        """
+        from distributed import LocalCluster
+
+        class Cluster(LocalCluster):
+            def __init__(self, *, password, **options):
+                assert password == "hunter2", password
+                super().__init__(n_workers=1, processes=False, dashboard_address=None, **options)
+        """,
+    )
+    project.write("user.py", "def train(): return 1.0")
+    project.config(
+        cluster={"kind": "mine.Cluster", "options": {"password": "hunter2"}},
+        limits={"max_time_s": 1e6},
+    )
+    environment = {**os.environ, "PYTHONPATH": str(project.path)}
+    done = project.cli("run", "config.yaml", "--json", env=environment)
+    assert done.returncode == 0, done.stderr
+    run_dir = Path(json.loads(done.stdout)["run_dir"])
+    for file in run_dir.rglob("*"):
+        assert file.is_dir() or b"hunter2" not in file.read_bytes(), file
+    again = project.cli("resume", str(run_dir), env=environment)
+    assert again.returncode == 2
+    assert "give it again with --set cluster.options.password=..." in again.stderr
+    override = "cluster.options.password=hunter2"
+    again = project.cli("resume", str(run_dir), "--set", override, env=environment)
+    assert again.returncode == 0, again.stderr
+    assert "hunter2" not in (run_dir / "journal.jsonl").read_text()

@@ -9,8 +9,9 @@ from typing import Any
 
 from dotrain import plugins
 from dotrain.config.closure import Closure, find_closure
-from dotrain.config.errors import ConfigError, Problem
+from dotrain.config.errors import ConfigError, Problem, dotted
 from dotrain.config.schema import Settings, SimulationModel
+from dotrain.config.secrets import not_kept
 from dotrain.config.source import Source, read_source
 from dotrain.config.target import Target, find_target
 from dotrain.config.validation import validate_options, validate_section, validate_settings
@@ -229,6 +230,9 @@ class _Loader:
             yield self.source.problem(
                 ("cluster", "address"), "kind 'address' needs the scheduler's, tcp://host:8786"
             )
+        for path in not_kept(self.source.data.get("cluster"), ("cluster",)):
+            message = f"was not kept; give it again with --set {dotted(path)}=..."
+            yield self.source.problem(path, message)
         yield from self._tls()
         if kind != "address" and cluster.address:
             yield self.source.problem(

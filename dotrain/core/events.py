@@ -21,9 +21,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class SlotsChanged(Event):
-    """The executor now has `slots` slots, busy ones included."""
+    """The executor now has `slots` slots, busy ones included; `why` is for people."""
 
     slots: int
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

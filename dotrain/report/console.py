@@ -17,7 +17,16 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from dotrain.core.events import Event, Failed, Finished, Lost, Started, Stopped, TrialEvent
+from dotrain.core.events import (
+    Event,
+    Failed,
+    Finished,
+    Lost,
+    SlotsChanged,
+    Started,
+    Stopped,
+    TrialEvent,
+)
 from dotrain.core.instructions import Finish, Instruction, Kill, Launch
 from dotrain.core.policy import Direction, Plan
 from dotrain.core.scheduler import Scheduler
@@ -100,6 +109,8 @@ class Plain(_Watching):
         super().on_event(event, instructions, time_s)
         if trial is not None and isinstance(event, Finished | Stopped | Failed | Lost):
             self._line(f"[{time_s:8.1f} s] {self._ended(trial, event)}")
+        if isinstance(event, SlotsChanged) and event.why:
+            self._line(f"[{time_s:8.1f} s] {event.why}")
         for instruction in instructions:
             if isinstance(instruction, Kill) and instruction.timeout:
                 self._line(f"[{time_s:8.1f} s] {instruction.trial_id} failed: {instruction.reason}")
@@ -143,6 +154,8 @@ class LiveTable(_Watching):
             self.console.print(
                 f"[red]{event.trial_id} failed[/]{escape(f'{where}: {event.failure.message}')}"
             )
+        elif isinstance(event, SlotsChanged) and event.why:
+            self.console.print(f"[yellow]{escape(event.why)}[/]")
         elif isinstance(event, Lost):
             self.console.print(f"[yellow]{event.trial_id} lost[/]: {escape(event.cause)}")
         if any(isinstance(i, Launch) for i in instructions) or time_s - self._shown_s > 0.2:
@@ -291,7 +304,8 @@ def _failure_lines(group: Mapping[str, Any]) -> list[str]:
     return [
         f"failed: {group['message']}{where}\n"
         f"    {times}: {group['trial_id']} {params_text(group['params'])}\n"
-        f"    log: {group['log']}"
+        f"    log: {group['log']}",
+        *(f"      | {line}" for line in group.get("last_lines", ())),
     ]
 
 

@@ -105,12 +105,26 @@ def _rungs(trials: Iterable[Trial]) -> list[dict[str, float]]:
 def _failure(group: FailureGroup, run_dir: Path) -> dict[str, Any]:
     trial = group.trial
     assert trial.error is not None
-    return {
+    log = run_dir / "trials" / trial.trial_id / "output.log"
+    failure: dict[str, Any] = {
         "count": group.size,
         "kind": trial.error.kind,
         "message": trial.error.message,
         "location": trial.error.location,
         "trial_id": trial.trial_id,
         "params": trial.params,
-        "log": str(run_dir / "trials" / trial.trial_id / "output.log"),
+        "log": str(log),
     }
+    if trial.error.kind in ("lost", "timeout"):
+        # There is no line of the user's to show; what was printed last comes closest.
+        failure["last_lines"] = _last_lines(log)
+    return failure
+
+
+def _last_lines(log: Path, count: int = 3) -> list[str]:
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, log.stat().st_size - 4096))
+            return file.read().decode(errors="replace").splitlines()[-count:]
+    except OSError:
+        return []

@@ -78,7 +78,7 @@ def check_optimizer(
         assert launched == set(first.scheduler.book.trials), "a trial was never launched"
         if num_trials is not None:
             assert len(launched) <= num_trials, "more configurations than num_trials"
-    faulty = run(failing=0.2, losing=0.2)
+    faulty = run(failing=0.2, losing=0.2, stragglers=0.2, duplicates=0.5, late=0.5)
     assert faulty.scheduler.status in ("finished", "failed")
     _check_reads_only(make, space, num_trials)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dotrain.core.book import Limits
-from dotrain.core.events import Finished, Stopped
+from dotrain.core.events import Failed, Finished, Lost, Stopped
 from dotrain.core.instructions import Launch
 from dotrain.earlystop.median import MedianStop
 from dotrain.earlystop.none import NoStop
@@ -36,7 +36,13 @@ def replay_law(run: Simulation, budgets: list[int], eta: int, direction: str) ->
     sign = 1 if direction == "max" else -1
     rungs = {budget: Rung() for budget in budgets}
     budget_of: dict[str, int] = {}
+    live: dict[str, int] = {}
     for _, event, instructions in run.log:
+        if isinstance(event, Finished | Stopped | Failed | Lost):
+            if live.get(event.trial_id) != event.attempt:
+                assert not instructions, "late news led to something"
+                continue
+            del live[event.trial_id]
         if isinstance(event, Finished):
             rungs[budget_of[event.trial_id]].scores[event.trial_id] = sign * event.value
         elif isinstance(event, Stopped):
@@ -45,6 +51,7 @@ def replay_law(run: Simulation, budgets: list[int], eta: int, direction: str) ->
             if not isinstance(launch, Launch):
                 continue
             trial_id = launch.trial_id
+            live[trial_id] = launch.attempt
             before = budget_of.get(trial_id)
             if before is not None and launch.budget != before:
                 rung = rungs[before]
@@ -103,6 +110,9 @@ def test_every_promotion_was_due_and_none_is_left_out(
         losing=losing,
         # A promotion is decided when a trial ends; it is launched at once only if slots are up.
         restart_s=0.0,
+        duplicates=0.2,
+        late=0.5,
+        stragglers=0.2,
         checkpoints=checkpoints,
         limits=PATIENT,
     )

@@ -17,12 +17,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distributed import Client, Future
+from distributed.comm import get_address_host
 
 from dotrain.core.events import Event, Lost, SlotsChanged, from_record
 from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
 from dotrain.errors import ClusterGone, DotrainError, ResourcesUnavailable
 from dotrain.executors.base import Executor, Post
 from dotrain.executors.dask.connection import quiet_dask
+from dotrain.executors.dask.health import HostHealth
 from dotrain.executors.dask.local_workers import LocalWorkers
 from dotrain.executors.dask.slot import SlotHost, call_host, serve_slot, slot_key, topic_of
 from dotrain.training.program import Program
@@ -41,6 +43,12 @@ class _Slot:
     name: str = ""
     ready: bool = False
     launch: Launch | None = None
+    #: When the attempt was sent, by the loop's clock.
+    sent_s: float = 0.0
+
+    @property
+    def host(self) -> str:
+        return str(get_address_host(self.address))
 
 
 @dataclass
@@ -50,6 +58,7 @@ class _State:
     client: Client
     slots: dict[str, _Slot] = field(default_factory=dict)
     pending: deque[Launch] = field(default_factory=deque)
+    health: HostHealth = field(default_factory=HostHealth)
     #: What ended local workers, by name, until their slot is found gone.
     deaths: dict[str, str] = field(default_factory=dict)
     #: A slot has been ready.
@@ -251,9 +260,9 @@ class DaskExecutor(Executor):
         self._events.put(Lost(launch.trial_id, launch.attempt, cause))
         self._slots_changed()
 
-    def _slots_changed(self) -> None:
+    def _slots_changed(self, why: str | None = None) -> None:
         ready = sum(slot.ready for slot in self._state.slots.values())
-        self._events.put(SlotsChanged(ready))
+        self._events.put(SlotsChanged(ready, why))
 
     def _on_death(self, name: str, cause: str) -> None:
         deaths = self._state.deaths
@@ -279,7 +288,8 @@ class DaskExecutor(Executor):
         if slot is None:
             return
         if "ready" in message:
-            slot.name, slot.ready = message["ready"], True
+            slot.name = message["ready"]
+            slot.ready = slot.host not in self._state.health.avoided
             self._state.ready.set()
             self._slots_changed()
         for record in message.get("events", ()):
@@ -288,7 +298,20 @@ class DaskExecutor(Executor):
             if ends:
                 slot.launch = None
             self._events.put(trial_event)
+            if ends:
+                self._note_health(slot, failed=record["type"] == "Failed")
         self._launch_pending()
+
+    def _note_health(self, slot: _Slot, *, failed: bool) -> None:
+        health = self._state.health
+        took_s = asyncio.get_running_loop().time() - slot.sent_s
+        if not health.record(slot.host, failed=failed, took_s=took_s):
+            return
+        for other in self._state.slots.values():
+            if other.host in health.avoided:
+                other.ready = False
+        hosts = ", ".join(sorted(health.avoided))
+        self._slots_changed(f"avoiding {hosts}: trials there fail at once, elsewhere they don't")
 
     def _on_instruction(self, instruction: Instruction) -> None:
         match instruction:
@@ -309,6 +332,7 @@ class DaskExecutor(Executor):
         for slot in self._state.slots.values():
             if pending and slot.ready and slot.launch is None:
                 slot.launch = pending.popleft()
+                slot.sent_s = asyncio.get_running_loop().time()
                 self._spawn(self._send(slot, "launch", slot.launch))
 
     def _holder(self, instruction: Stop | Kill) -> _Slot | None:
