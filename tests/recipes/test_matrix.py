@@ -13,12 +13,16 @@ from dotrain.report.console import Quiet
 from dotrain.running import run
 from tests.conftest import ROOT
 
+#: Made for the simulation; real training to its budgets would take hours.
+SIMULATED = ("forecast",)
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+TRAINING = [config for config in CONFIGS if config.stem not in SIMULATED]
 #: Less of the same, so that the matrix takes seconds.
 SHORTER = {
     "digits-single": ["hparams.budget=1"],
     "digits-random": ["search.num_trials=3", "hparams.budget=2"],
     "digits-asha": ["search.num_trials=4", "search.optimizer.resource_max=3"],
+    "forecast": ["search.num_trials=20"],
     "sgd-asha": ["search.num_trials=9", "search.optimizer.resource_max=9"],
 }
 
@@ -36,7 +40,7 @@ def test_every_config_is_sound_as_shipped(config: Path) -> None:
 # Keras and TensorFlow warn about themselves; inline, that would be in this process.
 @pytest.mark.filterwarnings("default")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
+@pytest.mark.parametrize("config", TRAINING, ids=lambda config: config.stem)
 def test_every_config_runs_on_every_executor(
     config: Path, cluster: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -50,3 +54,12 @@ def test_every_config_runs_on_every_executor(
     if "promotions" in result.summary:
         promotions = result.summary["promotions"]
         assert promotions["from_checkpoint"] == promotions["total"]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
+def test_every_config_runs_in_virtual_time(config: Path, tmp_path: Path) -> None:
+    overrides = [*SHORTER[config.stem], "cluster={kind: simulated, workers: 4}"]
+    asked = Experiment.of_config(load_config(config, overrides))
+    result = run(asked, tmp_path, Quiet())
+    assert result.status == "finished"
+    assert result.summary["trials"]["finished"] + result.summary["trials"]["stopped"] > 0
