@@ -64,6 +64,7 @@ def simulated_search(trials: int, workers: int) -> dict[str, float]:
         if deadline is not None and deadline <= executor.clock_s():
             post(TimePassed())
     elapsed_s = time.monotonic() - began
+    assert scheduler.status == "finished", scheduler.status
     window = min(_WINDOW, len(costs_s) // 4)
     # The median of each window: a collection of garbage is no decision.
     first = statistics.median(costs_s[window : 2 * window]) * 1e6

@@ -33,7 +33,8 @@ class Limits:
         trial_timeout_s: The longest an attempt may take, in seconds; None is no limit.
         max_time_s: The longest the run may take, in seconds; None is no limit.
         retries: How often a trial that lost its worker is launched again.
-        max_failures: A run ends when this many trials in a row have failed.
+        max_failures: A run ends when this many trials in a row have failed, and at least as many
+            as there are slots.
     """
 
     trial_timeout_s: float | None = None

@@ -178,7 +178,8 @@ class Scheduler:
         except Exception as error:
             raise _broken("early-stop rule", self._early_stop, error) from error
         self._to_tell.append(trial)
-        if self._failures_in_a_row >= self.limits.max_failures:
+        # On many slots the first to end may well be failures; only a whole wave of them tells.
+        if self._failures_in_a_row >= max(self.limits.max_failures, self.slots):
             reason = (
                 f"{self._failures_in_a_row} trials in a row failed (limits.max_failures); "
                 f"the last: {trial.error.message if trial.error else ''}"

@@ -187,6 +187,16 @@ def test_failures_in_a_row_end_the_run_with_the_reason() -> None:
     assert "ValueError: no" in out[-1].reason
 
 
+def test_early_failures_on_many_slots_are_no_sign_of_a_broken_function() -> None:
+    scheduler = make(num_trials=100, max_failures=3)
+    scheduler.handle(SlotsChanged(8), 0.0)
+    for number in range(7):
+        scheduler.handle(Failed(f"t{number:04d}", 1, BROKEN), 1.0)
+        assert scheduler.status is None
+    out = scheduler.handle(Failed("t0007", 1, BROKEN), 1.0)
+    assert partial(out[-1], Finish, status="failed")
+
+
 def test_an_attempt_over_its_time_out_is_killed_and_its_slot_used_again() -> None:
     scheduler = make(trial_timeout_s=10.0)
     scheduler.handle(SlotsChanged(1), 0.0)
