@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,10 +72,15 @@ def resume(
 def _finish(result: Result, json: bool) -> None:
     from dotrain.report.console import print_json, print_result
 
-    if json:
-        print_json(result.summary)
-    else:
-        print_result(result.summary, result.trials)
+    # Whoever reads may have left (`| head`); what ran is in the run directory all the same.
+    try:
+        if json:
+            print_json(result.summary)
+        else:
+            print_result(result.summary, result.trials)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if result.error is not None:
         raise result.error
     raise typer.Exit(result.exit_code)

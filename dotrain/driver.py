@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Protocol
 
@@ -15,15 +15,14 @@ from dotrain.core.events import Event, Interrupted, Resumed, TimePassed
 from dotrain.core.instructions import Instruction
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
-from dotrain.errors import ClusterGone
+from dotrain.errors import ClusterGone, Interrupt
 from dotrain.executors.base import Executor
+from dotrain.report.console import Quiet
 from dotrain.store import Journal
 from dotrain.training.program import Program
 
 #: The longest the loop waits before it looks at the clock and the display again, in seconds.
 _PULSE_S = 0.2
-
-_CTRL_C = "interrupted by Ctrl-C"
 
 
 class Observer(Protocol):
@@ -60,6 +59,7 @@ class Driver:
         self._journal = journal
         self._observer = observer
         self._interrupts = 0
+        self._interrupt_reason = "interrupted by Ctrl-C"
         self._posting = False
         self.elapsed_s = 0.0
 
@@ -84,8 +84,12 @@ class Driver:
         steps = {t.trial_id: t.last_step + 1 for t in self._trials() if t.last_step is not None}
         self._executor.resume_from(from_s, steps)
         self._began_s = self._executor.clock_s() - from_s
-        self._observer.start(self._scheduler)
-        with self._signals():
+        with self._signals(), ExitStack() as finally_:
+            # Workers first; each step whatever the others do.
+            finally_.callback(gc.unfreeze)
+            finally_.callback(self._tell, "close")
+            finally_.callback(self._close_executor)
+            self._tell("start", self._scheduler)
             try:
                 if resumed is not None:
                     self._post(resumed)
@@ -96,18 +100,21 @@ class Driver:
                     gc.freeze()
                     self._loop()
             except KeyboardInterrupt:
+                self._post(Interrupted(self._interrupt_reason))
                 if self._interrupts > 1:
                     raise
-                self._post(Interrupted(_CTRL_C))
             except ClusterGone as error:
                 self._post(Interrupted(str(error)))
                 raise
-            finally:
-                gc.unfreeze()
-                self._observer.close()
-                self._close_executor()
         assert self._scheduler.status is not None
         return self._scheduler.status
+
+    def _tell(self, method: str, *arguments: object) -> None:
+        """Call the observer; one that breaks (its terminal is gone, say) is not called again."""
+        try:
+            getattr(self._observer, method)(*arguments)
+        except (Exception, SystemExit):
+            self._observer = Quiet()
 
     def _close_executor(self) -> None:
         try:
@@ -129,10 +136,10 @@ class Driver:
             self._executor.pump(wait_s)
             now = self._now()
             if self._interrupts:
-                self._post(Interrupted(_CTRL_C))
+                self._post(Interrupted(self._interrupt_reason))
             elif deadline is not None and deadline <= now:
                 self._post(TimePassed())
-            self._observer.on_pulse(now)
+            self._tell("on_pulse", now)
 
     def _now(self) -> float:
         self.elapsed_s = self._executor.clock_s() - self._began_s
@@ -152,9 +159,9 @@ class Driver:
             self._posting = False
         for instruction in instructions:
             self._executor.carry_out(instruction)
-        self._observer.on_event(event, instructions, time_s)
+        self._tell("on_event", event, instructions, time_s)
         if self._interrupts and not isinstance(event, Interrupted):
-            self._post(Interrupted(_CTRL_C))
+            self._post(Interrupted(self._interrupt_reason))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -173,10 +180,13 @@ class Driver:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._interrupts += 1
+        if number == signal.SIGTERM:
+            self._interrupt_reason = "interrupted by SIGTERM"
         if self._interrupts > 1:
-            raise KeyboardInterrupt
-        self._observer.on_interrupt()
+            raise Interrupt
+        self._tell("on_interrupt")
+        self._executor.interrupt()
         # A function that runs on this very thread is broken off; the state is sound then, except
         # in the middle of taking in an event, which sees the count when it is done.
         if not self._executor.concurrent and not self._posting:
-            raise KeyboardInterrupt
+            raise Interrupt

@@ -25,6 +25,10 @@ class ResourcesUnavailable(DotrainError):
     exit_code = 3
 
 
+class Interrupt(KeyboardInterrupt):
+    """A person's Ctrl-C, as the driver raises it; a train function's own is only its failure."""
+
+
 class ClusterGone(DotrainError):
     """The cluster went away under a run: mend the cluster, and resume."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from dotrain import plugins
+from dotrain.config.errors import dotted
 from dotrain.config.load import load_config
-from dotrain.config.schema import Cluster, LimitsSection
+from dotrain.config.schema import Settings
+from dotrain.config.secrets import without_secrets
 from dotrain.config.source import Source
-from dotrain.config.validation import validate_options
+from dotrain.config.validation import validate_options, validate_settings
 from dotrain.core.book import Limits
-from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
+from dotrain.core.policy import (
+    AbstractEarlyStop,
+    AbstractOptimizer,
+    Direction,
+    policy_error,
+)
 from dotrain.definition import Experiment, Functions
 from dotrain.driver import Observer
 from dotrain.errors import DotrainError, UsageError
@@ -25,7 +33,8 @@ from dotrain.running import resume as resume_experiment
 from dotrain.running import run as run_experiment
 from dotrain.space import Searchspace
 from dotrain.store import RunDir, read_journal
-from dotrain.training.program import FunctionRef
+from dotrain.store.journal import to_json
+from dotrain.training.program import Code, FunctionRef
 from dotrain.training.seeding import SEEDED
 
 __all__ = ["Result", "lagom", "resume", "run"]
@@ -94,7 +103,10 @@ def resume(path: Path, overrides: Sequence[str] = (), *, quiet: bool = False) ->
 
 def display(experiment: Experiment, *, quiet: bool = False) -> Observer:
     """Return what shows the progress of an experiment on stderr, if anything."""
-    plan = experiment.optimizer.plan()
+    try:
+        plan = experiment.optimizer.plan()
+    except Exception as error:
+        raise policy_error(experiment.optimizer, error) from error
     size = "" if plan is None else f", {plan.configurations} configurations"
     optimizer = type(experiment.optimizer).__name__
     title = f"{experiment.name}: {optimizer}, {experiment.direction} {experiment.metric}{size}"
@@ -153,36 +165,56 @@ def lagom(
         DotrainError: If no trial gave a result, or the run could not go on; the message says why.
         KeyboardInterrupt: If the run was interrupted; what was recorded is in the run directory.
     """
-    space = searchspace or Searchspace()
-    chosen = optimizer if optimizer is not None else ("random" if space.names else "single")
-    policy: AbstractOptimizer = _make_plugin(plugins.OPTIMIZERS, chosen)
-    if policy.needs_num_trials and num_trials is None:
-        raise UsageError("num_trials is required: how many configurations to sample")
-    policy.setup(space, num_trials, direction, seed)
-    try:
-        policy.check()
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    experiment = Experiment(
+    settings = _checked(
         name=name,
         metric=metric,
         direction=direction,
         seed=seed,
         hparams=dict(hparams or {}),
+        cluster=dict(cluster or {}),
+        limits=dict(limits or {}),
+    )
+    if searchspace is not None and not isinstance(searchspace, Searchspace):
+        raise UsageError(f"searchspace: expected a Searchspace, got {type(searchspace).__name__}")
+    space = searchspace or Searchspace()
+    chosen = optimizer if optimizer is not None else ("random" if space.names else "single")
+    policy: AbstractOptimizer = _make_plugin(plugins.OPTIMIZERS, chosen)
+    if num_trials is None and policy.needs_num_trials:
+        raise UsageError("num_trials is required: how many configurations to sample")
+    if num_trials is not None and (type(num_trials) is not int or num_trials < 1):
+        raise UsageError(f"num_trials: expected a whole number >= 1, got {num_trials!r}")
+    policy.setup(space, num_trials, settings.direction, seed)
+    try:
+        policy.check()
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    rule: AbstractEarlyStop = _make_plugin(plugins.EARLY_STOP, early_stop)
+    experiment = Experiment(
+        name=settings.name,
+        metric=metric,
+        direction=settings.direction,
+        seed=seed,
+        hparams=dict(hparams or {}),
         optimizer=policy,
-        early_stop=_make_plugin(plugins.EARLY_STOP, early_stop),
+        early_stop=rule,
         functions=_functions_of(train_fn, model, data),
-        cluster=_section(Cluster, cluster, "cluster"),
-        limits=Limits(**_section(LimitsSection, limits, "limits").model_dump()),
+        cluster=settings.cluster,
+        limits=Limits(**settings.limits.model_dump()),
         num_trials=num_trials if space.names else 1,
         config={
             "name": name,
             "metric": metric,
             "direction": direction,
             "seed": seed,
-            "hparams": dict(hparams or {}),
-            "space": {key: str(domain) for key, domain in space.domains.items()},
-            "optimizer": type(policy).__name__,
+            "hparams": json.loads(to_json(dict(hparams or {}))),
+            "search": {
+                "space": {key: str(domain) for key, domain in space.domains.items()},
+                "optimizer": _plugin_data(chosen, policy),
+                "num_trials": num_trials,
+                "early_stop": _plugin_data(early_stop, rule),
+            },
+            "cluster": without_secrets(json.loads(to_json(dict(cluster or {})))),
+            "limits": settings.limits.model_dump(),
         },
         config_dir=Path.cwd(),
     )
@@ -208,7 +240,13 @@ def lagom(
 
 def _make_plugin(group: str, chosen: Any) -> Any:
     if not isinstance(chosen, str | Mapping):
-        return chosen() if isinstance(chosen, type) else chosen
+        instance = chosen() if isinstance(chosen, type) else chosen
+        if not isinstance(instance, plugins.BASES[group]):
+            raise UsageError(
+                f"expected a name, a mapping or a dotrain.{plugins.BASES[group].__name__}, "
+                f"got {chosen!r}"
+            )
+        return instance
     options = {"name": chosen} if isinstance(chosen, str) else dict(chosen)
     plugin = plugins.load_plugin(group, str(options.pop("name", "")))
     instance, problems = validate_options(plugin, options, Source("lagom", options, []), ())
@@ -217,15 +255,21 @@ def _make_plugin(group: str, chosen: Any) -> Any:
     return instance
 
 
-def _section(model: type[Any], given: Mapping[str, Any] | None, name: str) -> Any:
-    from pydantic import ValidationError
+def _plugin_data(chosen: Any, plugin: object) -> dict[str, Any]:
+    """Return what a config would say of a plugin."""
+    options = dict(chosen) if isinstance(chosen, Mapping) else {}
+    cls = type(plugin)
+    return {**json.loads(to_json(options)), "name": f"{cls.__module__}:{cls.__qualname__}"}
 
-    try:
-        return model(**(given or {}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, (name, *first["loc"])))
-        raise UsageError(f"{key}: {first['msg']}") from None
+
+def _checked(**sections: Any) -> Settings:
+    """Return the config's settings of arguments that have the same names there."""
+    source = Source("lagom", {"train": "lagom:train", **sections}, [])
+    settings, problems = validate_settings(source)
+    if problems:
+        lines = [f"{dotted(problem.path)}: {problem.message}" for problem in problems]
+        raise UsageError("\n".join(lines))
+    return settings
 
 
 def _functions_of(
@@ -250,6 +294,7 @@ def _functions_of(
         model=ref(model),
         data=ref(data),
         packages=tuple(sorted(loaded.intersection(SEEDED) | _named_packages(train, model, data))),
+        code=Code.of(_source_files(train, model, data)),
         path=(os.getcwd(), *(entry for entry in sys.path if entry)),
     )
 
@@ -264,3 +309,16 @@ def _named_packages(*functions: Callable[..., Any] | None) -> set[str]:
             continue
         found |= {name for name in SEEDED if name in source}
     return found
+
+
+def _source_files(*functions: Callable[..., Any] | None) -> dict[Path, str]:
+    """Return the files that the functions were written in, for the run directory."""
+    files = {}
+    for function in functions:
+        try:
+            file = inspect.getsourcefile(function) if function else None
+        except TypeError:
+            continue
+        if file and os.path.isfile(file):
+            files[Path(file).resolve()] = Path(file).name
+    return files

@@ -20,7 +20,7 @@ from dotrain.errors import UsageError, did_you_mean
 OPTIMIZERS = "dotrain.optimizers"
 EARLY_STOP = "dotrain.early_stop"
 
-_BASES: dict[str, type] = {OPTIMIZERS: AbstractOptimizer, EARLY_STOP: AbstractEarlyStop}
+BASES: dict[str, type] = {OPTIMIZERS: AbstractOptimizer, EARLY_STOP: AbstractEarlyStop}
 _KINDS = {OPTIMIZERS: "optimizer", EARLY_STOP: "early-stop rule"}
 
 #: Maggy's names, which the deck uses.
@@ -75,7 +75,7 @@ def load_plugin(group: str, name: str, folder: Path | None = None) -> type[Any]:
         raise UsageError(
             f"{kind} '{name}' can't be loaded: {type(error).__name__}: {error}"
         ) from error
-    base = _BASES[group]
+    base = BASES[group]
     if not (isinstance(plugin, type) and issubclass(plugin, base)):
         raise UsageError(f"{kind} '{name}' is no subclass of dotrain.{base.__name__}")
     if inspect.isabstract(plugin):

@@ -12,11 +12,12 @@ from typing import Any
 
 from dotrain.core.book import Limits
 from dotrain.core.events import Resumed
+from dotrain.core.policy import policy_error
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
 from dotrain.definition import Experiment
 from dotrain.driver import Driver, Observer
-from dotrain.errors import ClusterGone, DotrainError, UsageError
+from dotrain.errors import ClusterGone, DotrainError, PolicyError, UsageError
 from dotrain.executors.factory import make_executor
 from dotrain.report.summary import summarize
 from dotrain.store import Journal, Lock, Record, RunDir, read_journal, restore
@@ -197,7 +198,11 @@ class _Run:
         """Return a scheduler as the run began with it."""
         experiment = self.experiment
         experiment.optimizer.num_trials = header["num_trials"]
-        experiment.optimizer.initialize()
+        for policy in (experiment.optimizer, experiment.early_stop):
+            try:
+                policy.initialize()
+            except Exception as error:
+                raise policy_error(policy, error) from error
         return Scheduler(
             experiment.optimizer,
             experiment.early_stop,
@@ -231,18 +236,40 @@ class _Run:
         error: DotrainError | None = None
         try:
             status = driver.run(self._program(), resumed=resumed, from_s=from_s)
-            if status == "finished":
-                self.experiment.optimizer.finalize_experiment(list(trials.values()))
+        except KeyboardInterrupt:
+            self._summarize(header, scheduler, "interrupted", driver.elapsed_s, None)
+            raise
         except DotrainError as failure:
             if not trials:
                 raise
             status = "interrupted" if isinstance(failure, ClusterGone) else "failed"
             error = failure
-        summary = summarize(header, scheduler.book, status, driver.elapsed_s, self.run_dir.path)
+        if status == "finished":
+            error = self._finalize(list(trials.values()))
+        summary = self._summarize(header, scheduler, status, driver.elapsed_s, error)
+        return Result(summary, list(trials.values()), error)
+
+    def _finalize(self, trials: list[Trial]) -> PolicyError | None:
+        optimizer = self.experiment.optimizer
+        try:
+            optimizer.finalize_experiment(trials)
+        except Exception as error:
+            return policy_error(optimizer, error)
+        return None
+
+    def _summarize(
+        self,
+        header: Mapping[str, Any],
+        scheduler: Scheduler,
+        status: str,
+        elapsed_s: float,
+        error: DotrainError | None,
+    ) -> dict[str, Any]:
+        summary = summarize(header, scheduler.book, status, elapsed_s, self.run_dir.path)
         if error is not None:
             summary["error"] = str(error)
         self.run_dir.write_result(summary)
-        return Result(summary, list(trials.values()), error)
+        return summary
 
     def _program(self) -> Program:
         functions = self.experiment.functions

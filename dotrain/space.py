@@ -542,7 +542,7 @@ def _as_domain(spec: Any) -> Domain:
     if kind not in DOMAINS:
         raise SpaceError(f"unknown type '{kind}'{did_you_mean(str(kind), list(DOMAINS))}")
     rest: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
+        key: tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
         for key, value in spec.items()
         if key != "type"
     }
@@ -569,3 +569,9 @@ def _lerp(start: float, end: float, u: float) -> float:
 def _require(ok: bool, value: Any, domain: Domain) -> None:
     if not ok:
         raise ValueError(f"{value!r} is not in {domain}")
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy scalar as Python's."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) else value

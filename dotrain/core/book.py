@@ -172,17 +172,33 @@ class TrialBook:
         keep = bisect_left(trial.step_history, event.resume_step)
         del trial.step_history[keep:]
         del trial.metric_history[keep:]
-        if trial.promoting:
-            trial.promoting = False
-            trial.continued += event.resume_step > 0
+        trial.resume_step, trial.attempt_step = event.resume_step, None
+        trial.counted = trial.promoting and event.resume_step > 0
+        if trial.counted:
+            trial.continued += 1
             trial.steps_saved += event.resume_step
+        trial.promoting = False
 
     def _report(self, trial: Trial, event: Reported, time_s: float) -> None:
         self._move(trial, "report", time_s)
+        trial.attempt_step = event.step
+        if not event.kept and event.step < trial.resume_step:
+            self._begins_again(trial, event.step)
         trial.step_history.append(event.step)
         trial.metric_history.append(event.value)
         trial.steps_run += 1
         trial.metrics = event.metrics or trial.metrics
+
+    def _begins_again(self, trial: Trial, step: int) -> None:
+        """Take back what the start has counted: the function doesn't use its checkpoint."""
+        if trial.counted:
+            trial.continued -= 1
+            trial.steps_saved -= trial.resume_step
+            trial.counted = False
+        trial.resume_step = 0
+        keep = bisect_left(trial.step_history, step)
+        del trial.step_history[keep:]
+        del trial.metric_history[keep:]
 
     def _finalize(self, trial: Trial, what: str, value: float, time_s: float) -> None:
         if trial.final_metric is None:
@@ -246,5 +262,7 @@ def _is_double(trial: Trial, event: TrialEvent) -> bool:
     if isinstance(event, Started):
         return trial.state is not TrialState.LAUNCHED
     if isinstance(event, Reported):
-        return trial.last_step is not None and event.step <= trial.last_step
+        return trial.attempt_step is not None and (
+            event.step <= trial.attempt_step and (event.kept or trial.resume_step <= event.step)
+        )
     return False

@@ -74,12 +74,14 @@ class Started(TrialEvent):
 class Reported(TrialEvent):
     """The train function reported the metric's `value` at `step`.
 
-    `metrics` holds the other numbers that were reported with it.
+    `metrics` holds the other numbers that were reported with it. `kept` marks a report of an
+    earlier attempt that had been lost on its way.
     """
 
     step: int
     value: float
     metrics: Mapping[str, float] | None = None
+    kept: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ and `max` are therefore the same code.
 from __future__ import annotations
 
 import inspect
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from dotrain.core.seeding import derive_rng
 from dotrain.core.trial import Trial
+from dotrain.errors import PolicyError
 from dotrain.space import Searchspace
 
 Direction = Literal["max", "min"]
@@ -196,6 +198,9 @@ class AbstractEarlyStop(ABC):
         if inspect.isfunction(rule) and next(iter(inspect.signature(rule).parameters)) != "self":
             cls.earlystop_check = staticmethod(rule)  # type: ignore[method-assign]
 
+    def initialize(self) -> None:  # noqa: B027
+        """Forget every earlier run; called once before the first event."""
+
     def on_report(self, trial: Trial, step: int, value: float) -> None:  # noqa: B027
         """Learn of a report, before `earlystop_check` is asked about it."""
 
@@ -220,6 +225,16 @@ class AbstractEarlyStop(ABC):
             The trials to stop, or their ids, or a dict from id to the reason; nothing or None
             to let all go on.
         """
+
+
+def policy_error(policy: object, error: Exception) -> PolicyError:
+    """Return the error that tells of an exception in a plugin, with the plugin's own line."""
+    kind = "optimizer" if isinstance(policy, AbstractOptimizer) else "early-stop rule"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return PolicyError(
+        f"{kind} {type(policy).__name__} raised {type(error).__name__}: {error}\n"
+        f"  at {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
+    )
 
 
 def sign_of(direction: Direction) -> float:

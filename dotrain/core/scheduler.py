@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Mapping
+from typing import Any
 
 from dotrain.core.book import Limits, TrialBook
 from dotrain.core.events import (
@@ -22,7 +23,14 @@ from dotrain.core.events import (
     TrialEvent,
 )
 from dotrain.core.instructions import Finish, Instruction, Kill, Stop
-from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Direction, Promotion
+from dotrain.core.policy import (
+    WAIT,
+    AbstractEarlyStop,
+    AbstractOptimizer,
+    Direction,
+    Promotion,
+    policy_error,
+)
 from dotrain.core.trial import Failure, Trial, TrialState
 from dotrain.errors import PolicyError
 
@@ -34,6 +42,7 @@ class Scheduler:
         book: All trials and what became of them.
         slots: Slots the executor has, busy ones included.
         status: None while the run goes on, then how it ended (see `Finish`).
+        took_in: Whether the last event was news, not late or double.
     """
 
     def __init__(
@@ -60,6 +69,7 @@ class Scheduler:
         self.book = TrialBook(seed, self.limits)
         self.slots = 0
         self.status: str | None = None
+        self.took_in = True
         self._optimizer = optimizer
         self._early_stop = early_stop
         self._direction = direction
@@ -91,6 +101,7 @@ class Scheduler:
         Raises:
             PolicyError: If the optimizer or the early-stop rule breaks its contract.
         """
+        self.took_in = True
         if isinstance(event, Resumed):
             self._resume(event, time_s)
         if self.status is not None:
@@ -126,6 +137,7 @@ class Scheduler:
 
     def _trial_event(self, event: TrialEvent, time_s: float, out: list[Instruction]) -> None:
         trial = self.book.apply(event, time_s)
+        self.took_in = trial is not None
         if trial is None:
             return
         if isinstance(event, Reported):
@@ -154,7 +166,7 @@ class Scheduler:
                 {trial.trial_id: trial}, self.book.finalized, self._direction
             )
         except Exception as error:
-            raise _broken("early-stop rule", rule, error) from error
+            raise policy_error(rule, error) from error
         if not answer:
             return
         reasons = answer if isinstance(answer, Mapping) else dict.fromkeys(map(_id_of, answer), "")
@@ -176,7 +188,7 @@ class Scheduler:
         try:
             self._early_stop.on_end(trial)
         except Exception as error:
-            raise _broken("early-stop rule", self._early_stop, error) from error
+            raise policy_error(self._early_stop, error) from error
         self._to_tell.append(trial)
         # On many slots the first to end may well be failures; only a whole wave of them tells.
         if self._failures_in_a_row >= max(self.limits.max_failures, self.slots):
@@ -224,7 +236,7 @@ class Scheduler:
         try:
             suggestion = self._optimizer.get_suggestion(ended)
         except Exception as error:
-            raise _broken("optimizer", self._optimizer, error) from error
+            raise policy_error(self._optimizer, error) from error
         if not (suggestion is None or suggestion is WAIT) and not isinstance(
             suggestion, Trial | Promotion
         ):
@@ -245,6 +257,10 @@ class Scheduler:
         if limit is not None and len(self.book.trials) >= limit:
             self._over = True
             return
+        try:
+            trial.params = {str(key): _plain_value(v) for key, v in trial.params.items()}
+        except TypeError as error:
+            raise PolicyError(f"optimizer {name} suggested {trial.params!r}: {error}") from None
         self.book.accept(trial, self._slots_per_trial)
         self._accepted.append((trial, trial.budget, trial.reason or f"suggested by {name}"))
 
@@ -334,11 +350,13 @@ def _id_of(trial: Trial | str) -> str:
     return trial if isinstance(trial, str) else trial.trial_id
 
 
-def _broken(kind: str, plugin: object, error: Exception) -> PolicyError:
-    import traceback
-
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return PolicyError(
-        f"{kind} {type(plugin).__name__} raised {type(error).__name__}: {error}\n"
-        f"  at {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
-    )
+def _plain_value(value: Any) -> Any:
+    """Return a hyperparameter as the journal can hold it; a NumPy scalar becomes Python's."""
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain_value(part) for part in value]
+    item = getattr(value, "item", None)
+    if callable(item) and getattr(value, "shape", None) == ():
+        return item()
+    raise TypeError(f"{value!r} is no plain value (text, number, true or false, none, list)")

@@ -136,6 +136,12 @@ class Trial:
     steps_saved: int = 0
     #: Promoted, and the larger attempt has not started yet.
     promoting: bool = False
+    #: Steps that the current attempt found in a checkpoint, until its first report.
+    resume_step: int = 0
+    #: Whether `resume_step` has been counted as saved.
+    counted: bool = False
+    #: The last step that the current attempt reported.
+    attempt_step: int | None = None
     #: Reports received, over all attempts.
     steps_run: int = 0
     step_history: list[int] = field(default_factory=list)

@@ -37,6 +37,10 @@ class MedianStop(AbstractEarlyStop):
     ) -> None:
         self.min_trials = min_trials
         self.min_reports = min_reports
+        self.initialize()
+
+    def initialize(self) -> None:
+        """Start with nothing to compare with."""
         #: Running averages of ended trials, by step.
         self._averages: dict[int, SortedList[float]] = {}
         #: How many reports of an ended trial are in `_averages` already, by trial id.

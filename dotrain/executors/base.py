@@ -52,6 +52,9 @@ class Executor(ABC):
     def close(self) -> None:
         """End whatever still runs and leave nothing behind; safe to call twice, or unstarted."""
 
+    def interrupt(self) -> None:  # noqa: B027
+        """Let `start` return soon; called from a signal handler while it may be waiting."""
+
     def abort(self) -> None:  # noqa: B027
         """End whatever still runs at once, by force; `close` was broken off."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections import deque
 
-from dotrain.core.events import Failed, SlotsChanged, TrialEvent
+from dotrain.core.events import SlotsChanged, TrialEvent
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.trial import Failure
 from dotrain.executors.base import Executor, Post
@@ -25,10 +27,14 @@ class InlineExecutor(Executor):
     def __init__(self) -> None:
         self._queue: deque[Launch] = deque()
         self._running: tuple[Launch, Channel] | None = None
+        #: Reports from threads that the train function has started.
+        self._from_threads: queue.SimpleQueue[TrialEvent] = queue.SimpleQueue()
 
     def start(self, program: Program, post: Post) -> None:
         """Import the user's functions and offer the one slot."""
         self._post = post
+        self._thread = threading.get_ident()
+        self._run_dir = program.run_dir
         self._loaded: LoadedProgram | Failure
         try:
             self._loaded = load_program(program)
@@ -51,17 +57,28 @@ class InlineExecutor(Executor):
         if not self._queue:
             return
         launch = self._queue.popleft()
-        self._post(self._run(launch))
-
-    def _run(self, launch: Launch) -> TrialEvent:
-        if isinstance(self._loaded, Failure):
-            return Failed(launch.trial_id, launch.attempt, self._loaded)
-        channel = Channel(self._post)
+        channel = Channel(self._send)
         self._running = launch, channel
         try:
-            return run_attempt(self._loaded, launch, channel, worker="inline", whole_process=False)
+            event = run_attempt(
+                self._loaded,
+                launch,
+                channel,
+                run_dir=self._run_dir,
+                worker="inline",
+                whole_process=False,
+            )
         finally:
             self._running = None
+        self._send(event)
+
+    def _send(self, event: TrialEvent) -> None:
+        if threading.get_ident() != self._thread:
+            self._from_threads.put(event)
+            return
+        while not self._from_threads.empty():
+            self._post(self._from_threads.get())
+        self._post(event)
 
     def close(self) -> None:
         """Nothing runs between two calls of `pump`."""

@@ -32,7 +32,7 @@ from dotrain.core.policy import Direction, Plan
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial, TrialState
 from dotrain.report.progress import Progress, duration
-from dotrain.report.summary import best_trial
+from dotrain.report.summary import best_trial, ranked
 
 #: Rows of the live table and of the final one.
 _MAX_ROWS = 12
@@ -76,13 +76,15 @@ class _Watching(Quiet):
     def on_event(self, event: Event, instructions: Sequence[Instruction], time_s: float) -> None:
         if isinstance(event, Started):
             self.progress.on_start(time_s)
-        elif isinstance(event, Finished | Stopped | Failed):
+        elif isinstance(event, Finished | Stopped | Failed) and self.scheduler.took_in:
             self._note_end(self.scheduler.book.trials[event.trial_id])
 
     def _note_end(self, trial: Trial) -> None:
         self.progress.on_end(trial)
-        candidates = [trial] if self.best in (None, trial) else [self.best, trial]
-        self.best = best_trial([t for t in candidates if t], self.direction) or self.best
+        # Of a trial that was the best, a later and worse value may have made another the best.
+        rivals = [self.best, trial] if self.best not in (None, trial) else []
+        everyone = self.scheduler.book.trials.values()
+        self.best = best_trial([t for t in rivals if t] or everyone, self.direction)
 
     def best_text(self) -> str:
         if self.best is None or self.best.final_metric is None:
@@ -107,7 +109,8 @@ class Plain(_Watching):
         if isinstance(event, TrialEvent):
             trial = self.scheduler.book.trials.get(event.trial_id)
         super().on_event(event, instructions, time_s)
-        if trial is not None and isinstance(event, Finished | Stopped | Failed | Lost):
+        ends = isinstance(event, Finished | Stopped | Failed | Lost) and self.scheduler.took_in
+        if trial is not None and ends:
             self._line(f"[{time_s:8.1f} s] {self._ended(trial, event)}")
         if isinstance(event, SlotsChanged) and event.why:
             self._line(f"[{time_s:8.1f} s] {event.why}")
@@ -129,8 +132,9 @@ class Plain(_Watching):
             case Stopped():
                 why = next((s.what for s in reversed(trial.story) if s.state == "stopping"), "")
                 return f"{why} | {tally}"
-        budget = f" after {trial.budget:g} steps" if trial.budget is not None else ""
-        return f"{trial.trial_id} finished{budget}: {trial.final_metric:.6g} | {tally}"
+        budget, value = trial.results[-1]  # the trial itself may have been promoted by now
+        after = f" after {budget:g} steps" if budget is not None else ""
+        return f"{trial.trial_id} finished{after}: {value:.6g} | {tally}"
 
     def _line(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -149,11 +153,12 @@ class LiveTable(_Watching):
     def on_event(self, event: Event, instructions: Sequence[Instruction], time_s: float) -> None:
         """Note an event; tell of failures above the table."""
         super().on_event(event, instructions, time_s)
+        if not self.scheduler.took_in:
+            return
         if isinstance(event, Failed):
             where = f" at {event.failure.location}" if event.failure.location else ""
-            self.console.print(
-                f"[red]{event.trial_id} failed[/]{escape(f'{where}: {event.failure.message}')}"
-            )
+            text = f"[red]{event.trial_id} failed[/]{escape(f'{where}: {event.failure.message}')}"
+            self.console.print(text, highlight=False, soft_wrap=True)
         elif isinstance(event, SlotsChanged) and event.why:
             self.console.print(f"[yellow]{escape(event.why)}[/]")
         elif isinstance(event, Lost):
@@ -174,7 +179,7 @@ class LiveTable(_Watching):
 
     def _render(self, time_s: float) -> Group:
         table = Table(
-            title=self.title, title_justify="left", title_style="bold", box=None, expand=True
+            title=Text(self.title), title_justify="left", title_style="bold", box=None, expand=True
         )
         for heading in ("trial", "state", "steps", "value", "running for"):
             table.add_column(heading, no_wrap=True)
@@ -246,13 +251,11 @@ def print_result(result: Mapping[str, Any], trials: Sequence[Trial]) -> None:
         trials: All trials.
     """
     console = Console()
-    sign = 1 if result["direction"] == "max" else -1
-    valued = [t for t in trials if t.final_metric is not None and t.state is not TrialState.FAILED]
-    valued.sort(key=lambda t: (-sign * (t.final_metric or 0.0), t.number))
+    valued = ranked(trials, result["direction"])
     if valued:
         table = Table(box=None)
         for heading in ("trial", result["metric"], "state", "steps", "parameters"):
-            table.add_column(heading, overflow="fold")
+            table.add_column(escape(heading), overflow="fold")
         for trial in valued[:_TOP]:
             table.add_row(
                 trial.trial_id,

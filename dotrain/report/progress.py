@@ -31,9 +31,9 @@ class Progress:
 
     def on_end(self, trial: Trial) -> None:
         """An attempt has ended."""
-        if self._in_steps and trial.budget is not None:
-            before = trial.results[-2].budget if len(trial.results) > 1 else 0
-            self._done += trial.budget - (before or 0)
+        if self._in_steps:
+            budgets = [0, *(result.budget or 0 for result in trial.results)]
+            self._done += budgets[-1] - budgets[-2] if len(budgets) > 1 else 0
         else:
             self._done += 1
 

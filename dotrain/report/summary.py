@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,18 +21,20 @@ class FailureGroup(NamedTuple):
     trial: Trial
 
 
-def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
-    """Return the trial with the best final metric among those that finished or were stopped.
+def ranked(trials: Iterable[Trial], direction: Direction) -> list[Trial]:
+    """Return the trials that have a value, the best first, ties in the order of sampling.
 
-    The earliest wins a tie.
+    A value counts whatever has become of the trial since: one that is being promoted, or that
+    failed at its promotion, keeps what it had.
     """
     sign = sign_of(direction)
-    valued = [
-        t
-        for t in trials
-        if t.final_metric is not None and t.state in (TrialState.FINISHED, TrialState.STOPPED)
-    ]
-    return max(valued, key=lambda t: (sign * (t.final_metric or 0.0), -t.number), default=None)
+    valued = [trial for trial in trials if trial.final_metric is not None]
+    return sorted(valued, key=lambda t: (-sign * (t.final_metric or 0.0), t.number))
+
+
+def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
+    """Return the first of `ranked`, or None."""
+    return next(iter(ranked(trials, direction)), None)
 
 
 def failure_groups(trials: Iterable[Trial]) -> list[FailureGroup]:
@@ -41,8 +44,9 @@ def failure_groups(trials: Iterable[Trial]) -> list[FailureGroup]:
     for trial in trials:
         if trial.error is not None:
             error = trial.error
-            # The message's first word is the exception's name; what follows may hold values.
-            key = (error.location, error.message.split(":")[0] if error.location else error.message)
+            # An exception's name is what two have in common; other messages differ by numbers.
+            what = error.message.split(":")[0] if error.kind == "exception" else error.message
+            key = (error.location, re.sub(r"[-\d.e+]+", "#", what))
             counts[key] += 1
             first.setdefault(key, trial)
     return [FailureGroup(count, first[key]) for key, count in counts.most_common()]

@@ -106,7 +106,7 @@ def check_early_stop(make: EarlyStopFactory, *, steps: int = 8, num_trials: int 
     """Check the contract of an early-stop rule.
 
     `min` of f and `max` of -f stop the same trials at the same steps; the same reports lead to the
-    same stops; every stop has a reason; not everything is stopped; failures don't stop it.
+    same stops, whatever the rule was used for before; every stop has a reason; not everything is stopped; failures don't stop it.
 
     Args:
         make: Returns a new instance.
@@ -116,12 +116,18 @@ def check_early_stop(make: EarlyStopFactory, *, steps: int = 8, num_trials: int 
     Raises:
         AssertionError: If a promise is broken.
     """
+    used = make()
 
-    def run(direction: Direction = "max", seed: int = 0, failing: float = 0.0) -> Simulation:
+    def run(
+        direction: Direction = "max",
+        seed: int = 0,
+        failing: float = 0.0,
+        rule: AbstractEarlyStop | None = None,
+    ) -> Simulation:
         sign = 1.0 if direction == "max" else -1.0
         return simulate(
             RandomSearch(),
-            make(),
+            rule or make(),
             lambda params, step, trial_seed: sign * example_curve(params, step, trial_seed),
             space=example_space(),
             num_trials=num_trials,
@@ -134,6 +140,7 @@ def check_early_stop(make: EarlyStopFactory, *, steps: int = 8, num_trials: int 
     for seed in (0, 1):
         first = run(seed=seed)
         assert run(seed=seed).decisions == first.decisions, f"seed {seed}: two runs differ"
+        assert run(seed=seed, rule=used).decisions == first.decisions, "a used rule differs"
         mirrored = run("min", seed=seed)
         assert mirrored.decisions == first.decisions, f"seed {seed}: min f and max -f differ"
         counts = first.scheduler.book.counts

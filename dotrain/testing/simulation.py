@@ -77,6 +77,7 @@ def simulate(
     optimizer.setup(space, num_trials, direction, seed)
     optimizer.check()
     optimizer.initialize()
+    early_stop.initialize()
     scheduler = Scheduler(
         optimizer, early_stop, direction=direction, seed=seed, limits=limits or Limits()
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import Any
 
 from dotrain.core.events import Failed, Finished, Reported, Started, Stopped, TrialEvent
 from dotrain.core.instructions import Launch
+from dotrain.core.trial import Failure
+from dotrain.errors import Interrupt
 from dotrain.training.arguments import bind
 from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
@@ -24,33 +28,52 @@ from dotrain.training.seeding import seed_everything
 
 
 def run_attempt(
-    loaded: LoadedProgram,
+    loaded: LoadedProgram | Failure,
     launch: Launch,
     channel: Channel,
     *,
+    run_dir: str,
     worker: str,
     whole_process: bool,
 ) -> TrialEvent:
-    """Run one attempt to its end.
+    """Run one attempt to its end; whatever the user's function does, it ends in an event.
 
     Args:
-        loaded: The user's functions.
+        loaded: The user's functions, or why they can't be loaded.
         launch: Which trial, with which hyperparameters.
         channel: Where events go, and where a stop comes from.
+        run_dir: The run directory.
         worker: Name of this worker, for people.
         whole_process: Whether this process runs nothing else, so that its whole output is the
             trial's.
 
     Returns:
         `Finished`, `Stopped` or `Failed`; `Started` and the reports have gone to the channel.
+
+    Raises:
+        Interrupt: If a person broke it off in this very process.
     """
-    trial_dir = Path(loaded.program.run_dir, "trials", launch.trial_id)
-    trial_dir.mkdir(parents=True, exist_ok=True)
-    with captured(trial_dir / "output.log", whole_process=whole_process) as log:
-        log.write(f"--- {launch.trial_id}, attempt {launch.attempt}: {launch.reason}\n")
-        log.write(f"--- {launch.params}\n")
-        event = _call(loaded, launch, channel, trial_dir, worker)
-        log.write(_last_line(event))
+    if isinstance(loaded, Failure):
+        return Failed(launch.trial_id, launch.attempt, loaded)
+    folder = _current_folder()
+    try:
+        trial_dir = Path(run_dir, "trials", launch.trial_id)
+        trial_dir.mkdir(parents=True, exist_ok=True)
+        log = trial_dir / "output.log"
+        _note(log, f"--- {launch.trial_id}, attempt {launch.attempt}: {launch.reason}")
+        _note(log, f"--- {launch.params}")
+        with captured(log, whole_process=whole_process):
+            event = _call(loaded, launch, channel, trial_dir, worker)
+        _note(log, _last_line(event))
+    except Interrupt:
+        raise
+    except BaseException as error:  # the disk is full, say
+        event = Failed(launch.trial_id, launch.attempt, describe_failure(error))
+    finally:
+        channel.closed = True
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                os.chdir(folder)
     return event
 
 
@@ -71,13 +94,19 @@ def _call(
         reporter.next_step = resume_step
         channel.send(Started(trial_id, attempt, worker, resume_step))
         for report in kept.between(launch.known_step, resume_step) if resume_step else ():
-            channel.send(Reported(trial_id, attempt, *report))
+            channel.send(Reported(trial_id, attempt, *report, kept=True))
         returned = loaded.train(**arguments)
+        value, others, wrong = split_metrics(returned, metric, "returned")
+    except Interrupt:
+        raise
     except EarlyStop:
         return Stopped(trial_id, attempt)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         return Failed(trial_id, attempt, describe_failure(error))
-    value, others, wrong = split_metrics(returned, metric, "returned")
+    finally:
+        if os.getpid() != channel.pid:
+            # A child that the function has forked came back; the attempt is its parent's.
+            os._exit(0)
     if wrong:
         return Failed(trial_id, attempt, describe_bad_result(wrong, loaded.train))
     return Finished(trial_id, attempt, value, others)
@@ -119,12 +148,24 @@ def _one_worker() -> Iterator[None]:
     yield
 
 
+def _current_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def _note(log: Path, line: str) -> None:
+    with open(log, "a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"{line}\n")
+
+
 def _last_line(event: TrialEvent) -> str:
     match event:
         case Finished():
-            return f"--- finished: {event.value:.6g}\n"
+            return f"--- finished: {event.value:.6g}"
         case Stopped():
-            return "--- stopped early\n"
+            return "--- stopped early"
         case Failed(failure=failure):
-            return f"{failure.traceback}--- failed: {failure.message}\n"
+            return f"{failure.traceback}--- failed: {failure.message}"
     return ""

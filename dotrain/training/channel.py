@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 
 from dotrain.core.events import TrialEvent
@@ -13,8 +15,14 @@ class Channel:
     Attributes:
         send: Delivers an event to the driver; never blocks for long, keeps the order.
         stop_reason: Set by the executor, from any thread, when the attempt is to stop.
+        closed: Set when the attempt has ended: threads that outlive it have nothing to report to.
+        lock: Held while a report is made, so that threads can't mix up their steps.
+        pid: The process of the attempt; a child that it forks is not the attempt.
     """
 
     def __init__(self, send: Callable[[TrialEvent], None]) -> None:
         self.send = send
         self.stop_reason: str | None = None
+        self.closed = False
+        self.lock = threading.Lock()
+        self.pid = os.getpid()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 import os
 import shutil
 import uuid
@@ -51,31 +53,47 @@ class Checkpoint:
         Raises:
             ValueError: If `step` is no whole number >= 1.
         """
-        if not isinstance(step, int) or step < 1:
+        number = _whole(step)
+        if number is None or number < 1:
             raise ValueError(f"a checkpoint's step must be a whole number >= 1, got {step!r}")
+        self._sweep()
         partial = self._directory / f"{_PARTIAL}{uuid.uuid4().hex[:8]}"
         partial.mkdir(parents=True)
         try:
             yield partial
             before = self._all()
-            target = self._directory / f"{_PREFIX}{step:09d}"
+            target = self._directory / f"{_PREFIX}{number:09d}"
             if target.exists():
-                shutil.rmtree(target)
+                # Aside first: removing it takes several steps, and half of it is no checkpoint.
+                os.replace(target, self._directory / f"{_PARTIAL}{uuid.uuid4().hex[:8]}")
             os.replace(partial, target)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         for _, folder in before:
             if folder != target:
-                shutil.rmtree(folder, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    os.replace(folder, self._directory / f"{_PARTIAL}{uuid.uuid4().hex[:8]}")
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what is no checkpoint: leftovers of a process that died, or the one before."""
+        for leftover in self._directory.glob(f"{_PARTIAL}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def _all(self) -> list[tuple[int, Path]]:
         try:
             names = os.listdir(self._directory)
         except FileNotFoundError:
             return []
+        steps = {name: name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)}
         return sorted(
-            (int(name.removeprefix(_PREFIX)), self._directory / name)
-            for name in names
-            if name.startswith(_PREFIX)
+            (int(step), self._directory / name) for name, step in steps.items() if step.isdigit()
         )
+
+
+def _whole(step: object) -> int | None:
+    try:
+        return operator.index(step)  # type: ignore[arg-type]
+    except TypeError:
+        return None

@@ -1,9 +1,9 @@
-"""Why a train function failed, told from the user's point of view."""
+"""Why a train function failed, told from the user's point of view; itself it never fails."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import sys
 import sysconfig
 import traceback
 from pathlib import Path
@@ -20,6 +20,14 @@ _KINDS: tuple[tuple[type[Exception], str], ...] = (
     (BadResult, "bad result"),
     (BadSetup, "setup"),
 )
+#: A message is one line for people; the log holds the rest.
+_MESSAGE_CHARS = 300
+_TRACEBACK_CHARS = 20_000
+
+
+def plain_text(text: str) -> str:
+    """Return `text` with what UTF-8 can't hold (lone surrogates) written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def describe_failure(error: BaseException) -> Failure:
@@ -27,11 +35,18 @@ def describe_failure(error: BaseException) -> Failure:
 
     The location is the user's own last frame, not the library's where it was raised.
     """
+    name = type(error).__name__
+    try:
+        return _describe(error, name)
+    except Exception:  # e.g. the exception's own __str__ raises, or the current folder is gone
+        return Failure("exception", f"{name}: (its message can't be told)")
+
+
+def _describe(error: BaseException, name: str) -> Failure:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _ours(frame)]
     own = [frame for frame in frames if _is_user(frame)]
-    kind = next((name for cls, name in _KINDS if isinstance(error, cls)), "exception")
-    text = str(error).strip() or "(no message)"
-    message = f"{type(error).__name__}: {text}" if kind == "exception" else text
+    kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), "exception")
+    text = _first_line(_text_of(error)) or "(no message)"
     location = source = ""
     if own:
         last = own[-1]
@@ -40,27 +55,45 @@ def describe_failure(error: BaseException) -> Failure:
     elif isinstance(error, SyntaxError) and error.filename:
         location = f"{_shown(error.filename)}:{error.lineno}"
         source = (error.text or "").strip()
-    lines = [
-        "Traceback (most recent call last):\n",
-        *traceback.format_list(frames),
-        *traceback.format_exception_only(error),
-    ]
-    return Failure(kind, message, location, source, "".join(lines))
+    lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)]
+    with contextlib.suppress(Exception):
+        lines += traceback.format_exception_only(error)
+    return Failure(
+        kind,
+        f"{name}: {text}" if kind == "exception" else text,
+        plain_text(location),
+        plain_text(source),
+        plain_text("".join(lines))[-_TRACEBACK_CHARS:],
+    )
 
 
 def describe_bad_result(message: str, function: object) -> Failure:
     """Describe a result that is none; the location is the function that returned it."""
     code = getattr(function, "__code__", None)
     location = f"{_shown(code.co_filename)}:{code.co_firstlineno} in {code.co_name}" if code else ""
-    return Failure("bad result", message, location)
+    return Failure("bad result", _first_line(message), plain_text(location))
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:
+        return f"(its __str__ raises {type(broken).__name__})"
+
+
+def _first_line(text: str) -> str:
+    line = next(iter(plain_text(text).strip().splitlines()), "")
+    return line if len(line) <= _MESSAGE_CHARS else line[: _MESSAGE_CHARS - 3] + "..."
 
 
 def _ours(frame: traceback.FrameSummary) -> bool:
-    return os.path.realpath(frame.filename).startswith(_OURS)
+    return frame.filename.startswith(_OURS)
 
 
 def _is_user(frame: traceback.FrameSummary) -> bool:
-    path = os.path.realpath(frame.filename)
+    path = frame.filename
+    with contextlib.suppress(OSError):
+        path = os.path.realpath(path)
     if f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path:
         return False
     return not path.startswith(_LIBRARIES) and not frame.filename.startswith("<frozen")
@@ -68,7 +101,8 @@ def _is_user(frame: traceback.FrameSummary) -> bool:
 
 def _shown(filename: str) -> str:
     """Return a path as the user would type it: relative where that is shorter."""
-    if sys.platform == "win32" or not os.path.isabs(filename):
-        return filename
-    relative = os.path.relpath(filename)
-    return filename if relative.startswith("..") else relative
+    if os.path.isabs(filename):
+        with contextlib.suppress(OSError, ValueError):
+            relative = os.path.relpath(filename)
+            return filename if relative.startswith("..") else relative
+    return filename

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from dotrain.training.failure import plain_text
+
 
 def as_number(value: Any) -> float | None:
     """Return `value` as a float, or None if it is no single number.
@@ -23,7 +25,7 @@ def as_number(value: Any) -> float | None:
         value = value[0]
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -47,7 +49,7 @@ def split_metrics(
             held = ", ".join(map(str, value)) or "nothing"
             return math.nan, None, f"{what} a dict without '{metric}'; it holds {held}"
         chosen = value[metric]
-        numbers = {str(k): as_number(v) for k, v in value.items() if k != metric}
+        numbers = {plain_text(str(k)): as_number(v) for k, v in value.items() if k != metric}
         others = {k: v for k, v in numbers.items() if v is not None and math.isfinite(v)}
     number = as_number(chosen)
     expected = f"expected a number, or a dict that holds '{metric}'"
@@ -60,5 +62,8 @@ def split_metrics(
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception as error:
+        text = f"something whose repr raises {type(error).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -2,31 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import pdb
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 
-@contextmanager
-def captured(log: Path, *, whole_process: bool) -> Iterator[IO[str]]:
+@contextlib.contextmanager
+def captured(log: Path, *, whole_process: bool) -> Iterator[None]:
     """Append everything printed inside to a file.
 
     ``breakpoint()`` inside still talks to the terminal.
 
     Args:
         log: The file; its folder exists.
-        whole_process: Redirect the file descriptors too, so that libraries written in C and
-            child processes are caught; for processes that run nothing else.
+        whole_process: Redirect the file descriptors, so that libraries written in C and child
+            processes are caught too; for processes that run nothing else.
     """
+    with _descriptors(log) if whole_process else _python_streams(log):
+        yield
+
+
+@contextlib.contextmanager
+def _descriptors(log: Path) -> Iterator[None]:
+    target = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    # The streams that the process began with, whatever a train function before has put there.
+    streams = sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    saved = []
+    for number, stream in ((1, streams[0]), (2, streams[1])):
+        if isinstance(stream, io.TextIOWrapper) and not stream.closed:
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+            stream.flush()
+        saved.append((number, os.dup(number)))
+        os.dup2(target, number)
+    os.close(target)
+    try:
+        yield
+    finally:
+        for used in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                used.flush()  # type: ignore[union-attr]
+        for number, copy in saved:
+            os.dup2(copy, number)
+            os.close(copy)
+        for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__)):
+            if stream is None or stream.closed:  # a train function has closed it
+                new = open(number, "w", closefd=False)  # noqa: SIM115
+                sys.__dict__.update({"__stdout__": new} if number == 1 else {"__stderr__": new})
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+
+
+@contextlib.contextmanager
+def _python_streams(log: Path) -> Iterator[None]:
+    streams, hook = (sys.stdout, sys.stderr), sys.breakpointhook
     with open(log, "a", encoding="utf-8", buffering=1, errors="backslashreplace") as file:
-        streams = sys.stdout, sys.stderr
-        hook = sys.breakpointhook
-        saved = _redirect_descriptors(file.fileno()) if whole_process else []
-        sys.stdout = sys.stderr = file
+        out, err = _Following(file, "stdout"), _Following(file, "stderr")
+        sys.stdout, sys.stderr = out, err
 
         def to_terminal(*args: Any, **kwargs: Any) -> None:
             sys.stdout, sys.stderr = streams
@@ -34,19 +69,45 @@ def captured(log: Path, *, whole_process: bool) -> Iterator[IO[str]]:
 
         sys.breakpointhook = to_terminal
         try:
-            yield file
+            yield
         finally:
             sys.breakpointhook = hook
             sys.stdout, sys.stderr = streams
-            for number, copy in saved:
-                os.dup2(copy, number)
-                os.close(copy)
+            out.target = err.target = None
 
 
-def _redirect_descriptors(target: int) -> list[tuple[int, int]]:
-    saved = []
-    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
-        stream.flush()
-        saved.append((number, os.dup(number)))
-        os.dup2(target, number)
-    return saved
+class _Following(io.TextIOBase):
+    """A stream that outlives its trial: from then on it is whatever the process has there.
+
+    A logging handler that a train function has set up once goes on with it, into the log of
+    whichever trial runs.
+    """
+
+    def __init__(self, target: io.TextIOWrapper, name: str) -> None:
+        self.target: io.TextIOWrapper | None = target
+        self._name = name
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        target = self.target or getattr(sys, self._name)
+        if target is self or target is None or target.closed:
+            return len(text)
+        return int(target.write(text))
+
+    def flush(self) -> None:
+        if self.target is not None and not self.target.closed:
+            self.target.flush()
+
+    def fileno(self) -> int:
+        if self.target is None:
+            raise io.UnsupportedOperation("fileno")
+        return self.target.fileno()
+
+    def close(self) -> None:
+        """Stay open: the log is not the train function's to close."""

@@ -6,6 +6,8 @@ import hashlib
 import importlib
 import importlib.util
 import io
+import os
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -18,6 +20,9 @@ import cloudpickle
 
 from dotrain.training.errors import BadSetup
 from dotrain.training.seeding import import_seeded
+
+#: How the names of folders with unpacked code begin.
+_UNPACKED = "dotrain-code-"
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,8 @@ def load_program(program: Program) -> LoadedProgram:
     for entry in reversed(program.path):
         if entry not in sys.path:
             sys.path.insert(0, entry)
-    moved = None if program.code.is_here() else _unpack(program.code)
     _forget_modules(program.code)
+    moved = None if program.code.is_here() else _unpack(program.code)
     importlib.invalidate_caches()
     import_seeded(program.packages)
 
@@ -172,13 +177,19 @@ def _load_module(ref: FunctionRef, moved: Path | None) -> Any:
 
 
 def _forget_modules(code: Code) -> None:
+    """Forget the user's modules of earlier runs, where they lie and where they were unpacked."""
+    unpacked = os.path.join(os.path.realpath(tempfile.gettempdir()), _UNPACKED)
     for name, module in list(sys.modules.items()):
-        if name != "__main__" and getattr(module, "__file__", None) in code.digests:
+        file = getattr(module, "__file__", None) or ""
+        if name != "__main__" and (file in code.digests or file.startswith(unpacked)):
             del sys.modules[name]
+    for entry in [entry for entry in sys.path if entry.startswith(unpacked)]:
+        sys.path.remove(entry)
+        shutil.rmtree(entry, ignore_errors=True)
 
 
 def _unpack(code: Code) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="dotrain-code-"))
+    folder = Path(tempfile.mkdtemp(prefix=_UNPACKED))
     with zipfile.ZipFile(io.BytesIO(code.archive)) as archive:
         archive.extractall(folder)
     return folder.resolve()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,9 @@ from dotrain.training.channel import Channel
 from dotrain.training.errors import BadReport, EarlyStop
 from dotrain.training.numbers import split_metrics
 from dotrain.training.report_log import ReportLog
+
+#: Steps travel as JSON numbers.
+_MAX_STEP = 2**53
 
 
 class Reporter:
@@ -47,6 +51,14 @@ class Reporter:
             BadReport: If the metric or the step is not as described; this fails the trial.
             EarlyStop: If the trial is to stop. Let it pass.
         """
+        if self._channel.closed or self._channel.pid != os.getpid():
+            raise BadReport("reported after the trial has ended, or from a child process")
+        with self._channel.lock:
+            self._report(metric, step)
+        if self._channel.stop_reason is not None:
+            raise EarlyStop(self._channel.stop_reason)
+
+    def _report(self, metric: Any, step: int | None) -> None:
         step = self._checked_step(step)
         value, others, wrong = split_metrics(metric, self.metric, "reported")
         if wrong:
@@ -56,8 +68,6 @@ class Reporter:
         if self.log_file is not None:
             self.log_file.append(step, value, others)
         self._channel.send(Reported(self._trial_id, self._attempt, step, value, others))
-        if self._channel.stop_reason is not None:
-            raise EarlyStop(self._channel.stop_reason)
 
     def _checked_step(self, step: Any) -> int:
         if step is None:
@@ -66,8 +76,8 @@ class Reporter:
             number = operator.index(step)
         except TypeError:
             number = -1
-        if isinstance(step, bool) or number < 0:
-            raise BadReport(f"the step must be a whole number >= 0, got {step!r}")
+        if isinstance(step, bool) or not 0 <= number < _MAX_STEP:
+            raise BadReport(f"the step must be a whole number >= 0 and < 2**53, got {step!r}")
         if self._last is not None and number <= self._last:
             raise BadReport(f"step {number} was reported after step {self._last}; steps must grow")
         return number

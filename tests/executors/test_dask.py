@@ -431,7 +431,7 @@ def test_a_host_whose_trials_fail_at_once_is_avoided(project: Project, tmp_path:
             process.wait()
     assert result.status == "finished"
     # Three, and what was under way before another host had shown that it can be done.
-    assert 3 <= result.summary["trials"]["failed"] <= 6
+    assert 3 <= result.summary["trials"]["failed"] < 10
     journal = (result.run_dir / "journal.jsonl").read_text()
     assert f"avoiding {BAD}: trials there fail at once" in journal
 

@@ -37,7 +37,14 @@ def run(tmp_path: Path) -> Run:
         launch = Launch("why", "t0000", 1, params or {}, budget, 7)
         sent: list[TrialEvent] = []
         loaded = LoadedProgram(program, train, model, data)
-        end = run_attempt(loaded, launch, Channel(sent.append), worker="here", whole_process=False)
+        end = run_attempt(
+            loaded,
+            launch,
+            Channel(sent.append),
+            run_dir=str(tmp_path),
+            worker="here",
+            whole_process=False,
+        )
         return end, sent
 
     return call

@@ -33,6 +33,8 @@ async def local_scheduler() -> AsyncIterator[Client]:
     settings = {
         "distributed.scheduler.reuse-broadcast-comm": True,
         "distributed.scheduler.active-memory-manager.start": False,
+        # A function that holds the interpreter for minutes is no dead worker: its process tells.
+        "distributed.scheduler.worker-ttl": None,
         # How many past messages of each stream and topic Dask keeps for its own debugging.
         "distributed.admin.low-level-log-length": 10,
         "distributed.admin.event-loop": "asyncio",

@@ -36,5 +36,8 @@ def local_worker_environment(workers: int) -> dict[str, str]:
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     environment.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
     environment.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")
+    # Dask estimates the size of a message by a sample, drawn from Python's global generator: a
+    # trial's random numbers would depend on the timing of heartbeats.
+    environment["DASK_DISTRIBUTED__COMM__OFFLOAD"] = "False"
     environment.setdefault("DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH", "10")
     return environment

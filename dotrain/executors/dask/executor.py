@@ -7,6 +7,7 @@ through one queue each way, and only the loop touches slots.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import traceback
@@ -106,6 +107,10 @@ class DaskExecutor(Executor):
         self._first_slot.wait()
         self.pump(0)
 
+    def interrupt(self) -> None:
+        """Don't wait for the first slot any longer."""
+        self._first_slot.set()
+
     def carry_out(self, instruction: Instruction) -> None:
         """Hand an instruction to the loop."""
         if self._loop is not None:
@@ -134,11 +139,17 @@ class DaskExecutor(Executor):
             return
         self._closed = True
         if self._thread is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._end.set)
+            with contextlib.suppress(RuntimeError):  # the loop has just ended by itself
+                self._loop.call_soon_threadsafe(self._leave)
             self._thread.join(_CLOSE_TIMEOUT_S)
         if self._workers is not None:
             self._workers.close()
         self._thread = None
+
+    def _leave(self) -> None:
+        self._end.set()
+        if not self._is_connected:
+            self._main.cancel()
 
     # ---- everything below runs on the loop's thread ----
 
@@ -146,6 +157,8 @@ class DaskExecutor(Executor):
         try:
             with quiet_dask():
                 asyncio.run(self._serve())
+        except asyncio.CancelledError:
+            pass  # told to leave before it was connected
         except DotrainError as error:
             self._events.put(error)
         except BaseException as error:
@@ -156,9 +169,14 @@ class DaskExecutor(Executor):
             self._first_slot.set()
 
     async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        main = asyncio.current_task()
+        assert main is not None
+        self._main = main
+        self._is_connected = False
         self._end = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         async with self._connect() as client:
+            self._is_connected = True
             self._state = _State(client)
             background = []
             if self._workers is not None:
@@ -220,7 +238,7 @@ class DaskExecutor(Executor):
             return f"no local worker got ready {causes or within}; their last words:\n{words}"
         return (
             f"the Dask scheduler at {address} has no worker that got ready {within}; "
-            f"start one with: dask worker {address}"
+            f"start one with: dask worker {address} (a worker serves one run at a time)"
         )
 
     def _add_slot(self, address: str) -> None:
@@ -236,20 +254,37 @@ class DaskExecutor(Executor):
             allow_other_workers=False,
             pure=False,
         )
-        slots[address] = _Slot(address, task)
+        slot = slots[address] = _Slot(address, task)
+        loop = asyncio.get_running_loop()
 
-    def _remove_slot(self, address: str) -> None:
+        # Dask calls back on a thread of its own.
+        def done(_: Future) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended before
+                loop.call_soon_threadsafe(self._on_task_done, slot)
+
+        task.add_done_callback(done)
+
+    def _on_task_done(self, slot: _Slot) -> None:
+        """Open a slot anew if its task has ended though nobody told it to."""
+        if self._state.slots.get(slot.address) is slot and not self._end.is_set():
+            self._remove_slot(slot.address, f"its slot's task ended ({slot.task.status})")
+            self._spawn(self._add_if_there(slot.address))
+
+    def _remove_slot(self, address: str, cause: str = "") -> None:
         slot = self._state.slots.pop(address, None)
         if slot is None:
             return
         slot.task.release()
+        if self._workers is not None and slot.name and not self._end.is_set():
+            # If only its connection is gone, a new process must take its place.
+            self._workers.kill(slot.name)
         if slot.launch is not None:
-            self._spawn(self._report_loss(slot, slot.launch))
+            self._spawn(self._report_loss(slot, slot.launch, cause))
         elif slot.ready:
             self._slots_changed()
 
-    async def _report_loss(self, slot: _Slot, launch: Launch) -> None:
-        cause = f"its worker {slot.name} ({slot.address}) left the cluster"
+    async def _report_loss(self, slot: _Slot, launch: Launch, cause: str) -> None:
+        cause = cause or f"its worker {slot.name} ({slot.address}) left the cluster"
         if self._workers is not None:
             # The exit code may come a moment after Dask has noticed the broken connection.
             for _ in range(20):
@@ -289,6 +324,7 @@ class DaskExecutor(Executor):
             return
         if "ready" in message:
             slot.name = message["ready"]
+            self._state.deaths.pop(slot.name, None)
             slot.ready = slot.host not in self._state.health.avoided
             self._state.ready.set()
             self._slots_changed()
@@ -297,6 +333,9 @@ class DaskExecutor(Executor):
             ends = record["type"] in ("Finished", "Stopped", "Failed")
             if ends:
                 slot.launch = None
+                if not slot.ready:
+                    slot.ready = slot.host not in self._state.health.avoided
+                    self._slots_changed()
             self._events.put(trial_event)
             if ends:
                 self._note_health(slot, failed=record["type"] == "Failed")
@@ -366,10 +405,17 @@ class DaskExecutor(Executor):
             # A worker that isn't ours is restarted by its nanny; without one, the function ends
             # at its next report.
             self._stop(instruction)
-            self._spawn(self._restart(slot.address))
+            self._spawn(self._restart(slot))
 
-    async def _restart(self, address: str) -> None:
-        await self._state.client.restart_workers([address], raise_for_error=False)
+    async def _restart(self, slot: _Slot) -> None:
+        try:
+            await self._state.client.restart_workers([slot.address], raise_for_error=False)
+        except Exception:  # it has no nanny
+            slot.ready = False
+            self._slots_changed(
+                f"worker {slot.name} hangs and can't be restarted: it was started without a "
+                "nanny; it is used again when its function returns"
+            )
 
     async def _send(self, slot: _Slot, method: str, *arguments: Any) -> None:
         token = self._program.token
@@ -377,10 +423,16 @@ class DaskExecutor(Executor):
             await self._state.client.run(
                 call_host, token, method, *arguments, workers=[slot.address]
             )
-        except Exception:
-            # A worker that can't be reached is about to be removed; its slot goes with it.
-            if slot.address in self._state.slots:
-                self._remove_slot(slot.address)
+        except Exception as error:
+            # It can't be reached; Dask is about to notice, or its slot is opened anew.
+            if self._state.slots.get(slot.address) is slot:
+                self._remove_slot(slot.address, f"its worker can't be reached: {error}")
+                self._spawn(self._add_if_there(slot.address))
+
+    async def _add_if_there(self, address: str) -> None:
+        workers = (await self._state.client.scheduler.identity(n_workers=-1))["workers"]
+        if address in workers and self._workers is None:
+            self._add_slot(address)
 
     async def _let_go(self) -> None:
         """Let the slots end: idle ones now, busy ones at their next report."""

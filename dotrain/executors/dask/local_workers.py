@@ -11,6 +11,7 @@ import contextlib
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,16 @@ from dotrain.executors.dask.environment import local_worker_environment
 #: How long workers may take to end by themselves, in seconds.
 _GRACE_S = 3.0
 
+#: A worker that dies within this time is not replaced before it has passed, in seconds.
+_TOO_SOON_S = 0.5
+
 
 @dataclass
 class _Process:
     name: str
     popen: Popen[bytes]
     log: Path
+    started_s: float
 
 
 class LocalWorkers:
@@ -70,7 +75,7 @@ class LocalWorkers:
                 # Ctrl-C is for the driver alone.
                 start_new_session=True,
             )
-        return _Process(name, popen, log)
+        return _Process(name, popen, log, time.monotonic())
 
     async def serve(self, address: str, on_death: Callable[[str, str], None]) -> None:
         """Give the workers the scheduler's address, and restart those that die.
@@ -82,7 +87,7 @@ class LocalWorkers:
         await asyncio.gather(*(self._watch(name, address, on_death) for name in self.names))
 
     async def _watch(self, name: str, address: str, on_death: Callable[[str, str], None]) -> None:
-        while True:
+        while self.restart:
             process = self._processes[name]
             assert process.popen.stdin
             # One that is dead already breaks the pipe; its exit code says why.
@@ -92,9 +97,18 @@ class LocalWorkers:
             code = await asyncio.to_thread(process.popen.wait)
             with contextlib.suppress(BrokenPipeError):
                 process.popen.stdin.close()
-            if not self.restart:
+            if self._is_closing():
                 return
             on_death(name, _cause(code))
+            if time.monotonic() - process.started_s < _TOO_SOON_S:
+                await asyncio.sleep(_TOO_SOON_S)
+            self._respawn(name)
+
+    def _is_closing(self) -> bool:
+        return not self.restart
+
+    def _respawn(self, name: str) -> None:
+        if self.restart:
             self._processes[name] = self._spawn(name)
 
     def kill(self, name: str) -> None:

@@ -18,6 +18,13 @@ from dotrain.training.channel import Channel
 from dotrain.training.failure import describe_failure
 from dotrain.training.program import LoadedProgram, Program, load_program
 
+#: Held by the run whose slot this process serves. Another run may have a slot here too, if its
+#: worker has several threads; it waits.
+_ONE_RUN = threading.Lock()
+
+#: How often a waiting slot looks whether it is still wanted, in seconds.
+_LOOK_S = 0.2
+
 
 class SlotHost(WorkerPlugin):  # type: ignore[misc]
     """Lives on each worker of a run; one attempt runs on it at a time.
@@ -71,20 +78,25 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
 
     def serve(self) -> None:
         """Run attempts until told to quit; this is the slot's Dask task."""
-        self._send_message({"ready": str(self._worker.name)})
-        loaded = self._load()  # while the first attempt is on its way
-        while (launch := self._inbox.get()) is not None:
-            self._emit(self._run(launch, loaded))
+        # Global generators, streams and the current folder belong to one trial at a time.
+        while not _ONE_RUN.acquire(timeout=_LOOK_S):
+            if not self._inbox.empty():
+                return
+        try:
+            self._send_message({"ready": str(self._worker.name)})
+            loaded = self._load()  # while the first attempt is on its way
+            while (launch := self._inbox.get()) is not None:
+                self._emit(self._run(launch, loaded))
+        finally:
+            _ONE_RUN.release()
 
     def _load(self) -> LoadedProgram | Failure:
         try:
             return load_program(self.program)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             return describe_failure(error)
 
     def _run(self, launch: Launch, loaded: LoadedProgram | Failure) -> TrialEvent:
-        if isinstance(loaded, Failure):
-            return Failed(launch.trial_id, launch.attempt, loaded)
         channel = Channel(self._emit)
         self._current = launch, channel
         try:
@@ -92,10 +104,11 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
                 loaded,
                 launch,
                 channel,
+                run_dir=self.program.run_dir,
                 worker=str(self._worker.name),
                 whole_process=self.whole_process,
             )
-        except Exception as error:  # e.g. the trial's log can't be written
+        except BaseException as error:
             return Failed(launch.trial_id, launch.attempt, describe_failure(error))
         finally:
             self._current = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import threading
 import traceback
@@ -63,6 +64,8 @@ def main() -> None:
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
+    # A driver that was killed can't clean up any more.
+    shutil.rmtree(folder, ignore_errors=True)
     # The thread that reads standard input would keep the interpreter from ending in order.
     os._exit(code)
 
