@@ -249,7 +249,7 @@ def _make_plugin(group: str, chosen: Any) -> Any:
         return instance
     options = {"name": chosen} if isinstance(chosen, str) else dict(chosen)
     plugin = plugins.load_plugin(group, str(options.pop("name", "")))
-    instance, problems = validate_options(plugin, options, Source("lagom", options, []), ())
+    instance, problems = validate_options(plugin, options, Source.of_data("lagom", options), ())
     if problems:
         raise UsageError("; ".join(f"{p.path[0] if p.path else ''}: {p.message}" for p in problems))
     return instance
@@ -264,7 +264,7 @@ def _plugin_data(chosen: Any, plugin: object) -> dict[str, Any]:
 
 def _checked(**sections: Any) -> Settings:
     """Return the config's settings of arguments that have the same names there."""
-    source = Source("lagom", {"train": "lagom:train", **sections}, [])
+    source = Source.of_data("lagom", {"train": "lagom:train", **sections})
     settings, problems = validate_settings(source)
     if problems:
         lines = [f"{dotted(problem.path)}: {problem.message}" for problem in problems]

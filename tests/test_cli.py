@@ -188,3 +188,25 @@ def test_check_imports_neither_dask_nor_tensorflow(project: Project) -> None:
     project.write("user.py", GOOD)
     config = project.config(search=SPACE)
     assert not imported_by("check", str(config)) & {"tensorflow", "keras", "distributed", "numpy"}
+
+
+@pytest.mark.parametrize("stream", ["stderr", "stdout"])
+def test_a_reader_that_leaves_doesnt_end_the_run(project: Project, stream: str) -> None:
+    project.write("user.py", GOOD)
+    project.config(search={**SPACE, "num_trials": 30}, cluster=INLINE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dotrain", "run", "config.yaml"],
+        cwd=project.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    closed = process.stderr if stream == "stderr" else process.stdout
+    assert closed is not None
+    closed.close()
+    rest = process.stdout if stream == "stderr" else process.stderr
+    assert rest is not None
+    text = rest.read().decode()
+    rest.close()
+    assert process.wait(60) == 0, text
+    (result,) = project.path.glob("runs/*/*/result.json")
+    assert json.loads(result.read_text())["trials"]["finished"] == 30

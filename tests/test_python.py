@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from dotrain import Searchspace, experiment
+from dotrain import AbstractOptimizer, Searchspace, Trial, experiment
 from dotrain.errors import DotrainError, UsageError
 from tests.conftest import Project
 
@@ -176,3 +176,58 @@ def test_it_runs_inside_a_notebooks_event_loop(project: Project) -> None:
         print("BEST", asyncio.run(cell()).best["value"])
     """
     assert "BEST 0.5" in script(project, source)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"direction": "MAX"}, "direction: expected 'max' or 'min', got 'MAX'"),
+        ({"num_trials": 2.5}, r"num_trials: expected a whole number >= 1, got 2\.5"),
+        ({"num_trials": 0}, "num_trials: expected a whole number >= 1, got 0"),
+        ({"name": "../../evil"}, "name: expected letters, digits"),
+        ({"seed": "a"}, "seed: expected a whole number, got 'a'"),
+        ({"optimizer": 5}, "expected a name, a mapping or a dotrain.AbstractOptimizer, got 5"),
+        ({"searchspace": {"x": 1}}, "searchspace: expected a Searchspace, got dict"),
+        ({"limits": {"retries": -1}, "metric": ""}, r"(?s)metric: must not.*limits\.retries: exp"),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    project: Project, arguments: dict[str, object], message: str
+) -> None:
+    space = Searchspace(x=("DOUBLE", [0.0, 1.0]))
+    with pytest.raises(UsageError, match=message):
+        inline(lambda x: x, project, **{"searchspace": space, "num_trials": 2, **arguments})
+
+
+def test_numpy_scalars_will_do(project: Project) -> None:
+    import numpy as np
+
+    class Numpy(AbstractOptimizer):
+        def initialize(self) -> None:
+            self.left = 2
+
+        def get_suggestion(self, trial: object = None) -> Trial | None:
+            self.left -= 1
+            return Trial({"x": np.int64(3)}) if self.left >= 0 else None
+
+    space = Searchspace(x=("INTEGER", [np.int64(1), np.int64(8)]))
+    result = inline(lambda x: x, project, searchspace=space, optimizer=Numpy(), num_trials=2)
+    assert result.best == {"trial_id": "t0000", "value": 3.0, "params": {"x": 3}}
+
+
+def test_hooks_that_raise_are_named_and_the_result_is_kept(project: Project) -> None:
+    class Broken(AbstractOptimizer):
+        def initialize(self) -> None:
+            self.left = 2
+
+        def get_suggestion(self, trial: object = None) -> Trial | None:
+            self.left -= 1
+            return Trial({}) if self.left >= 0 else None
+
+        def finalize_experiment(self, trials: object) -> None:
+            raise KeyError("oops")
+
+    with pytest.raises(DotrainError, match="optimizer Broken raised KeyError: 'oops'"):
+        inline(lambda: 1.0, project, optimizer=Broken(), num_trials=2, name="kept")
+    (file,) = project.path.glob("kept/*/result.json")
+    assert '"status": "finished"' in file.read_text()

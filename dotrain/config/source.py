@@ -41,6 +41,20 @@ class Source:
     _keys: dict[Path, str] = field(default_factory=dict)
     _values: dict[Path, str] = field(default_factory=dict)
 
+    @classmethod
+    def of_data(cls, origin: str, data: Any) -> Source:
+        """Return the source of data that comes from no file."""
+        source = cls(origin, data, [])
+        source._note(data, ())
+        return source
+
+    def _note(self, value: Any, path: Path) -> None:
+        self._values[path] = self._keys[path] = self.file
+        if isinstance(value, dict | list):
+            parts = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, part in parts:
+                self._note(part, (*path, key))
+
     def problem(self, path: Path, message: str, *, at_key: bool = False) -> Problem:
         """Make a problem at a path; parts the file doesn't have fall back to what encloses them.
 
