@@ -77,7 +77,12 @@ def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     file = folder / "scheduler.json"
     common = ["--scheduler-file", str(file), "--host", "127.0.0.1"]
     dask = [sys.executable, "-m", "dask"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        # As docs/architecture.md asks for.
+        "DASK_DISTRIBUTED__COMM__OFFLOAD": "False",
+    }
     log = open(folder / "cluster.log", "w")  # noqa: SIM115
     processes = [
         subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment)

@@ -402,8 +402,6 @@ def test_random_numbers_over_seconds_do_not_depend_on_the_place(
     project: Project, cluster: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     """Dask's own thread must not draw from the generators that a trial uses."""
-    if cluster["kind"] == "address":
-        pytest.skip("workers started by hand need DASK_DISTRIBUTED__COMM__OFFLOAD=False for that")
     result = project.run(
         """
         import random, time

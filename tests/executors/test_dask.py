@@ -15,6 +15,7 @@ import pytest
 
 from dotrain.errors import ResourcesUnavailable
 from dotrain.executors.dask.health import HostHealth
+from dotrain.executors.dask.local_workers import cause_of_death
 from tests.conftest import Project
 
 LOCAL = {"kind": "local", "workers": 2}
@@ -458,3 +459,10 @@ def test_health_minds_neither_late_failures_nor_few() -> None:
         health.record("mixed", failed=True, took_s=0.1)
         health.record("mixed", failed=False, took_s=0.1)
     assert health.avoided == set()
+
+
+def test_a_death_is_told_by_its_cause() -> None:
+    assert cause_of_death(3, False) == "its worker process ended with exit code 3"
+    assert cause_of_death(-11, True) == "its worker process was killed by SIGSEGV"
+    assert cause_of_death(-9, False) == "its worker process was killed by SIGKILL"
+    assert cause_of_death(-9, True).endswith("killed by SIGKILL for want of memory")

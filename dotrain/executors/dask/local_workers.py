@@ -32,6 +32,8 @@ class _Process:
     popen: Popen[bytes]
     log: Path
     started_s: float
+    #: How many processes the kernel had killed for want of memory when this one began.
+    oom_kills: int
 
 
 class LocalWorkers:
@@ -75,7 +77,7 @@ class LocalWorkers:
                 # Ctrl-C is for the driver alone.
                 start_new_session=True,
             )
-        return _Process(name, popen, log, time.monotonic())
+        return _Process(name, popen, log, time.monotonic(), oom_kills())
 
     async def serve(self, address: str, on_death: Callable[[str, str], None]) -> None:
         """Give the workers the scheduler's address, and restart those that die.
@@ -99,7 +101,7 @@ class LocalWorkers:
                 process.popen.stdin.close()
             if self._is_closing():
                 return
-            on_death(name, _cause(code))
+            on_death(name, cause_of_death(code, oom_kills() > process.oom_kills))
             if time.monotonic() - process.started_s < _TOO_SOON_S:
                 await asyncio.sleep(_TOO_SOON_S)
             self._respawn(name)
@@ -145,12 +147,29 @@ class LocalWorkers:
         self._scratch.cleanup()
 
 
-def _cause(code: int) -> str:
+def oom_kills() -> int:
+    """Return how many processes the kernel has killed for want of memory; 0 if it doesn't say."""
+    try:
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return 0
+
+
+def cause_of_death(code: int, out_of_memory: bool) -> str:
+    """Say what ended a worker process.
+
+    Args:
+        code: Its exit code; a signal is negative.
+        out_of_memory: Whether the kernel has killed some process for want of memory meanwhile.
+    """
     if code >= 0:
         return f"its worker process ended with exit code {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    hint = " (out of memory, perhaps)" if -code == signal.SIGKILL else ""
+    hint = " for want of memory" if out_of_memory and -code == signal.SIGKILL else ""
     return f"its worker process was killed by {name}{hint}"
