@@ -11,11 +11,11 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Protocol
 
-from dotrain.core.events import Event, Interrupted, Resumed, TimePassed
+from dotrain.core.events import Event, Failed, Interrupted, Resumed, TimePassed
 from dotrain.core.instructions import Instruction
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
-from dotrain.errors import ClusterGone, Interrupt
+from dotrain.errors import ClusterGone, DiskFull, Interrupt
 from dotrain.executors.base import Executor
 from dotrain.report.console import Quiet
 from dotrain.store import Journal
@@ -77,6 +77,7 @@ class Driver:
         Raises:
             ResourcesUnavailable: If the executor gets no workers.
             ClusterGone: If the executor loses its cluster; the run can be resumed.
+            DiskFull: If a trial has no room in the run directory; the run can be resumed.
             PolicyError: If a plugin breaks its contract.
             JournalError: If the journal can't be written.
             KeyboardInterrupt: At the second Ctrl-C.
@@ -103,7 +104,7 @@ class Driver:
                 self._post(Interrupted(self._interrupt_reason))
                 if self._interrupts > 1:
                     raise
-            except ClusterGone as error:
+            except (ClusterGone, DiskFull) as error:
                 self._post(Interrupted(str(error)))
                 raise
         assert self._scheduler.status is not None
@@ -148,6 +149,9 @@ class Driver:
     def _post(self, event: Event) -> None:
         if self._scheduler.status is not None and not isinstance(event, Resumed):
             return
+        if isinstance(event, Failed) and event.failure.kind == "disk full":
+            # Not recorded: the trial is in flight for whoever goes on with the run.
+            raise DiskFull(f"{event.trial_id} can't go on: {event.failure.message}")
         time_s = self._now()
         self._posting = True
         try:

@@ -33,6 +33,10 @@ class ClusterGone(DotrainError):
     """The cluster went away under a run: mend the cluster, and resume."""
 
 
+class DiskFull(DotrainError):
+    """The disk of the run directory is full: make room, and resume."""
+
+
 class PolicyError(DotrainError):
     """An optimizer or early-stop rule broke its contract: mend the plugin."""
 

@@ -17,7 +17,7 @@ from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
 from dotrain.definition import Experiment
 from dotrain.driver import Driver, Observer
-from dotrain.errors import ClusterGone, DotrainError, PolicyError, UsageError
+from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError, UsageError
 from dotrain.executors.factory import make_executor
 from dotrain.report.summary import summarize
 from dotrain.store import Journal, Lock, Record, RunDir, read_journal, restore
@@ -242,7 +242,7 @@ class _Run:
         except DotrainError as failure:
             if not trials:
                 raise
-            status = "interrupted" if isinstance(failure, ClusterGone) else "failed"
+            status = "interrupted" if isinstance(failure, ClusterGone | DiskFull) else "failed"
             error = failure
         if status == "finished":
             error = self._finalize(list(trials.values()))

@@ -57,8 +57,8 @@ def test_a_full_disk_ends_the_run_with_the_reason_and_it_goes_on_later(
     again = project.cli("resume", str(run_dir), "--json")
     assert again.returncode == 0, again.stderr
     result = json.loads(again.stdout)
-    assert result["trials"]["finished"] + result["trials"]["failed"] == 12
-    assert result["trials"]["finished"] >= 11
+    # A full disk is nobody's failure: the trials it hit have been run again.
+    assert result["trials"] == {"total": 12, "finished": 12, "stopped": 0, "failed": 0}
 
 
 def test_a_run_directory_that_is_deleted_is_said_so(project: Project) -> None:

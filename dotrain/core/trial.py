@@ -83,7 +83,8 @@ class Failure:
     """Why an attempt failed.
 
     Attributes:
-        kind: ``exception``, ``bad report``, ``bad result``, ``lost``, ``timeout`` or ``setup``.
+        kind: ``exception``, ``bad report``, ``bad result``, ``lost``, ``timeout``, ``setup``, or
+            ``disk full``, which ends the run instead of the trial.
         message: What happened, in one line.
         location: ``file:line in function`` of the user's code, or ``""``.
         source: The user's line of code there, or ``""``.

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from dotrain.training.arguments import bind
 from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import EarlyStop
-from dotrain.training.failure import describe_bad_result, describe_failure
+from dotrain.training.failure import describe_bad_result, describe_failure, disk_is_full
 from dotrain.training.generators import DataGenerator, ModelGenerator
 from dotrain.training.numbers import split_metrics
 from dotrain.training.output import captured
@@ -68,7 +69,7 @@ def run_attempt(
     except Interrupt:
         raise
     except BaseException as error:  # the disk is full, say
-        event = Failed(launch.trial_id, launch.attempt, describe_failure(error))
+        event = Failed(launch.trial_id, launch.attempt, _failure_of(error, run_dir))
     finally:
         channel.closed = True
         if folder is not None:
@@ -102,7 +103,7 @@ def _call(
     except EarlyStop:
         return Stopped(trial_id, attempt)
     except BaseException as error:
-        return Failed(trial_id, attempt, describe_failure(error))
+        return Failed(trial_id, attempt, _failure_of(error, loaded.program.run_dir))
     finally:
         if os.getpid() != channel.pid:
             # A child that the function has forked came back; the attempt is its parent's.
@@ -110,6 +111,11 @@ def _call(
     if wrong:
         return Failed(trial_id, attempt, describe_bad_result(wrong, loaded.train))
     return Finished(trial_id, attempt, value, others)
+
+
+def _failure_of(error: BaseException, run_dir: str) -> Failure:
+    failure = describe_failure(error)
+    return replace(failure, kind="disk full") if disk_is_full(error, run_dir) else failure
 
 
 def _arguments(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 import sysconfig
 import traceback
 from pathlib import Path
@@ -12,6 +14,7 @@ from dotrain.core.trial import Failure
 from dotrain.training.errors import BadReport, BadResult, BadSetup
 
 _OURS = str(Path(__file__).resolve().parents[1]) + os.sep
+_OUR_WRITERS = tuple(f"{_OURS}training{os.sep}{name}.py" for name in ("checkpoint", "report_log"))
 _LIBRARIES = tuple(
     {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")}
 )
@@ -23,6 +26,9 @@ _KINDS: tuple[tuple[type[Exception], str], ...] = (
 #: A message is one line for people; the log holds the rest.
 _MESSAGE_CHARS = 300
 _TRACEBACK_CHARS = 20_000
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: With less free than this, in bytes, the disk is full whatever else may have failed.
+_NO_ROOM = 1 << 20
 
 
 def plain_text(text: str) -> str:
@@ -65,6 +71,23 @@ def _describe(error: BaseException, name: str) -> Failure:
         plain_text(source),
         plain_text("".join(lines))[-_TRACEBACK_CHARS:],
     )
+
+
+def disk_is_full(error: BaseException, run_dir: str) -> bool:
+    """Whether an attempt ended because the run directory's disk is full.
+
+    Then it is no failure of the trial: the driver can't record anything either.
+    """
+    if not (isinstance(error, OSError) and error.errno in _FULL):
+        return False
+    # Written by us, such as a checkpoint, whose half is removed by now.
+    frames = traceback.extract_tb(error.__traceback__)
+    if any(frame.filename in _OUR_WRITERS for frame in frames):
+        return True
+    try:
+        return shutil.disk_usage(run_dir).free < _NO_ROOM
+    except OSError:
+        return False
 
 
 def describe_bad_result(message: str, function: object) -> Failure:
