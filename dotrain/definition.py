@@ -13,6 +13,7 @@ from dotrain.config.secrets import without_secrets
 from dotrain.config.target import Target
 from dotrain.core.book import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
+from dotrain.core.strategy import AbstractStrategy
 from dotrain.training.program import Code, FunctionRef
 
 
@@ -40,6 +41,7 @@ class Experiment:
         hparams: Fixed hyperparameters.
         optimizer: Set up by `AbstractOptimizer.setup`.
         early_stop: The rule.
+        strategy: How a trial spans devices and workers.
         functions: The user's functions.
         cluster: Where trials run.
         limits: What ends attempts and the run early.
@@ -55,6 +57,7 @@ class Experiment:
     hparams: Mapping[str, Any]
     optimizer: AbstractOptimizer
     early_stop: AbstractEarlyStop
+    strategy: AbstractStrategy
     functions: Functions
     cluster: Cluster
     limits: Limits
@@ -81,6 +84,7 @@ class Experiment:
             hparams=settings.hparams,
             optimizer=loaded.optimizer,
             early_stop=loaded.early_stop,
+            strategy=loaded.strategy,
             functions=functions,
             cluster=settings.cluster,
             limits=Limits(**settings.limits.model_dump()),

@@ -24,6 +24,7 @@ from dotrain.core.policy import (
     Direction,
     policy_error,
 )
+from dotrain.core.strategy import AbstractStrategy
 from dotrain.definition import Experiment, Functions
 from dotrain.driver import Observer
 from dotrain.errors import DotrainError, UsageError
@@ -129,6 +130,7 @@ def lagom(
     model: Callable[..., Any] | None = None,
     data: Callable[..., Any] | None = None,
     seed: int = 0,
+    distribution: Mapping[str, Any] | AbstractStrategy | None = None,
     cluster: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
     runs_dir: str | Path = "runs",
@@ -151,6 +153,7 @@ def lagom(
         model: What ``model_gen.create()`` calls.
         data: What ``data_gen.batch()`` draws from.
         seed: Everything random is derived from it.
+        distribution: The config's ``distribution:`` section, or an instance.
         cluster: The config's ``cluster:`` section; by default local, a worker per core.
         limits: The config's ``limits:`` section.
         runs_dir: Where run directories go.
@@ -189,6 +192,8 @@ def lagom(
     except ValueError as error:
         raise UsageError(str(error)) from None
     rule: AbstractEarlyStop = _make_plugin(plugins.EARLY_STOP, early_stop)
+    spread = {"strategy": "single"} if distribution is None else distribution
+    strategy: AbstractStrategy = _make_plugin(plugins.STRATEGIES, spread, "strategy")
     experiment = Experiment(
         name=settings.name,
         metric=metric,
@@ -197,6 +202,7 @@ def lagom(
         hparams=dict(hparams or {}),
         optimizer=policy,
         early_stop=rule,
+        strategy=strategy,
         functions=_functions_of(train_fn, model, data),
         cluster=settings.cluster,
         limits=Limits(**settings.limits.model_dump()),
@@ -213,6 +219,7 @@ def lagom(
                 "num_trials": num_trials,
                 "early_stop": _plugin_data(early_stop, rule),
             },
+            "distribution": _plugin_data(spread, strategy, "strategy"),
             "cluster": without_secrets(json.loads(to_json(dict(cluster or {})))),
             "limits": settings.limits.model_dump(),
         },
@@ -238,7 +245,7 @@ def lagom(
     return result
 
 
-def _make_plugin(group: str, chosen: Any) -> Any:
+def _make_plugin(group: str, chosen: Any, key: str = "name") -> Any:
     if not isinstance(chosen, str | Mapping):
         instance = chosen() if isinstance(chosen, type) else chosen
         if not isinstance(instance, plugins.BASES[group]):
@@ -247,19 +254,19 @@ def _make_plugin(group: str, chosen: Any) -> Any:
                 f"got {chosen!r}"
             )
         return instance
-    options = {"name": chosen} if isinstance(chosen, str) else dict(chosen)
-    plugin = plugins.load_plugin(group, str(options.pop("name", "")))
+    options = {key: chosen} if isinstance(chosen, str) else dict(chosen)
+    plugin = plugins.load_plugin(group, str(options.pop(key, "")))
     instance, problems = validate_options(plugin, options, Source.of_data("lagom", options), ())
     if problems:
         raise UsageError("; ".join(f"{p.path[0] if p.path else ''}: {p.message}" for p in problems))
     return instance
 
 
-def _plugin_data(chosen: Any, plugin: object) -> dict[str, Any]:
+def _plugin_data(chosen: Any, plugin: object, key: str = "name") -> dict[str, Any]:
     """Return what a config would say of a plugin."""
     options = dict(chosen) if isinstance(chosen, Mapping) else {}
     cls = type(plugin)
-    return {**json.loads(to_json(options)), "name": f"{cls.__module__}:{cls.__qualname__}"}
+    return {**json.loads(to_json(options)), key: f"{cls.__module__}:{cls.__qualname__}"}
 
 
 def _checked(**sections: Any) -> Settings:

@@ -15,13 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
+from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import UsageError, did_you_mean
 
 OPTIMIZERS = "dotrain.optimizers"
 EARLY_STOP = "dotrain.early_stop"
 
-BASES: dict[str, type] = {OPTIMIZERS: AbstractOptimizer, EARLY_STOP: AbstractEarlyStop}
-_KINDS = {OPTIMIZERS: "optimizer", EARLY_STOP: "early-stop rule"}
+STRATEGIES = "dotrain.strategies"
+
+BASES: dict[str, type] = {
+    OPTIMIZERS: AbstractOptimizer,
+    EARLY_STOP: AbstractEarlyStop,
+    STRATEGIES: AbstractStrategy,
+}
+_KINDS = {OPTIMIZERS: "optimizer", EARLY_STOP: "early-stop rule", STRATEGIES: "strategy"}
 
 #: Maggy's names, which the deck uses.
 _ALIASES = {"randomsearch": "random", "gridsearch": "grid", "singlerun": "single"}
@@ -49,7 +56,7 @@ def load_plugin(group: str, name: str, folder: Path | None = None) -> type[Any]:
     """Return the class of a plugin.
 
     Args:
-        group: `OPTIMIZERS` or `EARLY_STOP`.
+        group: `OPTIMIZERS`, `EARLY_STOP` or `STRATEGIES`.
         name: A registered name, or ``package.module:Class``.
         folder: A module is looked for here and in each folder above before Python's own path.
 

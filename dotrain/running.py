@@ -18,10 +18,11 @@ from dotrain.core.trial import Trial
 from dotrain.definition import Experiment
 from dotrain.driver import Driver, Observer
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError, UsageError
+from dotrain.executors.base import Executor
 from dotrain.executors.factory import make_executor
 from dotrain.report.summary import summarize
 from dotrain.store import Journal, Lock, Record, RunDir, read_journal, restore
-from dotrain.training.program import Program
+from dotrain.training.program import Program, pack_strategy
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def resume(experiment: Experiment, run_dir: RunDir, observer: Observer) -> Resul
     """Go on with a run that stopped, for whatever reason, to the same total.
 
     Args:
-        experiment: What was run; its limits, cluster and a larger `num_trials` may be new.
+        experiment: What was run; its limits, cluster, strategy and a larger `num_trials` may be new.
         run_dir: The run directory.
         observer: Shows progress.
 
@@ -144,7 +145,7 @@ class _Run:
         self.run_dir = run_dir
 
     def begin(self, observer: Observer) -> Result:
-        executor = make_executor(self.experiment.cluster, self.run_dir.logs)
+        executor = self._executor()
         header = self._header(executor.date().isoformat(timespec="seconds"))
         scheduler = self._scheduler(header)
         journal = Journal(self.run_dir.journal)
@@ -165,14 +166,22 @@ class _Run:
         journal = Journal(self.run_dir.journal)
         for instruction in restored.unwritten:
             journal.append_instruction(instruction, restored.time_s)
-        resumed = Resumed(asdict(self.experiment.limits), self.experiment.num_trials)
-        executor = make_executor(self.experiment.cluster, self.run_dir.logs)
+        resumed = Resumed(
+            asdict(self.experiment.limits),
+            self.experiment.num_trials,
+            self.experiment.strategy.slots,
+        )
+        executor = self._executor()
         driver = Driver(scheduler, executor, journal, observer)
         with self._closing(journal, executor):
             return self._drive(driver, scheduler, header, resumed, restored.time_s)
 
+    def _executor(self) -> Executor:
+        experiment = self.experiment
+        return make_executor(experiment.cluster, self.run_dir.logs, experiment.strategy.slots)
+
     @contextmanager
-    def _closing(self, journal: Journal, executor: Any) -> Iterator[None]:
+    def _closing(self, journal: Journal, executor: Executor) -> Iterator[None]:
         try:
             yield
         finally:
@@ -188,6 +197,7 @@ class _Run:
             "seed": experiment.seed,
             "num_trials": experiment.num_trials,
             "limits": asdict(experiment.limits),
+            "slots_per_trial": experiment.strategy.slots,
             "started_at": started_at,
             "dotrain": version("dotrain"),
             "config_dir": str(experiment.config_dir),
@@ -209,6 +219,7 @@ class _Run:
             direction=experiment.direction,
             seed=experiment.seed,
             limits=Limits(**header["limits"]),
+            slots_per_trial=header.get("slots_per_trial", 1),
         )
 
     def _refuse_changes(self, header: Mapping[str, Any]) -> None:
@@ -221,7 +232,8 @@ class _Run:
             raise UsageError(
                 f"{self.run_dir.path} can't go on with other settings than it began with:\n"
                 f"  {lines}\n"
-                "only limits, cluster and a larger search.num_trials may change; start a new run"
+                "only limits, cluster, distribution and a larger search.num_trials may change; "
+                "start a new run"
             )
 
     def _drive(
@@ -284,11 +296,12 @@ class _Run:
             packages=functions.packages,
             code=functions.code,
             path=functions.path,
+            strategy=pack_strategy(self.experiment.strategy),
         )
 
 
 #: What may be changed when a run goes on.
-_FREE = (("limits",), ("cluster",), ("search", "num_trials"))
+_FREE = (("limits",), ("cluster",), ("distribution",), ("search", "num_trials"))
 
 
 def changed(before: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[str]:

@@ -20,6 +20,7 @@ LAYERS = [
     {"space"},
     {"core"},
     {"optimizers", "earlystop", "training"},
+    {"distribution"},
     {"callbacks", "plugins"},
     {"config"},
     {"store"},

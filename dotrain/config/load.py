@@ -16,6 +16,7 @@ from dotrain.config.source import Source, read_source
 from dotrain.config.target import Target, find_target
 from dotrain.config.validation import validate_options, validate_section, validate_settings
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
+from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.space import Searchspace
 
@@ -33,6 +34,7 @@ class LoadedConfig:
         space: The search space; empty for a single run.
         optimizer: Set up, not yet initialized.
         early_stop: The rule.
+        strategy: How a trial spans devices and workers.
         train: The train function.
         model: What ``model_gen`` calls, or None.
         dataset: What ``data_gen`` calls, or None.
@@ -45,6 +47,7 @@ class LoadedConfig:
     space: Searchspace
     optimizer: AbstractOptimizer
     early_stop: AbstractEarlyStop
+    strategy: AbstractStrategy
     train: Target
     model: Target | None
     dataset: Target | None
@@ -95,6 +98,7 @@ class _Loader:
             plugins.OPTIMIZERS, "optimizer", "random" if "search" in source.data else "single"
         )
         self.early_stop = self._plugin(plugins.EARLY_STOP, "early_stop", "none")
+        self.strategy = self._strategy()
 
     def load(self) -> LoadedConfig:
         settings = self.settings
@@ -107,7 +111,8 @@ class _Loader:
                 self.problems += self._arguments(self.train, space)
         if self.problems:
             raise ConfigError(_in_order(self.problems))
-        if self.train is None or self.optimizer is None or self.early_stop is None:
+        plugins_ = (self.optimizer, self.early_stop, self.strategy)
+        if self.train is None or any(plugin is None for plugin in plugins_):
             raise AssertionError("a missing part that is no problem")
         closure = find_closure(t for t in (self.train, self.model, self.dataset) if t)
         settings = settings.model_copy(update={"name": settings.name or _slug(self.stem)})
@@ -124,6 +129,7 @@ class _Loader:
             space=space,
             optimizer=self.optimizer,
             early_stop=self.early_stop,
+            strategy=self.strategy,
             train=self.train,
             model=self.model,
             dataset=self.dataset,
@@ -139,13 +145,6 @@ class _Loader:
                 ("ablation",),
                 "this version of dotrain can't run ablation studies yet; "
                 "take the section out to run the rest",
-                at_key=True,
-            )
-        if (settings.distribution.strategy, settings.distribution.workers) != ("single", 1):
-            yield self.source.problem(
-                ("distribution",),
-                "this version of dotrain trains every trial on one worker only; "
-                "expected {strategy: single, workers: 1}",
                 at_key=True,
             )
 
@@ -182,16 +181,24 @@ class _Loader:
         search = self.source.data.get("search")
         section = search.get(key) if isinstance(search, dict) else None
         options = dict(section) if isinstance(section, dict) else {"name": default}
-        name = options.pop("name", None)
+        return self._make(group, options, ("search", key), "name")
+
+    def _strategy(self) -> Any:
+        section = self.source.data.get("distribution")
+        options = {"strategy": "single", **(section if isinstance(section, dict) else {})}
+        return self._make(plugins.STRATEGIES, options, ("distribution",), "strategy")
+
+    def _make(self, group: str, options: dict[str, Any], path: tuple[str, ...], key: str) -> Any:
+        """Return the plugin that a section's `key` names, made from the section's other keys."""
+        name = options.pop(key, None)
         if not isinstance(name, str):
             return None
-        path = ("search", key)
         try:
             plugin = plugins.load_plugin(group, name, self.folder)
         except UsageError as error:
-            self.problems.append(self.source.problem((*path, "name"), str(error)))
+            self.problems.append(self.source.problem((*path, key), str(error)))
             return None
-        instance, problems = validate_options(plugin, options, self.source, path)
+        instance, problems = validate_options(plugin, options, self.source, path, key)
         self.problems += problems
         return instance
 
@@ -282,6 +289,15 @@ class _Loader:
         signature = train.signature()
         if signature is None:
             return
+        names = (*signature.required, *signature.optional)
+        asks = signature.takes_any or "dist_strategy" in names
+        if self.strategy is not None and self.strategy.slots > 1 and not asks:
+            where = f"{train.file}:{signature.line}: {train.function}()"
+            message = (
+                f"{where} doesn't ask for 'dist_strategy', so every worker would train the same "
+                "model apart; build the model inside `with dist_strategy():`"
+            )
+            yield self.source.problem(("distribution",), message, at_key=True)
         given = {*PROVIDED, *self.settings.hparams, *space.names}
         for name in signature.required:
             message = ""

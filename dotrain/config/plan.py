@@ -33,6 +33,8 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "space": {name: str(domain) for name, domain in loaded.space.domains.items()},
         "cluster": cluster.kind,
         "slots": workers,
+        "slots_per_trial": loaded.strategy.slots,
+        "strategy": settings.distribution.strategy,
     }
     search = loaded.optimizer.plan()
     if search is not None:

@@ -69,11 +69,16 @@ class Ablation(Section):
     seeds: int = Field(default=5, ge=1, description="Runs of every arm, paired by seed.")
 
 
-class Distribution(Section):
+class Distribution(BaseModel):
     """How one trial spans devices and workers."""
 
-    strategy: Literal["single", "mirrored", "multi_worker_mirrored"] = "single"
-    workers: int = Field(default=1, ge=1, description="Workers of one trial.")
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    strategy: str = Field(
+        default="single",
+        description="single, mirrored, multi_worker_mirrored, or package.module:Class; with its "
+        "own keys, such as workers.",
+    )
 
 
 class Tls(Section):

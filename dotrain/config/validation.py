@@ -85,33 +85,39 @@ def validate_section(
 
 
 def validate_options(
-    plugin: type[Any], options: Mapping[str, Any], source: Source, path: Path
+    plugin: type[Any],
+    options: Mapping[str, Any],
+    source: Source,
+    path: Path,
+    key: str = "name",
 ) -> tuple[Any, list[Problem]]:
     """Make a plugin from its keys in the config, checked against its ``__init__``.
 
     Args:
         plugin: The class; its constructor's keyword arguments and annotations are the schema.
-        options: The keys beside ``name``.
+        options: The keys beside the one that names it.
         source: Where they came from.
         path: The plugin's section.
+        key: The one that names it.
 
     Returns:
         The instance, or None with the problems found.
     """
-    model = _options_model(plugin)
+    model = _options_model(plugin, key)
     checked, problems = _validate(model, dict(options), source, path)
     if checked is None:
         return None, problems
     try:
-        return plugin(**{name: getattr(checked, name) for name in model.model_fields}), []
+        given = {name: getattr(checked, name) for name in model.model_fields if name != key}
+        return plugin(**given), []
     except Exception as error:
         what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         return None, [source.problem(path, what)]
 
 
-def _options_model(plugin: type[Any]) -> type[BaseModel]:
+def _options_model(plugin: type[Any], key: str) -> type[BaseModel]:
     init = plugin.__init__
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {key: (str, "")}  # so that a misspelt one is recognized
     if init is not object.__init__:
         hints = get_type_hints(init, include_extras=True)
         for name, parameter in list(inspect.signature(init).parameters.items())[1:]:

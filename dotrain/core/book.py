@@ -69,12 +69,11 @@ class TrialBook:
         self._seed = seed
         self._limits = limits
 
-    def accept(self, trial: Trial, slots: int) -> None:
+    def accept(self, trial: Trial) -> None:
         """Give a new trial its number, id and seed."""
         trial.number = len(self.trials)
         trial.trial_id = f"t{trial.number:04d}"
         trial.seed = derive_seed(self._seed, "trial", trial.number)
-        trial.slots = slots
         self.trials[trial.trial_id] = trial
         self.counts[trial.state] += 1
 
@@ -83,8 +82,11 @@ class TrialBook:
         trial = self.active.get(event.trial_id)
         return trial if trial is not None and trial.attempt == event.attempt else None
 
-    def launch(self, trial: Trial, budget: float | None, reason: str, time_s: float) -> Launch:
-        """Let a trial hold its slots for its next attempt."""
+    def launch(
+        self, trial: Trial, budget: float | None, reason: str, time_s: float, slots: int
+    ) -> Launch:
+        """Let a trial hold `slots` slots for its next attempt."""
+        trial.slots = slots
         if trial.state is TrialState.FINISHED:
             trial.promotions += 1
             trial.promoting = True

@@ -43,11 +43,12 @@ class Interrupted(Event):
 class Resumed(Event):
     """A new driver goes on with the run; whatever ran under the one before is gone.
 
-    `limits` and `num_trials` are those from here on; `num_trials` may only grow.
+    `limits`, `num_trials` and `slots_per_trial` are those from here on; `num_trials` may only grow.
     """
 
     limits: Mapping[str, float | None]
     num_trials: int | None = None
+    slots_per_trial: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,7 @@ class Scheduler:
         self._deadlines = []
         self._failures_in_a_row = 0
         self.slots = 0
+        self._slots_per_trial = event.slots_per_trial
         self.status = None
         before = self._optimizer.num_trials
         if event.num_trials is not None and before is not None and event.num_trials > before:
@@ -261,7 +262,7 @@ class Scheduler:
             trial.params = {str(key): _plain_value(v) for key, v in trial.params.items()}
         except TypeError as error:
             raise PolicyError(f"optimizer {name} suggested {trial.params!r}: {error}") from None
-        self.book.accept(trial, self._slots_per_trial)
+        self.book.accept(trial)
         self._accepted.append((trial, trial.budget, trial.reason or f"suggested by {name}"))
 
     def _accept_promotion(self, promotion: Promotion) -> None:
@@ -275,13 +276,14 @@ class Scheduler:
         self._accepted.append((trial, promotion.budget, promotion.reason or f"promoted by {name}"))
 
     def _launch_accepted(self, time_s: float, out: list[Instruction]) -> None:
-        while self._retries and self._retries[0].slots <= self.slots - self.book.held:
+        slots = self._slots_per_trial
+        while self._retries and slots <= self.slots - self.book.held:
             trial = self._retries.popleft()
             reason = f"try {trial.losses + 1} after: {trial.story[-1].what}"
-            out.append(self.book.launch(trial, trial.budget, reason, time_s))
-        while self._accepted and self._accepted[0][0].slots <= self.slots - self.book.held:
+            out.append(self.book.launch(trial, trial.budget, reason, time_s, slots))
+        while self._accepted and slots <= self.slots - self.book.held:
             trial, budget, reason = self._accepted.popleft()
-            out.append(self.book.launch(trial, budget, reason, time_s))
+            out.append(self.book.launch(trial, budget, reason, time_s, slots))
 
     def _check_time(self, time_s: float, out: list[Instruction]) -> None:
         if self.status is not None:

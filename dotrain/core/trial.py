@@ -84,7 +84,8 @@ class Failure:
 
     Attributes:
         kind: ``exception``, ``bad report``, ``bad result``, ``lost``, ``timeout``, ``setup``, or
-            ``disk full``, which ends the run instead of the trial.
+            ``disk full``, which ends the run instead of the trial, or ``peer``: another rank of
+            the trial has died.
         message: What happened, in one line.
         location: ``file:line in function`` of the user's code, or ``""``.
         source: The user's line of code there, or ``""``.

@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from dotrain.config.schema import Cluster, SimulationModel
+from dotrain.errors import ResourcesUnavailable
 from dotrain.executors.base import Executor
 
 
-def make_executor(cluster: Cluster, log_dir: Path) -> Executor:
+def make_executor(cluster: Cluster, log_dir: Path, slots_per_trial: int = 1) -> Executor:
     """Return the executor of a cluster section.
 
     Local worker processes are started at once, so that they import what they need while this
@@ -18,7 +19,22 @@ def make_executor(cluster: Cluster, log_dir: Path) -> Executor:
     Args:
         cluster: Where trials are to run.
         log_dir: Where local workers write what isn't a trial's output.
+        slots_per_trial: How many workers one trial takes.
+
+    Raises:
+        ResourcesUnavailable: If there can never be so many.
     """
+    most = 1 if cluster.kind == "inline" else cluster.workers
+    if most is not None and most < slots_per_trial:
+        raise ResourcesUnavailable(
+            f"one trial takes {slots_per_trial} workers (distribution.workers), and there will "
+            f"never be more than {most} (cluster: {cluster.kind}); "
+            + (
+                "use cluster.kind: local"
+                if cluster.kind == "inline"
+                else f"set cluster.workers to {slots_per_trial} or more"
+            )
+        )
     if cluster.kind == "inline":
         from dotrain.executors.inline import InlineExecutor
 
@@ -26,13 +42,15 @@ def make_executor(cluster: Cluster, log_dir: Path) -> Executor:
     if cluster.kind == "simulated":
         from dotrain.executors.simulated import SimulatedExecutor
 
-        return SimulatedExecutor(cluster.workers or 1, SimulationModel(**cluster.options))
+        return SimulatedExecutor(
+            cluster.workers or slots_per_trial, SimulationModel(**cluster.options)
+        )
     workers = None
     if cluster.kind == "local":
         from dotrain.executors.dask.environment import available_cores
         from dotrain.executors.dask.local_workers import LocalWorkers
 
-        workers = LocalWorkers(cluster.workers or available_cores(), log_dir)
+        workers = LocalWorkers(cluster.workers or max(available_cores(), slots_per_trial), log_dir)
     from dotrain.executors.dask.connection import at_address, local_scheduler, of_class
     from dotrain.executors.dask.executor import DaskExecutor
 

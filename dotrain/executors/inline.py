@@ -8,12 +8,14 @@ from collections import deque
 
 from dotrain.core.events import SlotsChanged, TrialEvent
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
+from dotrain.core.strategy import Seat
 from dotrain.core.trial import Failure
 from dotrain.executors.base import Executor, Post
 from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
 from dotrain.training.failure import describe_failure
-from dotrain.training.program import LoadedProgram, Program, load_program
+from dotrain.training.place import Place
+from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy
 
 
 class InlineExecutor(Executor):
@@ -37,6 +39,9 @@ class InlineExecutor(Executor):
         self._run_dir = program.run_dir
         self._loaded: LoadedProgram | Failure
         try:
+            strategy = load_strategy(program)
+            self._place = Place(strategy)
+            strategy.begin(Seat())
             self._loaded = load_program(program)
         except (Exception, SystemExit) as error:
             self._loaded = describe_failure(error)
@@ -67,6 +72,7 @@ class InlineExecutor(Executor):
                 run_dir=self._run_dir,
                 worker="inline",
                 whole_process=False,
+                place=self._place,
             )
         finally:
             self._running = None

@@ -58,8 +58,8 @@ def _apply(state: RunState, record: Record) -> None:
             trial = book.trials.get(record["trial_id"])
             if trial is None:
                 trial = Trial(record["params"])
-                book.accept(trial, record["slots"])
-            book.launch(trial, record["budget"], record["reason"], time_s)
+                book.accept(trial)
+            book.launch(trial, record["budget"], record["reason"], time_s, record["slots"])
         case "Stop":
             book.stop(book.trials[record["trial_id"]], record["reason"], time_s)
         case "Kill":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from dotrain.training.failure import describe_bad_result, describe_failure, disk
 from dotrain.training.generators import DataGenerator, ModelGenerator
 from dotrain.training.numbers import split_metrics
 from dotrain.training.output import captured
+from dotrain.training.place import Place
 from dotrain.training.program import LoadedProgram
 from dotrain.training.report_log import ReportLog
 from dotrain.training.reporter import Reporter
@@ -36,6 +38,7 @@ def run_attempt(
     run_dir: str,
     worker: str,
     whole_process: bool,
+    place: Place,
 ) -> TrialEvent:
     """Run one attempt to its end; whatever the user's function does, it ends in an event.
 
@@ -47,6 +50,7 @@ def run_attempt(
         worker: Name of this worker, for people.
         whole_process: Whether this process runs nothing else, so that its whole output is the
             trial's.
+        place: Where it runs among the ranks of the trial.
 
     Returns:
         `Finished`, `Stopped` or `Failed`; `Started` and the reports have gone to the channel.
@@ -58,13 +62,12 @@ def run_attempt(
         return Failed(launch.trial_id, launch.attempt, loaded)
     folder = _current_folder()
     try:
-        trial_dir = Path(run_dir, "trials", launch.trial_id)
-        trial_dir.mkdir(parents=True, exist_ok=True)
-        log = trial_dir / "output.log"
+        log = log_of(run_dir, launch.trial_id, place.seat.rank)
+        log.parent.mkdir(parents=True, exist_ok=True)
         _note(log, f"--- {launch.trial_id}, attempt {launch.attempt}: {launch.reason}")
         _note(log, f"--- {launch.params}")
-        with captured(log, whole_process=whole_process):
-            event = _call(loaded, launch, channel, trial_dir, worker)
+        with captured(log, whole_process=whole_process), _folder(log.parent, place) as trial_dir:
+            event = _call(loaded, launch, channel, trial_dir, worker, place)
         _note(log, _last_line(event))
     except Interrupt:
         raise
@@ -78,32 +81,67 @@ def run_attempt(
     return event
 
 
+def log_of(run_dir: str, trial_id: str, rank: int) -> Path:
+    """Return the file with the output of one rank of a trial."""
+    name = "output.log" if rank == 0 else f"output-rank{rank}.log"
+    return Path(run_dir, "trials", trial_id, name)
+
+
+@contextmanager
+def _folder(trial_dir: Path, place: Place) -> Iterator[Path]:
+    """Yield the folder to write files to: the trial's own for the chief, else one that passes.
+
+    All ranks see the checkpoint that the attempt goes on from; what the others save is the same
+    as what the chief saves, and goes away.
+    """
+    if place.is_chief:
+        yield trial_dir
+        return
+    with tempfile.TemporaryDirectory(prefix="dotrain-rank-") as name:
+        latest = Checkpoint(trial_dir / "checkpoint").latest
+        if latest is not None:
+            own = Path(name, "checkpoint")
+            own.mkdir()
+            (own / latest.name).symlink_to(latest.absolute(), target_is_directory=True)
+        yield Path(name)
+
+
 def _call(
-    loaded: LoadedProgram, launch: Launch, channel: Channel, trial_dir: Path, worker: str
+    loaded: LoadedProgram,
+    launch: Launch,
+    channel: Channel,
+    trial_dir: Path,
+    worker: str,
+    place: Place,
 ) -> TrialEvent:
     trial_id, attempt = launch.trial_id, launch.attempt
     metric = loaded.program.metric
     try:
         seed_everything(launch.seed)
         checkpoint = Checkpoint(trial_dir / "checkpoint")
-        reporter = Reporter(trial_id, attempt, metric, channel)
-        arguments = _arguments(loaded, launch, reporter, checkpoint, trial_dir)
+        reporter = Reporter(trial_id, attempt, metric, channel, place.agreement)
+        arguments = _arguments(loaded, launch, reporter, checkpoint, trial_dir, place)
         resume_step = 0
         kept = ReportLog(trial_dir / "reports.jsonl")
         if "checkpoint" in arguments:
-            resume_step, reporter.log_file = checkpoint.step, kept
+            resume_step, reporter.log_file = checkpoint.step, kept if place.is_chief else None
+        place.agreement.begin(resume_step)
         reporter.next_step = resume_step
         channel.send(Started(trial_id, attempt, worker, resume_step))
         for report in kept.between(launch.known_step, resume_step) if resume_step else ():
             channel.send(Reported(trial_id, attempt, *report, kept=True))
         returned = loaded.train(**arguments)
+        place.strategy.check_use()
         value, others, wrong = split_metrics(returned, metric, "returned")
     except Interrupt:
         raise
     except EarlyStop:
         return Stopped(trial_id, attempt)
     except BaseException as error:
-        return Failed(trial_id, attempt, _failure_of(error, loaded.program.run_dir))
+        failure = _failure_of(error, loaded.program.run_dir)
+        if place.seat.ranks > 1 and place.strategy.peer_is_gone(error):
+            failure = replace(failure, kind="peer")
+        return Failed(trial_id, attempt, failure)
     finally:
         if os.getpid() != channel.pid:
             # A child that the function has forked came back; the attempt is its parent's.
@@ -124,6 +162,7 @@ def _arguments(
     reporter: Reporter,
     checkpoint: Checkpoint,
     trial_dir: Path,
+    place: Place,
 ) -> dict[str, Any]:
     hparams = {**loaded.program.hparams, **launch.params}
     common: dict[str, Any] = {
@@ -134,7 +173,7 @@ def _arguments(
     if launch.budget is not None:
         common["budget"] = launch.budget
     model_gen = ModelGenerator(loaded.model, common, hparams)
-    data_gen = DataGenerator(loaded.data, common, hparams, launch.seed)
+    data_gen = DataGenerator(loaded.data, common, hparams, launch.seed, place.strategy.shard)
     available = {
         **common,
         "reporter": reporter,
@@ -143,15 +182,9 @@ def _arguments(
         "model_function": model_gen,
         "data_gen": data_gen,
         "dataset_function": data_gen,
-        "dist_strategy": _one_worker,
+        "dist_strategy": place.strategy.open,
     }
     return bind(loaded.train, available, hparams)
-
-
-@contextmanager
-def _one_worker() -> Iterator[None]:
-    """The scope of training on one worker: nothing to set up."""
-    yield
 
 
 def _current_folder() -> str | None:

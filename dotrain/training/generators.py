@@ -55,11 +55,13 @@ class DataGenerator:
         available: Mapping[str, Any],
         hparams: Mapping[str, Any],
         seed: int,
+        shard: Callable[[Any], Any],
     ) -> None:
         self._function = function
         self._available = available
         self._hparams = hparams
         self._seed = seed
+        self._shard = shard
 
     def load(self, split: str = "train", **arguments: Any) -> Any:
         """Return what the data function returns, as it is.
@@ -82,7 +84,8 @@ class DataGenerator:
         """Return the data in batches, ready for ``model.fit``.
 
         Args:
-            batch_size: Rows of a batch; by default the hyperparameter ``batch_size``, else 32.
+            batch_size: Rows of a batch, over all workers of the trial; by default the
+                hyperparameter ``batch_size``, else 32.
             split: Handed to the data function if it asks for it.
             shuffle: Whether rows are shuffled anew each epoch, by the trial's seed; by default
                 for the split ``train`` only.
@@ -102,7 +105,7 @@ class DataGenerator:
             size = len(data[0]) if arrays else 10_000
             rows = rows.shuffle(size, seed=self._seed, reshuffle_each_iteration=True)
         size = batch_size or self._hparams.get("batch_size") or 32
-        return rows.batch(int(size)).prefetch(tf.data.AUTOTUNE)
+        return self._shard(rows.batch(int(size)).prefetch(tf.data.AUTOTUNE))
 
     def __call__(self, *args: Any, **arguments: Any) -> Any:
         """Call the data function as it stands, the way of Maggy's ``dataset_function``."""

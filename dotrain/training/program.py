@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import io
 import os
 import shutil
@@ -18,8 +19,11 @@ from typing import Any
 
 import cloudpickle
 
+from dotrain.core.strategy import AbstractStrategy
 from dotrain.training.errors import BadSetup
 from dotrain.training.seeding import import_seeded
+
+_OURS = str(Path(__file__).resolve().parents[1]) + os.sep
 
 #: How the names of folders with unpacked code begin.
 _UNPACKED = "dotrain-code-"
@@ -89,6 +93,7 @@ class Program:
         packages: Top-level packages that the user's code imports.
         code: The user's files.
         path: Folders to add to ``sys.path``.
+        strategy: How a trial spans devices and workers, from `pack_strategy`.
     """
 
     token: str
@@ -101,6 +106,7 @@ class Program:
     packages: tuple[str, ...] = ()
     code: Code = field(default_factory=Code)
     path: tuple[str, ...] = ()
+    strategy: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,24 @@ class LoadedProgram:
     train: Callable[..., Any]
     model: Callable[..., Any] | None
     data: Callable[..., Any] | None
+
+
+def pack_strategy(strategy: AbstractStrategy) -> bytes:
+    """Return a strategy as bytes for workers; one of the user's own takes its code along."""
+    module = inspect.getmodule(type(strategy))
+    file = getattr(module, "__file__", None) or ""
+    if module is None or not file or "site-packages" in file or file.startswith(_OURS):
+        return cloudpickle.dumps(strategy)  # type: ignore[no-any-return]
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(strategy)  # type: ignore[no-any-return]
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+
+
+def load_strategy(program: Program) -> AbstractStrategy:
+    """Return the program's strategy; `AbstractStrategy.begin` has not been called."""
+    return cloudpickle.loads(program.strategy)  # type: ignore[no-any-return]
 
 
 def load_program(program: Program) -> LoadedProgram:

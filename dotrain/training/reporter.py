@@ -12,6 +12,7 @@ from dotrain.core.events import Reported
 from dotrain.training.channel import Channel
 from dotrain.training.errors import BadReport, EarlyStop
 from dotrain.training.numbers import split_metrics
+from dotrain.training.place import Agreement
 from dotrain.training.report_log import ReportLog
 
 #: Steps travel as JSON numbers.
@@ -27,10 +28,16 @@ class Reporter:
     """
 
     def __init__(
-        self, trial_id: str, attempt: int, metric: str, channel: Channel, next_step: int = 0
+        self,
+        trial_id: str,
+        attempt: int,
+        metric: str,
+        channel: Channel,
+        agreement: Agreement,
     ) -> None:
         self.metric = metric
-        self.next_step = next_step
+        self.next_step = 0
+        self._agreement = agreement
         self._trial_id = trial_id
         self._attempt = attempt
         self._channel = channel
@@ -55,8 +62,9 @@ class Reporter:
             raise BadReport("reported after the trial has ended, or from a child process")
         with self._channel.lock:
             self._report(metric, step)
-        if self._channel.stop_reason is not None:
-            raise EarlyStop(self._channel.stop_reason)
+            reason = self._agreement.stop(self._channel.stop_reason)
+        if reason is not None:
+            raise EarlyStop(reason)
 
     def _report(self, metric: Any, step: int | None) -> None:
         step = self._checked_step(step)

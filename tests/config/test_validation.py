@@ -385,7 +385,7 @@ MISTAKES = {
     ),
     "an option of a plugin that has none": (
         ONE + "  optimizer: {name: random, points: 3}\n",
-        ["7:29: search.optimizer.points: unknown key"],
+        ["7:29: search.optimizer.points: unknown key; known: name"],
     ),
     "options that don't go together": (
         ONE + "  optimizer: {name: asha, resource_max: 3, resource_min: 5}\n",
@@ -431,18 +431,14 @@ MISTAKES = {
     ),
     # Sections whose engine comes later
     "later sections": (
-        HEAD + "ablation: {layers: [a]}\n" + "distribution: {strategy: mirrored}\n",
+        HEAD + "ablation: {layers: [a]}\n",
         [
             "3:1: ablation: this version of dotrain can't run ablation studies yet; "
             "take the section out to run the rest",
-            "4:1: distribution: this version of dotrain trains every trial on one worker only; "
-            "expected {strategy: single, workers: 1}",
         ],
     ),
     "mistakes in later sections": (
-        HEAD
-        + "ablation: {layer_groups: [5, [1], {prefx: a}, {prefix: ''}], seeds: 0}\n"
-        + "distribution: {strategy: mirored, workers: 0}\n",
+        HEAD + "ablation: {layer_groups: [5, [1], {prefx: a}, {prefix: ''}], seeds: 0}\n",
         [
             "3:27: ablation.layer_groups[0]: expected a list, got 5",
             "3:31: ablation.layer_groups[1][0]: expected text, got 1",
@@ -450,10 +446,34 @@ MISTAKES = {
             "3:36: ablation.layer_groups[2].prefx: unknown key; did you mean 'prefix'?",
             "3:56: ablation.layer_groups[3].prefix: must not be empty",
             "3:69: ablation.seeds: expected a number greater than or equal to 1, got 0",
-            "4:26: distribution.strategy: "
-            "expected 'single', 'mirrored' or 'multi_worker_mirrored', got 'mirored'",
-            "4:44: distribution.workers: expected a number greater than or equal to 1, got 0",
         ],
+    ),
+    # How one trial spans devices and workers
+    "unknown strategy": (
+        HEAD + "distribution: {strategy: mirored, workers: 2}\n",
+        [
+            "3:26: distribution.strategy: unknown strategy 'mirored'; did you mean 'mirrored'? "
+            "(or module:Class)"
+        ],
+    ),
+    "no workers": (
+        HEAD + "distribution: {strategy: mirrored, workers: 0}\n",
+        ["3:15: distribution: workers: expected a number >= 1, got 0"],
+    ),
+    "how many workers": (
+        HEAD + "distribution: {strategy: multi_worker_mirrored}\n",
+        ["3:15: distribution: strategy 'multi_worker_mirrored' needs 'workers': how many"],
+    ),
+    "single on two": (
+        HEAD + "distribution: {strategy: single, workers: 2}\n",
+        [
+            "3:15: distribution: strategy 'single' trains on one worker, not 2; for more: "
+            "'mirrored' (devices of one machine) or 'multi_worker_mirrored'"
+        ],
+    ),
+    "option of a strategy": (
+        HEAD + "distribution: {strategy: mirrored, exakt: false}\n",
+        ["3:36: distribution.exakt: unknown key; did you mean 'exact'?"],
     ),
     # All at once
     "everything at once": (

@@ -22,6 +22,9 @@ SHORTER = {
     "digits-single": ["hparams.budget=1"],
     "digits-random": ["search.num_trials=3", "hparams.budget=2"],
     "digits-asha": ["search.num_trials=4", "search.optimizer.resource_max=3"],
+    "digits-distributed": ["hparams.budget=1"],
+    "digits-groups": ["search.num_trials=3", "search.optimizer.resource_max=3"],
+    "loop-mirrored": ["hparams.epochs=1"],
     "forecast": ["search.num_trials=20"],
     "sgd-asha": ["search.num_trials=9", "search.optimizer.resource_max=9"],
 }

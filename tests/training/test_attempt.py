@@ -13,9 +13,11 @@ import pytest
 
 from dotrain.core.events import Failed, Finished, Reported, Started, TrialEvent
 from dotrain.core.instructions import Launch
+from dotrain.distribution.single import Single
 from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
 from dotrain.training.numbers import as_number
+from dotrain.training.place import Place
 from dotrain.training.program import FunctionRef, LoadedProgram, Program
 
 Run = Callable[..., tuple[TrialEvent, list[TrialEvent]]]
@@ -44,6 +46,7 @@ def run(tmp_path: Path) -> Run:
             run_dir=str(tmp_path),
             worker="here",
             whole_process=False,
+            place=Place(Single()),
         )
         return end, sent
 

@@ -13,6 +13,7 @@ from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadReport, EarlyStop
 from dotrain.training.generators import DataGenerator
+from dotrain.training.place import Agreement
 from dotrain.training.reporter import Reporter
 from dotrain.training.seeding import seed_everything
 
@@ -41,7 +42,7 @@ def reporter(stop_at: int | None = None) -> tuple[Reporter, list[TrialEvent]]:
             channel.stop_reason = "enough"
 
     channel.send = send
-    return Reporter("t0000", 1, "score", channel), sent
+    return Reporter("t0000", 1, "score", channel, Agreement()), sent
 
 
 def fit(net: Any, epochs: int, **options: Any) -> Any:
@@ -103,7 +104,7 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path:
 
 def test_batches_hold_every_row_once_shuffled_by_the_trials_seed() -> None:
     def rows(seed: int, split: str = "train") -> list[list[float]]:
-        data = DataGenerator(lambda split: (X, Y), {}, {"batch_size": 5}, seed)
+        data = DataGenerator(lambda split: (X, Y), {}, {"batch_size": 5}, seed, lambda rows: rows)
         return [features[:, 0].numpy().tolist() for features, _ in data.batch(split=split)]
 
     first, again, other = rows(1), rows(1), rows(2)
@@ -114,7 +115,7 @@ def test_batches_hold_every_row_once_shuffled_by_the_trials_seed() -> None:
 
 
 def test_anything_else_comes_as_it_is() -> None:
-    assert DataGenerator(lambda: [1, 2], {}, {}, 0).batch() == [1, 2]
+    assert DataGenerator(lambda: [1, 2], {}, {}, 0, lambda rows: rows).batch() == [1, 2]
 
 
 def test_layer_names_do_not_depend_on_what_ran_before() -> None:

@@ -158,18 +158,19 @@ def oom_kills() -> int:
     return 0
 
 
-def cause_of_death(code: int, out_of_memory: bool) -> str:
-    """Say what ended a worker process.
+def cause_of_death(code: int, out_of_memory: bool, what: str = "its worker process") -> str:
+    """Say what ended a process.
 
     Args:
         code: Its exit code; a signal is negative.
         out_of_memory: Whether the kernel has killed some process for want of memory meanwhile.
+        what: Which process.
     """
     if code >= 0:
-        return f"its worker process ended with exit code {code}"
+        return f"{what} ended with exit code {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
     hint = " for want of memory" if out_of_memory and -code == signal.SIGKILL else ""
-    return f"its worker process was killed by {name}{hint}"
+    return f"{what} was killed by {name}{hint}"

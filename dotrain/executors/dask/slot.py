@@ -1,22 +1,30 @@
-"""The worker's side of a slot: takes attempts, runs them one after another, sends events."""
+"""The worker's side of a slot: takes ranks of attempts, runs one after another, sends events."""
 
 from __future__ import annotations
 
 import os
 import queue
+import socket
 import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
+from distributed.comm import get_address_host
 
-from dotrain.core.events import Event, Failed, TrialEvent, to_record
-from dotrain.core.instructions import Launch
+from dotrain.core.events import Failed, TrialEvent, to_record
+from dotrain.core.strategy import Seat
 from dotrain.core.trial import Failure
+from dotrain.distribution.launcher import Launcher
+from dotrain.distribution.rank import RankLaunch
 from dotrain.executors.dask.environment import limit_threads
+from dotrain.executors.dask.local_workers import cause_of_death, oom_kills
 from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
 from dotrain.training.failure import describe_failure
-from dotrain.training.program import LoadedProgram, Program, load_program
+from dotrain.training.place import Place
+from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy
 
 #: Held by the run whose slot this process serves. Another run may have a slot here too, if its
 #: worker has several threads; it waits.
@@ -27,10 +35,13 @@ _LOOK_S = 0.2
 
 
 class SlotHost(WorkerPlugin):  # type: ignore[misc]
-    """Lives on each worker of a run; one attempt runs on it at a time.
+    """Lives on each worker of a run; one rank of one attempt runs on it at a time.
 
-    Its messages are dicts, on the topic `topic`: ``{"slot": address, "events": [record, ...]}``,
-    or ``{"slot": address, "ready": name}`` once, when the slot can take its first attempt.
+    Its messages are dicts, on the topic `topic`: ``{"slot": address, "ready": name}`` once, when
+    the slot can take its first rank, then ``{"slot": address, "items": [(token, item), ...]}``.
+    The token is that of the rank's group; an item is ``{"event": record}`` for what happens,
+    ``{"end": record}`` for how the train function ended, or ``{"gone": cause}`` when nothing of the
+    rank is left: only then is the slot free.
     """
 
     def __init__(self, program: Program, *, whole_process: bool) -> None:
@@ -42,9 +53,10 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     def setup(self, worker: Worker) -> None:
         """Get ready; called by Dask on the worker."""
         self._worker = worker
-        self._inbox: queue.SimpleQueue[Launch | None] = queue.SimpleQueue()
-        self._current: tuple[Launch, Channel] | None = None
-        self._outbox: list[dict[str, Any]] = []
+        self._inbox: queue.SimpleQueue[RankLaunch | None] = queue.SimpleQueue()
+        self._current: tuple[str, Channel] | None = None
+        self._launcher: Launcher | None = None
+        self._outbox: list[tuple[str, dict[str, Any]]] = []
         self._lock = threading.Lock()
         limit_threads(worker.state.nthreads, os.environ)
 
@@ -55,76 +67,120 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
             "released",
             "forgotten",
         ):
-            self.stop(None, None, "the driver is gone")
-            self._inbox.put(None)
+            self._leave("the driver is gone")
 
-    def launch(self, launch: Launch) -> None:
-        """Queue an attempt."""
-        self._inbox.put(launch)
+    def reserve(self) -> tuple[str, str]:
+        """Return two free addresses of this machine, for a rank that may run here."""
+        host = get_address_host(self._worker.address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with ExitStack() as both:
+            servers = [
+                both.enter_context(socket.create_server((host, 0), family=family)) for _ in range(2)
+            ]
+            first, second = (f"{host}:{server.getsockname()[1]}" for server in servers)
+        return first, second
 
-    def stop(self, trial_id: str | None, attempt: int | None, reason: str) -> None:
-        """Let an attempt end at its next report; None is whichever runs."""
+    def launch(self, ranks: Mapping[str, RankLaunch]) -> None:
+        """Queue the rank that is this worker's, of all ranks by worker."""
+        self._inbox.put(ranks[self._worker.address])
+
+    def stop(self, token: str, reason: str) -> None:
+        """Let a rank end at its next report."""
         current = self._current
-        if current is None:
-            return
-        launch, channel = current
-        if trial_id in (None, launch.trial_id) and attempt in (None, launch.attempt):
-            channel.stop_reason = reason
+        if current is not None and current[0] == token:
+            current[1].stop_reason = reason
+        if self._launcher is not None:
+            self._launcher.stop(token, reason)
+
+    def kill(self, token: str) -> None:
+        """End a rank that has a process of its own."""
+        if self._launcher is not None:
+            self._launcher.kill(token)
 
     def quit(self) -> None:
-        """End the slot's task after the attempt that runs."""
-        self.stop(None, None, "the run is over")
+        """End the slot's task: after the attempt that runs in this process, else at once."""
+        self._leave("the run is over")
+
+    def _leave(self, reason: str) -> None:
+        current = self._current
+        if current is not None:
+            current[1].stop_reason = reason
+        if self._launcher is not None:
+            self._launcher.end()
         self._inbox.put(None)
 
     def serve(self) -> None:
-        """Run attempts until told to quit; this is the slot's Dask task."""
+        """Run ranks until told to quit; this is the slot's Dask task."""
         # Global generators, streams and the current folder belong to one trial at a time.
         while not _ONE_RUN.acquire(timeout=_LOOK_S):
             if not self._inbox.empty():
                 return
         try:
+            strategy = load_strategy(self.program)
+            if strategy.own_process:
+                self._launcher = Launcher(self.program)
             self._send_message({"ready": str(self._worker.name)})
-            loaded = self._load()  # while the first attempt is on its way
-            while (launch := self._inbox.get()) is not None:
-                self._emit(self._run(launch, loaded))
+            if self._launcher is not None:
+                self._serve_processes(self._launcher)
+                return
+            place = Place(strategy)
+            loaded = self._load(place)  # while the first attempt is on its way
+            while (asked := self._inbox.get()) is not None:
+                self._serve_here(asked, loaded, place)
         finally:
+            if self._launcher is not None:
+                self._launcher.close()
             _ONE_RUN.release()
 
-    def _load(self) -> LoadedProgram | Failure:
-        try:
-            return load_program(self.program)
-        except BaseException as error:
-            return describe_failure(error)
+    def _serve_processes(self, launcher: Launcher) -> None:
+        while (asked := self._inbox.get()) is not None:
+            killed_before = oom_kills()
+            token = asked.seat.token
+            code = launcher.run(asked, lambda item, token=token: self._emit(token, item))  # type: ignore[misc]
+            cause = cause_of_death(code, oom_kills() > killed_before, "its process")
+            self._emit(token, {"gone": cause})
 
-    def _run(self, launch: Launch, loaded: LoadedProgram | Failure) -> TrialEvent:
-        channel = Channel(self._emit)
-        self._current = launch, channel
+    def _serve_here(self, asked: RankLaunch, loaded: LoadedProgram | Failure, place: Place) -> None:
+        token, launch = asked.seat.token, asked.launch
+        channel = Channel(lambda event: self._emit(token, {"event": to_record(event)}))
+        self._current = token, channel
+        event: TrialEvent
         try:
-            return run_attempt(
+            event = run_attempt(
                 loaded,
                 launch,
                 channel,
                 run_dir=self.program.run_dir,
                 worker=str(self._worker.name),
                 whole_process=self.whole_process,
+                place=place,
             )
         except BaseException as error:
-            return Failed(launch.trial_id, launch.attempt, describe_failure(error))
+            event = Failed(launch.trial_id, launch.attempt, describe_failure(error))
         finally:
             self._current = None
+        self._emit(token, {"end": to_record(event)}, {"gone": ""})
 
-    def _emit(self, event: Event) -> None:
-        # Events that come faster than the loop turns share a message.
+    def _load(self, place: Place) -> LoadedProgram | Failure:
+        try:
+            place.strategy.begin(Seat())
+            return load_program(self.program)
+        except BaseException as error:
+            return describe_failure(error)
+
+    def _emit(self, token: str, *items: dict[str, Any]) -> None:
+        # What comes faster than the loop turns shares a message.
         with self._lock:
-            self._outbox.append(to_record(event))
-            if len(self._outbox) > 1:
+            waiting = bool(self._outbox)
+            self._outbox += [(token, item) for item in items]
+            if waiting:
                 return
         self._worker.loop.add_callback(self._flush)
 
     def _flush(self) -> None:
         with self._lock:
-            events, self._outbox = self._outbox, []
-        self._send_message({"events": events})
+            items, self._outbox = self._outbox, []
+        self._send_message({"items": items})
 
     def _send_message(self, message: dict[str, Any]) -> None:
         self._worker.log_event(self.topic, {"slot": self._worker.address, **message})
@@ -145,8 +201,7 @@ def serve_slot(token: str) -> None:
     get_worker().plugins[topic_of(token)].serve()
 
 
-def call_host(token: str, method: str, *args: Any, dask_worker: Worker) -> None:
+def call_host(token: str, method: str, *args: Any, dask_worker: Worker) -> Any:
     """Call a method of the run's `SlotHost` on a worker; run by ``client.run``."""
     host = dask_worker.plugins.get(topic_of(token))
-    if host is not None:
-        getattr(host, method)(*args)
+    return None if host is None else getattr(host, method)(*args)

@@ -1,0 +1,141 @@
+"""How the ranks of a trial agree: the chief decides, the others follow.
+
+The n-th decision is made when the chief makes its n-th report, and is taken over by every other
+rank at its own n-th report; a stop therefore ends all ranks at the same step. The chief waits for
+nobody, and the others only as long as they are ahead of it. A rank that reports though the chief
+has ended learns that, and ends too: whatever the ranks do, none waits for ever.
+"""
+
+from __future__ import annotations
+
+import errno
+import hmac
+import json
+import socket
+import threading
+import time
+from typing import Any
+
+from dotrain.core.strategy import PortTaken, Seat
+from dotrain.training.errors import BadSetup
+from dotrain.training.place import Agreement
+
+#: How long a rank tries to reach the chief, in seconds; its process may be seconds behind.
+_CONNECT_S = 60.0
+_RETRY_S = 0.02
+_TOKEN_CHARS = 200
+
+
+def join(seat: Seat) -> Agreement:
+    """Return this rank's side of the agreement.
+
+    Raises:
+        PortTaken: If the chief can't listen at the seat's address.
+    """
+    if seat.ranks == 1:
+        return Agreement()
+    return Chief(seat) if seat.rank == 0 else Follower(seat)
+
+
+class Chief(Agreement):
+    """Tells what it decides to whoever follows, in order and from the beginning."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._token = seat.token
+        self._lines: list[bytes] = []
+        self._more = threading.Condition()
+        host, _, port = seat.agreement.rpartition(":")
+        try:
+            self._server = socket.create_server(
+                (host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+            )
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(seat.agreement) from None
+            raise
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def begin(self, step: int) -> None:
+        """Tell from which step the chief goes on."""
+        self._decide({"step": step})
+
+    def stop(self, reason: str | None) -> str | None:
+        """Tell whether the trial stops at this report."""
+        self._decide({"stop": reason})
+        return reason
+
+    def _decide(self, decision: dict[str, Any]) -> None:
+        with self._more:
+            self._lines.append(f"{json.dumps(decision)}\n".encode())
+            self._more.notify_all()
+
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self._server.accept()
+            threading.Thread(target=self._tell, args=(connection,), daemon=True).start()
+
+    def _tell(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as file:
+            line = file.readline(_TOKEN_CHARS).strip()
+            if not hmac.compare_digest(line, self._token.encode()):
+                return
+            told = 0
+            while True:
+                with self._more:
+                    self._more.wait_for(lambda told=told: len(self._lines) > told)  # type: ignore[misc]
+                    lines = self._lines[told:]
+                try:
+                    connection.sendall(b"".join(lines))
+                except OSError:
+                    return
+                told += len(lines)
+
+
+class Follower(Agreement):
+    """Takes over what the chief decides."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+        self._file: Any = None
+
+    def begin(self, step: int) -> None:
+        """Check that this rank goes on from the chief's step.
+
+        Raises:
+            BadSetup: If it doesn't: it can't see the chief's checkpoint.
+        """
+        self._connect()
+        decision = self._next()
+        if decision is not None and decision["step"] != step:
+            raise BadSetup(
+                f"rank {self._seat.rank} finds a checkpoint of step {step}, the chief one of step "
+                f"{decision['step']}: the run directory must lie on a file system that all workers "
+                "of a trial share"
+            )
+
+    def stop(self, reason: str | None) -> str | None:
+        """Return the chief's decision at this report, whatever this rank has heard."""
+        decision = self._next()
+        return "the chief has ended" if decision is None else decision["stop"]
+
+    def _next(self) -> dict[str, Any] | None:
+        try:
+            line = self._file.readline()
+        except OSError:
+            return None
+        return json.loads(line) if line.endswith(b"\n") else None
+
+    def _connect(self) -> None:
+        host, _, port = self._seat.agreement.rpartition(":")
+        deadline = time.monotonic() + _CONNECT_S
+        while True:
+            try:
+                connection = socket.create_connection((host, int(port)), timeout=_CONNECT_S)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_S)
+        connection.settimeout(None)
+        connection.sendall(f"{self._seat.token}\n".encode())
+        self._file = connection.makefile("rb")

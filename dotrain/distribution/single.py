@@ -1,0 +1,42 @@
+"""One device of one worker: nothing to set up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dotrain.core.strategy import AbstractStrategy
+
+
+class Single(AbstractStrategy):
+    """Train on one worker."""
+
+    def __init__(self, workers: int = 1) -> None:
+        if workers != 1:
+            raise ValueError(
+                f"strategy 'single' trains on one worker, not {workers}; for more: "
+                "'mirrored' (devices of one machine) or 'multi_worker_mirrored'"
+            )
+
+    def open(self) -> Any:
+        """Return a scope that changes nothing."""
+        return _Anywhere()
+
+
+class _Anywhere:
+    """A scope that changes nothing; asked for more, it is TensorFlow's default strategy."""
+
+    def __enter__(self) -> _Anywhere:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def scope(self) -> _Anywhere:
+        """Return the scope, as TensorFlow's strategies do."""
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        # Plain Python functions must not pay for TensorFlow's import.
+        import tensorflow as tf
+
+        return getattr(tf.distribute.get_strategy(), name)

@@ -1,0 +1,135 @@
+"""One attempt on one or several slots: what its ranks tell, put together to one event.
+
+No clock, no I/O: the slot table asks after each step which ranks to end and whether it is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from dotrain.core.events import Failed, Finished, Lost, Stopped, TrialEvent
+from dotrain.core.instructions import Launch
+from dotrain.core.trial import Failure
+from dotrain.distribution.rank import PORT_TAKEN
+
+
+class Rank(Enum):
+    """What is known of a rank."""
+
+    RUNNING = "running"
+    ENDED = "ended"  # it has told how its train function ended; its process may linger
+    GONE = "gone"
+
+
+@dataclass
+class Group:
+    """The ranks of one attempt.
+
+    Attributes:
+        launch: The attempt.
+        token: Of this start of it; one whose ports were taken is started again.
+        addresses: Dask's address of each rank's worker, by number.
+        names: The workers' names, for people.
+        verdict: What the attempt has come to, once that is known.
+        port_taken: Whether it has come to nothing for want of a port.
+        written_off: Whether nobody waits for the verdict any more.
+        hurried: Whether its ranks have been given a time to end by.
+        port_retries: How often it has been started again for that.
+    """
+
+    launch: Launch
+    token: str
+    addresses: Sequence[str]
+    names: Sequence[str]
+    verdict: TrialEvent | None = None
+    port_taken: bool = False
+    written_off: bool = False
+    hurried: bool = False
+    port_retries: int = 0
+    _ranks: dict[str, Rank] = field(init=False)
+    #: A rank that has lost touch with another, until it is known which and why.
+    _suspicion: Failed | None = None
+    _told_to_end: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._ranks = dict.fromkeys(self.addresses, Rank.RUNNING)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every rank's process is gone, so that its slots are free."""
+        return all(state is Rank.GONE for state in self._ranks.values())
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing that its ranks may still do matters."""
+        failed = isinstance(self.verdict, Failed | Lost)
+        ended = all(state is not Rank.RUNNING for state in self._ranks.values())
+        return failed or ended or self.port_taken or self.written_off
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the other ranks should soon come to their end."""
+        return self.verdict is not None or self._suspicion is not None
+
+    def to_end(self) -> list[str]:
+        """Return the workers whose ranks are to be ended now; each of them once."""
+        if not self.is_settled:
+            return []
+        left = [address for address, state in self._ranks.items() if state is not Rank.GONE]
+        new = [address for address in left if address not in self._told_to_end]
+        self._told_to_end.update(new)
+        return new
+
+    def ended(self, address: str, event: TrialEvent) -> None:
+        """Note how a rank's train function ended."""
+        if self._ranks.get(address) is not Rank.RUNNING:
+            return
+        self._ranks[address] = Rank.ENDED
+        if isinstance(event, Failed) and event.failure.kind == PORT_TAKEN:
+            self.port_taken = True
+        elif isinstance(event, Failed) and event.failure.kind == "peer":
+            self._suspicion = self._suspicion or event
+        elif isinstance(event, Failed):
+            self._settle(replace(event, failure=self._of_rank(address, event)))
+        elif isinstance(event, Finished | Stopped) and address == self.addresses[0]:
+            self._settle(event)
+
+    def gone(self, address: str, cause: str) -> None:
+        """Note that a rank's process is gone, or its worker."""
+        before, self._ranks[address] = self._ranks[address], Rank.GONE
+        if before is Rank.RUNNING:
+            prefix = f"rank {self.addresses.index(address)}: " if len(self.addresses) > 1 else ""
+            self._settle(Lost(self.launch.trial_id, self.launch.attempt, prefix + cause))
+
+    def never_began(self, address: str) -> None:
+        """Note that a rank was not even started."""
+        self._ranks[address] = Rank.GONE
+
+    def write_off(self) -> None:
+        """Note that the attempt is to end, and that nobody waits for how."""
+        self.written_off = True
+
+    def time_is_up(self) -> None:
+        """End it as it stands: the ranks have had time enough to end by themselves."""
+        for address, state in self._ranks.items():
+            if state is Rank.RUNNING:
+                self._ranks[address] = Rank.ENDED
+
+    def outcome(self) -> TrialEvent | None:
+        """Return what the attempt has come to; None if nobody waits for it, or it starts again."""
+        if self.verdict is None and self._suspicion is not None:
+            cause = f"a rank lost touch with the others: {self._suspicion.failure.message}"
+            self._settle(Lost(self.launch.trial_id, self.launch.attempt, cause))
+        return None if self.written_off else self.verdict
+
+    def _settle(self, verdict: TrialEvent) -> None:
+        if self.verdict is None:
+            self.verdict = verdict
+
+    def _of_rank(self, address: str, event: Failed) -> Failure:
+        rank = self.addresses.index(address)
+        if rank == 0:
+            return event.failure
+        return replace(event.failure, message=f"rank {rank}: {event.failure.message}")
