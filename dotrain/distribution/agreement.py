@@ -1,9 +1,11 @@
 """How the ranks of a trial agree: the chief decides, the others follow.
 
 The n-th decision is made when the chief makes its n-th report, and is taken over by every other
-rank at its own n-th report; a stop therefore ends all ranks at the same step. The chief waits for
-nobody, and the others only as long as they are ahead of it. A rank that reports though the chief
-has ended learns that, and ends too: whatever the ranks do, none waits for ever.
+rank at its own n-th report; a stop therefore ends all ranks at the same step. All ranks wait for
+each other once, when they have found the checkpoint to go on from and before any can save another.
+After that the chief waits for nobody, and the others only as long as they are ahead of it. A rank
+that reports though the chief has ended learns that, and ends too: whatever the ranks do, none
+waits for ever.
 """
 
 from __future__ import annotations
@@ -44,6 +46,8 @@ class Chief(Agreement):
         self._token = seat.token
         self._lines: list[bytes] = []
         self._more = threading.Condition()
+        self._closed = False
+        self._missing = seat.ranks - 1
         host, _, port = seat.agreement.rpartition(":")
         try:
             self._server = socket.create_server(
@@ -56,22 +60,36 @@ class Chief(Agreement):
         threading.Thread(target=self._accept, daemon=True).start()
 
     def begin(self, step: int) -> None:
-        """Tell from which step the chief goes on."""
+        """Tell from which step the chief goes on; return when the others have theirs."""
         self._decide({"step": step})
+        with self._more:
+            while self._missing > 0:
+                self._more.wait()
 
     def stop(self, reason: str | None) -> str | None:
         """Tell whether the trial stops at this report."""
         self._decide({"stop": reason})
         return reason
 
-    def _decide(self, decision: dict[str, Any]) -> None:
+    def _decide(self, decision: dict[str, Any] | None) -> None:
         with self._more:
-            self._lines.append(f"{json.dumps(decision)}\n".encode())
+            if decision is None:
+                self._closed = True
+            else:
+                self._lines.append(f"{json.dumps(decision)}\n".encode())
             self._more.notify_all()
+
+    def close(self) -> None:
+        """Decide nothing more."""
+        self._decide(None)
+        self._server.close()
 
     def _accept(self) -> None:
         while True:
-            connection, _ = self._server.accept()
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
             threading.Thread(target=self._tell, args=(connection,), daemon=True).start()
 
     def _tell(self, connection: socket.socket) -> None:
@@ -79,11 +97,17 @@ class Chief(Agreement):
             line = file.readline(_TOKEN_CHARS).strip()
             if not hmac.compare_digest(line, self._token.encode()):
                 return
+            with self._more:
+                self._missing -= 1
+                self._more.notify_all()
             told = 0
             while True:
                 with self._more:
-                    self._more.wait_for(lambda told=told: len(self._lines) > told)  # type: ignore[misc]
+                    while len(self._lines) == told and not self._closed:
+                        self._more.wait()
                     lines = self._lines[told:]
+                if not lines:
+                    return
                 try:
                     connection.sendall(b"".join(lines))
                 except OSError:
@@ -96,6 +120,7 @@ class Follower(Agreement):
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
+        self._connection: socket.socket | None = None
         self._file: Any = None
 
     def begin(self, step: int) -> None:
@@ -138,4 +163,10 @@ class Follower(Agreement):
                 time.sleep(_RETRY_S)
         connection.settimeout(None)
         connection.sendall(f"{self._seat.token}\n".encode())
-        self._file = connection.makefile("rb")
+        self._connection, self._file = connection, connection.makefile("rb")
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        if self._connection is not None:
+            self._file.close()
+            self._connection.close()

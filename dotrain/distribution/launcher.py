@@ -36,8 +36,8 @@ class Launcher:
 
     def _warm_up(self) -> None:
         ours, theirs = Pipe()
-        environment = dict(os.environ)
-        environment.update(load_strategy(self._program).environment())
+        # What the user has set, stays.
+        environment = {**load_strategy(self._program).environment(), **os.environ}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with tempfile.TemporaryFile() as file:
             pickle.dump(self._program, file)

@@ -100,7 +100,7 @@ def _run(
     except BaseException as error:
         failure = describe_failure(error)
         return Failed(launch.trial_id, launch.attempt, failure)
-    return run_attempt(
+    event = run_attempt(
         code,
         launch,
         channel,
@@ -109,6 +109,8 @@ def _run(
         whole_process=True,
         place=place,
     )
+    place.agreement.close()
+    return event
 
 
 def _begin(

@@ -28,6 +28,9 @@ class Agreement:
         """
         return reason
 
+    def close(self) -> None:
+        """Say that this rank takes no further part."""
+
 
 @dataclass
 class Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 from dotrain.config import load_config
 from dotrain.definition import Experiment
+from dotrain.errors import ResourcesUnavailable
 from dotrain.report.console import Quiet
 from dotrain.running import run
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Project
 
 #: Made for the simulation; real training to its budgets would take hours.
 SIMULATED = ("forecast",)
@@ -49,6 +51,15 @@ def test_every_config_runs_on_every_executor(
 ) -> None:
     overrides = [*SHORTER[config.stem], f"cluster={cluster}"]
     asked = Experiment.of_config(load_config(config, overrides))
+    if asked.strategy.slots > 1 and cluster["kind"] == "inline":
+        with pytest.raises(ResourcesUnavailable, match=r"use cluster\.kind: local"):
+            run(asked, tmp_path, Quiet())
+        return
+    if asked.strategy.own_process and cluster["kind"] == "inline":
+        # TensorFlow runs in this process already: its CPU can't be divided any more.
+        failed = run(asked, tmp_path, Quiet())
+        assert "use cluster.kind: local" in failed.summary["failures"][0]["message"]
+        return
     result = run(asked, tmp_path, Quiet())
     assert result.status == "finished", result.summary
     assert result.summary["trials"]["failed"] == 0, result.summary
@@ -57,6 +68,14 @@ def test_every_config_runs_on_every_executor(
     if "promotions" in result.summary:
         promotions = result.summary["promotions"]
         assert promotions["from_checkpoint"] == promotions["total"]
+
+
+def test_devices_of_this_very_process_are_trained_on_inline(project: Project) -> None:
+    config = ROOT / "configs" / "loop-mirrored.yaml"
+    shorter = ["--set", "hparams.epochs=1", "--set", "cluster={kind: inline}", "--json"]
+    done = project.cli("run", str(config), *shorter)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["best"]["value"] > 0.1
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)

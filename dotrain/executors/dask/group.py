@@ -99,7 +99,7 @@ class Group:
     def gone(self, address: str, cause: str) -> None:
         """Note that a rank's process is gone, or its worker."""
         before, self._ranks[address] = self._ranks[address], Rank.GONE
-        if before is Rank.RUNNING:
+        if before is Rank.RUNNING and not self.port_taken:
             prefix = f"rank {self.addresses.index(address)}: " if len(self.addresses) > 1 else ""
             self._settle(Lost(self.launch.trial_id, self.launch.attempt, prefix + cause))
 

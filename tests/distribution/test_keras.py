@@ -1,0 +1,236 @@
+"""Keras on several replicas computes what one process would; what it can't is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dotrain.config import load_config
+from dotrain.definition import Experiment
+from dotrain.report.console import Quiet
+from dotrain.running import Result, run
+from tests.conftest import ROOT, Project
+
+pytestmark = pytest.mark.timeout(300)
+
+MODES: dict[str, dict[str, Any]] = {
+    "single": {"strategy": "single"},
+    "mirrored": {"strategy": "mirrored", "workers": 2},
+    "workers": {"strategy": "multi_worker_mirrored", "workers": 2},
+}
+CASES = Path(__file__).with_name("keras_cases.py")
+
+
+@pytest.fixture(scope="module")
+def histories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The directory of a trial of all cases, by mode."""
+    folder = tmp_path_factory.mktemp("exactness")
+    found = {}
+    for mode, distribution in MODES.items():
+        config = folder / f"{mode}.yaml"
+        config.write_text(
+            json.dumps(
+                {
+                    "train": f"{CASES}:train",
+                    "metric": "done",
+                    "distribution": distribution,
+                    # One core a process: sums come out in the same order.
+                    "cluster": {"kind": "local", "workers": 2},
+                }
+            )
+        )
+        result = run(Experiment.of_config(load_config(config)), folder, Quiet())
+        trial_dir = result.run_dir / "trials" / "t0000"
+        assert result.best, (trial_dir / "output.log").read_text()
+        found[mode] = trial_dir
+    return found
+
+
+def test_training_is_the_same_on_one_process_two_devices_and_two_workers(
+    histories: dict[str, Path],
+) -> None:
+    one, *others = (json.loads((path / "cases.json").read_text()) for path in histories.values())
+    assert len(one) > 10
+    for other in others:
+        for name, numbers in one.items():
+            assert other[name] == pytest.approx(numbers, rel=1e-5, abs=1e-5), name
+
+
+def test_the_model_is_saved_once_and_loads_in_a_plain_process(histories: dict[str, Path]) -> None:
+    code = (
+        "import json, sys, numpy, keras; folder, cases = sys.argv[1:];"
+        "sys.path.insert(0, cases); import keras_cases;"
+        "model = keras.models.load_model(folder + '/model.keras');"
+        "x, _ = keras_cases.rows(37, 12);"
+        "print(json.dumps(model.predict(x, verbose=0).tolist()))"
+    )
+    for path in histories.values():
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path), str(CASES.parent)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        saved = json.loads((path / "predicted.json").read_text())
+        for row, expected in zip(json.loads(done.stdout.splitlines()[-1]), saved, strict=True):
+            assert row == pytest.approx(expected, abs=1e-6)
+
+
+def recipe(tmp_path: Path, config: str, *overrides: str) -> Result:
+    loaded = load_config(ROOT / "configs" / f"{config}.yaml", overrides)
+    return run(Experiment.of_config(loaded), tmp_path, Quiet())
+
+
+@pytest.mark.parametrize("config", ["digits-single", "loop-mirrored"])
+def test_one_recipe_unchanged_has_the_same_history_everywhere(
+    tmp_path: Path, config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its convolutions compute otherwise for another number of rows.
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    # 1347 rows in batches of 64 leave a last one of 3.
+    shorter = ["hparams.budget=2", "hparams.dropout=0.0"]
+    if config == "loop-mirrored":
+        shorter = ["hparams.epochs=2"]
+    results = [
+        recipe(
+            tmp_path,
+            config,
+            *shorter,
+            f"distribution={json.dumps(distribution)}",
+            "cluster.workers=2",
+        )
+        for distribution in MODES.values()
+    ]
+    one, *others = (result.trials[0] for result in results)
+    assert one.metrics is not None
+    loss = "val_loss" if config == "digits-single" else "loss"
+    for other in others:
+        assert other.metrics is not None, other.error
+        assert other.metric_history == pytest.approx(one.metric_history, abs=1e-5)
+        assert other.metrics[loss] == pytest.approx(one.metrics[loss], abs=1e-5)
+
+
+def test_replicas_drop_different_units(histories: dict[str, Path]) -> None:
+    for path in histories.values():
+        kept = json.loads((path / "dropout.json").read_text())
+        # If both rows lost the same units, none would be kept in just one.
+        assert set(kept) == {0.0, 1.0, 2.0}
+        assert 16 < kept.count(1.0) < 48
+
+
+REFUSED = {
+    "steps_per_execution": ("model.compile('sgd', 'mse', steps_per_execution=2)", "would hang"),
+    "jit_compile": ("model.compile('sgd', 'mse', jit_compile=True)", "XLA has no collective"),
+    "reduction": (
+        "model.compile('sgd', keras.losses.MeanSquaredError('mean_with_sample_weight'))",
+        "can't be summed",
+    ),
+    "rows on every rank": ("model.compile('sgd', 'mse'); data = data.with_options(OFF)", "is OFF"),
+    "no scope": ("pass\nmodel.compile('sgd', 'mse')", "has run nothing under its strategy"),
+}
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """One search: every case is a trial."""
+    folder = tmp_path_factory.mktemp("refused")
+    project = Project(folder)
+    return project.run(
+        f"""
+        import keras
+        import numpy as np
+        import tensorflow as tf
+
+        OFF = tf.data.Options()
+        OFF.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        REFUSED = {REFUSED!r}
+
+        def train(case, dist_strategy):
+            inside, _, outside = REFUSED[case][0].partition("\\n")
+            names = {{"keras": keras, "OFF": OFF}}
+            x = np.ones((8, 2), "float32")
+            names["data"] = tf.data.Dataset.from_tensor_slices((x, x[:, :1])).batch(4)
+            def build():
+                names["model"] = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+            with dist_strategy():
+                if not outside:
+                    build()
+                exec(inside, names)
+            if outside:
+                build()
+                exec(outside, names)
+            names["model"].fit(names["data"], verbose=0)
+            return 1
+        """,
+        search={
+            "space": {"case": {"type": "categorical", "values": list(REFUSED)}},
+            "optimizer": {"name": "grid"},
+        },
+        distribution=MODES["workers"],
+        cluster={"kind": "local", "workers": 2},
+    )
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_done_is_refused_with_the_reason(refusals: Result, case: str) -> None:
+    (trial,) = (t for t in refusals.trials if t.params["case"] == case)
+    assert trial.error is not None
+    assert REFUSED[case][1] in trial.error.message
+    assert trial.error.kind == "setup"
+
+
+def test_tensorflows_own_tutorial_runs_with_its_strategy_replaced(project: Project) -> None:
+    result = project.run(
+        "",
+        train=f"{CASES.with_name('tutorial.py')}:main",
+        metric="loss",
+        direction="min",
+        distribution=MODES["workers"],
+        cluster={"kind": "local", "workers": 2},
+    )
+    (trial,) = result.trials
+    assert result.best, project.log(result)
+    assert trial.metrics is not None
+    assert result.best["value"] < trial.metrics["first"]
+
+
+def test_a_lost_rank_of_a_real_training_is_noticed_and_goes_on(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    result = project.run(
+        """
+        import os, signal
+        import keras
+        import numpy as np
+        from dotrain.callbacks import KerasCheckpoint, KerasEpochEnd
+
+        class Kill(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                if epoch == 2 and self.first and os.environ["TF_CONFIG"].endswith('"index": 1}}'):
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        def train(dist_strategy, reporter, checkpoint):
+            x = np.ones((16, 2), "float32")
+            with dist_strategy():
+                model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+                model.compile("sgd", "mse")
+            kill = Kill()
+            kill.first = not checkpoint.step
+            model.fit(
+                x, x[:, :1], epochs=4, initial_epoch=checkpoint.step, verbose=0,
+                callbacks=[KerasCheckpoint(checkpoint), KerasEpochEnd(reporter, "loss"), kill],
+            )
+            return 1
+        """,
+        distribution=MODES["workers"],
+        cluster={"kind": "local", "workers": 2},
+    )
+    (trial,) = result.trials
+    assert result.best, trial.error
+    assert trial.losses == 1
+    assert trial.step_history == [0, 1, 2, 3]
+    assert any("rank 1: its process was killed by SIGKILL" in line.what for line in trial.story)

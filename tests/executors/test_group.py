@@ -1,0 +1,168 @@
+"""A group's ranks tell many things in any order; together they are one event."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dotrain.core.events import Failed, Finished, Lost, Stopped, TrialEvent
+from dotrain.core.instructions import Launch
+from dotrain.core.trial import Failure
+from dotrain.distribution.rank import PORT_TAKEN
+from dotrain.executors.dask.group import Group
+
+A, B, C = "tcp://a", "tcp://b", "tcp://c"
+FINISHED = Finished("t0000", 1, 0.5)
+STOPPED = Stopped("t0000", 1)
+
+
+def failed(kind: str = "exception", message: str = "ValueError: no") -> Failed:
+    return Failed("t0000", 1, Failure(kind, message))
+
+
+def group(ranks: int = 2) -> Group:
+    addresses = [A, B, C][:ranks]
+    launch = Launch("why", "t0000", 1, {}, None, 0, ranks)
+    return Group(launch, "token", addresses, [f"worker-{n}" for n in range(ranks)])
+
+
+def test_the_chiefs_result_counts_and_ranks_are_ended_when_all_have_told() -> None:
+    one = group()
+    one.ended(A, FINISHED)
+    assert one.to_end() == []
+    assert one.is_ending
+    one.ended(B, Finished("t0000", 1, 0.7))
+    assert one.to_end() == [A, B]
+    assert one.to_end() == []
+    one.gone(A, "killed")
+    assert not one.is_over
+    one.gone(B, "killed")
+    assert one.is_over
+    assert one.outcome() == FINISHED
+
+
+def test_an_exception_on_any_rank_ends_the_others_and_names_the_rank() -> None:
+    one = group(3)
+    one.ended(B, failed())
+    assert one.to_end() == [A, B, C]
+    for address in (A, B, C):
+        one.gone(address, "killed")
+    outcome = one.outcome()
+    assert isinstance(outcome, Failed)
+    assert outcome.failure.message == "rank 1: ValueError: no"
+
+
+def test_a_lost_rank_ends_the_others() -> None:
+    one = group()
+    one.gone(B, "its process was killed by SIGKILL")
+    assert one.to_end() == [A]
+    one.gone(A, "killed")
+    assert one.outcome() == Lost("t0000", 1, "rank 1: its process was killed by SIGKILL")
+
+
+def test_who_loses_touch_waits_for_the_cause() -> None:
+    one = group()
+    one.ended(B, failed("peer", "UnavailableError: gone"))
+    assert one.to_end() == []
+    assert one.is_ending
+    one.gone(A, "its process was killed by SIGKILL")
+    one.to_end()
+    one.gone(B, "killed")
+    assert one.outcome() == Lost("t0000", 1, "rank 0: its process was killed by SIGKILL")
+
+
+def test_the_user_s_error_is_the_cause_even_if_the_chief_loses_touch_first() -> None:
+    one = group()
+    one.ended(A, failed("peer", "UnavailableError: gone"))
+    one.ended(B, failed())
+    assert one.to_end() == [A, B]
+    one.gone(A, "killed")
+    one.gone(B, "killed")
+    outcome = one.outcome()
+    assert isinstance(outcome, Failed)
+    assert "ValueError" in outcome.failure.message
+
+
+def test_touch_lost_for_no_known_cause_is_a_loss() -> None:
+    one = group()
+    one.ended(A, failed("peer", "UnavailableError: gone"))
+    one.time_is_up()
+    assert one.to_end() == [A, B]
+    one.gone(A, "killed")
+    one.gone(B, "killed")
+    outcome = one.outcome()
+    assert isinstance(outcome, Lost)
+    assert "UnavailableError: gone" in outcome.cause
+
+
+def test_a_taken_port_ends_all_and_is_no_outcome() -> None:
+    one = group()
+    one.ended(B, failed(PORT_TAKEN))
+    assert one.to_end() == [A, B]
+    one.gone(A, "killed")
+    one.gone(B, "killed")
+    assert one.port_taken
+    assert one.outcome() is None
+
+
+def test_nobody_is_told_of_an_attempt_that_is_written_off() -> None:
+    one = group()
+    one.write_off()
+    assert one.to_end() == [A, B]
+    one.gone(A, "killed")
+    one.gone(B, "killed")
+    assert one.is_over
+    assert one.outcome() is None
+
+
+ENDS = st.sampled_from([FINISHED, STOPPED, failed(), failed("peer"), failed(PORT_TAKEN)])
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["end", "gone", "time", "obey"]), st.integers(0, 2), ENDS),
+    max_size=20,
+)
+
+
+@given(st.integers(1, 3), STEPS)
+def test_whatever_ranks_tell_a_group_comes_to_one_end(
+    ranks: int, steps: list[tuple[str, int, TrialEvent]]
+) -> None:
+    one = group(ranks)
+    alive = list(one.addresses)
+    told: set[str] = set()
+    verdicts: list[TrialEvent] = []
+    for what, index, event in [*steps, *[("gone", 0, FINISHED)] * ranks]:
+        if not alive:
+            break
+        address = alive[index % len(alive)]
+        if what == "end" and address not in told:
+            told.add(address)
+            one.ended(address, event)
+        elif what == "gone":
+            alive.remove(address)
+            one.gone(address, "died")
+        elif what == "time" and one.is_ending:
+            one.time_is_up()
+        elif what == "obey":
+            for ended in one.to_end():
+                alive.remove(ended)
+                one.gone(ended, "ended")
+        assert one.is_over == (not alive)
+        if one.verdict is not None:
+            verdicts.append(one.verdict)
+    # Once known, it doesn't change; and there is one, or a reason to start again.
+    assert all(verdict is verdicts[0] for verdict in verdicts)
+    outcome = one.outcome()
+    assert outcome is not None or one.port_taken
+    if not told:
+        assert isinstance(outcome, Lost)
+
+
+@pytest.mark.parametrize("event", [FINISHED, STOPPED])
+def test_a_rank_that_is_not_the_chief_decides_nothing(event: TrialEvent) -> None:
+    one = group()
+    one.ended(B, event)
+    assert not one.is_ending
+    assert one.verdict is None
