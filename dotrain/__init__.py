@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dotrain import experiment
     from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Promotion
+    from dotrain.core.strategy import AbstractStrategy, Seat
     from dotrain.core.trial import Trial
     from dotrain.errors import DotrainError
     from dotrain.space import Categorical, Discrete, Float, Int, Searchspace
@@ -19,6 +20,7 @@ __all__ = [
     "WAIT",
     "AbstractEarlyStop",
     "AbstractOptimizer",
+    "AbstractStrategy",
     "Categorical",
     "Discrete",
     "DotrainError",
@@ -27,6 +29,7 @@ __all__ = [
     "Int",
     "Promotion",
     "Searchspace",
+    "Seat",
     "Trial",
     "experiment",
 ]
@@ -35,6 +38,7 @@ _HOMES = {
     "WAIT": "core.policy",
     "AbstractEarlyStop": "core.policy",
     "AbstractOptimizer": "core.policy",
+    "AbstractStrategy": "core.strategy",
     "Categorical": "space",
     "Discrete": "space",
     "DotrainError": "errors",
@@ -43,6 +47,7 @@ _HOMES = {
     "Int": "space",
     "Promotion": "core.policy",
     "Searchspace": "space",
+    "Seat": "core.strategy",
     "Trial": "core.trial",
 }
 

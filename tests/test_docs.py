@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from dotrain.config import load_config
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Project
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -14,12 +14,30 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def test_the_plugins_of_the_guide_keep_the_contract() -> None:
-    plugins, contract = blocks("docs/plugins.md", "python")
+    plugins, contract, _ = blocks("docs/plugins.md", "python")
     names: dict[str, object] = {}
     exec(plugins + contract, names)
     test = names["test_contract"]
     assert callable(test)
     test()
+
+
+def test_the_strategy_of_the_guide_runs(project: Project) -> None:
+    (*_, strategy) = blocks("docs/plugins.md", "python")
+    project.write("my_module.py", strategy)
+    result = project.run(
+        """
+        import os
+
+        def train(dist_strategy):
+            with dist_strategy() as seat:
+                assert os.environ["RANK"] == str(seat.rank)
+            return int(os.environ["WORLD_SIZE"])
+        """,
+        distribution={"strategy": "my_module:Launched", "workers": 2},
+        cluster={"kind": "local", "workers": 2},
+    )
+    assert result.trials[0].final_metric == 2, result.summary
 
 
 def test_the_config_of_the_readme_is_sound(tmp_path: Path) -> None:
@@ -32,5 +50,5 @@ def test_the_config_of_the_readme_is_sound(tmp_path: Path) -> None:
 
 def test_every_page_and_file_that_is_linked_exists() -> None:
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        for link in re.findall(r"\]\(((?!http)[^)#]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -8,7 +8,7 @@ Each kit raises `AssertionError` with what is wrong. In a test::
         check_optimizer(lambda: MyOptimizer(option=3))
 """
 
-from dotrain.testing.contracts import check_early_stop, check_optimizer
+from dotrain.testing.contracts import check_early_stop, check_optimizer, check_strategy
 from dotrain.testing.simulation import Simulation, simulate
 
-__all__ = ["Simulation", "check_early_stop", "check_optimizer", "simulate"]
+__all__ = ["Simulation", "check_early_stop", "check_optimizer", "check_strategy", "simulate"]

@@ -1,4 +1,4 @@
-"""What every optimizer and every early-stop rule promises, as functions that check it."""
+"""What every optimizer, early-stop rule and strategy promises, as functions that check it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
+from dotrain.core.strategy import AbstractStrategy
 from dotrain.earlystop.none import NoStop
 from dotrain.optimizers.random import RandomSearch
 from dotrain.space import Categorical, Discrete, Float, Int, Params, Searchspace
 from dotrain.testing.simulation import Simulation, simulate
+from dotrain.training.program import FunctionRef, Program, load_strategy, pack_strategy
 
 OptimizerFactory = Callable[[], AbstractOptimizer]
 EarlyStopFactory = Callable[[], AbstractEarlyStop]
+StrategyFactory = Callable[[], AbstractStrategy]
 
 
 def example_space() -> Searchspace:
@@ -148,3 +151,33 @@ def check_early_stop(make: EarlyStopFactory, *, steps: int = 8, num_trials: int 
         reasons = [i.reason for _, _, out in first.log for i in out if type(i).__name__ == "Stop"]
         assert all(" at step " in reason for reason in reasons)
     run(failing=0.3)
+
+
+def check_strategy(make: StrategyFactory) -> None:
+    """Check the contract of a strategy, as far as that goes in one process.
+
+    It reaches the workers as it was made; several ranks have processes of their own; what it asks
+    of the environment are words; it opens a scope only when a rank has begun.
+
+    Args:
+        make: Returns a new instance.
+
+    Raises:
+        AssertionError: If a promise is broken.
+    """
+    strategy = make()
+    nothing = FunctionRef("train")
+    packed = pack_strategy(strategy)
+    program = Program("token", nothing, None, None, "metric", {}, "/nowhere", strategy=packed)
+    arrived = load_strategy(program)
+    assert type(arrived).__qualname__ == type(strategy).__qualname__
+    for one in (strategy, arrived):
+        assert isinstance(one.slots, int), "slots is no whole number"
+        assert one.slots >= 1, "slots must be 1 or more"
+        assert one.slots == 1 or one.own_process, "several ranks need processes of their own"
+        words = one.environment()
+        assert all(isinstance(word, str) for pair in words.items() for word in pair)
+        assert not one.peer_is_gone(ValueError("a mistake of the user's")), (
+            "a mistake of the user's is taken for the death of another rank"
+        )
+    assert arrived.slots == strategy.slots, "it loses its options on the way to a worker"
