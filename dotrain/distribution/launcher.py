@@ -130,7 +130,7 @@ class Launcher:
                 self._warm.send(self._rank[0])
 
     def end(self) -> None:
-        """Let the warm process and whatever rank still runs end now; don't wait for it."""
+        """End the warm process and whatever rank still runs; return when they have ended."""
         self._closed = True
         # Not closed: another thread may be waiting for it, and learns of the end by this.
         with (
@@ -138,9 +138,9 @@ class Launcher:
             socket.fromfd(self._warm.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as way,
         ):
             way.shutdown(socket.SHUT_RDWR)
+        self._process.wait()
 
     def close(self) -> None:
-        """End whatever runs, and wait until it has."""
+        """End whatever runs; called on the thread that runs ranks, when it does no more."""
         self.end()
-        self._process.wait()
         self._warm.close()

@@ -83,6 +83,9 @@ class Warm:
         except (EOFError, OSError):
             for child in self._children:
                 _kill(child)
+            # Who waits for this process waits for them.
+            for child in self._children:
+                os.waitpid(child, 0)
 
     def _obey(self, message: RankLaunch | int) -> None:
         if isinstance(message, int):
