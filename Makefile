@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types format bench chaos scale ci clean
+.PHONY: help demo test lint types format bench chaos scale distribution ci clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -39,6 +39,9 @@ chaos: $(READY) ## Kill drivers and workers at random, resume, and compare.
 
 scale: $(READY) ## Measure how costs grow to 100,000 trials.
 	$(BIN)/python benchmarks/scale.py
+
+distribution: $(READY) ## Measure training by two workers, against ranks started by hand in the same run.
+	$(BIN)/python benchmarks/distribution.py
 
 ci: lint types test ## What continuous integration runs.
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dotrain import experiment
+    from dotrain.ablation.ablators import AbstractAblator
+    from dotrain.ablation.builder import AblationStudy
     from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Promotion
     from dotrain.core.strategy import AbstractStrategy, Seat
     from dotrain.core.trial import Trial
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WAIT",
+    "AblationStudy",
+    "AbstractAblator",
     "AbstractEarlyStop",
     "AbstractOptimizer",
     "AbstractStrategy",
@@ -36,6 +40,8 @@ __all__ = [
 
 _HOMES = {
     "WAIT": "core.policy",
+    "AblationStudy": "ablation.builder",
+    "AbstractAblator": "ablation.ablators",
     "AbstractEarlyStop": "core.policy",
     "AbstractOptimizer": "core.policy",
     "AbstractStrategy": "core.strategy",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="dotrain",
-    help="Write a train function once; run it once, or as a parallel search, from one YAML file.",
+    help="Write a train function once; run it once, as a parallel search, as an ablation study, or distributed, from one YAML file.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -30,6 +30,7 @@ SetOption = Annotated[
 RunDirArgument = Annotated[
     Path, typer.Argument(metavar="RUN_DIR", help="The run directory.", show_default=False)
 ]
+RunsDirOption = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories go.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
@@ -43,9 +44,7 @@ def _options() -> None:
 def run(
     config: ConfigArgument,
     set_: SetOption = None,
-    runs_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where run directories go.")] = Path(
-        "runs"
-    ),
+    runs_dir: RunsDirOption = Path("runs"),
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -54,6 +53,28 @@ def run(
 
     result = experiment.run(config, set_ or (), runs_dir=runs_dir, quiet=quiet)
     _finish(result, json)
+
+
+@app.command()
+def ablate(
+    config: ConfigArgument,
+    set_: SetOption = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN_DIR", help="Use the best hyperparameters found there."),
+    ] = None,
+    runs_dir: RunsDirOption = Path("runs"),
+    json: JsonOption = False,
+    md: Annotated[bool, typer.Option("--md", help="The table as Markdown.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="The table as LaTeX.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Every arm and seed as CSV.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Leave one component out at a time, and say what each was worth."""
+    from dotrain import experiment
+
+    result = experiment.ablate(config, set_ or (), from_run=from_, runs_dir=runs_dir, quiet=quiet)
+    _finish(result, json, "md" if md else "latex" if latex else "csv" if csv else "")
 
 
 @app.command()
@@ -69,13 +90,21 @@ def resume(
     _finish(experiment.resume(run_dir, set_ or (), quiet=quiet), json)
 
 
-def _finish(result: Result, json: bool) -> None:
+def _finish(result: Result, json: bool, form: str = "") -> None:
     from dotrain.report.console import print_json, print_result
 
     # Whoever reads may have left (`| head`); what ran is in the run directory all the same.
     try:
         if json:
             print_json(result.summary)
+        elif "components" in result.summary:
+            from dotrain.report import ablation
+
+            forms = {"md": ablation.to_markdown, "latex": ablation.to_latex, "csv": ablation.to_csv}
+            if form:
+                sys.stdout.write(forms[form](result.summary))
+            else:
+                ablation.print_study(result.summary)
         else:
             print_result(result.summary, result.trials)
         sys.stdout.flush()

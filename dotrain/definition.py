@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dotrain.ablation.study import Study
 from dotrain.config.load import LoadedConfig
 from dotrain.config.schema import Cluster
 from dotrain.config.secrets import without_secrets
@@ -14,7 +15,9 @@ from dotrain.config.target import Target
 from dotrain.core.book import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.strategy import AbstractStrategy
-from dotrain.training.program import Code, FunctionRef
+from dotrain.training.program import Code, FunctionRef, Program, pack_strategy
+from dotrain.training.rehearsal import Rehearsal
+from dotrain.training.tabular import TabularSource
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Functions:
     packages: tuple[str, ...] = ()
     code: Code = field(default_factory=Code)
     path: tuple[str, ...] = ()
+    models: Mapping[str, FunctionRef] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class Experiment:
         cluster: Where trials run.
         limits: What ends attempts and the run early.
         num_trials: Configurations to sample, or None if the optimizer knows.
+        table: What ``data_gen`` draws from instead of a function, or None.
+        study: The ablation study, if this is one.
+        rehearsal: What is known of it before anything is trained.
         config: The config as plain data, for the run directory and the journal.
         config_dir: The folder that its paths start from.
     """
@@ -64,6 +71,34 @@ class Experiment:
     num_trials: int | None
     config: Mapping[str, Any]
     config_dir: Path
+    table: TabularSource | None = None
+    study: Study | None = None
+    rehearsal: Rehearsal | None = None
+
+    def program(self, token: str, run_dir: Path) -> Program:
+        """Return what workers get.
+
+        Args:
+            token: Names the run; unique.
+            run_dir: The run directory.
+        """
+        functions = self.functions
+        return Program(
+            token=token,
+            train=functions.train,
+            model=functions.model,
+            data=functions.data,
+            metric=self.metric,
+            hparams=dict(self.hparams),
+            run_dir=str(run_dir),
+            packages=functions.packages,
+            code=functions.code,
+            path=functions.path,
+            strategy=pack_strategy(self.strategy),
+            table=self.table,
+            study=self.study,
+            models=functions.models,
+        )
 
     @classmethod
     def of_config(cls, loaded: LoadedConfig) -> Experiment:
@@ -75,6 +110,7 @@ class Experiment:
             data=_ref_of(loaded.dataset) if loaded.dataset else None,
             packages=tuple(sorted(loaded.closure.packages)),
             code=Code.of(loaded.closure.files),
+            models={name: _ref_of(target) for name, target in loaded.models.items()},
         )
         return cls(
             name=settings.name,
@@ -88,10 +124,19 @@ class Experiment:
             functions=functions,
             cluster=settings.cluster,
             limits=Limits(**settings.limits.model_dump()),
-            num_trials=settings.search.num_trials if settings.search else 1,
+            num_trials=loaded.optimizer.num_trials,
+            table=_table_of(loaded),
+            study=loaded.study if loaded.mode == "ablate" else None,
             config={**loaded.data, **without_secrets(_section_of(loaded.data, "cluster"))},
             config_dir=loaded.folder,
         )
+
+
+def _table_of(loaded: LoadedConfig) -> TabularSource | None:
+    table = loaded.table
+    if table is None:
+        return None
+    return TabularSource(Path(table.file), table.label, table.validation)
 
 
 def _section_of(data: Mapping[str, Any], key: str) -> dict[str, Any]:

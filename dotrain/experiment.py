@@ -1,21 +1,27 @@
-"""The Python API: `lagom` runs an experiment, `run` and `resume` one that a config describes."""
+"""The Python API: `lagom` runs an experiment; `run`, `ablate` and `resume` one of a config."""
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dotrain import plugins
-from dotrain.config.errors import dotted
-from dotrain.config.load import load_config
+from dotrain.ablation.builder import AblationStudy
+from dotrain.ablation.runner import StudyRunner
+from dotrain.config.ablate import StudyBuilder
+from dotrain.config.errors import ConfigError, dotted
+from dotrain.config.load import LoadedConfig, Mode, load_config
 from dotrain.config.schema import Settings
 from dotrain.config.secrets import without_secrets
 from dotrain.config.source import Source
+from dotrain.config.target import Signature
 from dotrain.config.validation import validate_options, validate_settings
 from dotrain.core.book import Limits
 from dotrain.core.policy import (
@@ -28,17 +34,23 @@ from dotrain.core.strategy import AbstractStrategy
 from dotrain.definition import Experiment, Functions
 from dotrain.driver import Observer
 from dotrain.errors import DotrainError, UsageError
+from dotrain.report.ablation import print_study
 from dotrain.report.console import choose_observer, print_result
+from dotrain.report.summary import best_trial
 from dotrain.running import Result
 from dotrain.running import resume as resume_experiment
 from dotrain.running import run as run_experiment
 from dotrain.space import Searchspace
-from dotrain.store import RunDir, read_journal
+from dotrain.store import RunDir, read_journal, replay
 from dotrain.store.journal import to_json
 from dotrain.training.program import Code, FunctionRef
+from dotrain.training.rehearsal import Rehearsal, rehearse
 from dotrain.training.seeding import SEEDED
 
-__all__ = ["Result", "lagom", "resume", "run"]
+#: What the table and the plot of a study are made with.
+_STATISTICS = ("scipy", "statsmodels", "matplotlib")
+
+__all__ = ["Result", "ablate", "lagom", "resume", "run"]
 
 
 def run(
@@ -66,6 +78,76 @@ def run(
     """
     experiment = Experiment.of_config(load_config(config, overrides))
     return run_experiment(experiment, runs_dir, display(experiment, quiet=quiet))
+
+
+def ablate(
+    config: Path,
+    overrides: Sequence[str] = (),
+    *,
+    from_run: Path | None = None,
+    runs_dir: Path = Path("runs"),
+    quiet: bool = False,
+) -> Result:
+    """Run the ablation study of a config file.
+
+    Args:
+        config: The YAML file; its ``ablation:`` section says what is left out.
+        overrides: ``key.path=value`` pairs.
+        from_run: The directory of an earlier search, whose best hyperparameters are used.
+        runs_dir: Where run directories go.
+        quiet: Show no progress.
+
+    Returns:
+        The result; ``result["components"]`` has the numbers.
+
+    Raises:
+        ConfigError: With every mistake in the config, and every component that would change
+            nothing or can't be left out; nothing has been trained then.
+        UsageError: If the earlier search has no best trial.
+        ResourcesUnavailable: If the workers can't be had.
+        KeyboardInterrupt: At the second Ctrl-C.
+    """
+    missing = [name for name in _STATISTICS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"an ablation study needs {', '.join(missing)}: pip install 'dotrain[ablation]'"
+        )
+    best = _best_of(from_run) if from_run is not None else []
+    loaded = load_config(config, [*best, *overrides], mode="ablate")
+    for warning in loaded.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    experiment = Experiment.of_config(loaded)
+    if experiment.cluster.kind != "simulated":
+        found = rehearse(experiment.program("rehearsal", Path("/nowhere")))
+        _refuse_what_changes_nothing(loaded, found)
+        for note in found.notes:
+            sys.stderr.write(f"note: {note}\n")
+        experiment = replace(experiment, rehearsal=found)
+    return run_experiment(experiment, runs_dir, display(experiment, quiet=quiet))
+
+
+def _best_of(path: Path) -> list[str]:
+    """Return the best hyperparameters of a run as overrides.
+
+    Raises:
+        UsageError: If there are none.
+    """
+    run_dir = RunDir.open(path)
+    state = replay(read_journal(run_dir.journal))
+    best = best_trial(state.book.trials.values(), state.header["direction"])
+    if best is None:
+        raise UsageError(f"--from {path}: no trial there has a result")
+    return [f"hparams.{name}={json.dumps(value)}" for name, value in best.params.items()]
+
+
+def _refuse_what_changes_nothing(loaded: LoadedConfig, found: Rehearsal) -> None:
+    if not found.problems:
+        return
+    assert loaded.study is not None
+    components = loaded.study.components
+    raise ConfigError(
+        [loaded.source.problem(components[name].path, message) for name, message in found.problems]
+    )
 
 
 def resume(path: Path, overrides: Sequence[str] = (), *, quiet: bool = False) -> Result:
@@ -97,7 +179,8 @@ def resume(path: Path, overrides: Sequence[str] = (), *, quiet: bool = False) ->
             else f"{path}: the run never began; there is nothing to go on with"
         )
     folder = Path(header["config_dir"])
-    loaded = load_config(run_dir.config, overrides, folder=folder)
+    mode: Mode = "ablate" if "study" in header else "run"
+    loaded = load_config(run_dir.config, overrides, folder=folder, mode=mode)
     experiment = Experiment.of_config(loaded)
     return resume_experiment(experiment, run_dir, display(experiment, quiet=quiet))
 
@@ -129,6 +212,7 @@ def lagom(
     hparams: Mapping[str, Any] | None = None,
     model: Callable[..., Any] | None = None,
     data: Callable[..., Any] | None = None,
+    ablation: AblationStudy | None = None,
     seed: int = 0,
     distribution: Mapping[str, Any] | AbstractStrategy | None = None,
     cluster: Mapping[str, Any] | None = None,
@@ -152,6 +236,7 @@ def lagom(
         hparams: Fixed hyperparameters.
         model: What ``model_gen.create()`` calls.
         data: What ``data_gen.batch()`` draws from.
+        ablation: Run this study instead of a search; `model` and `data` may be set there.
         seed: Everything random is derived from it.
         distribution: The config's ``distribution:`` section, or an instance.
         cluster: The config's ``cluster:`` section; by default local, a worker per core.
@@ -161,14 +246,26 @@ def lagom(
         quiet: Show no progress.
 
     Returns:
-        The result; ``result.best`` has the best trial.
+        The result; ``result.best`` has the best trial, ``result["components"]`` an ablation's
+        numbers.
 
     Raises:
         UsageError: If an argument can't be.
         DotrainError: If no trial gave a result, or the run could not go on; the message says why.
         KeyboardInterrupt: If the run was interrupted; what was recorded is in the run directory.
     """
+    study_data: dict[str, Any] = {}
+    if ablation is not None:
+        _check_study_is_alone(searchspace, optimizer, num_trials)
+        base = ablation.base_generators
+        model, data = model or base[0], data or base[1]
+        study_data = {
+            "ablation": ablation.section(),
+            **({"model": "lagom:model"} if model else {}),
+            **({"data": "lagom:data"} if data else {}),
+        }
     settings = _checked(
+        **study_data,
         name=name,
         metric=metric,
         direction=direction,
@@ -181,7 +278,12 @@ def lagom(
         raise UsageError(f"searchspace: expected a Searchspace, got {type(searchspace).__name__}")
     space = searchspace or Searchspace()
     chosen = optimizer if optimizer is not None else ("random" if space.names else "single")
-    policy: AbstractOptimizer = _make_plugin(plugins.OPTIMIZERS, chosen)
+    policy: AbstractOptimizer
+    if ablation is not None:
+        policy = _runner_of(ablation, settings, {"train": train_fn, "model": model, "data": data})
+        num_trials = policy.plan().configurations
+    else:
+        policy = _make_plugin(plugins.OPTIMIZERS, chosen)
     if num_trials is None and policy.needs_num_trials:
         raise UsageError("num_trials is required: how many configurations to sample")
     if num_trials is not None and (type(num_trials) is not int or num_trials < 1):
@@ -203,10 +305,10 @@ def lagom(
         optimizer=policy,
         early_stop=rule,
         strategy=strategy,
-        functions=_functions_of(train_fn, model, data),
+        functions=_functions_of(train_fn, model, data, ablation.variants if ablation else {}),
         cluster=settings.cluster,
         limits=Limits(**settings.limits.model_dump()),
-        num_trials=num_trials if space.names else 1,
+        num_trials=num_trials if space.names or ablation else 1,
         config={
             "name": name,
             "metric": metric,
@@ -219,30 +321,87 @@ def lagom(
                 "num_trials": num_trials,
                 "early_stop": _plugin_data(early_stop, rule),
             },
+            "ablation": ablation.section() if ablation else None,
             "distribution": _plugin_data(spread, strategy, "strategy"),
             "cluster": without_secrets(json.loads(to_json(dict(cluster or {})))),
             "limits": settings.limits.model_dump(),
         },
         config_dir=Path.cwd(),
+        study=policy.study if isinstance(policy, StudyRunner) else None,
     )
+    if ablation is not None and experiment.cluster.kind != "simulated" and resume is None:
+        experiment = _rehearsed(experiment)
     observer = display(experiment, quiet=quiet)
     if resume is not None:
         result = resume_experiment(experiment, RunDir.open(Path(resume)), observer)
     else:
         result = run_experiment(experiment, Path(runs_dir), observer)
-    if not quiet:
+    if not quiet and "components" in result.summary:
+        print_study(result.summary)
+    elif not quiet:
         print_result(result.summary, result.trials)
     if result.error is not None:
         raise result.error
     if result.status == "interrupted":
         raise KeyboardInterrupt
-    if result.best is None:
+    if not result.is_usable:
         failures = result.summary.get("failures", [])
         raise DotrainError(
             f"no trial gave a result; {failures[0]['message'] if failures else result.status} "
             f"(see {result.run_dir})"
         )
     return result
+
+
+def _check_study_is_alone(*others: object) -> None:
+    if any(other is not None for other in others):
+        raise UsageError(
+            "ablation: a study runs every arm with every seed; take searchspace, optimizer and "
+            "num_trials out, and give the best hyperparameters as hparams"
+        )
+
+
+class _Described:
+    """A function given by value, as `StudyBuilder` looks at it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._signature = inspect.signature(function)
+        self.function = getattr(function, "__name__", type(function).__name__)
+        self.file: Path | None = None
+
+    def signature(self) -> Signature:
+        """Return its arguments."""
+        parameters = self._signature.parameters.values()
+        return Signature(
+            required=tuple(p.name for p in parameters if p.default is p.empty),
+            optional=tuple(p.name for p in parameters if p.default is not p.empty),
+            takes_any=any(p.kind is p.VAR_KEYWORD for p in parameters),
+            line=0,
+        )
+
+
+def _runner_of(
+    ablation: AblationStudy, settings: Settings, functions: Mapping[str, Callable[..., Any] | None]
+) -> StudyRunner:
+    described = {key: _Described(f) if f else None for key, f in functions.items()}
+    models = {name: _Described(function) for name, function in ablation.variants.items()}
+    section = ablation.section()
+    builder = StudyBuilder(settings, Source.of_data("lagom", {"ablation": section}))
+    ablator = _make_plugin(plugins.ABLATORS, section["ablator"])
+    study = builder.build(ablator, described, models)
+    for warning in builder.warnings:
+        sys.stderr.write(f"warning: {dotted(warning.path)}: {warning.message}\n")
+    if study is None:
+        lines = [f"{dotted(problem.path)}: {problem.message}" for problem in builder.problems]
+        raise UsageError("\n".join(lines))
+    return StudyRunner(study, settings.seed)
+
+
+def _rehearsed(experiment: Experiment) -> Experiment:
+    found = rehearse(experiment.program("rehearsal", Path("/nowhere")))
+    if found.problems:
+        raise UsageError("\n".join(f"{name}: {message}" for name, message in found.problems))
+    return replace(experiment, rehearsal=found)
 
 
 def _make_plugin(group: str, chosen: Any, key: str = "name") -> Any:
@@ -283,6 +442,7 @@ def _functions_of(
     train: Callable[..., Any],
     model: Callable[..., Any] | None,
     data: Callable[..., Any] | None,
+    models: Mapping[str, Callable[..., Any]],
 ) -> Functions:
     # By value: `__main__` and notebook cells can't be imported by a worker.
     import cloudpickle
@@ -300,6 +460,7 @@ def _functions_of(
         train=main,
         model=ref(model),
         data=ref(data),
+        models={name: known for name, function in models.items() if (known := ref(function))},
         packages=tuple(sorted(loaded.intersection(SEEDED) | _named_packages(train, model, data))),
         code=Code.of(_source_files(train, model, data)),
         path=(os.getcwd(), *(entry for entry in sys.path if entry)),

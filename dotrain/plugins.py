@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from dotrain.ablation.ablators import AbstractAblator
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import UsageError, did_you_mean
@@ -22,13 +23,20 @@ OPTIMIZERS = "dotrain.optimizers"
 EARLY_STOP = "dotrain.early_stop"
 
 STRATEGIES = "dotrain.strategies"
+ABLATORS = "dotrain.ablators"
 
 BASES: dict[str, type] = {
     OPTIMIZERS: AbstractOptimizer,
     EARLY_STOP: AbstractEarlyStop,
     STRATEGIES: AbstractStrategy,
+    ABLATORS: AbstractAblator,
 }
-_KINDS = {OPTIMIZERS: "optimizer", EARLY_STOP: "early-stop rule", STRATEGIES: "strategy"}
+_KINDS = {
+    OPTIMIZERS: "optimizer",
+    EARLY_STOP: "early-stop rule",
+    STRATEGIES: "strategy",
+    ABLATORS: "ablator",
+}
 
 #: Maggy's names, which the deck uses.
 _ALIASES = {"randomsearch": "random", "gridsearch": "grid", "singlerun": "single"}
@@ -56,7 +64,7 @@ def load_plugin(group: str, name: str, folder: Path | None = None) -> type[Any]:
     """Return the class of a plugin.
 
     Args:
-        group: `OPTIMIZERS`, `EARLY_STOP` or `STRATEGIES`.
+        group: `OPTIMIZERS`, `EARLY_STOP`, `STRATEGIES` or `ABLATORS`.
         name: A registered name, or ``package.module:Class``.
         folder: A module is looked for here and in each folder above before Python's own path.
 

@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from dotrain.ablation.runner import StudyRunner
+from dotrain.ablation.study import BASELINE
 from dotrain.core.book import Limits
 from dotrain.core.events import Resumed
 from dotrain.core.policy import policy_error
@@ -20,9 +22,9 @@ from dotrain.driver import Driver, Observer
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError, UsageError
 from dotrain.executors.base import Executor
 from dotrain.executors.factory import make_executor
+from dotrain.report.ablation import summarize_study
 from dotrain.report.summary import summarize
 from dotrain.store import Journal, Lock, Record, RunDir, read_journal, restore
-from dotrain.training.program import Program, pack_strategy
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,16 @@ class Result:
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """``trial_id``, ``value`` and ``params`` of the best trial, or None."""
-        best: dict[str, Any] | None = self.summary["best"]
+        """``trial_id``, ``value`` and ``params`` of the best trial, or None; an ablation has none."""
+        best: dict[str, Any] | None = self.summary.get("best")
         return best
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the run has given what it was for: a best trial, or a difference."""
+        if "components" in self.summary:
+            return any(component["n"] for component in self.summary["components"])
+        return self.best is not None
 
     @property
     def run_dir(self) -> Path:
@@ -62,7 +71,7 @@ class Result:
             return self.error.exit_code
         if self.status == "interrupted":
             return 130
-        return 0 if self.best is not None and self.status != "failed" else 1
+        return 0 if self.is_usable and self.status != "failed" else 1
 
     def __getitem__(self, key: str) -> Any:
         """Return a part of the summary, as ``result["best"]``."""
@@ -202,6 +211,35 @@ class _Run:
             "dotrain": version("dotrain"),
             "config_dir": str(experiment.config_dir),
             "config": dict(experiment.config),
+            **self._study(),
+        }
+
+    def _study(self) -> dict[str, Any]:
+        """Return what readers of the journal must know of an ablation study."""
+        runner = self.experiment.optimizer
+        if not isinstance(runner, StudyRunner):
+            return {}
+        study, rehearsal = runner.study, self.experiment.rehearsal
+        arms = [
+            {
+                "name": arm.name,
+                "kind": study.components[arm.name].kind
+                if arm.name in study.components
+                else "baseline"
+                if arm.name == BASELINE
+                else "pair",
+                "left_out": list(arm.left_out),
+            }
+            for arm in study.arms
+        ]
+        return {
+            "study": {
+                "arms": arms,
+                "seeds": runner.seeds,
+                "adds": study.adds,
+                "params": rehearsal.params if rehearsal else {},
+                "changes": rehearsal.changes if rehearsal else {},
+            }
         }
 
     def _scheduler(self, header: Mapping[str, Any]) -> Scheduler:
@@ -246,8 +284,9 @@ class _Run:
     ) -> Result:
         trials = scheduler.book.trials
         error: DotrainError | None = None
+        program = self.experiment.program(self.run_dir.token, self.run_dir.path)
         try:
-            status = driver.run(self._program(), resumed=resumed, from_s=from_s)
+            status = driver.run(program, resumed=resumed, from_s=from_s)
         except KeyboardInterrupt:
             self._summarize(header, scheduler, "interrupted", driver.elapsed_s, None)
             raise
@@ -277,27 +316,16 @@ class _Run:
         elapsed_s: float,
         error: DotrainError | None,
     ) -> dict[str, Any]:
-        summary = summarize(header, scheduler.book, status, elapsed_s, self.run_dir.path)
+        make = summarize_study if "study" in header else summarize
+        summary = make(header, scheduler.book, status, elapsed_s, self.run_dir.path)
         if error is not None:
             summary["error"] = str(error)
         self.run_dir.write_result(summary)
-        return summary
+        if "study" in header and status == "finished":
+            from dotrain.report.forest import draw_forest  # slow to load, and for this alone
 
-    def _program(self) -> Program:
-        functions = self.experiment.functions
-        return Program(
-            token=self.run_dir.token,
-            train=functions.train,
-            model=functions.model,
-            data=functions.data,
-            metric=self.experiment.metric,
-            hparams=dict(self.experiment.hparams),
-            run_dir=str(self.run_dir.path),
-            packages=functions.packages,
-            code=functions.code,
-            path=functions.path,
-            strategy=pack_strategy(self.experiment.strategy),
-        )
+            draw_forest(summary, self.run_dir.path / "forest")
+        return summary
 
 
 #: What may be changed when a run goes on.

@@ -385,7 +385,7 @@ class Searchspace:
     #: Words that a train function is given by name for another purpose.
     RESERVED: ClassVar[frozenset[str]] = frozenset(
         {"hparams", "reporter", "model_gen", "data_gen", "model_function", "dataset_function"}
-        | {"dist_strategy", "budget", "checkpoint", "trial_dir", "seed"}
+        | {"dist_strategy", "budget", "checkpoint", "trial_dir", "seed", "features"}
     )
 
     def __init__(self, /, **params: Any) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dotrain import plugins
+from dotrain.ablation.runner import StudyRunner
+from dotrain.ablation.study import Study
+from dotrain.config.ablate import StudyBuilder
 from dotrain.config.closure import Closure, find_closure
 from dotrain.config.errors import ConfigError, Problem, dotted
-from dotrain.config.schema import Settings, SimulationModel
+from dotrain.config.schema import Settings, SimulationModel, Table
 from dotrain.config.secrets import not_kept
 from dotrain.config.source import Source, read_source
 from dotrain.config.target import Target, find_target
@@ -20,8 +23,11 @@ from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.space import Searchspace
 
-#: What a train function may ask for besides hyperparameters; the last two only where they exist.
-PROVIDED = sorted(Searchspace.RESERVED)
+#: What a train function may ask for besides hyperparameters; some only where they exist.
+PROVIDED = sorted(Searchspace.RESERVED - {"features"})
+
+#: What is to be done with a config: the search or single run, or the ablation study.
+Mode = Literal["run", "ablate"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,14 @@ class LoadedConfig:
         train: The train function.
         model: What ``model_gen`` calls, or None.
         dataset: What ``data_gen`` calls, or None.
+        models: The hand-made models of the ablation study, by name.
+        table: What ``data_gen`` draws from instead, or None.
+        study: The ablation study that the config describes, or None.
+        mode: What is to be done with it.
         closure: The user's files behind these functions.
         folder: Where paths in the config start from.
+        source: Where every value came from.
+        warnings: What a person should know before anything is trained.
     """
 
     settings: Settings
@@ -51,12 +63,22 @@ class LoadedConfig:
     train: Target
     model: Target | None
     dataset: Target | None
+    models: Mapping[str, Target]
+    table: Table | None
+    study: Study | None
+    mode: Mode
     closure: Closure
     folder: Path
+    source: Source
+    warnings: Sequence[Problem]
 
 
 def load_config(
-    file: Path, overrides: Sequence[str] = (), *, folder: Path | None = None
+    file: Path,
+    overrides: Sequence[str] = (),
+    *,
+    folder: Path | None = None,
+    mode: Mode = "run",
 ) -> LoadedConfig:
     """Load and check a config file; no user code is run, nothing is started.
 
@@ -64,11 +86,13 @@ def load_config(
         file: The YAML file.
         overrides: ``key.path=value`` pairs, applied in order.
         folder: Where paths in the config start from; by default the file's own folder.
+        mode: What is to be done with it.
 
     Raises:
         ConfigError: With every mistake that was found.
     """
-    return _Loader(read_source(file, overrides), file, folder or file.absolute().parent).load()
+    source = read_source(file, overrides)
+    return _Loader(source, file, folder or file.absolute().parent, mode).load()
 
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:
@@ -82,8 +106,10 @@ def _in_order(problems: Sequence[Problem]) -> list[Problem]:
 class _Loader:
     """The checks that go beyond the file's structure; collects problems instead of raising."""
 
-    def __init__(self, source: Source, file: Path, folder: Path) -> None:
+    def __init__(self, source: Source, file: Path, folder: Path, mode: Mode) -> None:
         self.source = source
+        self.mode = mode
+        self.warnings: list[Problem] = []
         self.folder = folder
         self.stem = file.stem
         self.settings, self.problems = validate_settings(source)
@@ -94,17 +120,21 @@ class _Loader:
         self.train = self._target("train")
         self.model = self._target("model")
         self.dataset = self._target("data")
-        self.optimizer = self._plugin(
-            plugins.OPTIMIZERS, "optimizer", "random" if "search" in source.data else "single"
-        )
-        self.early_stop = self._plugin(plugins.EARLY_STOP, "early_stop", "none")
+        default = "random" if "search" in source.data else "single"
+        self.optimizer = self._plugin(plugins.OPTIMIZERS, "optimizer", default, "search")
+        self.models = self._models()
+        stops = "search" if mode == "run" else "ablation"
+        self.early_stop = self._plugin(plugins.EARLY_STOP, "early_stop", "none", stops)
         self.strategy = self._strategy()
 
     def load(self) -> LoadedConfig:
         settings = self.settings
-        self.problems += self._not_yet()
         self.problems += self._cluster()
         space = self._space()
+        study = self._study()
+        if self.mode == "ablate":
+            space = Searchspace()
+            self.optimizer = None if study is None else StudyRunner(study, settings.seed)
         if self._params_are_known and self.optimizer is not None:
             self._set_up(self.optimizer, space)
             if self.train is not None:
@@ -114,7 +144,8 @@ class _Loader:
         plugins_ = (self.optimizer, self.early_stop, self.strategy)
         if self.train is None or any(plugin is None for plugin in plugins_):
             raise AssertionError("a missing part that is no problem")
-        closure = find_closure(t for t in (self.train, self.model, self.dataset) if t)
+        targets = (self.train, self.model, self.dataset, *self.models.values())
+        closure = find_closure(target for target in targets if target)
         settings = settings.model_copy(update={"name": settings.name or _slug(self.stem)})
         if settings.cluster.tls is not None:
             # Relative to the config, like every path in it.
@@ -133,20 +164,52 @@ class _Loader:
             train=self.train,
             model=self.model,
             dataset=self.dataset,
+            models=self.models,
+            table=self._table(),
+            study=study,
+            mode=self.mode,
             closure=closure,
             folder=self.folder,
+            source=self.source,
+            warnings=self.warnings if self.mode == "ablate" else (),
         )
 
-    def _not_yet(self) -> Iterator[Problem]:
-        """Sections that are valid and that this version can't run; never ignored silently."""
-        settings = self.settings
-        if settings.ablation is not None:
-            yield self.source.problem(
-                ("ablation",),
-                "this version of dotrain can't run ablation studies yet; "
-                "take the section out to run the rest",
-                at_key=True,
-            )
+    def _models(self) -> dict[str, Target]:
+        section = self.source.data.get("ablation")
+        models = section.get("models") if isinstance(section, dict) else None
+        found = {}
+        for name, spec in models.items() if isinstance(models, dict) else ():
+            target = self._find(spec, ("ablation", "models", name))
+            if target is not None:
+                found[str(name)] = target
+        return found
+
+    def _table(self) -> Table | None:
+        """Return the declared table, with its path resolved."""
+        table = self.settings.data
+        if not isinstance(table, Table):
+            return None
+        return table.model_copy(update={"file": str(self.folder / table.file)})
+
+    def _study(self) -> Study | None:
+        """Return the ablation study that the config describes, checked in every mode."""
+        table = self._table()
+        if table is not None and not Path(table.file).is_file():
+            self.problems.append(self.source.problem(("data", "file"), f"no file {table.file}"))
+        if self.settings.ablation is None:
+            if self.mode == "ablate" and "ablation" not in self.source.data:
+                message = "required for an ablation study: what to leave out"
+                self.problems.append(self.source.problem(("ablation",), message, at_key=True))
+            return None
+        ablator = self._plugin(plugins.ABLATORS, "ablator", "loco", "ablation")
+        if ablator is None:
+            return None
+        builder = StudyBuilder(self.settings, self.source)
+        functions = {"train": self.train, "model": self.model, "data": self.dataset}
+        study = builder.build(ablator, functions, self.models)
+        self.problems += builder.problems
+        self.warnings += builder.warnings
+        return study
 
     def _budget_is_free(self) -> bool:
         """Whether the optimizer gives no budget, so that the user may."""
@@ -172,16 +235,16 @@ class _Loader:
                 ("hparams", name), "is searched as well (search.space); take one out", at_key=True
             )
             for name in self.settings.hparams
-            if name in search.space
+            if name in search.space and self.mode == "run"
         ]
         self.problems += found
         return Searchspace() if found else Searchspace(**search.space)
 
-    def _plugin(self, group: str, key: str, default: str) -> Any:
-        search = self.source.data.get("search")
-        section = search.get(key) if isinstance(search, dict) else None
+    def _plugin(self, group: str, key: str, default: str, where: str) -> Any:
+        whole = self.source.data.get(where)
+        section = whole.get(key) if isinstance(whole, dict) else None
         options = dict(section) if isinstance(section, dict) else {"name": default}
-        return self._make(group, options, ("search", key), "name")
+        return self._make(group, options, (where, key), "name")
 
     def _strategy(self) -> Any:
         section = self.source.data.get("distribution")
@@ -203,7 +266,7 @@ class _Loader:
         return instance
 
     def _set_up(self, optimizer: AbstractOptimizer, space: Searchspace) -> None:
-        search = self.settings.search
+        search = self.settings.search if self.mode == "run" else None
         if search and not space.names:
             return  # the space is at fault, and has been reported
         if search and optimizer.needs_num_trials and search.num_trials is None:
@@ -213,6 +276,8 @@ class _Loader:
             )
             return
         num_trials = search.num_trials if search else 1
+        if self.mode == "ablate" and (plan := optimizer.plan()) is not None:
+            num_trials = plan.configurations
         optimizer.setup(space, num_trials, self.settings.direction, self.settings.seed)
         try:
             optimizer.check()
@@ -273,14 +338,16 @@ class _Loader:
                 yield self.source.problem(("cluster", "tls", key), message)
 
     def _target(self, key: str) -> Target | None:
-        spec = self.source.data.get(key)
+        return self._find(self.source.data.get(key), (key,))
+
+    def _find(self, spec: Any, path: tuple[str, ...]) -> Target | None:
         if not isinstance(spec, str):
             return None
         try:
             target = find_target(spec, self.folder)
             target.signature()
         except UsageError as error:
-            self.problems.append(self.source.problem((key,), str(error)))
+            self.problems.append(self.source.problem(path, str(error)))
             return None
         return target
 
@@ -304,6 +371,11 @@ class _Loader:
             if name not in given:
                 hint = did_you_mean(name, sorted(given))
                 message = f"asks for '{name}', which nobody provides{hint}"
+                if self.settings.search is not None and name in self.settings.search.space:
+                    message = (
+                        f"asks for '{name}', which is searched; for an ablation write its value "
+                        "under hparams, or take the best of a search: --from RUN_DIR"
+                    )
             elif name == "budget" and self._budget_is_free() and name not in self.settings.hparams:
                 message = (
                     "asks for 'budget', which this optimizer doesn't give; write a default, "

@@ -36,6 +36,13 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "slots_per_trial": loaded.strategy.slots,
         "strategy": settings.distribution.strategy,
     }
+    if loaded.study is not None:
+        arms, seeds = len(loaded.study.arms), loaded.study.seeds
+        plan["ablation"] = {"arms": arms - 1, "seeds": seeds, "trials": arms * seeds}
+        plan["notes"] = [
+            f"dotrain ablate: {arms - 1} arms and the baseline, {seeds} seeds each: "
+            f"{arms * seeds} trials"
+        ]
     search = loaded.optimizer.plan()
     if search is not None:
         plan["configurations"] = search.configurations
@@ -44,5 +51,5 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
             plan["rungs"] = [rung._asdict() for rung in search.rungs]
             plan["steps"] = search.steps
             plan["steps_from_scratch"] = search.steps_from_scratch
-        plan["notes"] = list(search.notes)
+        plan["notes"] = [*plan.get("notes", ()), *search.notes]
     return plan

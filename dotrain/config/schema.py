@@ -50,9 +50,23 @@ class LayerPrefix(Section):
     prefix: str = Field(min_length=1)
 
 
+class LayerPattern(Section):
+    """A group of layers by a pattern of their names."""
+
+    pattern: str = Field(min_length=1, description="As in file names: conv_*, block?_bn.")
+
+
+def _kind_of_group(value: Any) -> str:
+    if isinstance(value, LayerPattern) or (isinstance(value, dict) and "pattern" in value):
+        return "pattern of layers"
+    return "prefix of layers" if isinstance(value, dict | LayerPrefix) else "list of layers"
+
+
 LayerGroup = Annotated[
-    Annotated[list[str], Tag("list of layers")] | Annotated[LayerPrefix, Tag("prefix of layers")],
-    Discriminator(lambda v: "prefix of layers" if isinstance(v, dict) else "list of layers"),
+    Annotated[list[str], Field(min_length=1), Tag("list of layers")]
+    | Annotated[LayerPrefix, Tag("prefix of layers")]
+    | Annotated[LayerPattern, Tag("pattern of layers")],
+    Discriminator(_kind_of_group),
 ]
 
 
@@ -66,6 +80,13 @@ class Ablation(Section):
     components: dict[str, dict[str, Scalar]] = Field(
         default={}, description="Hyperparameters that switch a part of the training off."
     )
+    ablator: Plugin = Field(
+        default=Plugin(name="loco"),
+        description="What each arm leaves out: loco, add_one_in, pairs, with its own keys.",
+    )
+    early_stop: Plugin = Field(
+        default=Plugin(name="none"), description="What to stop, across all arms and seeds."
+    )
     seeds: int = Field(default=5, ge=1, description="Runs of every arm, paired by seed.")
 
 
@@ -78,6 +99,16 @@ class Distribution(BaseModel):
         default="single",
         description="single, mirrored, multi_worker_mirrored, or package.module:Class; with its "
         "own keys, such as workers.",
+    )
+
+
+class Table(Section):
+    """A table in a file, as the data of the training."""
+
+    file: str = Field(min_length=1, description="CSV or Parquet; relative to the config.")
+    label: str = Field(min_length=1, description="The column to predict.")
+    validation: float = Field(
+        default=0.2, gt=0, lt=1, description="The share of rows that is not trained on."
     )
 
 
@@ -152,7 +183,13 @@ class Settings(Section):
     )
     train: str = Field(description="path.py:function or module:function.")
     model: str | None = Field(default=None, description="What model_gen.create() calls.")
-    data: str | None = Field(default=None, description="What data_gen.batch() draws from.")
+    data: (
+        Annotated[
+            Annotated[str, Tag("function")] | Annotated[Table, Tag("table")],
+            Discriminator(lambda v: "table" if isinstance(v, dict | Table) else "function"),
+        ]
+        | None
+    ) = Field(default=None, description="What data_gen.batch() draws from: a function or a table.")
     metric: str = Field(min_length=1, description="Key of the returned dict.")
     direction: Literal["max", "min"] = "max"
     seed: int = Field(default=0, ge=0)

@@ -70,10 +70,11 @@ class TrialBook:
         self._limits = limits
 
     def accept(self, trial: Trial) -> None:
-        """Give a new trial its number, id and seed."""
+        """Give a new trial its number and id, and a seed if it has none."""
         trial.number = len(self.trials)
         trial.trial_id = f"t{trial.number:04d}"
-        trial.seed = derive_seed(self._seed, "trial", trial.number)
+        if trial.seed is None:
+            trial.seed = derive_seed(self._seed, "trial", trial.number)
         self.trials[trial.trial_id] = trial
         self.counts[trial.state] += 1
 
@@ -91,6 +92,7 @@ class TrialBook:
             trial.promotions += 1
             trial.promoting = True
         self._move(trial, "launch", time_s, reason)
+        assert trial.seed is not None, "a trial is launched that was not accepted"
         trial.attempt += 1
         trial.budget = budget
         trial.reason = reason

@@ -113,7 +113,7 @@ class Trial:
         reason: Why the optimizer suggested it, for people.
         trial_id: ``t0000``, ``t0001``, ... in the order of acceptance.
         number: The same as an integer, from 0.
-        seed: Derived from the run's seed and `number`.
+        seed: Derived from the run's seed and `number`, unless the optimizer has set it.
         step_history: Steps reported so far, increasing.
         metric_history: The metric at these steps.
         results: What finished attempts returned, in order.
@@ -127,7 +127,7 @@ class Trial:
     reason: str = ""
     trial_id: str = ""
     number: int = -1
-    seed: int = 0
+    seed: int | None = None
     slots: int = 1
     state: TrialState = TrialState.NEW
     attempt: int = 0

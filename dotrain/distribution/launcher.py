@@ -18,6 +18,10 @@ from typing import Any
 from dotrain.distribution.rank import RankLaunch
 from dotrain.training.program import Program, load_strategy
 
+#: Against threads that packages start when they are imported and that do nothing then: a process
+#: that has any is not forked. pyarrow's allocator, which pandas and so Keras import if it is there.
+_NO_THREADS = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+
 
 class Launcher:
     """Runs ranks one after another, each in a fresh process forked from a warm one."""
@@ -37,7 +41,11 @@ class Launcher:
     def _warm_up(self) -> None:
         ours, theirs = Pipe()
         # What the user has set, stays.
-        environment = {**load_strategy(self._program).environment(), **os.environ}
+        environment = {
+            **_NO_THREADS,
+            **load_strategy(self._program).environment(),
+            **os.environ,
+        }
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with tempfile.TemporaryFile() as file:
             pickle.dump(self._program, file)

@@ -142,6 +142,12 @@ def main() -> None:
         program: Program = pickle.load(file)
     warm = Warm(Connection(connection), program, level)
     if not warm.prepare():
+        what = ("the user's modules", "the strategy's packages")[level]
+        print(
+            f"dotrain: importing {what} starts threads, so each rank imports them by itself",
+            file=sys.stderr,
+            flush=True,
+        )
         arguments = [*sys.argv[1:3], str(level + 1)]
         os.execv(sys.executable, [sys.executable, "-m", "dotrain.distribution.warm", *arguments])
     warm.serve()

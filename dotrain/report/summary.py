@@ -67,7 +67,6 @@ def summarize(
     trials = list(book.trials.values())
     best = best_trial(trials, header["direction"])
     promotions = sum(t.promotions for t in trials)
-    count = book.counts
     result: dict[str, Any] = {
         "run_dir": str(run_dir),
         "name": header["name"],
@@ -77,18 +76,10 @@ def summarize(
         "seed": header["seed"],
         "best": best
         and {"trial_id": best.trial_id, "value": best.final_metric, "params": best.params},
-        "trials": {
-            "total": len(trials),
-            "finished": count[TrialState.FINISHED],
-            "stopped": count[TrialState.STOPPED],
-            "failed": count[TrialState.FAILED],
-        },
+        "trials": trial_counts(book),
         "steps": sum(t.steps_run for t in trials),
         "elapsed_s": round(elapsed_s, 3),
     }
-    unfinished = count[TrialState.WAITING] + count[TrialState.NEW] + len(book.active)
-    if unfinished:
-        result["trials"]["unfinished"] = unfinished
     if promotions:
         result["promotions"] = {
             "total": promotions,
@@ -96,9 +87,27 @@ def summarize(
             "steps_saved": sum(t.steps_saved for t in trials),
         }
         result["rungs"] = _rungs(trials)
-    if count[TrialState.FAILED]:
-        result["failures"] = [_failure(group, run_dir) for group in failure_groups(trials)]
+    if book.counts[TrialState.FAILED]:
+        result["failures"] = failures(trials, run_dir)
     return result
+
+
+def trial_counts(book: TrialBook) -> dict[str, int]:
+    """Return how many trials there are by what became of them; ``unfinished`` only if any are."""
+    count = book.counts
+    counts = {
+        "total": len(book.trials),
+        "finished": count[TrialState.FINISHED],
+        "stopped": count[TrialState.STOPPED],
+        "failed": count[TrialState.FAILED],
+    }
+    unfinished = count[TrialState.WAITING] + count[TrialState.NEW] + len(book.active)
+    return {**counts, "unfinished": unfinished} if unfinished else counts
+
+
+def failures(trials: Iterable[Trial], run_dir: Path) -> list[dict[str, Any]]:
+    """Return what `failure_groups` found, for a result."""
+    return [_failure(group, run_dir) for group in failure_groups(trials)]
 
 
 def _rungs(trials: Iterable[Trial]) -> list[dict[str, float]]:

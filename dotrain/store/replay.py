@@ -57,7 +57,7 @@ def _apply(state: RunState, record: Record) -> None:
         case "Launch":
             trial = book.trials.get(record["trial_id"])
             if trial is None:
-                trial = Trial(record["params"])
+                trial = Trial(record["params"], seed=record["seed"])
                 book.accept(trial)
             book.launch(trial, record["budget"], record["reason"], time_s, record["slots"])
         case "Stop":

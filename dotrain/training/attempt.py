@@ -7,10 +7,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dotrain.ablation.study import ARM, SEED, Variant
 from dotrain.core.events import Failed, Finished, Reported, Started, Stopped, TrialEvent
 from dotrain.core.instructions import Launch
 from dotrain.core.trial import Failure
@@ -18,9 +19,9 @@ from dotrain.errors import Interrupt
 from dotrain.training.arguments import bind
 from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
-from dotrain.training.errors import EarlyStop
+from dotrain.training.errors import BadSetup, EarlyStop
 from dotrain.training.failure import describe_bad_result, describe_failure, disk_is_full
-from dotrain.training.generators import DataGenerator, ModelGenerator
+from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
 from dotrain.training.numbers import split_metrics
 from dotrain.training.output import captured
 from dotrain.training.place import Place
@@ -120,17 +121,18 @@ def _call(
         seed_everything(launch.seed)
         checkpoint = Checkpoint(trial_dir / "checkpoint")
         reporter = Reporter(trial_id, attempt, metric, channel, place.agreement)
-        arguments = _arguments(loaded, launch, reporter, checkpoint, trial_dir, place)
+        given = _given(loaded, launch, reporter, checkpoint, trial_dir, place)
         resume_step = 0
         kept = ReportLog(trial_dir / "reports.jsonl")
-        if "checkpoint" in arguments:
+        if "checkpoint" in given.arguments:
             resume_step, reporter.log_file = checkpoint.step, kept if place.is_chief else None
         place.agreement.begin(resume_step)
         reporter.next_step = resume_step
         channel.send(Started(trial_id, attempt, worker, resume_step))
         for report in kept.between(launch.known_step, resume_step) if resume_step else ():
             channel.send(Reported(trial_id, attempt, *report, kept=True))
-        returned = loaded.train(**arguments)
+        returned = loaded.train(**given.arguments)
+        given.check_use()
         place.strategy.check_use()
         value, others, wrong = split_metrics(returned, metric, "returned")
     except Interrupt:
@@ -156,15 +158,47 @@ def _failure_of(error: BaseException, run_dir: str) -> Failure:
     return replace(failure, kind="disk full") if disk_is_full(error, run_dir) else failure
 
 
-def _arguments(
+@dataclass(frozen=True)
+class _Given:
+    """What the train function is given."""
+
+    arguments: dict[str, Any]
+    model_gen: ModelGenerator
+    data_gen: DataGenerator
+    variant: Variant
+
+    def check_use(self) -> None:
+        """Refuse a function that hasn't used what an ablation study has changed.
+
+        Raises:
+            BadSetup: If nothing was left out for that reason.
+        """
+        variant = self.variant
+        if (variant.layers or variant.model) and not self.model_gen.used:
+            raise BadSetup(
+                "nothing was left out of the model: the train function has never called "
+                "model_gen.create()"
+            )
+        if variant.features and not self.data_gen.used:
+            raise BadSetup(
+                "nothing was left out of the data: the train function has never used data_gen"
+            )
+
+
+def _given(
     loaded: LoadedProgram,
     launch: Launch,
     reporter: Reporter,
     checkpoint: Checkpoint,
     trial_dir: Path,
     place: Place,
-) -> dict[str, Any]:
-    hparams = {**loaded.program.hparams, **launch.params}
+) -> _Given:
+    program, params, variant = loaded.program, dict(launch.params), Variant()
+    if program.study is not None:
+        variant = program.study.variant(params.pop(ARM))
+        del params[SEED]
+        params.update(variant.hparams)
+    hparams = {**program.hparams, **params}
     common: dict[str, Any] = {
         "hparams": dict(hparams),
         "seed": launch.seed,
@@ -172,8 +206,8 @@ def _arguments(
     }
     if launch.budget is not None:
         common["budget"] = launch.budget
-    model_gen = ModelGenerator(loaded.model, common, hparams)
-    data_gen = DataGenerator(loaded.data, common, hparams, launch.seed, place.strategy.shard)
+    sources = Sources(loaded, common, hparams, launch.seed, variant, place.strategy.shard)
+    model_gen, data_gen = ModelGenerator(sources), DataGenerator(sources)
     available = {
         **common,
         "reporter": reporter,
@@ -184,7 +218,7 @@ def _arguments(
         "dataset_function": data_gen,
         "dist_strategy": place.strategy.open,
     }
-    return bind(loaded.train, available, hparams)
+    return _Given(bind(loaded.train, available, hparams), model_gen, data_gen, variant)
 
 
 def _current_folder() -> str | None:

@@ -11,6 +11,7 @@ import traceback
 from pathlib import Path
 
 from dotrain.core.trial import Failure
+from dotrain.errors import UsageError
 from dotrain.training.errors import BadReport, BadResult, BadSetup
 
 _OURS = str(Path(__file__).resolve().parents[1]) + os.sep
@@ -22,6 +23,7 @@ _KINDS: tuple[tuple[type[Exception], str], ...] = (
     (BadReport, "bad report"),
     (BadResult, "bad result"),
     (BadSetup, "setup"),
+    (UsageError, "setup"),
 )
 #: A message is one line for people; the log holds the rest.
 _MESSAGE_CHARS = 300

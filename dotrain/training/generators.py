@@ -2,29 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from dotrain.ablation.study import Component, Features, Variant
 from dotrain.training.arguments import bind
 from dotrain.training.errors import BadSetup
+from dotrain.training.program import LoadedProgram
+from dotrain.training.seeding import reseed
+from dotrain.training.tabular import load_arrays, load_table
+
+if TYPE_CHECKING:
+    from dotrain.ablation.surgery import Surgery
+
+
+@dataclass
+class Sources:
+    """What both generators draw from.
+
+    Attributes:
+        loaded: The user's functions.
+        available: What these may ask for by name, besides hyperparameters.
+        hparams: Hyperparameters of this trial.
+        seed: Of this trial.
+        variant: What an ablation study leaves out of it.
+        shard: Makes a data set of global batches the right thing for the strategy.
+    """
+
+    loaded: LoadedProgram
+    available: Mapping[str, Any]
+    hparams: Mapping[str, Any]
+    seed: int
+    variant: Variant = field(default_factory=Variant)
+    shard: Callable[[Any], Any] = lambda dataset: dataset
+
+    def __post_init__(self) -> None:
+        self.features = Features(self.variant.features)
+        self.available = {**self.available, "features": self.features}
+
+    def call(self, function: Callable[..., Any], given: Mapping[str, Any], **more: Any) -> Any:
+        """Call a user's function with what it asks for."""
+        available = {**self.available, **more}
+        return function(**bind(function, available, self.hparams, given))
 
 
 class ModelGenerator:
     """Builds the model of this trial.
 
     Calls the config's ``model:`` function; it may ask by name for hyperparameters, ``hparams``,
-    ``seed``, ``budget`` and ``trial_dir``.
+    ``seed``, ``budget``, ``trial_dir`` and ``features``. What an ablation study leaves out of the
+    model is left out of what it returns.
+
+    Attributes:
+        used: Whether a model has been built.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any] | None,
-        available: Mapping[str, Any],
-        hparams: Mapping[str, Any],
-    ) -> None:
-        self._function = function
-        self._available = available
-        self._hparams = hparams
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self.used = False
 
     def create(self, **arguments: Any) -> Any:
         """Return a new model.
@@ -35,33 +71,58 @@ class ModelGenerator:
         Raises:
             BadSetup: If the config has no ``model:``.
         """
-        if self._function is None:
+        self.used = True
+        sources = self._sources
+        if sources.loaded.model is None:
             raise BadSetup("model_gen.create() was called, but the config has no 'model:'")
-        return self._function(**bind(self._function, self._available, self._hparams, arguments))
+        model = sources.call(sources.loaded.model, arguments)
+        if sources.loaded.program.study is None:
+            return model
+        return self._ablated(model, arguments)
 
     __call__ = create
+
+    def _ablated(self, model: Any, arguments: Mapping[str, Any]) -> Any:
+        """Return this arm's variant; what is left of the model begins with the same weights."""
+        variant = self._sources.variant
+        if variant.model:
+            original = model
+            model = self._sources.call(self._sources.loaded.models[variant.model], arguments)
+            if all(hasattr(one, "get_weights") for one in (original, model)):
+                from dotrain.ablation.initial import inherit_weights, initial_weights
+
+                inherit_weights(initial_weights(original), model)
+        if variant.layers:
+            model = operate(model, variant.layers).model
+        # However many random numbers building took: training draws the same ones in every arm.
+        reseed(self._sources.seed)
+        return model
+
+
+def operate(model: Any, components: Iterable[Component]) -> Surgery:
+    """Leave the layers of several components out of a model together.
+
+    Raises:
+        UsageError: If one names no layer, or they can't be left out.
+    """
+    from dotrain.ablation.surgery import without_layers
+
+    return without_layers(model, [name for one in components for name in one.layers_in(model)])
 
 
 class DataGenerator:
     """Gives the data of this trial.
 
     Calls the config's ``data:`` function; it may ask by name for hyperparameters, ``hparams``,
-    ``seed``, ``trial_dir``, and ``split``.
+    ``seed``, ``trial_dir``, ``split``, and ``features``, the columns to give.
+
+    Attributes:
+        used: Whether data have been given.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any] | None,
-        available: Mapping[str, Any],
-        hparams: Mapping[str, Any],
-        seed: int,
-        shard: Callable[[Any], Any],
-    ) -> None:
-        self._function = function
-        self._available = available
-        self._hparams = hparams
-        self._seed = seed
-        self._shard = shard
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self.used = False
 
     def load(self, split: str = "train", **arguments: Any) -> Any:
         """Return what the data function returns, as it is.
@@ -70,13 +131,23 @@ class DataGenerator:
             split: Handed to the data function if it asks for it: ``train``, ``validation``, ...
             **arguments: Passed on, before what it would get by name.
 
+        Returns:
+            What the function returns; of a declared table, (columns, labels) as pandas has them.
+
         Raises:
             BadSetup: If the config has no ``data:``.
         """
-        if self._function is None:
-            raise BadSetup("data_gen was used, but the config has no 'data:'")
-        available = {**self._available, "split": split}
-        return self._function(**bind(self._function, available, self._hparams, arguments))
+        self.used = True
+        table = self._sources.loaded.program.table
+        if table is not None:
+            return load_table(table, split, self._sources.features)
+        return self._sources.call(self._function(), arguments, split=split)
+
+    def _function(self) -> Callable[..., Any]:
+        self.used = True
+        if self._sources.loaded.data is None:
+            raise BadSetup("data_gen was used, but the config has no data function")
+        return self._sources.loaded.data
 
     def batch(
         self, batch_size: int | None = None, split: str = "train", shuffle: bool | None = None
@@ -92,25 +163,29 @@ class DataGenerator:
 
         Returns:
             A ``tf.data.Dataset`` of batches if the data function returns a dataset of rows or
-            arrays of equal length (features, labels, ...); anything else is returned as it is.
+            arrays of equal length (features, labels, ...), or if the data are a declared table;
+            anything else is returned as it is.
         """
-        data = self.load(split)
+        table = self._sources.loaded.program.table
+        if table is not None:
+            data = load_arrays(table, split, self._sources.features)
+        else:
+            data = self.load(split)
+        self.used = True
         arrays = isinstance(data, tuple | list) and all(hasattr(part, "shape") for part in data)
         if not arrays and not hasattr(data, "element_spec"):
             return data
         import tensorflow as tf
 
-        rows = tf.data.Dataset.from_tensor_slices(tuple(data)) if arrays else data
+        rows: Any = tf.data.Dataset.from_tensor_slices(tuple(data)) if arrays else data
         if shuffle if shuffle is not None else split == "train":
             size = len(data[0]) if arrays else 10_000
-            rows = rows.shuffle(size, seed=self._seed, reshuffle_each_iteration=True)
-        size = batch_size or self._hparams.get("batch_size") or 32
-        return self._shard(rows.batch(int(size)).prefetch(tf.data.AUTOTUNE))
+            rows = rows.shuffle(size, seed=self._sources.seed, reshuffle_each_iteration=True)
+        size = batch_size or self._sources.hparams.get("batch_size") or 32
+        return self._sources.shard(rows.batch(int(size)).prefetch(tf.data.AUTOTUNE))
 
     def __call__(self, *args: Any, **arguments: Any) -> Any:
         """Call the data function as it stands, the way of Maggy's ``dataset_function``."""
-        if self._function is None:
-            raise BadSetup("data_gen was used, but the config has no 'data:'")
         if args:
-            return self._function(*args, **arguments)
+            return self._function()(*args, **arguments)
         return self.load(**arguments)

@@ -19,9 +19,11 @@ from typing import Any
 
 import cloudpickle
 
+from dotrain.ablation.study import Study
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.training.errors import BadSetup
 from dotrain.training.seeding import import_seeded
+from dotrain.training.tabular import TabularSource
 
 _OURS = str(Path(__file__).resolve().parents[1]) + os.sep
 
@@ -94,6 +96,9 @@ class Program:
         code: The user's files.
         path: Folders to add to ``sys.path``.
         strategy: How a trial spans devices and workers, from `pack_strategy`.
+        table: What ``data_gen`` draws from instead of a function, or None.
+        study: The ablation study whose arms the trials are, or None.
+        models: The study's hand-made models, by name.
     """
 
     token: str
@@ -107,6 +112,9 @@ class Program:
     code: Code = field(default_factory=Code)
     path: tuple[str, ...] = ()
     strategy: bytes = b""
+    table: TabularSource | None = None
+    study: Study | None = None
+    models: Mapping[str, FunctionRef] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,7 @@ class LoadedProgram:
     train: Callable[..., Any]
     model: Callable[..., Any] | None
     data: Callable[..., Any] | None
+    models: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
 
 def pack_strategy(strategy: AbstractStrategy) -> bytes:
@@ -158,7 +167,8 @@ def load_program(program: Program) -> LoadedProgram:
         return None if ref is None else _load_function(ref, moved)
 
     train = _load_function(program.train, moved)
-    return LoadedProgram(program, train, load(program.model), load(program.data))
+    models = {name: _load_function(ref, moved) for name, ref in program.models.items()}
+    return LoadedProgram(program, train, load(program.model), load(program.data), models)
 
 
 def _load_function(ref: FunctionRef, moved: Path | None) -> Callable[..., Any]:

@@ -34,13 +34,25 @@ def seed_everything(seed: int) -> None:
     Args:
         seed: In [0, 2**31).
     """
+    if "keras" in sys.modules:
+        import keras
+
+        keras.backend.clear_session()
+    reseed(seed)
+
+
+def reseed(seed: int) -> None:
+    """Seed the same generators once more, in the middle of a trial.
+
+    Args:
+        seed: In [0, 2**31).
+    """
     random.seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed)
     if "keras" in sys.modules:
         import keras
 
-        keras.backend.clear_session()
         keras.utils.set_random_seed(seed)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(seed)

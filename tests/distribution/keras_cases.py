@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import psutil
 import tensorflow as tf
 
 L = keras.layers
@@ -130,6 +132,8 @@ def train(dist_strategy: Any, trial_dir: Path, seed: int) -> float:
         predicted = model.predict(x, batch_size=BATCH, verbose=0)
         found[name] = [*numbers, *(float(value) for value in predicted[:, 0])]
     (trial_dir / "dropout.json").write_text(json.dumps(count_drops(dist_strategy)))
+    forked_from = psutil.Process(os.getppid()).cmdline()
+    (trial_dir / "imported.txt").write_text(forked_from[-1])
     model.save(trial_dir / "model.keras")
     (trial_dir / "cases.json").write_text(json.dumps(found))
     (trial_dir / "predicted.json").write_text(json.dumps(predicted.tolist()))

@@ -81,6 +81,13 @@ def test_the_model_is_saved_once_and_loads_in_a_plain_process(histories: dict[st
             assert row == pytest.approx(expected, abs=1e-6)
 
 
+def test_ranks_are_forked_from_a_process_that_has_imported_everything(
+    histories: dict[str, Path],
+) -> None:
+    for mode in ("mirrored", "workers"):
+        assert (histories[mode] / "imported.txt").read_text() == "0"
+
+
 def recipe(tmp_path: Path, config: str, *overrides: str) -> Result:
     loaded = load_config(ROOT / "configs" / f"{config}.yaml", overrides)
     return run(Experiment.of_config(loaded), tmp_path, Quiet())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from dotrain.core.events import Reported, TrialEvent
 from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadReport, EarlyStop
-from dotrain.training.generators import DataGenerator
+from dotrain.training.generators import DataGenerator, Sources
 from dotrain.training.place import Agreement
+from dotrain.training.program import FunctionRef, LoadedProgram, Program
 from dotrain.training.reporter import Reporter
 from dotrain.training.seeding import seed_everything
 
@@ -102,9 +104,17 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+def generator(
+    data: Callable[..., Any], hparams: dict[str, Any] | None = None, seed: int = 0
+) -> DataGenerator:
+    program = Program("token", FunctionRef("train"), None, None, "score", {}, "/nowhere")
+    loaded = LoadedProgram(program, lambda: None, None, data)
+    return DataGenerator(Sources(loaded, {}, hparams or {}, seed))
+
+
 def test_batches_hold_every_row_once_shuffled_by_the_trials_seed() -> None:
     def rows(seed: int, split: str = "train") -> list[list[float]]:
-        data = DataGenerator(lambda split: (X, Y), {}, {"batch_size": 5}, seed, lambda rows: rows)
+        data = generator(lambda split: (X, Y), {"batch_size": 5}, seed)
         return [features[:, 0].numpy().tolist() for features, _ in data.batch(split=split)]
 
     first, again, other = rows(1), rows(1), rows(2)
@@ -115,7 +125,7 @@ def test_batches_hold_every_row_once_shuffled_by_the_trials_seed() -> None:
 
 
 def test_anything_else_comes_as_it_is() -> None:
-    assert DataGenerator(lambda: [1, 2], {}, {}, 0, lambda rows: rows).batch() == [1, 2]
+    assert generator(lambda: [1, 2]).batch() == [1, 2]
 
 
 def test_layer_names_do_not_depend_on_what_ran_before() -> None:

@@ -1,0 +1,1 @@
+"""What to leave out of a model: the study, its arms, graph surgery, statistics."""

@@ -1,0 +1,183 @@
+"""From the config's `ablation:` section to a study; what can be checked without the user's code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from dotrain.ablation.ablators import AbstractAblator
+from dotrain.ablation.study import Component, Study, Variant
+from dotrain.config.errors import Problem
+from dotrain.config.schema import Ablation, LayerPattern, LayerPrefix, Settings
+from dotrain.config.source import Source
+from dotrain.config.target import Signature
+from dotrain.errors import UsageError, did_you_mean
+
+
+class Described(Protocol):
+    """A function of the user's, as far as its ``def`` tells."""
+
+    @property
+    def function(self) -> str:
+        """Its name."""
+
+    @property
+    def file(self) -> Path | None:
+        """Where it stands, if in a file."""
+
+    def signature(self) -> Signature | None:
+        """Return its arguments, or None if they can't be told."""
+
+
+def components_of(section: Ablation) -> Iterator[Component]:
+    """Yield everything that the section names, in its order."""
+    here = ("ablation",)
+    path: tuple[str | int, ...]
+    for index, name in enumerate(section.features):
+        path = (*here, "features", index)
+        yield Component(f"feature:{name}", "feature", feature=name, path=path)
+    for index, name in enumerate(section.layers):
+        yield Component(f"layer:{name}", "layer", layers=(name,), path=(*here, "layers", index))
+    for index, group in enumerate(section.layer_groups):
+        path = (*here, "layer_groups", index)
+        if isinstance(group, LayerPrefix):
+            prefix = group.prefix
+            yield Component(f"group:{prefix}*", "group", prefix=prefix, path=path)
+        elif isinstance(group, LayerPattern):
+            yield Component(f"group:{group.pattern}", "group", pattern=group.pattern, path=path)
+        else:
+            yield Component(f"group:{'+'.join(group)}", "group", layers=tuple(group), path=path)
+    for name in section.models:
+        yield Component(f"model:{name}", "model", model=name, path=(*here, "models", name))
+    for name, hparams in section.components.items():
+        path = (*here, "components", name)
+        yield Component(f"component:{name}", "component", hparams=hparams, path=path)
+
+
+class StudyBuilder:
+    """Makes the study of a config, and collects what is wrong with it.
+
+    Attributes:
+        problems: What was found.
+        warnings: What a person should know before anything is trained.
+    """
+
+    def __init__(self, settings: Settings, source: Source) -> None:
+        assert settings.ablation is not None
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._section = settings.ablation
+        self._settings = settings
+        self._source = source
+
+    def build(
+        self,
+        ablator: AbstractAblator,
+        functions: Mapping[str, Described | None],
+        models: Mapping[str, Described],
+    ) -> Study | None:
+        """Return the study, or None if there were problems.
+
+        Args:
+            ablator: Decides what each arm leaves out.
+            functions: The user's functions by their key in the config: train, model, data.
+            models: The hand-made models, by name.
+        """
+        components = list(components_of(self._section))
+        self._check_components(components, functions, models)
+        if self.problems:
+            return None
+        try:
+            arms = [ablator.baseline(components), *ablator.arms(components)]
+        except ValueError as error:
+            self._problem(("ablation", "ablator"), str(error))
+            return None
+        by_name = {component.name: component for component in components}
+        for arm in arms:
+            try:
+                Variant.of([by_name[name] for name in arm.left_out])
+            except UsageError as error:
+                self._problem(("ablation", "ablator"), f"arm {arm.name}: {error}")
+        study = Study(by_name, tuple(arms), ablator.adds, self._section.seeds)
+        self._warn_of_few_seeds(study)
+        return None if self.problems else study
+
+    def _problem(self, path: tuple[str | int, ...], message: str, **where: bool) -> None:
+        self.problems.append(self._source.problem(path, message, **where))
+
+    def _check_components(
+        self,
+        components: Sequence[Component],
+        functions: Mapping[str, Described | None],
+        models: Mapping[str, Described],
+    ) -> None:
+        if not components:
+            known = "features, layers, layer_groups, models or components"
+            self._problem(("ablation",), f"leaves nothing out; expected {known}", at_key=True)
+        seen: set[str] = set()
+        for component in components:
+            if component.name in seen:
+                self._problem(component.path, f"{component.name} is named twice")
+            seen.add(component.name)
+            needs_model = component.kind in ("layer", "group", "model")
+            if needs_model and self._settings.model is None:
+                message = "the config has no 'model:' to leave it out of; the train function then "
+                self._problem(component.path, f"{message}gets the model from model_gen.create()")
+            if component.kind == "feature":
+                self._check_feature(component, functions.get("data"))
+        self._check_hparams(components, [*functions.values(), *models.values()])
+
+    def _check_feature(self, component: Component, data: Described | None) -> None:
+        if self._settings.data is None:
+            self._problem(component.path, "the config has no 'data:' to leave a column out of")
+            return
+        signature = data.signature() if data is not None else None
+        if data is None or signature is None:
+            return
+        asks = signature.takes_any or "features" in (*signature.required, *signature.optional)
+        if not asks:
+            self._problem(
+                component.path,
+                f"{data.file}:{signature.line}: {data.function}() doesn't ask for 'features', so "
+                "no column can be left out; use features.select(columns) there",
+            )
+
+    def _check_hparams(
+        self, components: Sequence[Component], functions: Sequence[Described | None]
+    ) -> None:
+        """Look whether anything takes the hyperparameters that components switch."""
+        known = set(self._settings.hparams)
+        if self._settings.search is not None:
+            known |= set(self._settings.search.space)
+        for function in functions:
+            signature = function.signature() if function is not None else None
+            if signature is not None:
+                names = {*signature.required, *signature.optional}
+                if signature.takes_any or "hparams" in names:
+                    return  # anything may be taken there
+                known |= names
+        for component in components:
+            for name, value in component.hparams.items():
+                path = (*component.path, name)
+                if name not in known:
+                    hint = did_you_mean(name, sorted(known))
+                    self._problem(path, f"no function takes '{name}'{hint}", at_key=True)
+                elif self._settings.hparams.get(name, ...) == value:
+                    message = f"changes nothing: hparams.{name} is {value!r} already"
+                    self._problem(path, message)
+
+    def _warn_of_few_seeds(self, study: Study) -> None:
+        from dotrain.ablation.statistics import seeds_needed, smallest_p
+
+        arms, seeds = len(study.arms) - 1, study.seeds
+        needed = seeds_needed(arms)
+        if seeds < needed:
+            least = min(1.0, arms * smallest_p(seeds))
+            self.warnings.append(
+                self._source.problem(
+                    ("ablation", "seeds"),
+                    f"{seeds} seeds can't show anything: with {arms} comparisons the smallest "
+                    f"possible adjusted p is {least:.3g}; {needed} seeds would do",
+                )
+            )

@@ -1,0 +1,287 @@
+"""The rehearsal of an ablation study: is there anything to leave out, before anything is trained?
+
+The driver doesn't import the user's code, so this is a process of its own. It builds every arm's
+model once, and loads the data once without each column. Input: a pickled `Program`; output: a
+`Rehearsal` as JSON.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dotrain.ablation.study import BASELINE, Component, Variant
+from dotrain.errors import DotrainError, UsageError, did_you_mean
+from dotrain.training.failure import describe_failure
+from dotrain.training.generators import DataGenerator, ModelGenerator, Sources, operate
+from dotrain.training.program import LoadedProgram, Program, load_program
+from dotrain.training.seeding import seed_everything
+
+
+@dataclass
+class Rehearsal:
+    """What the rehearsal has found.
+
+    Attributes:
+        problems: (component, what is wrong with it); with any, the study must not run.
+        notes: What could not be looked into, and why.
+        params: Parameters of the baseline's model, and of each arm's the difference to it.
+        changes: By arm, what else changes in its model.
+    """
+
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    params: dict[str, int] = field(default_factory=dict)
+    changes: dict[str, list[str]] = field(default_factory=dict)
+
+
+def rehearse(program: Program) -> Rehearsal:
+    """Rehearse the study of a program, in a process of its own.
+
+    Raises:
+        DotrainError: If the user's code can't be imported, or ends the process.
+    """
+    with tempfile.TemporaryDirectory(prefix="dotrain-rehearsal-") as folder:
+        answer = Path(folder, "answer.json")
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        done = subprocess.run(
+            [sys.executable, "-m", "dotrain.training.rehearsal", str(answer)],
+            input=pickle.dumps(program),
+            capture_output=True,
+            env=environment,
+            check=False,
+        )
+        if not answer.exists():
+            words = done.stderr.decode(errors="replace").strip().splitlines()[-15:]
+            raise DotrainError(
+                "the study can't be rehearsed: importing or building what it needs ended the "
+                f"process with exit code {done.returncode}:\n" + "\n".join(words)
+            )
+        found = json.loads(answer.read_text())
+    if "error" in found:
+        raise DotrainError(f"the study can't be rehearsed: {found['error']}")
+    found["problems"] = [tuple(problem) for problem in found["problems"]]
+    return Rehearsal(**found)
+
+
+class _Stage:
+    """Where the study is rehearsed."""
+
+    def __init__(self, loaded: LoadedProgram) -> None:
+        study = loaded.program.study
+        assert study is not None
+        self.loaded = loaded
+        self.study = study
+        self.found = Rehearsal()
+
+    def play(self) -> Rehearsal:
+        components = list(self.study.components.values())
+        if any(component.kind == "feature" for component in components):
+            self._columns([c for c in components if c.kind == "feature"])
+        self._hyperparameters([c for c in components if c.hparams])
+        if self.loaded.model is not None:
+            self._models()
+        return self.found
+
+    def _sources(self, variant: Variant) -> Sources:
+        # Every arm is built from the same random numbers.
+        seed_everything(0)
+        hparams = {**self.loaded.program.hparams, **variant.hparams}
+        common = {"hparams": dict(hparams), "seed": 0, "trial_dir": Path(tempfile.gettempdir())}
+        return Sources(self.loaded, common, hparams, 0, variant)
+
+    def _problem(self, component: Component, message: str) -> None:
+        self.found.problems.append((component.name, message))
+
+    # ---- columns ----
+
+    def _columns(self, components: list[Component]) -> None:
+        whole = self._sources(Variant())
+        try:
+            before = DataGenerator(whole).load("train")
+        except Exception as error:
+            self._note("the data can't be loaded beforehand", error)
+            return
+        seen = whole.features.seen
+        for component in components:
+            column = component.feature
+            if column not in seen:
+                hint = did_you_mean(column, sorted(seen))
+                self._problem(component, f"no column '{column}' is asked for{hint}")
+                continue
+            try:
+                without = self._sources(Variant.of([component]))
+                after = DataGenerator(without).load("train")
+            except Exception as error:
+                self._problem(component, f"the data can't be loaded without it: {_words(error)}")
+                continue
+            if _equal(before, after):
+                self._problem(component, "leaving it out changes nothing: the data are the same")
+
+    # ---- hyperparameters ----
+
+    def _hyperparameters(self, components: list[Component]) -> None:
+        """Look for components whose values the functions have by default."""
+        defaults: dict[str, Any] = {}
+        for function in (self.loaded.train, self.loaded.model, self.loaded.data):
+            if function is not None:
+                defaults.update(_defaults(function))
+        known = {**defaults, **self.loaded.program.hparams}
+        for component in components:
+            if all(name in known and known[name] == v for name, v in component.hparams.items()):
+                values = ", ".join(f"{k} is {v!r}" for k, v in component.hparams.items())
+                self._problem(component, f"leaving it out changes nothing: {values} already")
+
+    # ---- models ----
+
+    def _models(self) -> None:
+        try:
+            model = ModelGenerator(self._sources(Variant())).create()
+            whole = _parameters(model)
+        except Exception as error:
+            self._note("the model can't be built beforehand", error)
+            return
+        for component in self.study.components.values():
+            if component.kind in ("layer", "group"):
+                self._layers(component)
+            elif component.kind == "model":
+                self._variant(component, model)
+        if self.found.problems:
+            return
+        counts = {}
+        for arm in self.study.arms:
+            variant = self.study.variant(arm.name)
+            try:
+                counts[arm.name] = _parameters(ModelGenerator(self._sources(variant)).create())
+            except Exception as error:
+                for name in arm.left_out:
+                    self._problem(self.study.components[name], f"arm {arm.name}: {_words(error)}")
+                return
+        if whole is None:
+            return
+        base = counts[BASELINE] or 0
+        self.found.params = {
+            name: count if name == BASELINE else count - base
+            for name, count in counts.items()
+            if count is not None
+        }
+
+    def _layers(self, component: Component) -> None:
+        model = ModelGenerator(self._sources(Variant())).create()
+        try:
+            surgery = operate(model, [component])
+        except UsageError as error:
+            self._problem(component, str(error))
+            return
+        self.found.changes[component.name] = [str(change) for change in surgery.changes]
+
+    def _variant(self, component: Component, original: Any) -> None:
+        try:
+            model = ModelGenerator(self._sources(Variant.of([component]))).create()
+        except Exception as error:
+            self._problem(component, f"can't be built: {_words(error)}")
+            return
+        if _graph(model) is not None and _graph(model) == _graph(original):
+            self._problem(component, "changes nothing: it has the graph of 'model:'")
+
+    def _note(self, what: str, error: Exception) -> None:
+        self.found.notes.append(f"{what} ({_words(error)}); it is checked in the first trials")
+
+
+def _words(error: BaseException) -> str:
+    failure = describe_failure(error)
+    return f"{failure.message} ({failure.location})" if failure.location else failure.message
+
+
+def _defaults(function: Callable[..., Any]) -> Mapping[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def _parameters(model: Any) -> int | None:
+    count = getattr(model, "count_params", None)
+    if count is None or not getattr(model, "built", True):
+        return None
+    return int(count())
+
+
+def _graph(model: Any) -> Any:
+    """Return the architecture of a Keras model, with numbers for the names of its layers."""
+    try:
+        config = model.get_config()
+    except Exception:
+        return None
+    names: dict[str, int] = {}
+    _collect_names(config, names)
+    return _numbered(config, names)
+
+
+def _collect_names(value: Any, names: dict[str, int]) -> None:
+    if isinstance(value, Mapping):
+        if isinstance(value.get("name"), str):
+            names.setdefault(value["name"], len(names))
+        for part in value.values():
+            _collect_names(part, names)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _collect_names(part, names)
+
+
+def _numbered(value: Any, names: Mapping[str, int]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _numbered(part, names) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_numbered(part, names) for part in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two data sets are the same, as far as can be told."""
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        same = len(one) == len(other)
+        return same and all(_equal(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if hasattr(one, "element_spec") and hasattr(other, "element_spec"):
+        if one.element_spec != other.element_spec:
+            return False
+        return _equal(_first(one), _first(other))
+    if hasattr(one, "equals"):
+        return bool(one.equals(other))
+    try:
+        return np.array_equal(np.asarray(one), np.asarray(other))
+    except (TypeError, ValueError):
+        return one is other
+
+
+def _first(dataset: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.nest.map_structure(lambda t: t.numpy(), next(iter(dataset.batch(256)), ()))
+
+
+def main() -> None:
+    """Read the program from standard input and write what was found."""
+    program: Program = pickle.load(sys.stdin.buffer)
+    answer = Path(sys.argv[1])
+    try:
+        found: dict[str, Any] = asdict(_Stage(load_program(program)).play())
+    except Exception as error:
+        found = {"error": _words(error)}
+    answer.write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
