@@ -146,7 +146,7 @@ class DataGenerator:
     def _function(self) -> Callable[..., Any]:
         self.used = True
         if self._sources.loaded.data is None:
-            raise BadSetup("data_gen was used, but the config has no data function")
+            raise BadSetup("data_gen was used, but the config has no 'data:'")
         return self._sources.loaded.data
 
     def batch(

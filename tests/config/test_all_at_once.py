@@ -31,7 +31,7 @@ def test_mistakes_of_structure_and_of_meaning_come_in_one_round(project: Project
     ] == [
         f"1 {file.parent}/user.py:1: train() asks"[:42],
         "2 expected text, got 3",
-        "6 this version of dotrain can't run ablati",
+        "6 the config has no 'model:' to leave it o",
         "7 expected a number greater than or equal ",
         "8 unknown kind 'remote'; known: address, i",
         "8 go with a Dask cluster class or 'simulat",

@@ -429,15 +429,15 @@ MISTAKES = {
             "3:42: cluster.connect_timeout_s: expected a number greater than 0, got 0",
         ],
     ),
-    # Sections whose engine comes later
-    "later sections": (
+    # What is left out
+    "layers of no model": (
         HEAD + "ablation: {layers: [a]}\n",
         [
-            "3:1: ablation: this version of dotrain can't run ablation studies yet; "
-            "take the section out to run the rest",
+            "3:21: ablation.layers[0]: the config has no 'model:' to leave it out of; the train "
+            "function then gets the model from model_gen.create()",
         ],
     ),
-    "mistakes in later sections": (
+    "mistakes in an ablation": (
         HEAD + "ablation: {layer_groups: [5, [1], {prefx: a}, {prefix: ''}], seeds: 0}\n",
         [
             "3:27: ablation.layer_groups[0]: expected a list, got 5",
