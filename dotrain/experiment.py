@@ -192,8 +192,12 @@ def display(experiment: Experiment, *, quiet: bool = False) -> Observer:
     except Exception as error:
         raise policy_error(experiment.optimizer, error) from error
     size = "" if plan is None else f", {plan.configurations} configurations"
-    optimizer = type(experiment.optimizer).__name__
-    title = f"{experiment.name}: {optimizer}, {experiment.direction} {experiment.metric}{size}"
+    what = type(experiment.optimizer).__name__
+    if isinstance(experiment.optimizer, StudyRunner):
+        study = experiment.optimizer.study
+        what = f"ablation of {len(study.components)} components"
+        size = f", {len(study.arms) - 1} arms and the baseline, {study.seeds} seeds each"
+    title = f"{experiment.name}: {what}, {experiment.direction} {experiment.metric}{size}"
     # A live table and a debugger in the same terminal don't go together.
     live = experiment.cluster.kind != "inline"
     return choose_observer(title, experiment.direction, plan, live=live, quiet=quiet)

@@ -342,6 +342,31 @@ def test_an_ablation_in_python_by_name(project: Project, monkeypatch: pytest.Mon
         experiment.lagom(training_fn, ablation=mine, num_trials=3, quiet=True)
 
 
+def test_columns_of_a_declared_table_are_left_out(project: Project) -> None:
+    rows = "\n".join(f"{n},{n % 3},{n % 5}" for n in range(40))
+    project.write("table.csv", f"useful,other,label\n{rows}\n")
+    user = """
+    import random
+
+    def train(data_gen, seed):
+        columns, labels = data_gen.load()
+        assert "label" not in columns and len(columns) == len(labels) == 30
+        assert len(data_gen.load("validation")[0]) == 10
+        return 2.0 * ("useful" in columns) + ("other" in columns) + random.Random(seed).random()
+    """
+    table = {"file": "table.csv", "label": "label", "validation": 0.25}
+    section = {"features": ["useful", "other"], "seeds": 7}
+    found = ablate(project, user=user, data=table, ablation=section)
+    worth = {arm["name"]: arm["delta"] for arm in found["components"]}
+    assert worth == pytest.approx({"feature:useful": -2, "feature:other": -1})
+    configure(project, user=user, data=table, ablation={"features": ["usefull"]})
+    refused = project.cli("ablate", "config.yaml")
+    assert refused.returncode == 2
+    assert "no column 'usefull' is asked for; did you mean 'useful'?" in refused.stderr
+    configure(project, user=user, data={**table, "file": "tabel.csv"})
+    assert "data.file: no file" in project.cli("ablate", "config.yaml").stderr
+
+
 def test_check_tells_of_the_study(project: Project) -> None:
     configure(project)
     done = project.cli("check", "config.yaml")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dotrain import AblationStudy, experiment
 from dotrain.config import load_config
 from dotrain.definition import Experiment
 from dotrain.report.console import Quiet
@@ -157,3 +158,34 @@ def test_a_train_function_that_builds_its_own_model_is_no_silent_success(project
     result = run(Experiment.of_config(loaded), project.path / "runs", Quiet())
     assert result.summary["trials"]["failed"] == 1
     assert "never called model_gen.create()" in result.summary["failures"][0]["message"]
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_study_of_layers_and_features_in_python(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.path)
+    names: dict[str, Any] = {}
+    exec(USER, names)
+
+    def training_fn(dataset_function: Any, model_function: Any) -> float:
+        model = model_function()
+        model.compile("sgd", "mse")
+        x, y = dataset_function()
+        return float(model.fit(x, y, verbose=0).history["loss"][-1])
+
+    study = AblationStudy(seeds=2)
+    study.features.include("a", "b")
+    study.model.layers.include("block_a")
+    study.model.layers.include_groups(["block_a", "block_b"])
+    study.model.set_base_generator(names["build"])
+    study.set_dataset_generator(names["load_data"])
+    result = experiment.lagom(
+        training_fn, ablation=study, direction="min", cluster={"kind": "inline"}, quiet=True
+    )
+    assert [(arm["name"], arm["n"], arm["params"]) for arm in result["components"]] == [
+        ("feature:a", 2, -4),
+        ("feature:b", 2, -4),
+        ("layer:block_a", 2, -20),
+        ("group:block_a+block_b", 2, -40),
+    ]

@@ -84,6 +84,37 @@ def test_every_config_runs_on_every_executor(
         assert promotions["from_checkpoint"] == promotions["total"]
 
 
+#: The same recipe in modes that no config of its own shows.
+MODES: dict[str, tuple[str, list[str]]] = {
+    "asha with early stopping": (
+        "digits-asha",
+        [*SHORTER["digits-asha"], "search.early_stop={name: median, min_trials: 1}"],
+    ),
+    "ablation": (
+        "digits-single",
+        [
+            *SHORTER["digits-single"],
+            "ablation={layers: [dense], components: {dropout: {dropout: 0.0}}, seeds: 1}",
+        ],
+    ),
+    "ablation by groups": (
+        "digits-distributed",
+        [*SHORTER["digits-distributed"], "ablation={layers: [dense], seeds: 1}"],
+    ),
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mode", MODES)
+def test_one_recipe_unchanged_in_the_other_modes(mode: str, tmp_path: Path) -> None:
+    name, overrides = MODES[mode]
+    what: Mode = "ablate" if "ablation" in mode else "run"
+    loaded = load_config(ROOT / "configs" / f"{name}.yaml", overrides, mode=what)
+    result = run(Experiment.of_config(loaded), tmp_path, Quiet())
+    assert result.status == "finished", result.summary
+    assert result.summary["trials"]["failed"] == 0, result.summary
+
+
 def test_devices_of_this_very_process_are_trained_on_inline(project: Project) -> None:
     config = ROOT / "configs" / "loop-mirrored.yaml"
     shorter = ["--set", "hparams.epochs=1", "--set", "cluster={kind: inline}", "--json"]
