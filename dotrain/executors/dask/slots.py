@@ -190,13 +190,15 @@ class SlotTable:
             self.hopeless.set()
 
     def _on_cluster_event(self, event: tuple[float, Any]) -> None:
+        if self._closing:
+            return  # the client knows no workers any more
         message = event[1]
         action = message.get("action") if isinstance(message, dict) else None
         if action == "add-worker":
             self._add(message["worker"])
         elif action == "remove-worker":
             self._remove(message["worker"])
-            for address in self._client.scheduler_info(n_workers=-1)["workers"]:
+            for address in self._client.scheduler_info(n_workers=-1).get("workers", ()):
                 if address != message["worker"]:
                     self._add(address)
 
@@ -434,7 +436,10 @@ class SlotTable:
             self._add(address)
 
     async def let_go(self) -> None:
-        """Let the slots end: idle ones now, busy ones at their next report."""
+        """Let the slots end: idle ones now, busy ones at their next report.
+
+        Call `close` after it, in any case.
+        """
         self._closing = True
         client, token = self._client, self._program.token
         if client.status != "running":
@@ -450,6 +455,7 @@ class SlotTable:
 
     def close(self) -> None:
         """Give up whatever is under way."""
+        self._closing = True
         for task in self._tasks:
             task.cancel()
 
