@@ -4,8 +4,8 @@ Left alone, Keras 3 averages the replicas' own means, whatever their share of th
 replica's gradient before they are summed; normalizes each replica's rows by themselves; and lets
 all replicas drop the same units. Here, while a step is traced, and not a moment longer:
 
-- the loss of replica i is weighted by n_i R / n, with n_i of the batch's n rows, so that the sum
-  of the gradients is the gradient of the batch's mean;
+- the loss of replica i is summed over its n_i rows, and the sum of the gradients divided by the
+  batch's n rows, which is the gradient of the batch's mean;
 - gradients are summed before anything else is done with them (clipping, accumulation, the search
   for overflows of a loss scale), which is then the same on all replicas;
 - batch normalization takes its moments from the whole batch;
@@ -45,36 +45,40 @@ def trainer_behind(function: Callable[..., Any]) -> Any:
 
 
 class Step:
-    """A training step under way on each replica.
-
-    Attributes:
-        weight: Of this replica's loss, once the step has begun; None if it is not weighted.
-    """
+    """A training step under way on each replica, each of which a thread traces."""
 
     def __init__(self) -> None:
         self._local = threading.local()
 
     @property
-    def weight(self) -> Any:
-        """n_i R / n of the replica that this thread traces."""
-        return getattr(self._local, "weight", None)
+    def rows(self) -> Any:
+        """Rows of this replica's share of the batch, a scalar; None outside a step."""
+        return getattr(self._local, "rows", None)
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether this replica's loss has been multiplied by its rows."""
+        return getattr(self._local, "weighted", False)
+
+    def weigh(self, loss: Any, replicas: int) -> Any:
+        """Return the loss, which Keras has divided by `replicas`, summed over this one's rows."""
+        import tensorflow as tf
+
+        self._local.weighted = True
+        return loss * tf.cast(self.rows * float(replicas), loss.dtype)
 
     def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a step's function that counts its rows first."""
+        """Return a step's function that knows its rows."""
         import tensorflow as tf
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             parts = [part for part in tf.nest.flatten((args, kwargs)) if _has_rows(part)]
             if parts:
-                replica = tf.distribute.get_replica_context()
-                own = tf.cast(tf.shape(parts[0])[0], tf.float32)
-                total = replica.all_reduce(tf.distribute.ReduceOp.SUM, own)
-                replicas = float(replica.num_replicas_in_sync)
-                self._local.weight = tf.math.divide_no_nan(own * replicas, total)
+                self._local.rows = tf.cast(tf.shape(parts[0])[0], tf.float32)
             try:
                 return function(*args, **kwargs)
             finally:
-                self._local.weight = None
+                self._local.rows, self._local.weighted = None, False
 
         return counted
 
@@ -155,22 +159,26 @@ def _optimizer_overrides(
     import tensorflow as tf
 
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    scale_loss, apply, reduce = (
-        optimizer.scale_loss,
-        optimizer.apply,
-        inner._all_reduce_sum_gradients,
-    )
+    scale_loss, apply = optimizer.scale_loss, optimizer.apply
 
     def weigh(loss: Any) -> Any:
         loss = scale_loss(loss)
-        if not weighted or step.weight is None:
+        if not weighted or step.rows is None:
             return loss
-        return loss * tf.cast(step.weight, loss.dtype)
+        return step.weigh(loss, tf.distribute.get_strategy().num_replicas_in_sync)
 
     def reduce_first(grads: Any, trainable_variables: Any = None) -> Any:
-        variables = trainable_variables or optimizer._trainable_variables
-        pairs = reduce(list(zip(grads, variables, strict=True)))
-        return apply([gradient for gradient, _ in pairs], trainable_variables)
+        present = [gradient for gradient in grads if gradient is not None]
+        replica = tf.distribute.get_replica_context()
+        # The number of rows travels with the gradients, not in a message of its own.
+        counts = [step.rows] if step.is_weighted else []
+        summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, [*present, *counts])
+        if counts:
+            share = tf.math.reciprocal_no_nan(summed.pop())
+            summed = [tf.math.scalar_mul(tf.cast(share, g.dtype), g) for g in summed]
+        left = iter(summed)
+        reduced = [None if gradient is None else next(left) for gradient in grads]
+        return apply(reduced, trainable_variables)
 
     yield optimizer, "scale_loss", weigh
     yield optimizer, "apply", reduce_first

@@ -31,8 +31,8 @@ class MultiWorkerMirrored(AbstractStrategy):
 
         Args:
             workers: How many, >= 1.
-            exact: Compute what one process with the same global batch would, at the price of one
-                more collective operation a step; else as TensorFlow and Keras do by themselves.
+            exact: Compute what one process with the same global batch would; else as TensorFlow and
+                Keras do by themselves, which is faster where convolutions take most of the time.
         """
         if workers is None:
             raise ValueError("strategy 'multi_worker_mirrored' needs 'workers': how many")
