@@ -22,8 +22,7 @@ from dotrain.driver import Driver, Observer
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError, UsageError
 from dotrain.executors.base import Executor
 from dotrain.executors.factory import make_executor
-from dotrain.report.ablation import summarize_study
-from dotrain.report.summary import summarize
+from dotrain.report.reading import summarize_run
 from dotrain.store import Journal, Lock, Record, RunDir, read_journal, restore
 
 
@@ -316,8 +315,7 @@ class _Run:
         elapsed_s: float,
         error: DotrainError | None,
     ) -> dict[str, Any]:
-        make = summarize_study if "study" in header else summarize
-        summary = make(header, scheduler.book, status, elapsed_s, self.run_dir.path)
+        summary = summarize_run(header, scheduler.book, status, elapsed_s, self.run_dir.path)
         if error is not None:
             summary["error"] = str(error)
         self.run_dir.write_result(summary)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from dotrain.core.trial import Trial, TrialState
 from dotrain.report.progress import duration
+from dotrain.report.reading import read_run
 from dotrain.report.summary import summarize
-from dotrain.store import RunDir, RunState, read_holder, read_journal, replay
 
 
 def read_status(path: Path) -> dict[str, Any]:
@@ -22,37 +22,22 @@ def read_status(path: Path) -> dict[str, Any]:
         UsageError: If `path` is no run directory.
         JournalError: If its journal is damaged or newer than this dotrain.
     """
-    run_dir = RunDir.open(path)
-    state = replay(read_journal(run_dir.journal))
-    holder = read_holder(run_dir.lock)
-    alive = holder.is_alive() if holder else False
-    status, reason = _status(state, alive, str(holder) if holder else "")
-    summary = summarize(state.header, state.book, status, state.time_s, run_dir.path)
-    trials = state.book.trials.values()
+    run = read_run(path)
+    state, holder, alive = run.state, run.holder, run.alive
     finished = state.status == "finished"
     return {
-        **summary,
-        "reason": reason,
+        **summarize(run.header, state.book, run.status, state.time_s, run.run_dir.path),
+        "reason": run.reason,
         "driver": str(holder) if holder and alive is not False else None,
         "slots": state.slots if alive is not False else 0,
         "running": [_running(t, state.time_s) for t in state.book.active.values()],
         "waiting": [
             {"trial_id": t.trial_id, "why": t.story[-1].what}
-            for t in trials
+            for t in run.trials
             if t.state is TrialState.WAITING
         ],
         "resume": None if finished or alive else f"dotrain resume {shlex.quote(str(path))}",
     }
-
-
-def _status(state: RunState, alive: bool | None, holder: str) -> tuple[str, str]:
-    if state.status is not None:
-        return state.status, state.reason
-    if alive is None:
-        return "running", f"driven by {holder}, which can't be asked from here"
-    if alive:
-        return "running", f"driven by {holder}"
-    return "crashed", "its driver is gone and the journal doesn't say that the run has ended"
 
 
 def _running(trial: Trial, now_s: float) -> dict[str, Any]:

@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dotrain.core.trial import Trial
 from dotrain.errors import UsageError, did_you_mean
-from dotrain.store import RunDir, read_journal, replay
+from dotrain.report.reading import read_run, trial_rows
 
 Row = dict[str, Any]
 
@@ -32,11 +31,9 @@ def read_table(path: Path, *, sort: str = "", top: int | None = None) -> list[Ro
         UsageError: If `path` is no run directory or `sort` no column.
         JournalError: If the journal is damaged or newer than this dotrain.
     """
-    state = replay(read_journal(RunDir.open(path).journal))
-    metric, direction = state.header["metric"], state.header["direction"]
-    trials = list(state.book.trials.values())
-    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    rows = [_row(trial, metric, names) for trial in trials]
+    run = read_run(path)
+    metric, direction = run.header["metric"], run.header["direction"]
+    rows = trial_rows(run.trials, metric)
     if sort:
         if rows and sort not in rows[0]:
             raise UsageError(f"there is no column '{sort}'{did_you_mean(sort, list(rows[0]))}")
@@ -46,20 +43,6 @@ def read_table(path: Path, *, sort: str = "", top: int | None = None) -> list[Ro
         known.sort(key=lambda row: _sort_key(row[sort]), reverse=descending)
         rows = known + rest
     return rows[:top]
-
-
-def _row(trial: Trial, metric: str, names: list[str]) -> Row:
-    return {
-        "trial": trial.trial_id,
-        "state": str(trial.state),
-        metric: trial.final_metric,
-        "steps": trial.steps_run,
-        "budget": trial.budget,
-        "attempts": trial.attempt,
-        "seconds": round(trial.busy_s, 3),
-        **{name: trial.params.get(name) for name in names},
-        "error": trial.error.message if trial.error else None,
-    }
 
 
 def _sort_key(value: Any) -> tuple[bool, Any]:

@@ -1,0 +1,130 @@
+"""A run as its journal tells it: live, finished or crashed. What every report starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dotrain.core.book import TrialBook
+from dotrain.core.trial import Trial
+from dotrain.report.ablation import summarize_study
+from dotrain.report.summary import summarize
+from dotrain.store import Holder, Record, RunDir, RunState, read_holder, read_journal, replay
+
+
+@dataclass(frozen=True)
+class Run:
+    """What can be known of a run without its process.
+
+    Attributes:
+        run_dir: Its directory.
+        records: The journal, header included.
+        state: What the records add up to.
+        status: ``running``, ``crashed``, or how it ended: ``finished``, ``time_limit``, ``failed``,
+            ``interrupted``.
+        reason: Why, for people.
+        holder: Who drives it, or drove it until a crash; None if nobody does.
+        alive: Whether the holder lives; None if that can't be told from here.
+    """
+
+    run_dir: RunDir
+    records: list[Record]
+    state: RunState
+    status: str
+    reason: str
+    holder: Holder | None
+    alive: bool | None
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The same as ``result.json`` holds at the end; a study's takes its statistics a second."""
+        state = self.state
+        return summarize_run(state.header, state.book, self.status, state.time_s, self.run_dir.path)
+
+    @property
+    def header(self) -> Record:
+        """Record 0: name, metric, direction, seed, config."""
+        return self.state.header
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, in the order of sampling."""
+        return list(self.state.book.trials.values())
+
+
+def read_run(path: Path) -> Run:
+    """Read a run directory; never locks, never writes.
+
+    Raises:
+        UsageError: If `path` is no run directory.
+        JournalError: If its journal is damaged or newer than this dotrain.
+    """
+    run_dir = RunDir.open(path)
+    records = list(read_journal(run_dir.journal))
+    state = replay(records)
+    holder = read_holder(run_dir.lock)
+    alive = holder.is_alive() if holder else False
+    status, reason = _status(state, alive, str(holder) if holder else "")
+    return Run(run_dir, records, state, status, reason, holder, alive)
+
+
+def summarize_run(
+    header: Mapping[str, Any], book: TrialBook, status: str, elapsed_s: float, run_dir: Path
+) -> dict[str, Any]:
+    """Return the result of a search, a single run or an ablation, as ``result.json`` holds it.
+
+    Args:
+        header: The journal's header.
+        book: All trials.
+        status: How the run ended.
+        elapsed_s: How long it took, in seconds.
+        run_dir: The run directory.
+    """
+    make = summarize_study if "study" in header else summarize
+    return make(header, book, status, elapsed_s, run_dir)
+
+
+def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:
+    """Return a flat row for each trial, all with the same columns, hyperparameters by their names.
+
+    A hyperparameter, a metric or a column that shares a name with one before it keeps a prefix:
+    ``param.state``, ``metric.seconds``.
+    """
+    trials = list(trials)
+    params = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    others = list(dict.fromkeys(name for trial in trials for name in trial.metrics or ()))
+    rows = []
+    for trial in trials:
+        row: dict[str, Any] = {
+            "trial": trial.trial_id,
+            "state": str(trial.state),
+            metric: trial.final_metric,
+            "steps": trial.steps_run,
+            "budget": trial.budget,
+            "attempts": trial.attempt,
+            "seconds": round(trial.busy_s, 3),
+        }
+        fixed = {*row, "error"}
+        columns = {name: f"param.{name}" if name in fixed else name for name in params}
+        row.update({column: trial.params.get(name) for name, column in columns.items()})
+        taken = {*row, "error"}
+        for name in others:
+            if name != metric:
+                column = f"metric.{name}" if name in taken else name
+                row[column] = (trial.metrics or {}).get(name)
+        row["error"] = trial.error.message if trial.error else None
+        rows.append(row)
+    return rows
+
+
+def _status(state: RunState, alive: bool | None, holder: str) -> tuple[str, str]:
+    if state.status is not None:
+        return state.status, state.reason
+    if alive is None:
+        return "running", f"driven by {holder}, which can't be asked from here"
+    if alive:
+        return "running", f"driven by {holder}"
+    return "crashed", "its driver is gone and the journal doesn't say that the run has ended"
