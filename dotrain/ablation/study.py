@@ -48,7 +48,7 @@ class Component:
         """
         if not (self.prefix or self.pattern):
             return list(self.layers)
-        from dotrain.ablation.initial import layers_matching
+        from dotrain.ablation.surgery import layers_matching
 
         return layers_matching(model, prefix=self.prefix or None, pattern=self.pattern or None)
 

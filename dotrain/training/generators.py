@@ -89,7 +89,7 @@ class ModelGenerator:
             original = model
             model = self._sources.call(self._sources.loaded.models[variant.model], arguments)
             if all(hasattr(one, "get_weights") for one in (original, model)):
-                from dotrain.ablation.initial import inherit_weights, initial_weights
+                from dotrain.ablation.surgery import inherit_weights, initial_weights
 
                 inherit_weights(initial_weights(original), model)
         if variant.layers:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dotrain.ablation.initial import graph_of
 from dotrain.ablation.surgery import (
     Change,
     SurgeryError,
@@ -24,6 +23,7 @@ from dotrain.ablation.surgery import (
     no_op_reason,
     without_layers,
 )
+from dotrain.ablation.surgery.names import graph_of
 from tests.conftest import ROOT
 
 keras = pytest.importorskip("keras", reason="the extra 'tensorflow' is not installed")
