@@ -9,6 +9,7 @@ all replicas drop the same units. Here, while a step is traced, and not a moment
 - gradients are summed before anything else is done with them (clipping, accumulation, the search
   for overflows of a loss scale), which is then the same on all replicas;
 - batch normalization takes its moments from the whole batch;
+- a share of no rows goes through the model as one row of zeros that counts nowhere;
 - replicas draw from different streams of random numbers.
 
 Nothing is left behind on the user's model.
@@ -16,11 +17,13 @@ Nothing is left behind on the user's model.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import CellType
 from typing import Any
 
+from dotrain.distribution.empty_share import filled, without_rows
+from dotrain.distribution.step import Step
 from dotrain.training.errors import BadSetup
 
 #: Added to a seed once per replica; any odd number that spreads them will do.
@@ -31,61 +34,22 @@ def trainer_behind(function: Callable[..., Any]) -> Any:
     """Return the Keras model whose step a function is, or None."""
     import keras
 
-    seen = function
-    for name in ("python_function", "__wrapped__"):
-        seen = getattr(seen, name, seen)
-    owner = getattr(seen, "__self__", None)
-    if isinstance(owner, keras.Model):
-        return owner
-    # Before Keras 3.15 the step is a nested function of a method of the model's.
-    for cell in getattr(seen, "__closure__", None) or ():
-        if isinstance(cell.cell_contents, keras.Model):
-            return cell.cell_contents
+    seen: Any = function
+    while seen is not None:
+        # The step is a method of the model's, or a nested function of one.
+        cells = getattr(seen, "__closure__", None) or ()
+        for owner in (getattr(seen, "__self__", None), *map(_content, cells)):
+            if isinstance(owner, keras.Model):
+                return owner
+        seen = getattr(seen, "python_function", None) or getattr(seen, "__wrapped__", None)
     return None
 
 
-class Step:
-    """A training step under way on each replica, each of which a thread traces."""
-
-    def __init__(self) -> None:
-        self._local = threading.local()
-
-    @property
-    def rows(self) -> Any:
-        """Rows of this replica's share of the batch, a scalar; None outside a step."""
-        return getattr(self._local, "rows", None)
-
-    @property
-    def is_weighted(self) -> bool:
-        """Whether this replica's loss has been multiplied by its rows."""
-        return getattr(self._local, "weighted", False)
-
-    def weigh(self, loss: Any, replicas: int) -> Any:
-        """Return the loss, which Keras has divided by `replicas`, summed over this one's rows."""
-        import tensorflow as tf
-
-        self._local.weighted = True
-        return loss * tf.cast(self.rows * float(replicas), loss.dtype)
-
-    def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a step's function that knows its rows."""
-        import tensorflow as tf
-
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            parts = [part for part in tf.nest.flatten((args, kwargs)) if _has_rows(part)]
-            if parts:
-                self._local.rows = tf.cast(tf.shape(parts[0])[0], tf.float32)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self._local.rows, self._local.weighted = None, False
-
-        return counted
-
-
-def _has_rows(part: Any) -> bool:
-    shape = getattr(part, "shape", None)
-    return shape is not None and shape.rank != 0
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return None
 
 
 @contextmanager
@@ -95,6 +59,9 @@ def as_one_process(model: Any, *, exact: bool) -> Iterator[Step]:
     Args:
         model: A Keras model.
         exact: Whether to; else only what can't work is refused.
+
+    Yields:
+        The step, whose `Step.of` a step's function must go through.
 
     Raises:
         BadSetup: If it is compiled with something that can't be done on several replicas.
@@ -129,9 +96,13 @@ def _overrides(model: Any, step: Step) -> Iterator[tuple[Any, str, Any]]:
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
         yield from _optimizer_overrides(optimizer, step, weighted=_takes_means(model))
+    # XLA, which is for GPUs here, has no use for oneDNN and no shapes that depend on values.
+    fills = getattr(model, "jit_compile", False) is not True
     for layer in model._flatten_layers():
+        if fills and isinstance(layer, keras.Model):
+            yield layer, "call", filled(layer.call, step)
         if isinstance(layer, keras.layers.BatchNormalization):
-            yield layer, "synchronized", True
+            yield layer, "_moments", _moments_of_all(layer, step)
         for generator in getattr(layer, "_seed_generators", ()):
             yield generator, "next", _own_stream(generator.next)
 
@@ -172,6 +143,8 @@ def _optimizer_overrides(
         replica = tf.distribute.get_replica_context()
         # The number of rows travels with the gradients, not in a message of its own.
         counts = [step.rows] if step.is_weighted else []
+        if counts:
+            present = without_rows(present, tf.equal(step.rows, 0.0))
         summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, [*present, *counts])
         if counts:
             share = tf.math.reciprocal_no_nan(summed.pop())
@@ -189,6 +162,49 @@ def _optimizer_overrides(
         # since they all hold the same gradient.
         extended = inner._distribution_strategy.extended
         yield extended, "_use_merge_call", lambda: False
+
+
+def _moments_of_all(layer: Any, step: Step) -> Callable[..., Any]:
+    """Return a batch normalization's ``_moments`` over the rows of all replicas.
+
+    In two passes, as on one process: Keras' own ``synchronized`` takes the difference of two large
+    numbers, waits three times, and leaves masks out.
+    """
+    import tensorflow as tf
+
+    alone = layer._moments
+
+    def moments(inputs: Any, mask: Any) -> Any:
+        replica = tf.distribute.get_replica_context()
+        if replica is None or step.rows is None:
+            return alone(inputs, mask)
+        axes, channels = layer._reduction_axes, inputs.shape[layer.axis]
+        is_real = tf.ones([], inputs.dtype)
+        if step.filled is not None:
+            is_real -= tf.cast(step.filled, inputs.dtype)
+        if mask is None:
+            weights = is_real
+            count = tf.fill(
+                [channels], is_real * tf.cast(tf.size(inputs) // channels, inputs.dtype)
+            )
+        else:
+            all_of_them = tf.broadcast_to(mask[..., None], tf.shape(inputs))
+            weights = is_real * tf.cast(all_of_them, inputs.dtype)
+            count = tf.reduce_sum(weights, axes)
+
+        def over_all(*sums: Any) -> list[Any]:
+            packed = replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack(sums))
+            return list(tf.unstack(packed, len(sums)))
+
+        total, count = over_all(tf.reduce_sum(weights * inputs, axes), count)
+        mean = tf.math.divide_no_nan(total, count)
+        shape = [1] * inputs.shape.rank
+        shape[layer.axis] = channels
+        distances = tf.math.squared_difference(inputs, tf.reshape(mean, shape))
+        (squares,) = over_all(tf.reduce_sum(weights * distances, axes))
+        return mean, tf.math.divide_no_nan(squares, count)
+
+    return moments
 
 
 def _own_stream(draw: Callable[..., Any]) -> Callable[..., Any]:

@@ -32,10 +32,6 @@ class Mirrored(AbstractStrategy):
         self.exact = exact
         self._strategy: Any = None
 
-    def environment(self) -> dict[str, str]:
-        """Let convolutions take a device's share of no rows, on which oneDNN ends the process."""
-        return {"TF_ENABLE_ONEDNN_OPTS": "0"} if self.exact else {}
-
     def begin(self, seat: Seat) -> None:
         """Divide the CPU, if there are no GPUs."""
         import tensorflow as tf

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from dotrain.core.strategy import AbstractStrategy, PortTaken, Seat
@@ -46,10 +45,6 @@ class MultiWorkerMirrored(AbstractStrategy):
     def slots(self) -> int:
         """One slot for every rank."""
         return self.workers
-
-    def environment(self) -> Mapping[str, str]:
-        """Let convolutions take a worker's share of no rows, on which oneDNN ends the process."""
-        return {"TF_ENABLE_ONEDNN_OPTS": "0"} if self.exact else {}
 
     def begin(self, seat: Seat) -> None:
         """Start this rank's server and wait for the other ranks."""

@@ -5,12 +5,14 @@ No class of TensorFlow or Keras is changed: the strategies here are subclasses.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import FrameType
 from typing import Any
 
+from dotrain.distribution.empty_share import refusing_no_rows
 from dotrain.distribution.exact import as_one_process, trainer_behind
 from dotrain.training.errors import BadSetup
 
@@ -45,8 +47,11 @@ def distributed(base: type[Any]) -> type[Any]:
         ) -> Any:
             self.used = True
             trainer = trainer_behind(fn)
-            if trainer is None or self.num_replicas_in_sync == 1:
+            if self.num_replicas_in_sync == 1:
                 return super().run(fn, args, kwargs, options)
+            if trainer is None:
+                own = refusing_no_rows(fn) if self.exact and _has_onednn() else fn
+                return super().run(own, args, kwargs, options)
             with as_one_process(trainer, exact=self.exact) as step:
                 return super().run(step.of(fn), args, kwargs, options)
 
@@ -98,6 +103,13 @@ def distributed(base: type[Any]) -> type[Any]:
 
     Distributed.__name__ = Distributed.__qualname__ = base.__name__
     return Distributed
+
+
+def _has_onednn() -> bool:
+    import tensorflow as tf
+
+    asked = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
+    return asked != "0" and not tf.config.list_physical_devices("GPU")
 
 
 def _keras_only_looks() -> bool:

@@ -62,10 +62,41 @@ def conv() -> keras.Model:
             L.Conv2D(4, 3, activation="relu"),
             L.BatchNormalization(),
             L.MaxPooling2D(),
+            L.SeparableConv2D(4, 2, padding="same"),
+            L.AveragePooling2D(2),
             L.Flatten(),
             L.Dense(3, activation="softmax"),
         ]
     )
+
+
+def masked() -> keras.Model:
+    """Sequences whose zeros are padding, which batch normalization leaves out."""
+    return keras.Sequential(
+        [
+            L.Input((6,)),
+            L.Lambda(lambda x: keras.ops.cast(keras.ops.abs(x) * 3, "int32")),
+            L.Embedding(16, 4, mask_zero=True),
+            L.BatchNormalization(),
+            L.GlobalAveragePooling1D(),
+            L.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def steep() -> keras.Model:
+    """A model whose slope at a row of zeros is infinite."""
+    return keras.Sequential(
+        [
+            L.Input((12,)),
+            L.Dense(8),
+            L.Lambda(lambda x: keras.ops.sqrt(keras.ops.abs(x))),
+            L.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+SHAPES = {conv: (8, 8, 1), masked: (6,)}
 
 
 def adam(**options: Any) -> Callable[[], Any]:
@@ -81,6 +112,8 @@ CASES: dict[str, tuple[int, Callable[[], Any], Callable[[], Any], str]] = {
     "uneven": (37, dense, adam(), "tf.data"),
     "empty": (33, dense, adam(), "tf.data"),
     "batch normalization and convolution, empty": (33, conv, adam(), "tf.data"),
+    "mask": (37, masked, adam(), "tf.data"),
+    "infinite slope at zero, empty": (33, steep, adam(), "tf.data"),
     "global_clipnorm": (37, dense, sgd(global_clipnorm=0.1), "tf.data"),
     "clipvalue": (37, dense, sgd(clipvalue=0.01), "tf.data"),
     "gradient accumulation": (37, dense, adam(gradient_accumulation_steps=2), "tf.data"),
@@ -122,7 +155,7 @@ def train(dist_strategy: Any, trial_dir: Path, seed: int) -> float:
     found = {}
     for name, (count, build, optimizer, how) in CASES.items():
         keras.utils.set_random_seed(seed)
-        x, y = rows(count, *((8, 8, 1) if build is conv else (12,)))
+        x, y = rows(count, *SHAPES.get(build, (12,)))
         with dist_strategy():
             model = build()
             model.compile(optimizer(), loss="sparse_categorical_crossentropy", metrics=["accuracy"])

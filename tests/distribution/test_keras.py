@@ -191,6 +191,32 @@ def test_what_cannot_be_done_is_refused_with_the_reason(refusals: Result, case: 
     assert trial.error.kind == "setup"
 
 
+def test_a_loop_of_ones_own_is_told_of_a_share_of_no_rows(project: Project) -> None:
+    result = project.run(
+        """
+        import tensorflow as tf
+
+        def train(dist_strategy):
+            with dist_strategy() as strategy:
+                total = tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM)
+            rows = tf.data.Dataset.range(5).batch(4)
+
+            @tf.function
+            def step(batch):
+                strategy.run(lambda x: total.assign_add(tf.cast(len(x), tf.float32)), (batch,))
+
+            for batch in strategy.experimental_distribute_dataset(rows):
+                step(batch)
+            return float(total)
+        """,
+        distribution=MODES["mirrored"],
+        cluster={"kind": "local", "workers": 1},
+    )
+    (trial,) = result.trials
+    assert trial.error is not None
+    assert "fewer rows than there are workers" in trial.error.traceback, trial.error
+
+
 def test_tensorflows_own_tutorial_runs_with_its_strategy_replaced(project: Project) -> None:
     result = project.run(
         "",
