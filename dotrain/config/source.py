@@ -13,7 +13,7 @@ import yaml
 from dotrain.config.errors import ConfigError, Path, Problem, dotted
 
 #: What people write for a float and YAML 1.1 reads as text.
-_LOST_FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d{1,4}")
+LOST_FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d{1,4}")
 
 _TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = {
@@ -161,7 +161,7 @@ class _Reader:
         return data
 
     def _build_scalar(self, loader: yaml.SafeLoader, node: yaml.ScalarNode, path: Path) -> Any:
-        if node.tag == _TAG + "str" and not node.style and _LOST_FLOAT.fullmatch(node.value):
+        if node.tag == _TAG + "str" and not node.style and LOST_FLOAT.fullmatch(node.value):
             mantissa, exponent = node.value.lower().split("e")
             fixed = f"{mantissa}{'' if '.' in mantissa else '.0'}e{int(exponent):+d}"
             message = f"YAML reads {node.value} as text; write {fixed} for the number"

@@ -11,8 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from dotrain.config.writing import to_yaml
 from dotrain.errors import UsageError
 
 
@@ -92,30 +91,47 @@ class RunDir:
         return self.path / "result.json"
 
     @property
+    def report(self) -> Path:
+        """The page that ``dotrain report`` makes."""
+        return self.path / "report.html"
+
+    @property
     def logs(self) -> Path:
         """What workers and Dask say, other than the trials' own output."""
         return self.path / "logs"
 
+    @property
+    def trials(self) -> Path:
+        """The trials' own directories."""
+        return self.path / "trials"
+
+    def trial_dir(self, trial_id: str) -> Path:
+        """A trial's own directory."""
+        return self.trials / trial_id
+
     def trial_log(self, trial_id: str) -> Path:
         """What a trial printed."""
-        return self.path / "trials" / trial_id / "output.log"
+        return self.trial_dir(trial_id) / "output.log"
 
     def write_config(self, data: Mapping[str, Any]) -> None:
         """Write ``config.yaml``."""
-        text = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
-        _replace(self.config, text.encode())
+        replace_file(self.config, to_yaml(dict(data)).encode())
 
     def write_code(self, archive: bytes) -> None:
         """Write ``code.zip``."""
-        _replace(self.code, archive)
+        replace_file(self.code, archive)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json``."""
-        _replace(self.result, (json.dumps(result, indent=2) + "\n").encode())
+        replace_file(self.result, (json.dumps(result, indent=2) + "\n").encode())
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write a small file such that readers see the old one or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dotrain.config import ConfigError, load_config
+from dotrain.config.source import read_source
+from dotrain.config.writing import to_yaml
 from tests.config.conftest import Folder
 
 HEAD = "train: t.py:train\nmetric: m\n"
@@ -293,3 +299,27 @@ def test_an_override_is_not_blamed_for_the_rest_of_its_section(folder: Folder):
         "expected a number greater than or equal to 1, got 0",
         "3:10: limits.retires: unknown key; did you mean 'retries'?",
     ]
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**62), 2**62)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text()
+        | st.sampled_from(["1e-3", "1e5", "-2.E+3", "on", "2024-01-01", "~", "0x1f"]),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1), inner, max_size=3)
+        ),
+        max_leaves=8,
+    )
+)
+def test_what_is_written_reads_back_as_the_same(value: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "config.yaml")
+        file.write_text(to_yaml({"value": value}), encoding="utf-8")
+        source = read_source(file)
+        assert source.problems == []
+        assert source.data == {"value": value}
+        assert read_source(file, [f"other={to_yaml(value, one_line=True)}"]).data["other"] == value
