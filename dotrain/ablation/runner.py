@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dotrain.ablation.study import ARM, SEED, Study
+from dotrain.ablation.study import ARM, BASELINE, SEED, Arm, Study
 from dotrain.core.policy import AbstractOptimizer, Plan
 from dotrain.core.seeding import derive_seed
 from dotrain.core.trial import Trial
@@ -40,9 +40,8 @@ class StudyRunner(AbstractOptimizer):
         if following is None:
             return None
         arm, index = following
-        out = ", ".join(arm.left_out) or "nothing"
         suggested = self.create_trial(
-            {ARM: arm.name, SEED: index}, reason=f"seed {index}, without {out}"
+            {ARM: arm.name, SEED: index}, reason=f"seed {index}, {_what(arm)}"
         )
         suggested.seed = self.seeds[index]
         return suggested
@@ -51,3 +50,9 @@ class StudyRunner(AbstractOptimizer):
         """One launch per arm and seed."""
         size = len(self.study.arms) * len(self.seeds)
         return Plan(configurations=size, launches=size)
+
+
+def _what(arm: Arm) -> str:
+    if arm.name == BASELINE:
+        return "the baseline"
+    return f"without {', '.join(arm.left_out)}" if arm.left_out else "with everything"

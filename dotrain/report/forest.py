@@ -7,7 +7,7 @@ share.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,28 +142,10 @@ class _Forest:
         axes.tick_params(axis="x", labelsize=8)
         for side in ("left", "right", "top"):
             axes.spines[side].set_visible(False)
-        low, high = self._span()
+        low, high = span_of(self.components)
         axes.set_xlim(low, high)
         if all(component["delta"] is None for component in self.components):
             axes.set_xticks([])
-
-    def _span(self) -> tuple[float, float]:
-        """Return what is shown: zero, every difference, and the intervals.
-
-        The interval of two pairs may be a hundred times as wide as all others; it runs out of the
-        plot then.
-        """
-        deltas = [c["delta"] for c in self.components if c["delta"] is not None]
-        ends = [end for c in self.components for end in c["delta_ci95"] or ()]
-        largest = max((abs(delta) for delta in deltas), default=0.0)
-        sizes = sorted(abs(end) for end in ends)
-        limit = 3 * max(largest, sizes[len(sizes) // 2]) if sizes else largest
-        shown = [0.0, *deltas, *(max(-limit, min(limit, end)) for end in ends)]
-        low, high = min(shown), max(shown)
-        room = 0.06 * (high - low) or 1.0
-        # Both sides have a meaning, so both are to be seen.
-        least = 0.2 * (high - low)
-        return min(low - room, -least), max(high + room, least)
 
     def _words(self) -> None:
         from matplotlib.lines import Line2D
@@ -185,7 +167,7 @@ class _Forest:
 
         self.axes.set_xlabel(f"{metric}, arm minus baseline", fontsize=9, parse_math=False)
         place = {"ha": "center", "va": "center", "fontsize": 9, "style": "italic"}
-        figure.text(middle, 0.52 / height, _sides(result), color=_QUIET, **place, **style)
+        figure.text(middle, 0.52 / height, sides(result), color=_QUIET, **place, **style)
         used = {c["verdict"] if c["verdict"] in _LOOKS else "" for c in self.components if c["n"]}
         handles = [
             Line2D([], [], label=look.label, **look.options)
@@ -203,7 +185,29 @@ class _Forest:
             )
 
 
-def _sides(result: Mapping[str, Any]) -> str:
+def span_of(components: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """Return what the axis shows: zero, every difference, and the intervals.
+
+    The interval of two pairs may be a hundred times as wide as all others; it runs out of the
+    plot then.
+
+    Args:
+        components: Of what `dotrain.report.ablation.summarize_study` returned.
+    """
+    deltas = [c["delta"] for c in components if c["delta"] is not None]
+    ends = [end for c in components for end in c["delta_ci95"] or ()]
+    largest = max((abs(delta) for delta in deltas), default=0.0)
+    sizes = sorted(abs(end) for end in ends)
+    limit = 3 * max(largest, sizes[len(sizes) // 2]) if sizes else largest
+    shown = [0.0, *deltas, *(max(-limit, min(limit, end)) for end in ends)]
+    low, high = min(shown), max(shown)
+    room = 0.06 * (high - low) or 1.0
+    # Both sides have a meaning, so both are to be seen.
+    least = 0.2 * (high - low)
+    return min(low - room, -least), max(high + room, least)
+
+
+def sides(result: Mapping[str, Any]) -> str:
     """Return what it means to lie left and right of zero."""
     what = "adding it" if result["adds"] else "leaving it out"
     left, right = ("worse", "better") if result["direction"] == "max" else ("better", "worse")

@@ -18,7 +18,7 @@ from dotrain import AblationStudy, experiment
 from dotrain.config import load_config
 from dotrain.definition import Experiment
 from dotrain.errors import UsageError
-from dotrain.report.console import Quiet
+from dotrain.report.display import Quiet
 from dotrain.running import Result, run
 from tests.conftest import Project
 

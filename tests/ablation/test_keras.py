@@ -11,7 +11,7 @@ import pytest
 from dotrain import AblationStudy, experiment
 from dotrain.config import load_config
 from dotrain.definition import Experiment
-from dotrain.report.console import Quiet
+from dotrain.report.display import Quiet
 from dotrain.running import run
 from tests.conftest import Project
 
