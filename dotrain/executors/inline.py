@@ -6,14 +6,15 @@ import queue
 import threading
 from collections import deque
 
-from dotrain.core.events import SlotsChanged, TrialEvent
+from dotrain.core.events import Failed, SlotsChanged, TrialEvent
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.strategy import Seat
 from dotrain.core.trial import Failure
 from dotrain.executors.base import Executor, Post
-from dotrain.training.attempt import run_attempt
+from dotrain.training.attempt import log_of, run_attempt
 from dotrain.training.channel import Channel
 from dotrain.training.failure import describe_failure
+from dotrain.training.output import captured
 from dotrain.training.place import Place
 from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy
 
@@ -33,18 +34,12 @@ class InlineExecutor(Executor):
         self._from_threads: queue.SimpleQueue[TrialEvent] = queue.SimpleQueue()
 
     def start(self, program: Program, post: Post) -> None:
-        """Import the user's functions and offer the one slot."""
+        """Offer the one slot."""
         self._post = post
         self._thread = threading.get_ident()
         self._run_dir = program.run_dir
-        self._loaded: LoadedProgram | Failure
-        try:
-            strategy = load_strategy(program)
-            self._place = Place(strategy)
-            strategy.begin(Seat())
-            self._loaded = load_program(program)
-        except (Exception, SystemExit) as error:
-            self._loaded = describe_failure(error)
+        self._program = program
+        self._loaded: LoadedProgram | Failure | None = None
         post(SlotsChanged(1))
 
     def carry_out(self, instruction: Instruction) -> None:
@@ -62,6 +57,11 @@ class InlineExecutor(Executor):
         if not self._queue:
             return
         launch = self._queue.popleft()
+        if self._loaded is None:
+            self._loaded = self._load(launch)
+        if isinstance(self._loaded, Failure):
+            self._send(Failed(launch.trial_id, launch.attempt, self._loaded))
+            return
         channel = Channel(self._send)
         self._running = launch, channel
         try:
@@ -77,6 +77,19 @@ class InlineExecutor(Executor):
         finally:
             self._running = None
         self._send(event)
+
+    def _load(self, launch: Launch) -> LoadedProgram | Failure:
+        """Import the user's functions; what libraries say then goes to the log of the first trial."""
+        try:
+            log = log_of(self._run_dir, launch.trial_id, rank=0)
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with captured(log, whole_process=False):
+                strategy = load_strategy(self._program)
+                self._place = Place(strategy)
+                strategy.begin(Seat())
+                return load_program(self._program)
+        except (Exception, SystemExit) as error:
+            return describe_failure(error)
 
     def _send(self, event: TrialEvent) -> None:
         if threading.get_ident() != self._thread:

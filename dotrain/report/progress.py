@@ -2,78 +2,306 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from statistics import fmean
+from typing import Literal, NamedTuple
+
+from dotrain.core.events import (
+    Event,
+    Failed,
+    Finished,
+    Lost,
+    Reported,
+    Resumed,
+    Stopped,
+    TrialEvent,
+)
+from dotrain.core.instructions import Instruction, Kill
 from dotrain.core.policy import Plan
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial, TrialState
 
+#: Durations that are kept of each budget, the latest ones.
+_KEPT = 200
+#: Launches to come that are gone through one by one; of more, whole waves are taken at once.
+_EACH = 1000
+
+
+class Left(NamedTuple):
+    """An estimate of the time left.
+
+    Attributes:
+        seconds: How long.
+        bound: ``at least`` where promotions that no plan can foresee come on top, ``at most``
+            where the run's time limit comes first, else ``about``.
+    """
+
+    seconds: float
+    bound: Literal["about", "at least", "at most"]
+
+
+@dataclass
+class _Reports:
+    """When the current attempt of a trial has reported."""
+
+    first_s: float
+    first_step: int
+    last_s: float
+
+
+class _End(NamedTuple):
+    """How one attempt ended."""
+
+    budget: float | None
+    state: TrialState
+    launched_s: float
+    ended_s: float
+
 
 class Progress:
-    """Reads the scheduler's state; holds none that matters."""
+    """Follows a run: what has ended, how long it took, and what the plan still holds.
+
+    Only attempts count, with their own durations, never the time since the run began: a run that
+    goes on after a week has the same estimate as one that was not interrupted.
+    """
 
     def __init__(self, scheduler: Scheduler, plan: Plan | None) -> None:
+        """Begin with what has happened before.
+
+        Args:
+            scheduler: Read, never written.
+            plan: What the optimizer plans, or None.
+        """
         self._scheduler = scheduler
         self._plan = plan
-        self._first_start_s: float | None = None
-        #: Budget (or launches, where there is none) of attempts that have ended.
-        self._done = 0.0
-        for trial in scheduler.book.trials.values():
-            if self._in_steps and trial.results:
-                self._done += trial.results[-1].budget or 0
-            elif trial.state.ended:
-                self._done += 1
-        #: What an earlier driver had done of it.
-        self._done_before = self._done
+        self._count_all()
 
-    def on_start(self, time_s: float) -> None:
-        """An attempt has entered the train function."""
-        if self._first_start_s is None:
-            self._first_start_s = time_s
+    def _count_all(self) -> None:
+        #: Of attempts that have ended, by budget: how many, and seconds from launch to end.
+        self._ended: Counter[float | None] = Counter()
+        self._durations: defaultdict[float | None, deque[float]] = defaultdict(
+            lambda: deque(maxlen=_KEPT)
+        )
+        #: The same of the first wave, which was launched before any attempt had ended: they may
+        #: have loaded, compiled and warmed up what later ones find ready.
+        self._first_wave: defaultdict[float | None, list[float]] = defaultdict(list)
+        self._first_end_s: float | None = None
+        self._reports: dict[str, _Reports] = {}
+        #: Steps of finished trials without a budget.
+        self._steps: deque[int] = deque(maxlen=_KEPT)
+        #: Trials that have come to an end at least once.
+        self.tried = 0
+        #: Finished attempts by budget.
+        self.finished_at: Counter[float] = Counter()
+        for trial in self._scheduler.book.trials.values():
+            ends = list(_attempts(trial))
+            self.tried += bool(ends)
+            for end in ends:
+                self._note(trial, end)
 
-    def on_end(self, trial: Trial) -> None:
-        """An attempt has ended."""
-        if self._in_steps:
-            budgets = [0, *(result.budget or 0 for result in trial.results)]
-            self._done += budgets[-1] - budgets[-2] if len(budgets) > 1 else 0
-        else:
-            self._done += 1
+    def on_event(
+        self, event: Event, instructions: Sequence[Instruction], time_s: float
+    ) -> Iterator[Trial]:
+        """Take in an event that the scheduler has taken in.
 
-    @property
-    def _in_steps(self) -> bool:
-        return self._plan is not None and self._plan.steps is not None
+        Yields:
+            The trials of which an attempt has come to an end by it.
+        """
+        trials = self._scheduler.book.trials
+        if isinstance(event, Resumed):
+            self._count_all()  # a trial that was to stop has ended with its driver
+        if isinstance(event, TrialEvent) and self._scheduler.took_in:
+            trial = trials[event.trial_id]
+            if isinstance(event, Reported):
+                seen = self._reports.setdefault(
+                    trial.trial_id, _Reports(time_s, event.step, time_s)
+                )
+                seen.last_s = time_s
+            elif isinstance(event, Finished | Stopped | Failed | Lost):
+                self._reports.pop(trial.trial_id, None)
+                if not isinstance(event, Lost) or trial.state.ended:
+                    yield self._end(trial, time_s)
+        for instruction in instructions:
+            if isinstance(instruction, Kill) and instruction.timeout:
+                yield self._end(trials[instruction.trial_id], time_s)
 
-    @property
-    def ended(self) -> int:
-        """Number of trials that are not running, waiting or new."""
-        return sum(self._scheduler.book.counts[state] for state in TrialState if state.ended)
+    def _end(self, trial: Trial, time_s: float) -> Trial:
+        ends = list(_attempts(trial))
+        self.tried += len(ends) == 1
+        if self._first_end_s is None:
+            self._first_end_s = time_s
+        self._note(trial, ends[-1], is_cold=ends[-1].launched_s < self._first_end_s)
+        return trial
+
+    def _note(self, trial: Trial, end: _End, *, is_cold: bool = False) -> None:
+        durations = self._first_wave if is_cold else self._durations
+        durations[end.budget].append(end.ended_s - end.launched_s)
+        self._ended[end.budget] += 1
+        if end.state is TrialState.FINISHED:
+            if end.budget is not None:
+                self.finished_at[end.budget] += 1
+            elif trial.last_step is not None:
+                self._steps.append(trial.last_step + 1)
 
     @property
     def planned(self) -> int | None:
         """Number of configurations in the plan, or None."""
         return self._plan.configurations if self._plan else None
 
-    def left_s(self, time_s: float) -> float | None:
-        """Return an estimate of the time left, in seconds, or None while there is no telling.
-
-        It takes the rest of the plan to go on at the pace so far; for a successive-halving search
-        that is the least it will do.
-        """
-        if self._plan is None or self._first_start_s is None or self._done - self._done_before < 1:
-            return None
-        total = self._plan.steps or self._plan.launches
-        pace = (time_s - self._first_start_s) / (self._done - self._done_before)
-        return max(0.0, total - self._done) * pace
-
     @property
-    def is_lower_bound(self) -> bool:
-        """Whether the plan is the least the search will do, rather than exactly what."""
+    def has_rungs(self) -> bool:
+        """Whether trials may be promoted."""
         return bool(self._plan and self._plan.rungs)
 
+    # ---- what is left ----
 
-def duration(seconds: float) -> str:
-    """Return a time span for people: ``8.4 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+    def left(self, time_s: float) -> Left | None:
+        """Return an estimate of the time left, or None while there is no telling.
+
+        Trials that run take what their reports let expect; those to come, as long as others of
+        their budget. A rung that no trial has finished yet counts as the one below, which is less
+        than it will take.
+        """
+        slots = self._scheduler.slots
+        if self._plan is None or slots == 0:
+            return None
+        active = list(self._scheduler.book.active.values())
+        running: defaultdict[float | None, list[float]] = defaultdict(list)
+        rests: list[float] = []
+        for trial in active:
+            rest_s = self._rest_s(trial, time_s)
+            if rest_s is None:
+                return None
+            rests.append(rest_s)
+            running[trial.budget].append(time_s - _launched_s(trial) + rest_s)
+        jobs: list[tuple[int, list[float]]] = []
+        below: list[float] = []
+        for budget, count in self._to_come(self._plan):
+            below = [*self._known(budget), *running[budget]] or below
+            if count and not below:
+                return None
+            jobs.append((count, below))
+        each = max((trial.slots for trial in active), default=1)
+        left_s = _makespan(rests, jobs, max(1, slots // each))
+        limit_s = self._scheduler.limits.max_time_s
+        if limit_s is not None and limit_s - time_s < left_s:
+            return Left(max(0.0, limit_s - time_s), "at most")
+        return Left(left_s, "at least" if self.has_rungs else "about")
+
+    def _to_come(self, plan: Plan) -> Iterator[tuple[float | None, int]]:
+        """Yield (budget, launches that are still to come at least), the smallest budget first."""
+        book = self._scheduler.book
+        waiting: Counter[float | None] = Counter()
+        if book.counts[TrialState.WAITING]:
+            states = TrialState.WAITING
+            waiting.update(t.budget for t in book.trials.values() if t.state is states)
+        active = Counter(t.budget for t in book.active.values())
+        if not plan.rungs:
+            done = sum(self._ended.values()) + active.total()
+            yield next(iter(self._ended or active), None), max(0, plan.launches - done)
+            return
+        # Who fails is promoted no further; more than were planned may have been.
+        share = 1.0 - book.counts[TrialState.FAILED] / max(1, self.tried)
+        below = None
+        reached = 0
+        for rung in plan.rungs:
+            here = self._ended[rung.budget] + active[rung.budget]
+            planned = rung.trials
+            if below is not None:
+                planned = int(share * max(planned, reached * rung.trials / max(1, below.trials)))
+            left = max(0, planned - here, waiting[rung.budget])
+            yield rung.budget, left
+            below, reached = rung, here + left
+
+    def _rest_s(self, trial: Trial, time_s: float) -> float | None:
+        """Return how long a running attempt may still take, or None if that can't be said.
+
+        The further it is, the more its own reports count, and the less how long others took: a
+        first step may well be slow.
+        """
+        usual = self._usual(trial.budget)
+        usual_s = None
+        if usual:
+            usual_s = max(0.0, fmean(usual) - (time_s - _launched_s(trial)))
+        total = trial.budget
+        if total is None and self._steps:
+            total = fmean(self._steps)
+        seen = self._reports.get(trial.trial_id)
+        if seen is None or total is None or trial.attempt_step is None or trial.started_s is None:
+            return usual_s
+        done, whole = trial.attempt_step + 1 - trial.resume_step, total - trial.resume_step
+        if done <= 0 or whole <= 0:
+            return usual_s
+        if trial.attempt_step > seen.first_step:
+            pace_s = (seen.last_s - seen.first_s) / (trial.attempt_step - seen.first_step)
+        else:
+            pace_s = (seen.last_s - trial.started_s) / done
+        own_s = max(0.0, pace_s * (whole - done) - (time_s - seen.last_s))
+        share = min(1.0, done / whole)
+        if usual_s is None or not self._ended[trial.budget]:
+            return own_s
+        return share * own_s + (1 - share) * usual_s
+
+    def _known(self, budget: float | None) -> Sequence[float]:
+        """Return how long attempts with a budget have taken.
+
+        The first wave counts until there are others, unless it might turn a lower bound into none.
+        """
+        if budget in self._durations:
+            return self._durations[budget]
+        return [] if self.has_rungs else self._first_wave.get(budget, [])
+
+    def _usual(self, budget: float | None) -> Sequence[float]:
+        """Return how long attempts with a budget take, or those with the next smaller one."""
+        known = self._known(budget)
+        if known or budget is None:
+            return known
+        smaller = max((b for b in self._durations if b is not None and b < budget), default=None)
+        return self._durations.get(smaller, ())
+
+
+def _attempts(trial: Trial) -> Iterator[_End]:
+    """Yield every attempt of a trial that has ended.
+
+    One that was lost has not: another takes its place.
+    """
+    budgets = iter([result.budget for result in trial.results])
+    launched_s = 0.0
+    for line in trial.story:
+        if line.state is TrialState.LAUNCHED:
+            launched_s = line.time_s
+        elif line.state.ended:
+            budget = next(budgets) if line.state is TrialState.FINISHED else trial.budget
+            yield _End(budget, line.state, launched_s, line.time_s)
+
+
+def _launched_s(trial: Trial) -> float:
+    """Return when the current attempt was launched."""
+    states = TrialState.LAUNCHED
+    return next(s.time_s for s in reversed(trial.story) if s.state is states)
+
+
+def _makespan(
+    rests: Iterable[float], jobs: Iterable[tuple[int, Sequence[float]]], width: int
+) -> float:
+    """Return when the last of some jobs ends, each begun as soon as a place is free.
+
+    Args:
+        rests: When the places that are taken get free, in seconds.
+        jobs: (how many, how long such jobs have taken), in the order in which they begin.
+        width: How many run at the same time.
+    """
+    free = sorted(rests)
+    free += [0.0] * (width - len(free))
+    heapq.heapify(free)
+    for count, durations in jobs:
+        waves = max(0, count - _EACH) // len(free)
+        if waves:
+            free = [at_s + waves * fmean(durations) for at_s in free]
+        for each_s in islice(cycle(durations), count - waves * len(free)):
+            heapq.heapreplace(free, free[0] + each_s)
+    return max(free)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from dotrain.ablation.study import ARM
 from dotrain.core.trial import Trial, TrialState
-from dotrain.report.progress import duration
 from dotrain.report.reading import read_run
+from dotrain.report.result import print_lines
 from dotrain.report.summary import summarize
+from dotrain.report.text import duration, number_text, printable
 
 
 def read_status(path: Path) -> dict[str, Any]:
@@ -25,8 +25,19 @@ def read_status(path: Path) -> dict[str, Any]:
     run = read_run(path)
     state, holder, alive = run.state, run.holder, run.alive
     finished = state.status == "finished"
+    summary = summarize(run.header, state.book, run.status, state.time_s, run.run_dir.path)
+    if "study" in run.header:
+        # The arm with the best run tells nothing; how far the study is, does.
+        del summary["best"]
+        summary["arms"] = {
+            arm["name"]: sum(
+                trial.params[ARM] == arm["name"] and trial.final_metric is not None
+                for trial in run.trials
+            )
+            for arm in run.header["study"]["arms"]
+        }
     return {
-        **summarize(run.header, state.book, run.status, state.time_s, run.run_dir.path),
+        **summary,
         "reason": run.reason,
         "driver": str(holder) if holder and alive is not False else None,
         "slots": state.slots if alive is not False else 0,
@@ -54,21 +65,26 @@ def _running(trial: Trial, now_s: float) -> dict[str, Any]:
 
 def print_status(status: Mapping[str, Any]) -> None:
     """Print what `read_status` returned to stdout."""
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    console.print(f"{status['name']}: {status['status']} ({status['reason']})")
+    print_lines([printable(line) for line in _lines(status)])
+
+
+def _lines(status: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{status['name']}: {status['status']} ({status['reason']})"
     counts = ", ".join(f"{n} {what}" for what, n in status["trials"].items())
-    console.print(f"trials: {counts}; {status['steps']} steps, {duration(status['elapsed_s'])}")
-    if status["best"]:
+    yield f"trials: {counts}; {status['steps']} steps, {duration(status['elapsed_s'])}"
+    if "arms" in status:
+        yield "seeds done: " + ", ".join(f"{arm} {n}" for arm, n in status["arms"].items())
+    elif status["best"]:
         best = status["best"]
-        console.print(f"best: {status['metric']} {best['value']:.6g} ({best['trial_id']})")
+        yield f"best: {status['metric']} {number_text(best['value'])} ({best['trial_id']})"
     verb = "running" if status["status"] == "running" else "was running"
     for trial in status["running"]:
         step = "no report yet" if trial["step"] is None else f"step {trial['step']}"
-        value = "" if trial["value"] is None else f", {trial['value']:.6g}"
-        console.print(f"{verb}: {trial['trial_id']} on {trial['worker'] or '?'}, {step}{value}")
+        value = "" if trial["value"] is None else f", {number_text(trial['value'])}"
+        yield f"{verb}: {trial['trial_id']} on {trial['worker'] or '?'}, {step}{value}"
     for trial in status["waiting"]:
-        console.print(f"waiting: {trial['trial_id']}: {trial['why']}")
+        yield f"waiting: {trial['trial_id']}: {trial['why']}"
     for group in status.get("failures", ()):
-        console.print(f"failed: {group['count']} x {group['message']} ({group['log']})")
+        yield f"failed: {group['count']} x {group['message']} ({group['log']})"
     if status["resume"]:
-        console.print(f"go on with: {status['resume']}")
+        yield f"go on with: {status['resume']}"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from dotrain.core.book import TrialBook
 from dotrain.core.policy import Direction, sign_of
-from dotrain.core.trial import Trial, TrialState
+from dotrain.core.trial import Failure, Trial, TrialState
 
 
 class FailureGroup(NamedTuple):
@@ -37,16 +37,20 @@ def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
     return next(iter(ranked(trials, direction)), None)
 
 
+def failure_key(error: Failure) -> tuple[str, str]:
+    """Return what failures in the same place in the same way have in common."""
+    # An exception's name is what two have in common; other messages differ by numbers.
+    what = error.message.split(":")[0] if error.kind == "exception" else error.message
+    return error.location, re.sub(r"[-\d.e+]+", "#", what)
+
+
 def failure_groups(trials: Iterable[Trial]) -> list[FailureGroup]:
     """Group failed trials by place and kind of error, the largest group first."""
     counts: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], Trial] = {}
     for trial in trials:
         if trial.error is not None:
-            error = trial.error
-            # An exception's name is what two have in common; other messages differ by numbers.
-            what = error.message.split(":")[0] if error.kind == "exception" else error.message
-            key = (error.location, re.sub(r"[-\d.e+]+", "#", what))
+            key = failure_key(trial.error)
             counts[key] += 1
             first.setdefault(key, trial)
     return [FailureGroup(count, first[key]) for key, count in counts.most_common()]

@@ -5,76 +5,154 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
+from dotrain.core.trial import TrialState
 from dotrain.errors import UsageError, did_you_mean
+from dotrain.report.columns import Column, fit
 from dotrain.report.reading import read_run, trial_rows
+from dotrain.report.result import print_lines, width_of
+from dotrain.report.text import make_console, number_text, printable
 
 Row = dict[str, Any]
 
+#: Which columns go first where there is no room: the higher, the sooner. Every other is a
+#: hyperparameter, or a number beside the metric.
+_RANKS = {"state": 1, "steps": 3, "error": 4, "budget": 5, "seconds": 6, "attempts": 7}
+_OTHER_RANK = 2
+#: How narrow the text of an error may get.
+_ERROR_WIDTH = 20
 
-def read_table(path: Path, *, sort: str = "", top: int | None = None) -> list[Row]:
+
+@dataclass(frozen=True)
+class TrialTable:
+    """A row for each trial.
+
+    Attributes:
+        rows: All with the same columns.
+        metric: The column of the metric.
+        status: How the run stands.
+    """
+
+    rows: list[Row]
+    metric: str
+    status: str
+
+
+def read_table(
+    path: Path,
+    *,
+    sort: str = "",
+    reverse: bool = False,
+    state: str = "",
+    top: int | None = None,
+) -> TrialTable:
     """Return a row for each trial.
 
     Args:
         path: The run directory.
-        sort: A column; the metric sorts the best first, every other column the smallest. By
-            default the trials are in the order in which they were sampled.
+        sort: A column; the metric sorts the best first, every other column the smallest; with a
+            minus before it, the other way round. By default the trials are in the order in which
+            they were sampled.
+        reverse: Turn the order round; what has no value stays last.
+        state: Only trials in this state.
         top: Only the first rows.
 
     Raises:
-        UsageError: If `path` is no run directory or `sort` no column.
+        UsageError: If `path` is no run directory, `sort` no column or `state` no state.
         JournalError: If the journal is damaged or newer than this dotrain.
     """
+    states = [str(known) for known in TrialState]
+    if state and state not in states:
+        raise UsageError(f"there is no state '{state}'{did_you_mean(state, states)}")
     run = read_run(path)
     metric, direction = run.header["metric"], run.header["direction"]
     rows = trial_rows(run.trials, metric)
     if sort:
-        if rows and sort not in rows[0]:
-            raise UsageError(f"there is no column '{sort}'{did_you_mean(sort, list(rows[0]))}")
-        descending = sort == metric and direction == "max"
-        known = [row for row in rows if row[sort] is not None]
-        rest = [row for row in rows if row[sort] is None]
-        known.sort(key=lambda row: _sort_key(row[sort]), reverse=descending)
-        rows = known + rest
-    return rows[:top]
+        rows = _sorted(rows, sort, reverse, best_first=direction == "max", metric=metric)
+    elif reverse:
+        rows.reverse()
+    if state:
+        rows = [row for row in rows if row["state"] == state]
+    return TrialTable(rows[:top], metric, run.status)
 
 
-def _sort_key(value: Any) -> tuple[bool, Any]:
-    return (isinstance(value, str), value)
+def _sorted(
+    rows: list[Row], sort: str, reverse: bool, *, best_first: bool, metric: str
+) -> list[Row]:
+    columns = list(rows[0]) if rows else [sort]
+    if sort.startswith("-") and sort not in columns:
+        sort, reverse = sort[1:], not reverse
+    if rows and sort not in columns:
+        raise UsageError(f"there is no column '{sort}'{did_you_mean(sort, columns)}")
+    descending = (sort == metric and best_first) != reverse
+    known = [row for row in rows if row.get(sort) is not None]
+    rest = [row for row in rows if row.get(sort) is None]
+    known.sort(key=lambda row: _sort_key(row[sort]), reverse=descending)
+    return known + rest
 
 
-def print_table(rows: list[Row], form: str = "") -> None:
-    """Print rows to stdout.
+def _sort_key(value: Any) -> tuple[int, Any]:
+    if isinstance(value, bool | int | float):
+        return 0, value
+    return (1, value) if isinstance(value, str) else (2, str(value))
+
+
+def print_table(table: TrialTable, form: str = "") -> None:
+    """Print the table to stdout.
 
     Args:
-        rows: What `read_table` returned.
+        table: What `read_table` returned.
         form: ``csv``, ``json``, or ``""`` for people.
     """
     if form == "json":
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        sys.stdout.write(json.dumps(table.rows, indent=2) + "\n")
     elif form == "csv":
-        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        if table.rows:
+            writer = csv.DictWriter(sys.stdout, list(table.rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(table.rows)
     else:
-        _print_for_people(rows)
+        console = make_console()
+        print_lines(table_lines(table, width_of(console)), console)
 
 
-def _print_for_people(rows: list[Row]) -> None:
-    columns = [name for name in (rows[0] if rows else ()) if any(r[name] is not None for r in rows)]
-    table = Table(*columns, box=None)
-    for row in rows:
-        table.add_row(*(escape(_cell(row[name])) for name in columns))
-    Console(highlight=False).print(table)
+def table_lines(table: TrialTable, width: int | None) -> list[str]:
+    """Return the table for people.
+
+    Args:
+        table: What `read_table` returned.
+        width: Cells in a line; None is as many as it takes.
+    """
+    rows = table.rows
+    if not rows:
+        return [f"no trial to show (the run is {table.status})"]
+    columns = [_column(name, rows, table.metric) for name in rows[0]]
+    shown = [column for column in columns if any(column.cells)]
+    lines, left_out = fit(shown, width)
+    if left_out:
+        lines.append(
+            f"no room for: {', '.join(left_out)} (a wider terminal, --csv or --json has them)"
+        )
+    return lines
+
+
+def _column(name: str, rows: Sequence[Row], metric: str) -> Column:
+    values = [row[name] for row in rows]
+    rank = 0 if name in ("trial", metric) else _RANKS.get(name, _OTHER_RANK)
+    return Column(
+        printable(name),
+        [_cell(value) for value in values],
+        rank=rank,
+        least=_ERROR_WIDTH if name == "error" else None,
+        right=all(value is None or isinstance(value, int | float) for value in values),
+    )
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return number_text(value, 5) if isinstance(value, float) else printable(str(value))

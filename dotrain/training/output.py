@@ -7,6 +7,7 @@ import io
 import os
 import pdb
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,34 +22,54 @@ def captured(log: Path, *, whole_process: bool) -> Iterator[None]:
     Args:
         log: The file; its folder exists.
         whole_process: Redirect the file descriptors, so that libraries written in C and child
-            processes are caught too; for processes that run nothing else.
+            processes are caught too; for processes that run nothing else. On a process's main
+            thread they are redirected in any case: nothing else of it runs meanwhile.
     """
     with _descriptors(log) if whole_process else _python_streams(log):
         yield
 
 
+class _Redirected:
+    """The process's standard output and error, led to a file."""
+
+    def __init__(self, log: Path) -> None:
+        self._saved: list[tuple[int, int]] = []
+        _flush(sys.__stdout__, sys.__stderr__)
+        target = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        for number in (1, 2):
+            with contextlib.suppress(OSError):  # the process was started with it closed
+                self._saved.append((number, os.dup(number)))
+                os.dup2(target, number)
+        os.close(target)
+
+    def restore(self) -> None:
+        """Lead them to where they led before; safe to call twice."""
+        _flush(sys.__stdout__, sys.__stderr__)
+        while self._saved:
+            number, copy = self._saved.pop()
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+def _flush(*streams: Any) -> None:
+    for stream in streams:
+        with contextlib.suppress(Exception):  # it may be closed, or None
+            stream.flush()
+
+
 @contextlib.contextmanager
 def _descriptors(log: Path) -> Iterator[None]:
-    target = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     # The streams that the process began with, whatever a train function before has put there.
     streams = sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-    saved = []
-    for number, stream in ((1, streams[0]), (2, streams[1])):
+    for stream in streams:
         if isinstance(stream, io.TextIOWrapper) and not stream.closed:
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
-            stream.flush()
-        saved.append((number, os.dup(number)))
-        os.dup2(target, number)
-    os.close(target)
+    redirected = _Redirected(log)
     try:
         yield
     finally:
-        for used in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                used.flush()  # type: ignore[union-attr]
-        for number, copy in saved:
-            os.dup2(copy, number)
-            os.close(copy)
+        _flush(sys.stdout, sys.stderr)
+        redirected.restore()
         for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__)):
             if stream is None or stream.closed:  # a train function has closed it
                 new = open(number, "w", closefd=False)  # noqa: SIM115
@@ -61,10 +82,14 @@ def _python_streams(log: Path) -> Iterator[None]:
     streams, hook = (sys.stdout, sys.stderr), sys.breakpointhook
     with open(log, "a", encoding="utf-8", buffering=1, errors="backslashreplace") as file:
         out, err = _Following(file, "stdout"), _Following(file, "stderr")
+        is_main = threading.current_thread() is threading.main_thread()
+        redirected = _Redirected(log) if is_main else None
         sys.stdout, sys.stderr = out, err
 
         def to_terminal(*args: Any, **kwargs: Any) -> None:
             sys.stdout, sys.stderr = streams
+            if redirected:
+                redirected.restore()
             pdb.Pdb(stdout=streams[1]).set_trace(sys._getframe(1))
 
         sys.breakpointhook = to_terminal
@@ -74,6 +99,8 @@ def _python_streams(log: Path) -> Iterator[None]:
             sys.breakpointhook = hook
             sys.stdout, sys.stderr = streams
             out.target = err.target = None
+            if redirected:
+                redirected.restore()
 
 
 class _Following(io.TextIOBase):

@@ -1,0 +1,152 @@
+"""What a command prints on stdout at its end: the result, a plan, JSON."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from dotrain.core.trial import Trial
+from dotrain.report.columns import Column, fit
+from dotrain.report.summary import ranked
+from dotrain.report.text import duration, make_console, number_text, params_text, printable
+
+#: How many of the best trials are shown.
+_TOP = 5
+
+
+def print_lines(lines: Sequence[str], console: Console | None = None) -> None:
+    """Print lines to stdout as they are; a terminal wraps them, nothing is cut."""
+    console = console or make_console()
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def width_of(console: Console) -> int | None:
+    """Return how wide a table may be: as wide as the terminal, or as it takes in a pipe."""
+    return console.width if console.file.isatty() else None
+
+
+def print_result(result: Mapping[str, Any], trials: Sequence[Trial]) -> None:
+    """Print the final table to stdout: the best trials, the counts, and failures by group.
+
+    Args:
+        result: What `summarize` returned.
+        trials: All trials.
+    """
+    console = make_console()
+    valued = ranked(trials, result["direction"])
+    if valued:
+        print_lines(_best_lines(result["metric"], valued[:_TOP], width_of(console)), console)
+    print_lines(result_lines(result, len(valued)), console)
+
+
+def _best_lines(metric: str, trials: Sequence[Trial], width: int | None) -> list[str]:
+    params = [params_text(trial.params) for trial in trials]
+    columns = [
+        Column("trial", [trial.trial_id for trial in trials]),
+        Column(
+            printable(metric), [number_text(trial.final_metric or 0.0) for trial in trials], least=8
+        ),
+        Column("state", [trial.state for trial in trials], rank=3),
+        Column("steps", [str(trial.steps_run) for trial in trials], rank=2, right=True),
+        Column("parameters", params, rank=1, least=20),
+    ]
+    lines, _ = fit(columns, width)
+    if not lines[1].endswith(params[0]):
+        # The row had no room for them.
+        lines.append(f"best parameters: {params[0]}")
+    return lines
+
+
+def result_lines(result: Mapping[str, Any], valued: int) -> list[str]:
+    """Return what is said below the table of the best trials.
+
+    Args:
+        result: What `summarize` returned.
+        valued: How many trials have a value.
+    """
+    counts = result["trials"]
+    lines = [f"the best {_TOP} of {valued} trials"] if valued > _TOP else []
+    parts = [f"{counts['finished']} finished"]
+    parts += [f"{counts[k]} {k}" for k in ("stopped", "failed", "unfinished") if counts.get(k)]
+    lines.append(
+        f"{result['status']}: {counts['total']} trials ({', '.join(parts)}), "
+        f"{result['steps']} steps, {duration(result['elapsed_s'])}"
+    )
+    promotions = result.get("promotions")
+    if promotions:
+        rungs = ", ".join(f"{r['trials']} at {r['budget']:g}" for r in result["rungs"])
+        lines.append(
+            f"rungs: {rungs} steps; {promotions['total']} promotions, {_saved(promotions)}"
+        )
+    for group in result.get("failures", ()):
+        lines += _failure_lines(group)
+    lines.append(f"run directory: {result['run_dir']}")
+    if counts.get("unfinished"):
+        lines.append(f"go on with: dotrain resume {shlex.quote(result['run_dir'])}")
+    return lines
+
+
+def _saved(promotions: Mapping[str, int]) -> str:
+    if not promotions["from_checkpoint"]:
+        return "none from a checkpoint (the train function keeps none), so each began again"
+    return (
+        f"{promotions['from_checkpoint']} from a checkpoint, which saved "
+        f"{promotions['steps_saved']} steps"
+    )
+
+
+def _failure_lines(group: Mapping[str, Any]) -> list[str]:
+    times = "1 trial" if group["count"] == 1 else f"{group['count']} trials, the first"
+    where = [f"    at {printable(group['location'])}"] if group["location"] else []
+    return [
+        f"failed: {printable(group['message'])}",
+        *where,
+        f"    {times}: {group['trial_id']} {params_text(group['params'])}",
+        f"    log: {group['log']}",
+        *(f"      | {printable(line)}" for line in group.get("last_lines", ())),
+    ]
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one JSON object to stdout."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def print_plan(plan: Mapping[str, Any]) -> None:
+    """Print what `make_plan` returned to stdout."""
+    pairs = [(printable(left), printable(right)) for left, right in _plan_lines(plan)]
+    width = max(len(left) for left, _ in pairs)
+    lines = [f"{left:{width}}  {right}" for left, right in pairs]
+    print_lines([*lines, *(f"note: {note}" for note in plan.get("notes", ()))])
+
+
+def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    slots = "as many as the cluster has workers" if plan["slots"] is None else str(plan["slots"])
+    lines = [
+        (plan["name"], f"{plan['mode']}, {plan['direction']} {plan['metric']}"),
+        ("train", plan["train"]),
+        ("optimizer", f"{plan['optimizer']}, early stop {plan['early_stop']}, seed {plan['seed']}"),
+        *((f"  {name}", domain) for name, domain in plan["space"].items()),
+        ("cluster", f"{plan['cluster']}, slots: {slots}"),
+    ]
+    if "configurations" in plan:
+        least = "at least " if "rungs" in plan else ""
+        lines.append(("trials", f"{plan['configurations']} configurations"))
+        lines.append(("launches", f"{least}{plan['launches']}"))
+    for k, rung in enumerate(plan.get("rungs", ())):
+        lines.append((f"  rung {k}", f"{rung['trials']} trials to {rung['budget']} steps"))
+    if "steps" in plan:
+        lines.append(
+            (
+                "steps",
+                f"at least {plan['steps']} from checkpoints, "
+                f"{plan['steps_from_scratch']} if every promotion begins again",
+            )
+        )
+    return lines

@@ -1,0 +1,331 @@
+"""One trial in full: what was decided about it, when and why, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dotrain.ablation.study import ARM, SEED
+from dotrain.core.trial import StoryLine, Trial, TrialState
+from dotrain.errors import UsageError, did_you_mean
+from dotrain.report.columns import Column, fit
+from dotrain.report.reading import Run, read_run
+from dotrain.report.result import print_lines
+from dotrain.report.summary import ranked
+from dotrain.report.text import (
+    duration,
+    make_console,
+    number_text,
+    printable,
+    spark_line,
+    steps_text,
+)
+from dotrain.store import Record, replay_each
+from dotrain.training.checkpoint import Checkpoint
+
+#: The most reports that are shown to people; of more, the first and the last.
+_SHOWN_REPORTS = 20
+_SPARK = 60
+
+
+def read_trial(path: Path, name: str) -> dict[str, Any]:
+    """Return everything that is known of one trial.
+
+    Args:
+        path: The run directory.
+        name: ``t0007``, or its number.
+
+    Raises:
+        UsageError: If `path` is no run directory, or has no such trial.
+        JournalError: If the journal is damaged or newer than this dotrain.
+    """
+    run = read_run(path)
+    trial = _find(run, name)
+    metric = run.header["metric"]
+    order = [other.trial_id for other in ranked(run.trials, run.header["direction"])]
+    log = run.run_dir.trial_log(trial.trial_id)
+    checkpoint = Checkpoint(run.run_dir.trial_dir(trial.trial_id) / "checkpoint").latest
+    story = Story(trial.trial_id, run.records)
+    error = trial.error
+    return {
+        "run_dir": str(run.run_dir.path),
+        "run_status": run.status,
+        "trial_id": trial.trial_id,
+        "state": str(trial.state),
+        **_arm_of(run.header, trial),
+        "metric": metric,
+        "value": trial.final_metric,
+        "rank": order.index(trial.trial_id) + 1 if trial.trial_id in order else None,
+        "ranked": len(order),
+        "metrics": dict(trial.metrics or {}),
+        "params": dict(trial.params),
+        "seed": trial.seed,
+        "steps": trial.steps_run,
+        "seconds": round(trial.busy_s, 3),
+        "attempts": story.attempts,
+        "reports": story.reports(trial),
+        "story": story.lines,
+        "error": error
+        and {
+            "kind": error.kind,
+            "message": error.message,
+            "location": error.location,
+            "source": error.source,
+            "traceback": error.traceback,
+        },
+        "log": str(log) if log.is_file() else None,
+        "checkpoint": str(checkpoint) if checkpoint else None,
+    }
+
+
+def _find(run: Run, name: str) -> Trial:
+    trials = run.state.book.trials
+    number = re.fullmatch(r"[tT]?(\d+)", name.strip())
+    trial_id = f"t{int(number[1]):04d}" if number else name
+    if trial_id in trials:
+        return trials[trial_id]
+    if not trials:
+        raise UsageError(f"there is no trial '{name}': the run has launched none")
+    first, last = next(iter(trials)), next(reversed(trials))
+    # With a number only the range helps; every id is close to every other.
+    hint = "" if number else did_you_mean(name, list(trials))
+    if not hint.startswith("; did"):
+        hint = f"; the run has {first} to {last}" if first != last else f"; the run has {first}"
+    raise UsageError(f"there is no trial '{name}'{hint}")
+
+
+def _arm_of(header: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
+    """Return which part of an ablation study a trial is, if it is one."""
+    study = header.get("study")
+    if study is None:
+        return {}
+    arm = next(arm for arm in study["arms"] if arm["name"] == trial.params[ARM])
+    return {
+        "arm": arm["name"],
+        "left_out": list(arm["left_out"]),
+        "changes": list(study.get("changes", {}).get(arm["name"], [])),
+        "seed_index": trial.params[SEED],
+    }
+
+
+class Story:
+    """What the journal says about one trial, record by record.
+
+    Attributes:
+        attempts: One dict for each launch.
+        lines: ``time_s`` and ``what``, for each decision about the trial and each thing that
+            became of it; reports that follow each other are one line.
+    """
+
+    def __init__(self, trial_id: str, records: Iterable[Record]) -> None:
+        """Read a journal.
+
+        Args:
+            trial_id: The trial.
+            records: The journal, header included.
+        """
+        self.attempts: list[dict[str, Any]] = []
+        self.lines: list[dict[str, Any]] = []
+        self._metrics: dict[int, Mapping[str, float]] = {}
+        #: (step, value) of the reports that the last line tells of.
+        self._together: list[tuple[int, float]] = []
+        moves = reports = 0
+        for state, record in replay_each(records):
+            trial = state.book.trials.get(trial_id)
+            if trial is None:
+                continue
+            if trial.steps_run > reports:
+                reports = trial.steps_run
+                self._report(record)
+            for line in trial.story[moves:]:
+                self._move(trial, line)
+            moves = len(trial.story)
+
+    def reports(self, trial: Trial) -> list[dict[str, Any]]:
+        """Return the reports that count: what was trained once more later counts once."""
+        return [
+            {"step": step, "value": value, **self._metrics.get(step, {})}
+            for step, value in zip(trial.step_history, trial.metric_history, strict=True)
+        ]
+
+    def _report(self, record: Record) -> None:
+        step, value = record["step"], record["value"]
+        self._metrics[step] = {k: v for k, v in record.get("metrics", {}).items() if k != "step"}
+        self.attempts[-1]["steps"].append(step)
+        self.attempts[-1]["values"].append(value)
+        self._together.append((step, value))
+        (first_step, first), count = self._together[0], len(self._together)
+        if count == 1:
+            self._tell(record["t"], f"reported step {step}: {number_text(value)}")
+        else:
+            self.lines[-1] = _line(
+                record["t"],
+                f"reported steps {first_step} to {step}: {number_text(first)} to "
+                f"{number_text(value)}",
+            )
+
+    def _tell(self, time_s: float, what: str) -> None:
+        self.lines.append(_line(time_s, what))
+
+    def _move(self, trial: Trial, line: StoryLine) -> None:
+        """Note that the trial has gone to another state; only attempts that began do."""
+        self._together = []
+        state, time_s, what = line.state, line.time_s, line.what
+        if state is TrialState.LAUNCHED:
+            self.attempts.append(_new_attempt(trial, line))
+        attempt = self.attempts[-1]
+        if state is TrialState.RUNNING:
+            attempt.update(started_s=time_s, worker=trial.worker, from_step=trial.resume_step)
+        elif state is TrialState.STOPPING:
+            attempt["stopped_because"] = what
+        elif state is not TrialState.LAUNCHED:
+            value = trial.final_metric if state in _VALUED else None
+            attempt.update(ended_s=time_s, outcome=_OUTCOMES[state], why=what, value=value)
+        self._tell(time_s, _words(attempt, state, what))
+
+
+_VALUED = (TrialState.FINISHED, TrialState.STOPPED)
+_OUTCOMES = {
+    TrialState.FINISHED: "finished",
+    TrialState.STOPPED: "stopped",
+    TrialState.FAILED: "failed",
+    TrialState.WAITING: "lost",
+}
+
+
+def _line(time_s: float, what: str) -> dict[str, Any]:
+    return {"time_s": round(time_s, 3), "what": what}
+
+
+def _new_attempt(trial: Trial, line: StoryLine) -> dict[str, Any]:
+    return {
+        "attempt": trial.attempt,
+        "reason": line.what,
+        "budget": trial.budget,
+        "slots": trial.slots,
+        "worker": None,
+        "launched_s": line.time_s,
+        "started_s": None,
+        "from_step": None,
+        "steps": [],
+        "values": [],
+        "stopped_because": None,
+        "ended_s": None,
+        "outcome": None,
+        "why": None,
+        "value": None,
+    }
+
+
+def _words(attempt: Mapping[str, Any], state: TrialState, what: str) -> str:
+    """Return what a line of a trial's story says to people."""
+    match state:
+        case TrialState.LAUNCHED:
+            budget = "" if attempt["budget"] is None else f", to {steps_text(attempt['budget'])}"
+            slots = "" if attempt["slots"] == 1 else f", on {attempt['slots']} slots"
+            return f"attempt {attempt['attempt']} launched{budget}{slots}: {what}"
+        case TrialState.RUNNING:
+            where = f" on {attempt['worker']}" if attempt["worker"] else ""
+            step = attempt["from_step"]
+            return f"started{where}" + (
+                f", from its checkpoint of {steps_text(step)}" if step else ""
+            )
+        case TrialState.FINISHED:
+            return f"finished: {number_text(attempt['value'])}"
+        case TrialState.STOPPED:
+            return f"ended early: {number_text(attempt['value'])}"
+        case TrialState.FAILED:
+            return f"failed: {what}"
+        case TrialState.WAITING:
+            return f"lost: {what}; waits to be launched again"
+    return what
+
+
+def print_trial(found: Mapping[str, Any]) -> None:
+    """Print what `read_trial` returned to stdout."""
+    console = make_console()
+    ascii_only = console.options.ascii_only
+    print_lines([printable(line) for line in trial_lines(found, ascii_only=ascii_only)], console)
+
+
+def trial_lines(found: Mapping[str, Any], *, ascii_only: bool = False) -> list[str]:
+    """Return one trial in full, for people.
+
+    Args:
+        found: What `read_trial` returned.
+        ascii_only: For terminals that know no Unicode.
+    """
+    lines = [_headline(found), *_facts(found), "", "story"]
+    lines += [f"  [{entry['time_s']:8.1f} s] {entry['what']}" for entry in found["story"]]
+    if found["reports"]:
+        lines += ["", *_report_lines(found, ascii_only)]
+    if found["error"]:
+        lines += ["", *_error_lines(found["error"])]
+    lines += ["", f"log         {found['log'] or 'none'}"]
+    lines.append(f"checkpoint  {found['checkpoint'] or 'none'}")
+    return lines
+
+
+def _headline(found: Mapping[str, Any]) -> str:
+    line = f"{found['trial_id']}: {found['state']}"
+    if found["state"] in ("launched", "running", "stopping") and found["run_status"] != "running":
+        line = f"{found['trial_id']}: was {found['state']} when the run ended"
+    if found["value"] is not None:
+        line += f", {found['metric']} {number_text(found['value'])}"
+    if found["rank"] is not None and found["ranked"] > 1 and "arm" not in found:
+        line += f", rank {found['rank']} of {found['ranked']}"
+    return line
+
+
+def _facts(found: Mapping[str, Any]) -> list[str]:
+    facts = []
+    if "arm" in found:
+        facts.append(("arm", found["arm"]))
+        facts += [("changes", change) for change in found["changes"]]
+        facts.append(("seed", f"number {found['seed_index']} of the study: {found['seed']}"))
+    else:
+        # As they are, for whoever wants to use them again.
+        facts += [("parameters", "")] if found["params"] else []
+        facts += [
+            (f"  {name}", json.dumps(value, ensure_ascii=False))
+            for name, value in found["params"].items()
+        ]
+        facts.append(("seed", str(found["seed"])))
+    took = f"{found['steps']} reported, {duration(found['seconds'])} in the train function"
+    facts.append(("steps", took))
+    facts += [(name, number_text(value)) for name, value in found["metrics"].items()]
+    width = max(10, *(len(name) for name, _ in facts))
+    return [f"{name:{width}}  {value}".rstrip() for name, value in facts]
+
+
+def _report_lines(found: Mapping[str, Any], ascii_only: bool) -> list[str]:
+    reports = found["reports"]
+    values = [report["value"] for report in reports]
+    spark = spark_line(values, _SPARK, ascii_only=ascii_only)
+    lines = [
+        f"reports ({len(reports)}): {spark}  "
+        f"from {number_text(min(values))} to {number_text(max(values))}"
+    ]
+    half = _SHOWN_REPORTS // 2
+    shown = reports if len(reports) <= _SHOWN_REPORTS else [*reports[:half], *reports[-half:]]
+    names = [name for name in dict.fromkeys(key for r in shown for key in r) if name != "step"]
+    columns = [Column("  step", [str(r["step"]) for r in shown], right=True)]
+    for name in names:
+        cells = [number_text(r[name]) if name in r else "" for r in shown]
+        columns.append(Column(found["metric"] if name == "value" else name, cells, right=True))
+    table, _ = fit(columns, None)
+    if len(shown) < len(reports):
+        table.insert(half + 1, f"  ... {len(reports) - len(shown)} more (--json has them)")
+    return lines + table
+
+
+def _error_lines(error: Mapping[str, Any]) -> list[str]:
+    lines = [f"error: {error['message']}"]
+    if error["location"]:
+        lines.append(f"  at {error['location']}")
+    if error["source"]:
+        lines.append(f"    {error['source']}")
+    return lines + [f"  | {line}" for line in error["traceback"].splitlines()]

@@ -1,0 +1,107 @@
+"""Values as text for a terminal: durations, parameters, spark lines; nothing in them is markup."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import IO, Any
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+
+_BARS = "▁▂▃▄▅▆▇█"
+_ASCII_BARS = "_.:-=+*#"
+
+
+def make_console(file: IO[str] | None = None) -> Console:
+    """Return a console that prints text as it is.
+
+    A user's parameter or message may hold ``[red]`` or ``:a:``, which rich would take for markup
+    and an emoji.
+
+    Args:
+        file: Where it prints; None is stdout.
+    """
+    return Console(file=file, markup=False, emoji=False, highlight=False)
+
+
+def printable(text: str) -> str:
+    """Return `text` with what would move the cursor or hide written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span for people: ``8.4 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    return f"{seconds:.1f} s" if seconds < 60 else whole_duration(seconds)
+
+
+def whole_duration(seconds: float) -> str:
+    """Return a time span in whole seconds: ``8 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds < 60:
+        return f"{math.floor(seconds)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def rough_duration(seconds: float) -> str:
+    """Return a time span with no more digits than an estimate deserves: ``25 s``, ``4 min``."""
+    if seconds < 90:
+        return f"{max(5, 5 * round(seconds / 5))} s"
+    if seconds < 3600:
+        return f"{round(seconds / 60)} min"
+    minutes = 5 * round(seconds / 300)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def number_text(value: float, digits: int = 6) -> str:
+    """Return a number with so many digits that tell something."""
+    return f"{value:.{digits}g}"
+
+
+def steps_text(steps: float) -> str:
+    """Return a number of steps in words."""
+    return f"{steps:g} step{'' if steps == 1 else 's'}"
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """Return hyperparameters in one line, numbers shortened."""
+    return printable(
+        " ".join(
+            f"{name}={number_text(value, 4) if isinstance(value, float) else value}"
+            for name, value in params.items()
+        )
+    )
+
+
+def clip(text: str, width: int) -> str:
+    """Return `text` in at most `width` cells; what is cut off is marked."""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, width - 1).rstrip() + "…" if width > 1 else "…"[:width]
+
+
+def spark_line(values: Sequence[float], width: int, *, ascii_only: bool = False) -> str:
+    """Return the course of some values, from their smallest to their largest, in `width` cells.
+
+    Args:
+        values: In order; if there are more than cells, each cell shows the mean of its share.
+        width: The most cells.
+        ascii_only: For terminals that know no Unicode.
+    """
+    bars = _ASCII_BARS if ascii_only else _BARS
+    if len(values) > width:
+        edges = [len(values) * index // width for index in range(width + 1)]
+        values = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    # One that doesn't move is in the middle, neither at its best nor at its worst.
+    size = high - low
+    if not 0 < size < math.inf:
+        return bars[3] * len(values)
+    return "".join(bars[min(7, int(8 * ((value - low) / size)))] for value in values)
