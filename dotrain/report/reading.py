@@ -8,10 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dotrain.ablation.study import ARM, SEED
 from dotrain.core.book import TrialBook
 from dotrain.core.trial import Trial
+from dotrain.errors import UsageError
 from dotrain.report.ablation import summarize_study
 from dotrain.report.summary import summarize
+from dotrain.space import Categorical, Discrete, Domain, Searchspace
 from dotrain.store import Holder, Record, RunDir, RunState, read_holder, read_journal, replay
 
 
@@ -40,7 +43,7 @@ class Run:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """The same as ``result.json`` holds at the end; a study's takes its statistics a second."""
+        """What ``result.json`` holds at the end, but for gates; a study's takes a second."""
         state = self.state
         return summarize_run(state.header, state.book, self.status, state.time_s, self.run_dir.path)
 
@@ -59,11 +62,13 @@ def read_run(path: Path) -> Run:
     """Read a run directory; never locks, never writes.
 
     Raises:
-        UsageError: If `path` is no run directory.
+        UsageError: If `path` is no run directory, or of a run that never began.
         JournalError: If its journal is damaged or newer than this dotrain.
     """
     run_dir = RunDir.open(path)
     records = list(read_journal(run_dir.journal))
+    if not records:
+        raise UsageError(f"{path}: the run never began; its journal is empty")
     state = replay(records)
     holder = read_holder(run_dir.lock)
     alive = holder.is_alive() if holder else False
@@ -85,6 +90,26 @@ def summarize_run(
     """
     make = summarize_study if "study" in header else summarize
     return make(header, book, status, elapsed_s, run_dir)
+
+
+def domains_of(header: Mapping[str, Any]) -> dict[str, Domain]:
+    """Return what the trials' hyperparameters may be, by name, as far as the journal says.
+
+    Args:
+        header: The journal's header.
+    """
+    study = header.get("study")
+    if study:
+        arms = tuple(arm["name"] for arm in study["arms"])
+        return {
+            ARM: Categorical(values=arms),
+            SEED: Discrete(values=tuple(range(len(study["seeds"])))),
+        }
+    search = header.get("config", {}).get("search") or {}
+    try:
+        return Searchspace(**search.get("space", {})).domains
+    except (UsageError, TypeError):
+        return {}
 
 
 def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:

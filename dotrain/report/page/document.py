@@ -1,0 +1,187 @@
+"""Everything that is on the page, from the journal: what the template is filled with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dotrain.ablation.study import ARM, BASELINE
+from dotrain.config.writing import to_yaml
+from dotrain.core.trial import Trial
+from dotrain.report.page.charts import Spec
+from dotrain.report.page.cost import Cost, cost_of
+from dotrain.report.page.curves import Curves, curves_of, fate, why
+from dotrain.report.page.importance import Importance, importance_of
+from dotrain.report.page.parameters import Parameter, searched
+from dotrain.report.page.savings import Rung, Savings, rungs_of, savings_of
+from dotrain.report.page.settings import (
+    Configuration,
+    configuration_of,
+    environment_of,
+)
+from dotrain.report.page.slices import Slices, slices_of
+from dotrain.report.page.study import StudyPage, study_page
+from dotrain.report.page.timeline import Timeline, timeline_of
+from dotrain.report.page.trials import TrialTable, table_of
+from dotrain.report.page.verdict import Verdict, verdict_of
+from dotrain.report.reading import Run
+from dotrain.report.summary import best_trial
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A group of trials that failed in the same way.
+
+    Attributes:
+        index: Its place in the result.
+        group: What the result says of it.
+        first: The first of them.
+        log: Its log, in the run directory.
+    """
+
+    index: int
+    group: Mapping[str, Any]
+    first: Trial
+    log: str
+
+
+@dataclass(frozen=True)
+class Active:
+    """A trial that has not come to an end, and how far it is."""
+
+    trial: Trial
+    why: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """What is on the page; a part that doesn't apply is None or empty.
+
+    Attributes:
+        run: The run.
+        summary: Its result.
+        made_at: When the page was made, for people.
+        verdict: What comes first.
+        best: The best configuration, or that of a single run.
+        leader: The best trial; of an ablation there is none.
+        curves: The curves of the trials.
+        timeline: The best value over time.
+        parameters: What was searched.
+        importance: Which of it mattered.
+        slices: Each of it against the metric.
+        rungs: Of successive halving.
+        savings: Steps saved.
+        study: Of an ablation.
+        failures: Grouped.
+        active: Trials that have not come to an end.
+        cost: Time and slots.
+        environment: Where it was driven: what, and which.
+        config: The resolved config, in YAML.
+        table: Of all trials.
+        charts: Every chart by its id on the page.
+        data: The datasets of all charts by name.
+    """
+
+    run: Run
+    summary: Mapping[str, Any]
+    made_at: str
+    verdict: Verdict
+    best: Configuration | None
+    leader: Trial | None
+    curves: Curves
+    timeline: Timeline | None
+    parameters: Sequence[Parameter]
+    importance: Importance | None
+    slices: Slices | None
+    rungs: Sequence[Rung]
+    savings: Savings | None
+    study: StudyPage | None
+    failures: Sequence[Failed]
+    active: Sequence[Active]
+    cost: Cost
+    environment: Sequence[tuple[str, str]]
+    config: str
+    table: TrialTable
+    charts: Mapping[str, Spec]
+    data: Mapping[str, list[Any]]
+
+
+def make_document(run: Run, made_at: str) -> Document:
+    """Return everything that is on the page of a run.
+
+    Args:
+        run: The run.
+        made_at: When the page is made, for people.
+    """
+    header, trials, summary = run.header, run.trials, run.summary
+    metric, direction = header["metric"], header["direction"]
+    verdict = verdict_of(run)
+    is_study, is_search = (verdict.kind == kind for kind in ("ablation", "search"))
+    best = None if is_study else best_trial(trials, direction)
+    best_id = None if best is None else best.trial_id
+    curves = curves_of(
+        trials,
+        metric,
+        (lambda trial: trial.params[ARM] == BASELINE)
+        if is_study
+        else (lambda trial: trial.trial_id == best_id),
+        best_id,
+    )
+    parameters = searched(header["config"], trials) if is_search else []
+    timeline = timeline_of(trials, metric, direction, run.state.time_s) if is_search else None
+    slices = slices_of(trials, parameters, metric, best_id) if is_search else None
+    study = study_page(summary) if is_study else None
+    charts: dict[str, Spec | None] = {
+        "curves": curves.spec,
+        "timeline": timeline.spec if timeline else None,
+        "forest": study.spec if study else None,
+        **{f"slice-{i}": spec for i, spec in enumerate(slices.specs if slices else ())},
+    }
+    parts = [part for part in (curves, timeline, slices, study) if part is not None]
+    return Document(
+        run=run,
+        summary=summary,
+        made_at=made_at,
+        verdict=verdict,
+        best=_configuration(header["config"], best),
+        leader=best,
+        curves=curves,
+        timeline=timeline,
+        parameters=parameters,
+        importance=importance_of(trials, parameters, direction)
+        if slices and len(parameters) > 1
+        else None,
+        slices=slices,
+        rungs=rungs_of(trials, direction),
+        savings=savings_of(trials),
+        study=study,
+        failures=_failures(run),
+        active=[Active(trial, why(trial)) for trial in trials if fate(trial) == "unfinished"],
+        cost=cost_of(run.records, trials, run.state.time_s),
+        environment=environment_of(header),
+        config=to_yaml(header["config"]),
+        table=table_of(trials, metric, direction),
+        charts={name: spec for name, spec in charts.items() if spec is not None},
+        data={name: rows for part in parts for name, rows in part.data.items()},
+    )
+
+
+def _configuration(config: Mapping[str, Any], best: Trial | None) -> Configuration | None:
+    fixed = config.get("hparams") or {}
+    if best is None or not (best.params or fixed):
+        return None
+    return configuration_of(best.params, fixed)
+
+
+def _failures(run: Run) -> list[Failed]:
+    trials = run.state.book.trials
+    return [
+        Failed(
+            index,
+            group,
+            trials[group["trial_id"]],
+            str(run.run_dir.trial_log(group["trial_id"]).relative_to(run.run_dir.path)),
+        )
+        for index, group in enumerate(run.summary.get("failures", ()))
+    ]
