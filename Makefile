@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types format bench chaos scale distribution ci clean
+.PHONY: help demo test lint types format reference bench chaos scale distribution ci clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -30,6 +30,9 @@ types: $(READY) ## Check types strictly.
 format: $(READY) ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: $(READY) ## Bring the tables of docs/config.md up to date.
+	$(BIN)/python -m dotrain.config.reference docs/config.md
 
 bench: $(READY) ## Measure the overhead, against optuna in the same run.
 	$(BIN)/python benchmarks/overhead.py

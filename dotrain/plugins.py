@@ -6,9 +6,11 @@ it is asked for and disturbs nobody before that.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import sys
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -58,6 +60,55 @@ def registered(group: str) -> dict[str, EntryPoint]:
                 f"{other.value} and {point.value}; uninstall one, or name yours module:Class"
             )
     return found
+
+
+@dataclass(frozen=True)
+class Found:
+    """A plugin that an installed package registers, usable or not.
+
+    Attributes:
+        name: The registered name.
+        place: ``module:Class``.
+        package: The installed package, or the module's first part if that isn't known.
+        version: Of the package, if known.
+        plugin: The class, or None if it can't be used.
+        error: Why it can't.
+    """
+
+    name: str
+    place: str
+    package: str
+    version: str
+    plugin: type[Any] | None
+    error: str
+
+
+def find_plugins(group: str) -> list[Found]:
+    """Return every registered plugin of a group, our own first; one that is broken says so."""
+    points = {(point.name, point.value): point for point in entry_points(group=group)}
+    names = [name for name, _ in points]
+    found = [_look_at(group, point, names.count(point.name) > 1) for point in points.values()]
+    return sorted(found, key=lambda each: (each.package != "dotrain", each.name, each.place))
+
+
+def _look_at(group: str, point: EntryPoint, is_double: bool) -> Found:
+    plugin, error = None, ""
+    try:
+        # What a module prints while it is imported is no result of ours.
+        with contextlib.redirect_stdout(sys.stderr):
+            plugin = load_plugin(group, point.value)
+    except UsageError as failure:
+        error = str(failure)
+    if is_double and plugin is not None:
+        plugin, error = None, "another package registers this name too; uninstall one of them"
+    package = point.dist.name if point.dist else point.value.split(".")[0].split(":")[0]
+    version = point.dist.version if point.dist else ""
+    return Found(point.name, point.value, package, version, plugin, error)
+
+
+def other_names(name: str) -> list[str]:
+    """Return the names, in any case, that a registered name also goes by."""
+    return [alias for alias, target in _ALIASES.items() if target == name]
 
 
 def load_plugin(group: str, name: str, folder: Path | None = None) -> type[Any]:

@@ -12,7 +12,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from random import Random
 from typing import Any, ClassVar, Literal
 
@@ -75,6 +75,18 @@ class Domain(ABC):
 
     @abstractmethod
     def __contains__(self, value: object) -> bool: ...
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the YAML form: the type, and what differs from its default."""
+        kind = {}
+        given = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name == "type":
+                kind = {"type": value}
+            elif value != ({} if item.name == "when" else item.default):
+                given[item.name] = value
+        return {**kind, **given}
 
     def sample(self, rng: Random) -> Any:
         """Draw one value with one draw of `rng`."""
@@ -332,7 +344,7 @@ class Categorical(_Choice):
     """One of a list of values without an order.
 
     Attributes:
-        values: Strings, numbers, booleans or None, each once.
+        values: Strings, numbers, booleans or null (None), each once.
     """
 
     type: Literal["categorical"] = "categorical"
@@ -411,6 +423,10 @@ class Searchspace:
     def names(self) -> tuple[str, ...]:
         """The parameters' names, in the order they were given."""
         return tuple(self.domains)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the YAML form, from which ``Searchspace(**data)`` makes an equal space."""
+        return {name: domain.to_data() for name, domain in self.domains.items()}
 
     @property
     def size(self) -> int | None:

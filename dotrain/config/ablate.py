@@ -93,6 +93,9 @@ class StudyBuilder:
         except ValueError as error:
             self._problem(("ablation", "ablator"), str(error))
             return None
+        if len(arms) == 1:
+            self._problem(("ablation", "ablator"), "makes no arm beside the baseline")
+            return None
         by_name = {component.name: component for component in components}
         for arm in arms:
             try:

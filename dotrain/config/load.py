@@ -13,7 +13,7 @@ from dotrain.ablation.study import Study
 from dotrain.config.ablate import StudyBuilder
 from dotrain.config.closure import Closure, find_closure
 from dotrain.config.errors import ConfigError, Problem, dotted
-from dotrain.config.schema import Settings, SimulationModel, Table
+from dotrain.config.schema import CLUSTER_KINDS, Settings, SimulationModel, Table
 from dotrain.config.secrets import not_kept
 from dotrain.config.source import Source, read_source
 from dotrain.config.target import Target, find_target
@@ -123,8 +123,12 @@ class _Loader:
         default = "random" if "search" in source.data else "single"
         self.optimizer = self._plugin(plugins.OPTIMIZERS, "optimizer", default, "search")
         self.models = self._models()
-        stops = "search" if mode == "run" else "ablation"
-        self.early_stop = self._plugin(plugins.EARLY_STOP, "early_stop", "none", stops)
+        # Both are checked, whichever is asked for.
+        rules = {
+            what: self._plugin(plugins.EARLY_STOP, "early_stop", "none", where)
+            for what, where in (("run", "search"), ("ablate", "ablation"))
+        }
+        self.early_stop = rules[mode]
         self.strategy = self._strategy()
 
     def load(self) -> LoadedConfig:
@@ -212,7 +216,9 @@ class _Loader:
         return study
 
     def _budget_is_free(self) -> bool:
-        """Whether the optimizer gives no budget, so that the user may."""
+        """Whether nothing gives a budget, so that the user may; an ablation study never does."""
+        if self.mode == "ablate":
+            return True
         return self.optimizer is not None and not self.optimizer.gives_budget
 
     def _space(self) -> Searchspace:
@@ -287,7 +293,7 @@ class _Loader:
     def _cluster(self) -> Iterator[Problem]:
         cluster = self.settings.cluster
         kind = cluster.kind
-        known = ["inline", "local", "address", "simulated"]
+        known = list(CLUSTER_KINDS)
         if kind == "simulated":
             yield from validate_section(
                 SimulationModel, cluster.options, self.source, ("cluster", "options")
@@ -377,8 +383,9 @@ class _Loader:
                         "under hparams, or take the best of a search: --from RUN_DIR"
                     )
             elif name == "budget" and self._budget_is_free() and name not in self.settings.hparams:
+                giver = "an ablation" if self.mode == "ablate" else "this optimizer"
                 message = (
-                    "asks for 'budget', which this optimizer doesn't give; write a default, "
+                    f"asks for 'budget', which {giver} doesn't give; write a default, "
                     "or put it under hparams"
                 )
             elif name in ("model_gen", "model_function") and self.settings.model is None:

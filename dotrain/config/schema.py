@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from dotrain.space import Categorical, Discrete, Float, Int, Scalar
 
@@ -23,7 +25,7 @@ class Plugin(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
-    name: str = Field(description="A registered name, or package.module:Class.")
+    name: str = Field(description="A registered name, or module:Class of your own.")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -34,26 +36,35 @@ class Plugin(BaseModel):
 class Search(Section):
     """A parallel hyperparameter search."""
 
-    space: dict[str, DomainSpec] = Field(min_length=1, description="Hyperparameters by name.")
-    optimizer: Plugin = Field(
-        default=Plugin(name="random"), description="What to try next, with its own keys."
+    space: dict[str, DomainSpec] = Field(
+        min_length=1, description="What each hyperparameter may be, by name."
     )
-    num_trials: int | None = Field(default=None, ge=1, description="Configurations to sample.")
+    optimizer: Plugin = Field(
+        default=Plugin(name="random"), description="What to try next: its name, and its own keys."
+    )
+    num_trials: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many configurations to sample. A grid needs none; given one, it leaves out the rest.",
+    )
     early_stop: Plugin = Field(
-        default=Plugin(name="none"), description="What to stop, with its own keys."
+        default=Plugin(name="none"),
+        description="Which trials to stop before their end: the rule's name, and its own keys.",
     )
 
 
 class LayerPrefix(Section):
     """A group of layers by the start of their names."""
 
-    prefix: str = Field(min_length=1)
+    prefix: str = Field(min_length=1, description="All layers whose names start so: block3_.")
 
 
 class LayerPattern(Section):
     """A group of layers by a pattern of their names."""
 
-    pattern: str = Field(min_length=1, description="As in file names: conv_*, block?_bn.")
+    pattern: str = Field(
+        min_length=1, description="All layers whose names match, as in file names: block?_bn."
+    )
 
 
 def _kind_of_group(value: Any) -> str:
@@ -73,21 +84,36 @@ LayerGroup = Annotated[
 class Ablation(Section):
     """An ablation study: what to leave out, one at a time."""
 
-    features: list[str] = Field(default=[], description="Input columns.")
-    layers: list[str] = Field(default=[], description="Layers by name.")
-    layer_groups: list[LayerGroup] = Field(default=[], description="Layers together.")
-    models: dict[str, str] = Field(default={}, description="Hand-made variants of the model.")
+    features: list[str] = Field(default=[], description="Input columns, each left out by itself.")
+    layers: list[str] = Field(
+        default=[], description="Layers of the Keras model by name, each left out by itself."
+    )
+    layer_groups: list[LayerGroup] = Field(
+        default=[], description="Groups of layers, each left out together."
+    )
+    models: dict[str, str] = Field(
+        default={},
+        description="Hand-made variants of the model: name to path.py:function or module:function.",
+    )
     components: dict[str, dict[str, Scalar]] = Field(
-        default={}, description="Hyperparameters that switch a part of the training off."
+        default={},
+        description="Parts of the training by a name of yours: the hyperparameters that switch "
+        "each off.",
     )
     ablator: Plugin = Field(
         default=Plugin(name="loco"),
-        description="What each arm leaves out: loco, add_one_in, pairs, with its own keys.",
+        description="What each arm leaves out: the ablator's name, and its own keys.",
     )
     early_stop: Plugin = Field(
-        default=Plugin(name="none"), description="What to stop, across all arms and seeds."
+        default=Plugin(name="none"),
+        description="Which trials to stop before their end, across all arms and seeds: the rule's "
+        "name, and its own keys.",
     )
-    seeds: int = Field(default=5, ge=1, description="Runs of every arm, paired by seed.")
+    seeds: int = Field(
+        default=5,
+        ge=1,
+        description="How often every arm is trained, each time with the same seed as the baseline.",
+    )
 
 
 class Distribution(BaseModel):
@@ -97,27 +123,27 @@ class Distribution(BaseModel):
 
     strategy: str = Field(
         default="single",
-        description="single, mirrored, multi_worker_mirrored, or package.module:Class; with its "
-        "own keys, such as workers.",
+        description="A registered name, or module:Class of your own; with its own keys beside it, "
+        "such as workers.",
     )
 
 
 class Table(Section):
     """A table in a file, as the data of the training."""
 
-    file: str = Field(min_length=1, description="CSV or Parquet; relative to the config.")
+    file: str = Field(min_length=1, description="CSV or Parquet; a path relative to the config.")
     label: str = Field(min_length=1, description="The column to predict.")
     validation: float = Field(
-        default=0.2, gt=0, lt=1, description="The share of rows that is not trained on."
+        default=0.2, gt=0, lt=1, description="The share of rows to validate on, not trained on."
     )
 
 
 class Tls(Section):
     """Files for mutual TLS with a remote scheduler."""
 
-    ca_file: str
-    cert: str
-    key: str
+    ca_file: str = Field(description="Certificate of the authority; a path relative to the config.")
+    cert: str = Field(description="Certificate of this client; a path relative to the config.")
+    key: str = Field(description="Private key of this client; a path relative to the config.")
 
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -128,22 +154,48 @@ class SimulationModel(Section):
 
     seed: int = Field(default=0, ge=0, description="Of what is made up, not of the search.")
     steps: int = Field(default=10, ge=1, description="Steps of a trial without a budget.")
-    step_s: float = Field(default=1.0, gt=0, description="Mean duration of a step.")
-    spread: float = Field(default=0.5, ge=0, le=1, description="Relative spread of durations.")
-    launch_s: float = Field(default=0.01, ge=0, description="From a launch to the function.")
-    best: float = Field(default=1.0, description="What the best configuration tends to.")
-    noise: float = Field(default=0.01, ge=0, description="Standard deviation of a report.")
-    checkpoints: bool = Field(default=True, description="Whether trials go on where they were.")
-    failing: Probability = Field(default=0.0, description="An attempt raises.")
-    losing: Probability = Field(default=0.0, description="An attempt's worker dies.")
-    hanging: Probability = Field(default=0.0, description="An attempt never reports again.")
-    stragglers: Probability = Field(default=0.0, description="An attempt is slow.")
-    straggler_factor: float = Field(default=10.0, ge=1, description="How much slower.")
-    restart_s: float = Field(default=5.0, ge=0, description="Until a dead worker is back.")
-    duplicates: Probability = Field(default=0.0, description="A message arrives twice.")
-    late: Probability = Field(
-        default=0.0, description="A lost attempt goes on unseen, and its messages arrive late."
+    step_s: float = Field(default=1.0, gt=0, description="Mean duration of a step, in seconds.")
+    spread: float = Field(
+        default=0.5, ge=0, le=1, description="Relative spread of durations between trials."
     )
+    launch_s: float = Field(
+        default=0.01, ge=0, description="From a launch to the function's start, in seconds."
+    )
+    best: float = Field(default=1.0, description="The value the best configuration tends to.")
+    noise: float = Field(default=0.01, ge=0, description="Standard deviation of a report.")
+    checkpoints: bool = Field(
+        default=True, description="Whether a next attempt goes on where the last one was."
+    )
+    failing: Probability = Field(default=0.0, description="Probability that an attempt raises.")
+    losing: Probability = Field(
+        default=0.0, description="Probability that an attempt's worker dies."
+    )
+    hanging: Probability = Field(
+        default=0.0, description="Probability that an attempt never reports again."
+    )
+    stragglers: Probability = Field(default=0.0, description="Probability that an attempt is slow.")
+    straggler_factor: float = Field(
+        default=10.0, ge=1, description="How many times slower a slow attempt is."
+    )
+    restart_s: float = Field(
+        default=5.0, ge=0, description="Until a dead worker is back, in seconds."
+    )
+    duplicates: Probability = Field(
+        default=0.0, description="Probability that a message arrives twice."
+    )
+    late: Probability = Field(
+        default=0.0,
+        description="Probability that a lost attempt goes on unseen and its messages arrive late.",
+    )
+
+
+#: What `cluster.kind` may be besides the path of a Dask cluster class.
+CLUSTER_KINDS: Mapping[str, str] = {
+    "inline": "In this process, one trial at a time: for a debugger.",
+    "local": "Worker processes on this machine.",
+    "address": "The workers of a Dask scheduler that runs already; needs address.",
+    "simulated": "In virtual time: nothing is trained, durations, results and faults are made up.",
+}
 
 
 class Cluster(Section):
@@ -151,26 +203,50 @@ class Cluster(Section):
 
     kind: str = Field(
         default="local",
-        description="inline, local, address, simulated, or the path of a Dask cluster class.",
+        description="Where: a kind by name, or the class of a Dask cluster as "
+        "package.module.Class, such as dask_jobqueue.SLURMCluster.",
     )
-    workers: int | None = Field(default=None, ge=1, description="Trials at the same time.")
-    address: str | None = Field(default=None, description="Of a running scheduler.")
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many worker processes; by default one per core (local), or as many as the "
+        "cluster has. A trial takes one, a distributed one takes distribution.workers.",
+    )
+    address: str | None = Field(
+        default=None, description="The scheduler's: tcp://host:8786 or tls://host:8786."
+    )
     options: dict[str, Any] = Field(
-        default={}, description="For a Dask cluster class or the simulation."
+        default={}, description="Keyword arguments of a Dask cluster class, or of the simulation."
     )
     tls: Tls | None = None
     connect_timeout_s: float = Field(
-        default=10.0, gt=0, description="How long to wait for the scheduler and a first worker."
+        default=10.0,
+        gt=0,
+        description="How long to wait for the scheduler and a first worker, in seconds.",
     )
 
 
 class LimitsSection(Section):
     """What ends an attempt or the run early."""
 
-    trial_timeout_s: float | None = Field(default=None, gt=0)
-    max_time_s: float | None = Field(default=None, gt=0)
-    retries: int = Field(default=2, ge=0, description="New tries of a trial that lost its worker.")
-    max_failures: int = Field(default=10, ge=1, description="Failed trials in a row that end it.")
+    model_config = ConfigDict(title="Limits")
+
+    trial_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="The longest one attempt of a trial may take, in seconds; by default no limit.",
+    )
+    max_time_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="The longest the run may take, in seconds; by default no limit.",
+    )
+    retries: int = Field(
+        default=2, ge=0, description="How often a trial that lost its worker is tried again."
+    )
+    max_failures: int = Field(
+        default=10, ge=1, description="So many failed trials in a row end the run."
+    )
 
 
 class Settings(Section):
@@ -179,23 +255,61 @@ class Settings(Section):
     name: str = Field(
         default="",
         pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$",
-        description="Of the run's directory; default: the file's name.",
+        description="Names the run's directory, runs/NAME/TIME; by default the file's name.",
     )
-    train: str = Field(description="path.py:function or module:function.")
-    model: str | None = Field(default=None, description="What model_gen.create() calls.")
+    train: str = Field(description="The train function: path.py:function or module:function.")
+    model: str | None = Field(
+        default=None,
+        description="What model_gen.create() calls: path.py:function or module:function.",
+    )
     data: (
         Annotated[
             Annotated[str, Tag("function")] | Annotated[Table, Tag("table")],
             Discriminator(lambda v: "table" if isinstance(v, dict | Table) else "function"),
         ]
         | None
-    ) = Field(default=None, description="What data_gen.batch() draws from: a function or a table.")
-    metric: str = Field(min_length=1, description="Key of the returned dict.")
-    direction: Literal["max", "min"] = "max"
-    seed: int = Field(default=0, ge=0)
-    hparams: dict[str, Any] = Field(default={}, description="Fixed values, for every trial.")
+    ) = Field(
+        default=None, description="What data_gen draws from: a function as above, or a table."
+    )
+    metric: str = Field(
+        min_length=1,
+        description="What is reported and returned: a key of the returned dict, or what to call "
+        "a plain number.",
+    )
+    direction: Literal["max", "min"] = Field(
+        default="max", description="Whether larger or smaller values are better."
+    )
+    seed: int = Field(default=0, ge=0, description="All randomness of the run is derived from it.")
+    hparams: dict[str, Any] = Field(
+        default={}, description="Hyperparameters that are the same in every trial."
+    )
     search: Search | None = None
     ablation: Ablation | None = None
     distribution: Distribution = Distribution()
     cluster: Cluster = Cluster()
     limits: LimitsSection = LimitsSection()
+    tensorboard: bool | None = Field(
+        default=None,
+        description="Whether to write TensorBoard's event files into the run directory; by default "
+        "if TensorBoard is installed and the run isn't simulated.",
+    )
+
+    @field_validator("tensorboard")
+    @classmethod
+    def _check_tensorboard(cls, value: bool | None) -> bool | None:
+        if value and not _has_tensorboard():
+            raise ValueError(
+                "TensorBoard is not installed: pip install 'dotrain[tensorboard]', or take it out"
+            )
+        return value
+
+    @property
+    def writes_tensorboard(self) -> bool:
+        """Whether the run writes TensorBoard's event files."""
+        if self.tensorboard is not None:
+            return self.tensorboard
+        return self.cluster.kind != "simulated" and _has_tensorboard()
+
+
+def _has_tensorboard() -> bool:
+    return find_spec("tensorboard") is not None

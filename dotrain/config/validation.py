@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ValidationError
 
 from dotrain.config.errors import Path, Problem
+from dotrain.config.options import options_model
 from dotrain.config.schema import Settings
 from dotrain.config.source import Source
-from dotrain.errors import did_you_mean
+from dotrain.errors import UsageError, did_you_mean
 from dotrain.space import DOMAINS, SpaceError, expand_deck_form
 
 _TYPE_NAMES = {
@@ -103,7 +103,10 @@ def validate_options(
     Returns:
         The instance, or None with the problems found.
     """
-    model = _options_model(plugin, key)
+    try:
+        model = options_model(plugin, key)
+    except UsageError as error:
+        return None, [source.problem(path, str(error))]
     checked, problems = _validate(model, dict(options), source, path)
     if checked is None:
         return None, problems
@@ -113,23 +116,6 @@ def validate_options(
     except Exception as error:
         what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         return None, [source.problem(path, what)]
-
-
-def _options_model(plugin: type[Any], key: str) -> type[BaseModel]:
-    init = plugin.__init__
-    options: dict[str, Any] = {key: (str, "")}  # so that a misspelt one is recognized
-    if init is not object.__init__:
-        hints = get_type_hints(init, include_extras=True)
-        for name, parameter in list(inspect.signature(init).parameters.items())[1:]:
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                continue
-            default = ... if parameter.default is parameter.empty else parameter.default
-            options[name] = (hints.get(name, Any), default)
-    return create_model(
-        plugin.__name__,
-        __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False),
-        **options,
-    )
 
 
 def _validate(model: type[Any], data: Any, source: Source, path: Path) -> tuple[Any, list[Problem]]:

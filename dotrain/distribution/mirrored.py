@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge
 
 from dotrain.core.strategy import AbstractStrategy, Seat
 from dotrain.distribution.tensorflow import by_rows, distributed
@@ -18,7 +20,7 @@ class Mirrored(AbstractStrategy):
     packages = ("tensorflow", "keras")
     own_process = True
 
-    def __init__(self, workers: int | None = None, exact: bool = True) -> None:
+    def __init__(self, workers: Annotated[int | None, Ge(1)] = None, exact: bool = True) -> None:
         """Make the strategy.
 
         Args:

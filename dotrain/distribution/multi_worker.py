@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge
 
 from dotrain.core.strategy import AbstractStrategy, PortTaken, Seat
 from dotrain.distribution.tensorflow import by_rows, distributed
@@ -25,7 +27,7 @@ class MultiWorkerMirrored(AbstractStrategy):
     packages = ("tensorflow", "keras")
     own_process = True
 
-    def __init__(self, workers: int | None = None, exact: bool = True) -> None:
+    def __init__(self, workers: Annotated[int | None, Ge(1)] = None, exact: bool = True) -> None:
         """Make the strategy.
 
         Args:

@@ -11,6 +11,11 @@ class Single(AbstractStrategy):
     """Train on one worker."""
 
     def __init__(self, workers: int = 1) -> None:
+        """Make the strategy.
+
+        Args:
+            workers: Always 1; any other number is refused, with the strategies that take it.
+        """
         if workers != 1:
             raise ValueError(
                 f"strategy 'single' trains on one worker, not {workers}; for more: "

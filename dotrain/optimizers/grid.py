@@ -16,7 +16,7 @@ class GridSearch(AbstractOptimizer):
 
     Args:
         points: The most values per parameter (>= 1), spread evenly; needed if a float has no
-            step. None takes every value.
+            step. By default every value.
     """
 
     needs_num_trials: ClassVar[bool] = False

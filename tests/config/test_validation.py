@@ -437,6 +437,17 @@ MISTAKES = {
             "function then gets the model from model_gen.create()",
         ],
     ),
+    "an ablator without arms": (
+        HEAD + "ablation: {components: {a: {b: 1}}, ablator: {name: pairs, pairs: []}}\n",
+        ["3:46: ablation.ablator: makes no arm beside the baseline"],
+    ),
+    "the rule of the other mode": (
+        HEAD + "ablation: {components: {a: {b: 1}}, early_stop: {name: medan}}\n",
+        [
+            "3:56: ablation.early_stop.name: "
+            "unknown early-stop rule 'medan'; did you mean 'median'? (or module:Class)"
+        ],
+    ),
     "mistakes in an ablation": (
         HEAD + "ablation: {layer_groups: [5, [1], {prefx: a}, {prefix: ''}], seeds: 0}\n",
         [
@@ -458,7 +469,7 @@ MISTAKES = {
     ),
     "no workers": (
         HEAD + "distribution: {strategy: mirrored, workers: 0}\n",
-        ["3:15: distribution: workers: expected a number >= 1, got 0"],
+        ["3:45: distribution.workers: expected a number greater than or equal to 1, got 0"],
     ),
     "how many workers": (
         HEAD + "distribution: {strategy: multi_worker_mirrored}\n",

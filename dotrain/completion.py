@@ -1,0 +1,81 @@
+"""What the shell offers when Tab is pressed.
+
+A shell starts this anew at every Tab, so nothing heavy is imported before it is needed. Where
+nothing is offered, the shell completes paths by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import typer
+
+#: So much of a journal is read: what its trials are like shows at its start.
+_RECORDS = 200
+
+
+def config_files(incomplete: str) -> list[str]:
+    """Return the YAML files that begin so, in this folder and in the folders below it."""
+    files = (file for pattern in ("*", "*/*") for file in _below(incomplete, pattern))
+    return _beginning(incomplete, (str(f) for f in files if f.suffix in (".yaml", ".yml")))
+
+
+def run_dirs(incomplete: str) -> list[str]:
+    """Return the run directories that begin so, here or where `run` puts them."""
+    patterns = ["*/journal.jsonl", "*/*/journal.jsonl"]
+    if "/" not in incomplete:
+        patterns.append("runs/*/*/journal.jsonl")
+    journals = {journal for pattern in patterns for journal in _below(incomplete, pattern)}
+    return _beginning(incomplete, (str(journal.parent) for journal in journals))
+
+
+def trials(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the trials of the run directory on the command line, from their folders."""
+    try:
+        return _beginning(incomplete, os.listdir(_run_dir(ctx) / "trials"))
+    except OSError:
+        return []
+
+
+def columns(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the columns of the table of the run directory on the command line."""
+    from dotrain.errors import DotrainError
+    from dotrain.report.reading import trial_rows
+    from dotrain.store import RunDir, read_journal, replay
+
+    try:
+        journal = RunDir.open(_run_dir(ctx)).journal
+        state = replay(islice(read_journal(journal), _RECORDS))
+    except DotrainError:
+        return []
+    rows = trial_rows(state.book.trials.values(), state.header["metric"])
+    return _beginning(incomplete, rows[0] if rows else ())
+
+
+def _run_dir(ctx: typer.Context) -> Path:
+    """Return the run directory on the command line."""
+    # After an option without its value the arguments before it are not yet parsed.
+    return Path(ctx.params.get("run_dir") or next(iter(ctx.args), ""))
+
+
+def templates(incomplete: str) -> list[str]:
+    """Return the templates of `init`."""
+    from dotrain.scaffold.project import TEMPLATES
+
+    return _beginning(incomplete, TEMPLATES)
+
+
+def _below(incomplete: str, pattern: str) -> Iterator[Path]:
+    """Yield what matches a pattern in the folder that is typed so far, hidden folders left out."""
+    folder = Path(os.path.dirname(incomplete))
+    depth = len(Path(pattern).parts)
+    for path in folder.glob(pattern):
+        if not any(part.startswith(".") for part in path.parts[-depth:]):
+            yield path
+
+
+def _beginning(incomplete: str, found: Iterable[str]) -> list[str]:
+    return sorted(text for text in found if text.startswith(incomplete))

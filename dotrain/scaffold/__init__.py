@@ -1,0 +1,1 @@
+"""Starting a project: a small config and train function that work."""

@@ -1,0 +1,197 @@
+"""The schema for editors refuses what it can, and nothing that would run."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from dotrain.config import ConfigError, load_config
+from dotrain.config.catalogue import Entry, catalogue
+from dotrain.config.json_schema import config_schema
+from dotrain.config.source import read_source
+from tests.config.conftest import Folder
+from tests.config.test_validation import CONFIGS, KEYS, MISTAKES, VALUES, fuzz
+from tests.conftest import ROOT, Project
+
+
+@cache
+def validator() -> Draft202012Validator:
+    return Draft202012Validator(config_schema(catalogue()))
+
+
+def refuses(file: Path) -> bool:
+    """Whether an editor that reads YAML as we do would underline anything."""
+    try:
+        data = read_source(file).data
+    except ConfigError:
+        return False  # no YAML mapping: nothing for a schema to look at
+    return not validator().is_valid(data)
+
+
+def test_it_is_a_schema_that_json_can_hold() -> None:
+    schema = validator().schema
+    Draft202012Validator.check_schema(schema)
+    assert json.loads(json.dumps(schema, allow_nan=False)) == schema
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_config_that_is_shipped_is_accepted(file: Path) -> None:
+    validator().validate(yaml.safe_load(file.read_text()))
+
+
+#: What a schema can't tell.
+BEYOND = {
+    # How numbers compare with each other
+    *("bounds the wrong way round", "the deck's bounds", "options that don't go together"),
+    # Names that other keys of the file define
+    *("when without a parameter", "when with an impossible value", "when in a circle"),
+    "fixed and searched",
+    # What the file's text was, and what isn't JSON
+    *("lost floats in a range", "name with a line end", "endless bound"),
+    # What a plugin's own code says
+    *("grid over a continuum", "single with a space", "single on two"),
+    *("an ablator without arms", "how many workers"),
+    "a fixed budget beside an optimizer that gives one",
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_what_a_schema_can_tell_is_refused(folder: Folder, name: str) -> None:
+    text, _ = MISTAKES[name]
+    file = folder.write("config.yaml", text)
+    with pytest.raises(ConfigError):
+        load_config(file)
+    assert refuses(file) == (name not in BEYOND)
+
+
+@fuzz
+@given(CONFIGS)
+def test_whatever_it_refuses_is_refused_when_it_is_loaded(folder: Folder, data: Any) -> None:
+    agree(folder, data)
+
+
+FULL: dict[str, Any] = {
+    "name": "full",
+    "train": "t.py:train",
+    "model": "t.py:load",
+    "data": "t.py:load",
+    "metric": "m",
+    "direction": "min",
+    "seed": 1,
+    "hparams": {"batch_size": 64},
+    "search": {
+        "space": {
+            "lr": {"type": "float", "range": [1e-4, 1e-1], "scale": "log"},
+            "units": {"type": "int", "range": [16, 128], "step": 16},
+            "width": {"type": "discrete", "values": [16, 32]},
+            "opt": {"type": "categorical", "values": ["sgd", 1, True, None]},
+            "momentum": {"type": "float", "range": [0.0, 0.9], "when": {"opt": ["sgd", 1]}},
+            "kernel": ["INTEGER", [2, 8]],
+        },
+        "optimizer": {"name": "asha", "resource_max": 9, "reduction_factor": 3},
+        "num_trials": 60,
+        "early_stop": {"name": "median", "min_trials": 5},
+    },
+    "ablation": {
+        "layers": ["a"],
+        "layer_groups": [["b", "c"], {"prefix": "d"}, {"pattern": "e*"}],
+        "models": {"f": "t.py:load"},
+        "components": {"g": {"h": False}},
+        "ablator": {"name": "pairs", "pairs": [["layer:a", "model:f"]]},
+        "seeds": 9,
+    },
+    "distribution": {"strategy": "mirrored", "workers": 2, "exact": False},
+    "cluster": {"kind": "simulated", "workers": 2, "options": {"losing": 0.1}},
+    "limits": {"trial_timeout_s": 600, "retries": 0},
+}
+
+
+def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(data, dict | list):
+        for key in data if isinstance(data, dict) else range(len(data)):
+            yield (*path, key)
+            yield from places(data[key], (*path, key))
+
+
+@fuzz
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(list(places(FULL))), KEYS | st.none(), VALUES | st.just(...)),
+        min_size=1,
+        max_size=2,
+    )
+)
+def test_a_sound_config_with_something_else_in_it_is_judged_alike(
+    folder: Folder, changes: list[tuple[tuple[Any, ...], str | None, Any]]
+) -> None:
+    data = copy.deepcopy(FULL)
+    agree(folder, data)
+    for path, key, value in changes:
+        target = data
+        try:
+            for part in path[:-1]:
+                target = target[part]
+            if value is ...:
+                del target[path[-1]]
+            else:
+                target[key if key and isinstance(target, dict) else path[-1]] = value
+        except (KeyError, TypeError, IndexError):
+            continue  # an earlier change took the place away
+    agree(folder, data)
+
+
+def agree(folder: Folder, data: Any) -> None:
+    file = folder.write("config.yaml", yaml.safe_dump(data, allow_unicode=True))
+    try:
+        load_config(file)
+    except ConfigError:
+        return
+    assert not refuses(file)
+
+
+def test_a_config_with_everything_is_accepted(folder: Folder) -> None:
+    load_config(folder.write("config.yaml", yaml.safe_dump(FULL)))
+    validator().validate(FULL)
+
+
+@pytest.mark.parametrize(
+    ("section", "is_accepted"),
+    [
+        ({"name": "theirs", "depth": 3}, True),
+        ({"name": "theirs", "depth": 0}, False),
+        ({"name": "theirs"}, False),
+        ({"name": "theirs", "depth": 3, "width": 1}, False),
+        ({"name": "their.module:Class", "whatever": 1}, True),
+        ({"name": "RandomSearch"}, True),
+        ({"name": "RandomSearch", "points": 3}, False),
+    ],
+)
+def test_the_options_of_an_installed_plugin_are_its_keys(
+    section: dict[str, Any], is_accepted: bool
+) -> None:
+    options = {
+        "properties": {"depth": {"type": "integer", "minimum": 1}},
+        "required": ["depth"],
+        "additionalProperties": False,
+    }
+    theirs = Entry("optimizer", "search.optimizer.name", "theirs", "theirs", options=options)
+    schema = Draft202012Validator(config_schema([*catalogue(), theirs]))
+    search = {"space": {"a": ["INTEGER", [1, 2]]}, "num_trials": 2, "optimizer": section}
+    config = {"train": "t.py:train", "metric": "m", "search": search}
+    assert schema.is_valid(config) == is_accepted
+
+
+def test_the_command_prints_it_and_nothing_else(project: Project) -> None:
+    done = project.cli("schema")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == validator().schema
