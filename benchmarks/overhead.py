@@ -65,9 +65,10 @@ class Scale:
     memory_trials: int = 1000
     memory_reports: int = 100
     commands: int = 9
+    pairs: int = 15
 
 
-QUICK = Scale(1, 40, 6, 20, 1, 50, 20, 3)
+QUICK = Scale(1, 40, 6, 20, 1, 50, 20, 3, 1)
 
 
 @dataclass(frozen=True)
@@ -285,6 +286,36 @@ def measure_cli(scale: Scale, folder: Path) -> Iterator[Row]:
     )
 
 
+def measure_tensorboard(scale: Scale, folder: Path) -> Iterator[Row]:
+    """Empty trials of ten reports, with TensorBoard's files and without, in turn.
+
+    How much longer it takes, pair by pair: from the first start to the last recorded result, and
+    the whole command, which ends when the rest has been written.
+    """
+    search_s: list[float] = []
+    command_s: list[float] = []
+    for pair in range(scale.pairs):
+        spans: dict[bool, tuple[float, float]] = {}
+        # Each is the first of every other pair: what a machine is busy with besides comes and goes.
+        for written in (pair % 2 == 0, pair % 2 == 1):
+            config = search("empty", 2 * scale.empty_trials, reports=10)
+            began_s = time.monotonic()
+            records = run_dotrain(folder, {**config, "tensorboard": written}, [DOTRAIN])
+            taken_s = time.monotonic() - began_s
+            spans[written] = spread(records, "Started", "Finished"), taken_s
+        search_s.append(100.0 * (spans[True][0] / spans[False][0] - 1.0))
+        command_s.append(100.0 * (spans[True][1] / spans[False][1] - 1.0))
+    for what, more in (("the search", search_s), ("the whole command", command_s)):
+        taken = Range.of(more)
+        yield Row(
+            f"{what} longer, with TensorBoard's files",
+            "%",
+            taken,
+            target="< 5 %",
+            met=taken.median < 5.0,
+        )
+
+
 MEASURES: dict[str, Callable[[Scale, Path], Iterator[Row]]] = {
     "throughput": measure_throughput,
     "busy": measure_busy,
@@ -292,6 +323,7 @@ MEASURES: dict[str, Callable[[Scale, Path], Iterator[Row]]] = {
     "first": measure_first,
     "memory": measure_memory,
     "cli": measure_cli,
+    "tensorboard": measure_tensorboard,
 }
 
 

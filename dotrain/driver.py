@@ -17,7 +17,6 @@ from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
 from dotrain.errors import ClusterGone, DiskFull, Interrupt
 from dotrain.executors.base import Executor
-from dotrain.report.console import Quiet
 from dotrain.store import Journal
 from dotrain.training.program import Program
 
@@ -52,12 +51,16 @@ class Driver:
     """
 
     def __init__(
-        self, scheduler: Scheduler, executor: Executor, journal: Journal, observer: Observer
+        self,
+        scheduler: Scheduler,
+        executor: Executor,
+        journal: Journal,
+        observers: Iterable[Observer] = (),
     ) -> None:
         self._scheduler = scheduler
         self._executor = executor
         self._journal = journal
-        self._observer = observer
+        self._observers = list(observers)
         self._interrupts = 0
         self._interrupt_reason = "interrupted by Ctrl-C"
         self._posting = False
@@ -111,11 +114,12 @@ class Driver:
         return self._scheduler.status
 
     def _tell(self, method: str, *arguments: object) -> None:
-        """Call the observer; one that breaks (its terminal is gone, say) is not called again."""
-        try:
-            getattr(self._observer, method)(*arguments)
-        except (Exception, SystemExit):
-            self._observer = Quiet()
+        """Call the observers; one that breaks (its terminal is gone, say) is not called again."""
+        for observer in self._observers:
+            try:
+                getattr(observer, method)(*arguments)
+            except (Exception, SystemExit):
+                self._observers = [other for other in self._observers if other is not observer]
 
     def _close_executor(self) -> None:
         try:

@@ -2,9 +2,9 @@
 
 from dotrain.store.journal import Journal, Record, read_journal
 from dotrain.store.lock import Holder, Lock, read_holder
-from dotrain.store.replay import RunState, replay
+from dotrain.store.replay import RunState, replay, replay_each
 from dotrain.store.restore import Restored, restore
-from dotrain.store.run_dir import RunDir
+from dotrain.store.run_dir import RunDir, replace_file
 
 __all__ = [
     "Holder",
@@ -16,6 +16,8 @@ __all__ = [
     "RunState",
     "read_holder",
     "read_journal",
+    "replace_file",
     "replay",
+    "replay_each",
     "restore",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dotrain.core.book import Limits, TrialBook
@@ -39,16 +39,30 @@ def replay(records: Iterable[Record]) -> RunState:
     Raises:
         JournalError: If the first record is no header.
     """
+    steps = replay_each(records)
+    state, _ = next(steps)
+    for _ in steps:
+        pass
+    return state
+
+
+def replay_each(records: Iterable[Record]) -> Iterator[tuple[RunState, Record]]:
+    """Yield the state of a run after each record, the header first; one state, that goes on.
+
+    Raises:
+        JournalError: If the first record is no header.
+    """
     records = iter(records)
     header = next(records, None)
     if header is None or header.get("type") != "Run":
         raise JournalError("the journal has no header; the run never began")
     limits = Limits(**header.get("limits", {}))
     state = RunState(header, TrialBook(header["seed"], limits))
+    yield state, header
     for record in records:
         _apply(state, record)
         state.time_s = record["t"]
-    return state
+        yield state, record
 
 
 def _apply(state: RunState, record: Record) -> None:
