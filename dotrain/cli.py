@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from dotrain import completion
 
 if TYPE_CHECKING:
     from dotrain.running import Result
@@ -21,18 +26,41 @@ app = typer.Typer(
 )
 
 ConfigArgument = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="The YAML file.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="CONFIG",
+        help="The YAML file.",
+        show_default=False,
+        autocompletion=completion.config_files,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY.PATH=VALUE", help="Override a config value."),
 ]
 RunDirArgument = Annotated[
-    Path, typer.Argument(metavar="RUN_DIR", help="The run directory.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="RUN_DIR",
+        help="The run directory.",
+        show_default=False,
+        autocompletion=completion.run_dirs,
+    ),
 ]
 RunsDirOption = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories go.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
+RequireOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        metavar="GATE",
+        help="Exit 4 unless the result meets it: 'val_accuracy>=0.9', 'trials.failed==0'.",
+    ),
+]
+JunitOption = Annotated[
+    Path | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit XML file.")
+]
 
 
 @app.callback()
@@ -45,14 +73,18 @@ def run(
     config: ConfigArgument,
     set_: SetOption = None,
     runs_dir: RunsDirOption = Path("runs"),
+    require: RequireOption = None,
+    junit: JunitOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Search if the file has `search:`, else train once."""
     from dotrain import experiment
 
-    result = experiment.run(config, set_ or (), runs_dir=runs_dir, quiet=quiet)
-    _finish(result, json)
+    result = experiment.run(
+        config, set_ or (), runs_dir=runs_dir, quiet=quiet, require=require or (), junit=junit
+    )
+    _finish(result, json, quiet)
 
 
 @app.command()
@@ -61,9 +93,16 @@ def ablate(
     set_: SetOption = None,
     from_: Annotated[
         Path | None,
-        typer.Option("--from", metavar="RUN_DIR", help="Use the best hyperparameters found there."),
+        typer.Option(
+            "--from",
+            metavar="RUN_DIR",
+            help="Use the best hyperparameters found there.",
+            autocompletion=completion.run_dirs,
+        ),
     ] = None,
     runs_dir: RunsDirOption = Path("runs"),
+    require: RequireOption = None,
+    junit: JunitOption = None,
     json: JsonOption = False,
     md: Annotated[bool, typer.Option("--md", help="The table as Markdown.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="The table as LaTeX.")] = False,
@@ -73,28 +112,51 @@ def ablate(
     """Leave one component out at a time, and say what each was worth."""
     from dotrain import experiment
 
-    result = experiment.ablate(config, set_ or (), from_run=from_, runs_dir=runs_dir, quiet=quiet)
-    _finish(result, json, "md" if md else "latex" if latex else "csv" if csv else "")
+    result = experiment.ablate(
+        config,
+        set_ or (),
+        from_run=from_,
+        runs_dir=runs_dir,
+        quiet=quiet,
+        require=require or (),
+        junit=junit,
+    )
+    _finish(result, json, quiet, "md" if md else "latex" if latex else "csv" if csv else "")
 
 
 @app.command()
 def resume(
     run_dir: RunDirArgument,
     set_: SetOption = None,
+    require: RequireOption = None,
+    junit: JunitOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Go on with a run that stopped, for whatever reason."""
     from dotrain import experiment
 
-    _finish(experiment.resume(run_dir, set_ or (), quiet=quiet), json)
+    result = experiment.resume(run_dir, set_ or (), quiet=quiet, require=require or (), junit=junit)
+    _finish(result, json, quiet)
 
 
-def _finish(result: Result, json: bool, form: str = "") -> None:
-    from dotrain.report.console import print_json, print_result
-
-    # Whoever reads may have left (`| head`); what ran is in the run directory all the same.
+@contextmanager
+def _output() -> Iterator[None]:
+    """Print to stdout; a reader that has left (`| head`) is no mistake."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what its encoding doesn't know
     try:
+        yield
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _finish(result: Result, json: bool, quiet: bool, form: str = "") -> None:
+    from dotrain.report.gates import print_gates
+    from dotrain.report.result import print_json, print_result
+
+    with _output():
         if json:
             print_json(result.summary)
         elif "components" in result.summary:
@@ -107,9 +169,7 @@ def _finish(result: Result, json: bool, form: str = "") -> None:
                 ablation.print_study(result.summary)
         else:
             print_result(result.summary, result.trials)
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print_gates(result.gates, quiet=quiet)
     if result.error is not None:
         raise result.error
     raise typer.Exit(result.exit_code)
@@ -118,28 +178,77 @@ def _finish(result: Result, json: bool, form: str = "") -> None:
 @app.command()
 def status(run_dir: RunDirArgument, json: JsonOption = False) -> None:
     """Say what is running, waiting (and why), finished; live or dead."""
-    from dotrain.report.console import print_json
+    from dotrain.report.result import print_json
     from dotrain.report.status import print_status, read_status
 
     found = read_status(run_dir)
-    if json:
-        print_json(found)
-    else:
-        print_status(found)
+    with _output():
+        print_json(found) if json else print_status(found)
 
 
 @app.command()
 def show(
     run_dir: RunDirArgument,
-    sort: Annotated[str, typer.Option(metavar="COLUMN", help="Sort by a column.")] = "",
+    trial: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TRIAL]",
+            help="Show this trial in full: t0007, or 7.",
+            autocompletion=completion.trials,
+        ),
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN",
+            help="Sort by a column; -COLUMN turns it round.",
+            autocompletion=completion.columns,
+        ),
+    ] = "",
+    reverse: Annotated[bool, typer.Option("--reverse", help="Turn the order round.")] = False,
+    state: Annotated[
+        str, typer.Option(metavar="STATE", help="Only finished, stopped, failed, ... trials.")
+    ] = "",
     top: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show the table of trials of a run."""
+    """Show the table of trials of a run, or one trial in full."""
+    from dotrain.errors import UsageError
+
+    if csv and json:
+        raise UsageError("--csv and --json can't be had together")
+    if trial is not None:
+        from dotrain.report.result import print_json
+        from dotrain.report.story import print_trial, read_trial
+
+        if csv or sort or reverse or state or top:
+            raise UsageError("one trial is shown in full: with a TRIAL there is only --json")
+        found = read_trial(run_dir, trial)
+        with _output():
+            print_json(found) if json else print_trial(found)
+        return
     from dotrain.report.table import print_table, read_table
 
-    print_table(read_table(run_dir, sort=sort, top=top), "csv" if csv else "json" if json else "")
+    table = read_table(run_dir, sort=sort, reverse=reverse, state=state, top=top)
+    with _output():
+        print_table(table, "csv" if csv else "json" if json else "")
+
+
+@app.command()
+def report(
+    run_dir: RunDirArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where to.", show_default="RUN_DIR/report.html"
+        ),
+    ] = None,
+) -> None:
+    """Make one self-contained HTML page of a run, and print its path."""
+    from dotrain.report.page.writing import write_page
+
+    print(write_page(run_dir, output))
 
 
 @app.command()
@@ -147,13 +256,57 @@ def check(config: ConfigArgument, set_: SetOption = None, json: JsonOption = Fal
     """Validate a config and print the plan; nothing is run."""
     from dotrain.config import load_config
     from dotrain.config.plan import make_plan
-    from dotrain.report.console import print_json, print_plan
+    from dotrain.report.result import print_json, print_plan
 
     plan = make_plan(load_config(config, set_ or ()))
     if json:
         print_json(plan)
     else:
         print_plan(plan)
+
+
+@app.command()
+def init(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where; by default here.", show_default=False)
+    ] = Path(),
+    template: Annotated[
+        str,
+        typer.Option(
+            metavar="plain|keras", help="What to start from.", autocompletion=completion.templates
+        ),
+    ] = "plain",
+) -> None:
+    """Write a small config and train function to start from."""
+    from dotrain.scaffold.project import create_project, describe_project
+
+    written = create_project(directory, template)
+    with _output():
+        sys.stdout.write(describe_project(directory, template, written))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the config, for editors."""
+    from dotrain.config.catalogue import catalogue
+    from dotrain.config.json_schema import config_schema
+    from dotrain.report.result import print_json
+
+    found = config_schema(catalogue())
+    with _output():
+        print_json(found)
+
+
+@app.command()
+def plugins(json: JsonOption = False) -> None:
+    """List the optimizers, early-stop rules, strategies, ablators and clusters found."""
+    from dotrain.config.catalogue import catalogue
+    from dotrain.report.plugins import print_plugins
+    from dotrain.report.result import print_json
+
+    found = catalogue()
+    with _output():
+        print_json([entry.as_json() for entry in found]) if json else print_plugins(found)
 
 
 def main() -> None:

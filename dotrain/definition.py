@@ -53,6 +53,7 @@ class Experiment:
         table: What ``data_gen`` draws from instead of a function, or None.
         study: The ablation study, if this is one.
         rehearsal: What is known of it before anything is trained.
+        tensorboard: Whether to write TensorBoard's event files.
         config: The config as plain data, for the run directory and the journal.
         config_dir: The folder that its paths start from.
     """
@@ -74,6 +75,7 @@ class Experiment:
     table: TabularSource | None = None
     study: Study | None = None
     rehearsal: Rehearsal | None = None
+    tensorboard: bool = False
 
     def program(self, token: str, run_dir: Path) -> Program:
         """Return what workers get.
@@ -127,6 +129,7 @@ class Experiment:
             num_trials=loaded.optimizer.num_trials,
             table=_table_of(loaded),
             study=loaded.study if loaded.mode == "ablate" else None,
+            tensorboard=settings.writes_tensorboard,
             config={**loaded.data, **without_secrets(_section_of(loaded.data, "cluster"))},
             config_dir=loaded.folder,
         )

@@ -35,9 +35,12 @@ from dotrain.definition import Experiment, Functions
 from dotrain.driver import Observer
 from dotrain.errors import DotrainError, UsageError
 from dotrain.report.ablation import print_study
-from dotrain.report.console import choose_observer, print_result
+from dotrain.report.display import Subject, choose_observer
+from dotrain.report.gates import Gate, check_gates, expected_result, parse_gates
+from dotrain.report.junit import recording
+from dotrain.report.result import print_result
 from dotrain.report.summary import best_trial
-from dotrain.running import Result
+from dotrain.running import Demands, Result, make_header
 from dotrain.running import resume as resume_experiment
 from dotrain.running import run as run_experiment
 from dotrain.space import Searchspace
@@ -59,6 +62,8 @@ def run(
     *,
     runs_dir: Path = Path("runs"),
     quiet: bool = False,
+    require: Sequence[str] = (),
+    junit: Path | None = None,
 ) -> Result:
     """Run a config file.
 
@@ -67,17 +72,32 @@ def run(
         overrides: ``key.path=value`` pairs.
         runs_dir: Where run directories go.
         quiet: Show no progress.
+        require: Gates, such as ``val_accuracy>=0.9`` or ``trials.failed==0``; ``result.gates``
+            tells how they came out.
+        junit: Where to write a JUnit file, or None.
 
     Returns:
         The result, however the run ended.
 
     Raises:
+        UsageError: If a gate names nothing, or the JUnit file can't be written.
         ConfigError: With every mistake in the config.
         ResourcesUnavailable: If the workers can't be had.
         KeyboardInterrupt: At the second Ctrl-C.
     """
-    experiment = Experiment.of_config(load_config(config, overrides))
-    return run_experiment(experiment, runs_dir, display(experiment, quiet=quiet))
+    with recording(junit, config.stem):
+        gates = parse_gates(require)
+        experiment = Experiment.of_config(load_config(config, overrides))
+        demands = _demands(experiment, gates, junit)
+        return run_experiment(experiment, runs_dir, display(experiment, quiet=quiet), demands)
+
+
+def _demands(experiment: Experiment, gates: Sequence[Gate], junit: Path | None) -> Demands:
+    """Return what is demanded, unless the experiment can't give it."""
+    if gates:
+        space = experiment.optimizer.searchspace
+        check_gates(gates, expected_result(make_header(experiment, ""), space))
+    return Demands(gates, junit)
 
 
 def ablate(
@@ -87,6 +107,8 @@ def ablate(
     from_run: Path | None = None,
     runs_dir: Path = Path("runs"),
     quiet: bool = False,
+    require: Sequence[str] = (),
+    junit: Path | None = None,
 ) -> Result:
     """Run the ablation study of a config file.
 
@@ -96,6 +118,8 @@ def ablate(
         from_run: The directory of an earlier search, whose best hyperparameters are used.
         runs_dir: Where run directories go.
         quiet: Show no progress.
+        require: Gates, such as ``components.layer:dense_2.p_holm<0.05``, as of `run`.
+        junit: Where to write a JUnit file, or None.
 
     Returns:
         The result; ``result["components"]`` has the numbers.
@@ -112,18 +136,21 @@ def ablate(
         raise UsageError(
             f"an ablation study needs {', '.join(missing)}: pip install 'dotrain[ablation]'"
         )
-    best = _best_of(from_run) if from_run is not None else []
-    loaded = load_config(config, [*best, *overrides], mode="ablate")
-    for warning in loaded.warnings:
-        sys.stderr.write(f"warning: {warning}\n")
-    experiment = Experiment.of_config(loaded)
-    if experiment.cluster.kind != "simulated":
-        found = rehearse(experiment.program("rehearsal", Path("/nowhere")))
-        _refuse_what_changes_nothing(loaded, found)
-        for note in found.notes:
-            sys.stderr.write(f"note: {note}\n")
-        experiment = replace(experiment, rehearsal=found)
-    return run_experiment(experiment, runs_dir, display(experiment, quiet=quiet))
+    with recording(junit, config.stem):
+        gates = parse_gates(require)
+        best = _best_of(from_run) if from_run is not None else []
+        loaded = load_config(config, [*best, *overrides], mode="ablate")
+        if not quiet:
+            sys.stderr.writelines(f"warning: {warning}\n" for warning in loaded.warnings)
+        experiment = Experiment.of_config(loaded)
+        demands = _demands(experiment, gates, junit)
+        if experiment.cluster.kind != "simulated":
+            found = rehearse(experiment.program("rehearsal", Path("/nowhere")))
+            _refuse_what_changes_nothing(loaded, found)
+            if not quiet:
+                sys.stderr.writelines(f"note: {note}\n" for note in found.notes)
+            experiment = replace(experiment, rehearsal=found)
+        return run_experiment(experiment, runs_dir, display(experiment, quiet=quiet), demands)
 
 
 def _best_of(path: Path) -> list[str]:
@@ -150,7 +177,14 @@ def _refuse_what_changes_nothing(loaded: LoadedConfig, found: Rehearsal) -> None
     )
 
 
-def resume(path: Path, overrides: Sequence[str] = (), *, quiet: bool = False) -> Result:
+def resume(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    quiet: bool = False,
+    require: Sequence[str] = (),
+    junit: Path | None = None,
+) -> Result:
     """Go on with a run of a config file that stopped, for whatever reason.
 
     The user's code is taken from where the config stood, as it is now.
@@ -160,6 +194,8 @@ def resume(path: Path, overrides: Sequence[str] = (), *, quiet: bool = False) ->
         overrides: ``key.path=value`` pairs; ``limits``, ``cluster`` and a larger
             ``search.num_trials`` may change.
         quiet: Show no progress.
+        require: Gates, as of `run`; a run that has ended is judged anew.
+        junit: Where to write a JUnit file, or None.
 
     Returns:
         The result, as of `run`.
@@ -169,20 +205,24 @@ def resume(path: Path, overrides: Sequence[str] = (), *, quiet: bool = False) ->
             on with what the overrides change.
         DotrainError: As for `run`.
     """
-    run_dir = RunDir.open(path)
-    header = next(iter(read_journal(run_dir.journal)), None)
-    if header is None or "train" not in header.get("config", {}):
-        raise UsageError(
-            f"{path} was not started from a config; go on from Python with the same call of "
-            "lagom and resume=..."
-            if header
-            else f"{path}: the run never began; there is nothing to go on with"
-        )
-    folder = Path(header["config_dir"])
-    mode: Mode = "ablate" if "study" in header else "run"
-    loaded = load_config(run_dir.config, overrides, folder=folder, mode=mode)
-    experiment = Experiment.of_config(loaded)
-    return resume_experiment(experiment, run_dir, display(experiment, quiet=quiet))
+    with recording(junit, path.absolute().name):
+        gates = parse_gates(require)
+        run_dir = RunDir.open(path)
+        header = next(iter(read_journal(run_dir.journal)), None)
+        if header is None or "train" not in header.get("config", {}):
+            raise UsageError(
+                f"{path} was not started from a config; go on from Python with the same call of "
+                "lagom and resume=..."
+                if header
+                else f"{path}: the run never began; there is nothing to go on with"
+            )
+        folder = Path(header["config_dir"])
+        mode: Mode = "ablate" if "study" in header else "run"
+        loaded = load_config(run_dir.config, overrides, folder=folder, mode=mode)
+        experiment = Experiment.of_config(loaded)
+        demands = _demands(experiment, gates, junit)
+        observer = display(experiment, quiet=quiet)
+        return resume_experiment(experiment, run_dir, observer, demands, quiet=quiet)
 
 
 def display(experiment: Experiment, *, quiet: bool = False) -> Observer:
@@ -191,16 +231,30 @@ def display(experiment: Experiment, *, quiet: bool = False) -> Observer:
         plan = experiment.optimizer.plan()
     except Exception as error:
         raise policy_error(experiment.optimizer, error) from error
-    size = "" if plan is None else f", {plan.configurations} configurations"
+    size = "" if plan is None else f", {_count(plan.configurations, 'configuration')}"
     what = type(experiment.optimizer).__name__
+    shape: dict[str, Any] = {}
     if isinstance(experiment.optimizer, StudyRunner):
         study = experiment.optimizer.study
-        what = f"ablation of {len(study.components)} components"
-        size = f", {len(study.arms) - 1} arms and the baseline, {study.seeds} seeds each"
+        shape = {"arms": tuple(arm.name for arm in study.arms), "seeds": study.seeds}
+        what = f"ablation of {_count(len(study.components), 'component')}"
+        arms, seeds = _count(len(study.arms) - 1, "arm"), _count(study.seeds, "seed")
+        size = f", {arms} and the baseline, {seeds} each"
     title = f"{experiment.name}: {what}, {experiment.direction} {experiment.metric}{size}"
+    subject = Subject(
+        title,
+        experiment.metric,
+        experiment.direction,
+        plan,
+        is_virtual=experiment.cluster.kind == "simulated",
+        **shape,
+    )
     # A live table and a debugger in the same terminal don't go together.
-    live = experiment.cluster.kind != "inline"
-    return choose_observer(title, experiment.direction, plan, live=live, quiet=quiet)
+    return choose_observer(subject, live=experiment.cluster.kind != "inline", quiet=quiet)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def lagom(
@@ -221,6 +275,7 @@ def lagom(
     distribution: Mapping[str, Any] | AbstractStrategy | None = None,
     cluster: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
+    tensorboard: bool | None = None,
     runs_dir: str | Path = "runs",
     resume: str | Path | None = None,
     quiet: bool = False,
@@ -245,6 +300,7 @@ def lagom(
         distribution: The config's ``distribution:`` section, or an instance.
         cluster: The config's ``cluster:`` section; by default local, a worker per core.
         limits: The config's ``limits:`` section.
+        tensorboard: Whether to write TensorBoard's event files; by default if it is installed.
         runs_dir: Where run directories go.
         resume: The directory of an earlier run of this call, to go on with.
         quiet: Show no progress.
@@ -277,6 +333,7 @@ def lagom(
         hparams=dict(hparams or {}),
         cluster=dict(cluster or {}),
         limits=dict(limits or {}),
+        **({} if tensorboard is None else {"tensorboard": tensorboard}),
     )
     if searchspace is not None and not isinstance(searchspace, Searchspace):
         raise UsageError(f"searchspace: expected a Searchspace, got {type(searchspace).__name__}")
@@ -320,7 +377,7 @@ def lagom(
             "seed": seed,
             "hparams": json.loads(to_json(dict(hparams or {}))),
             "search": {
-                "space": {key: str(domain) for key, domain in space.domains.items()},
+                "space": json.loads(to_json(space.to_data())),
                 "optimizer": _plugin_data(chosen, policy),
                 "num_trials": num_trials,
                 "early_stop": _plugin_data(early_stop, rule),
@@ -332,6 +389,7 @@ def lagom(
         },
         config_dir=Path.cwd(),
         study=policy.study if isinstance(policy, StudyRunner) else None,
+        tensorboard=settings.writes_tensorboard,
     )
     if ablation is not None and experiment.cluster.kind != "simulated" and resume is None:
         experiment = _rehearsed(experiment)

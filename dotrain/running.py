@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,28 @@ from dotrain.driver import Driver, Observer
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError, UsageError
 from dotrain.executors.base import Executor
 from dotrain.executors.factory import make_executor
-from dotrain.report.reading import summarize_run
+from dotrain.report.gates import Gate, judge
+from dotrain.report.junit import to_junit, write_junit
+from dotrain.report.reading import summarize_run, trial_rows
 from dotrain.store import Journal, Lock, Record, RunDir, read_journal, restore
 
 
 @dataclass(frozen=True)
+class Demands:
+    """What a caller wants to be told of a run besides its result.
+
+    Attributes:
+        gates: What the result has to meet.
+        junit: Where to write a JUnit file, or None.
+    """
+
+    gates: Sequence[Gate] = ()
+    junit: Path | None = None
+
+
+@dataclass(frozen=True, repr=False)
 class Result:
-    """How an experiment went.
+    """How an experiment went; in a notebook it shows itself as a table.
 
     Attributes:
         summary: What ``--json`` prints.
@@ -59,31 +75,61 @@ class Result:
         return self.best is not None
 
     @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A flat dict for each trial, all with the same keys: ``pandas.DataFrame(result.rows)``."""
+        return trial_rows(self.trials, self.summary["metric"])
+
+    @property
+    def gates(self) -> list[dict[str, Any]]:
+        """How each gate came out: ``gate``, ``value``, ``met``, ``missed_by`` and ``message``."""
+        gates: list[dict[str, Any]] = self.summary.get("gates", [])
+        return gates
+
+    @property
     def run_dir(self) -> Path:
         """The run directory."""
         return Path(self.summary["run_dir"])
 
     @property
     def exit_code(self) -> int:
-        """Exit code of the command line: 0 done, 1 no usable result, 130 interrupted."""
+        """Exit code of the command line: 0 done, 1 no usable result, 4 a gate missed, 130 interrupted.
+
+        A missed gate is the last to count: it judges a result, so there must be one, and the run
+        must have come to its end.
+        """
         if self.error is not None:
             return self.error.exit_code
         if self.status == "interrupted":
             return 130
-        return 0 if self.is_usable and self.status != "failed" else 1
+        if not self.is_usable or self.status == "failed":
+            return 1
+        return 0 if all(gate["met"] for gate in self.gates) else 4
 
     def __getitem__(self, key: str) -> Any:
         """Return a part of the summary, as ``result["best"]``."""
         return self.summary[key]
 
+    def __repr__(self) -> str:
+        from dotrain.report.notebook import to_line
 
-def run(experiment: Experiment, runs_dir: Path, observer: Observer) -> Result:
+        return f"<Result {to_line(self.summary)}>"
+
+    def _repr_html_(self) -> str:
+        from dotrain.report.notebook import to_html
+
+        return to_html(self.summary, self.trials)
+
+
+def run(
+    experiment: Experiment, runs_dir: Path, observer: Observer, demands: Demands | None = None
+) -> Result:
     """Run an experiment to its end and write its run directory.
 
     Args:
         experiment: What to run.
         runs_dir: Where run directories go.
         observer: Shows progress.
+        demands: What the result has to meet, and where else it is written.
 
     Returns:
         The result, however the run ended; what is recorded is in the run directory.
@@ -98,16 +144,25 @@ def run(experiment: Experiment, runs_dir: Path, observer: Observer) -> Result:
         run_dir.write_config(experiment.config)
         if experiment.functions.code.archive:
             run_dir.write_code(experiment.functions.code.archive)
-        return _Run(experiment, run_dir).begin(observer)
+        return _Run(experiment, run_dir, demands or Demands()).begin(observer)
 
 
-def resume(experiment: Experiment, run_dir: RunDir, observer: Observer) -> Result:
+def resume(
+    experiment: Experiment,
+    run_dir: RunDir,
+    observer: Observer,
+    demands: Demands | None = None,
+    *,
+    quiet: bool = False,
+) -> Result:
     """Go on with a run that stopped, for whatever reason, to the same total.
 
     Args:
         experiment: What was run; its limits, cluster, strategy and a larger `num_trials` may be new.
         run_dir: The run directory.
         observer: Shows progress.
+        demands: As of `run`.
+        quiet: Don't say that the driver before has died.
 
     Returns:
         The result, as of `run`.
@@ -120,9 +175,9 @@ def resume(experiment: Experiment, run_dir: RunDir, observer: Observer) -> Resul
         KeyboardInterrupt: At the second Ctrl-C.
     """
     with Lock(run_dir.lock) as lock, _writing(run_dir):
-        if lock.recovered_from is not None:
+        if lock.recovered_from is not None and not quiet:
             sys.stderr.write(f"the driver before, {lock.recovered_from}, has died; going on\n")
-        return _Run(experiment, run_dir).go_on(observer)
+        return _Run(experiment, run_dir, demands or Demands()).go_on(observer)
 
 
 @contextmanager
@@ -145,19 +200,91 @@ def resume_command(run_dir: Path) -> str:
     return f"dotrain resume {shlex.quote(str(run_dir))}"
 
 
+def make_header(experiment: Experiment, started_at: str) -> Record:
+    """Return the journal's first record.
+
+    Args:
+        experiment: What is run.
+        started_at: When, in the notation of ISO 8601.
+    """
+    return {
+        "name": experiment.name,
+        "metric": experiment.metric,
+        "direction": experiment.direction,
+        "seed": experiment.seed,
+        "num_trials": experiment.num_trials,
+        "limits": asdict(experiment.limits),
+        "slots_per_trial": experiment.strategy.slots,
+        "started_at": started_at,
+        "dotrain": version("dotrain"),
+        "environment": _environment(),
+        "config_dir": str(experiment.config_dir),
+        "config": dict(experiment.config),
+        **_study_of(experiment),
+    }
+
+
+#: Packages that a result may depend on.
+_PACKAGES = ("dask", "distributed", "numpy", "tensorflow", "keras", "torch", "scikit-learn")
+
+
+def _environment() -> dict[str, Any]:
+    """Return the versions of what drives the run; nothing is imported for it."""
+    packages = {}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            packages[name] = version(name)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+    }
+
+
+def _study_of(experiment: Experiment) -> dict[str, Any]:
+    """Return what readers of the journal must know of an ablation study."""
+    runner = experiment.optimizer
+    if not isinstance(runner, StudyRunner):
+        return {}
+    study, rehearsal = runner.study, experiment.rehearsal
+    arms = [
+        {
+            "name": arm.name,
+            "kind": study.components[arm.name].kind
+            if arm.name in study.components
+            else "baseline"
+            if arm.name == BASELINE
+            else "pair",
+            "left_out": list(arm.left_out),
+        }
+        for arm in study.arms
+    ]
+    return {
+        "study": {
+            "arms": arms,
+            "seeds": runner.seeds,
+            "adds": study.adds,
+            "params": rehearsal.params if rehearsal else {},
+            "changes": rehearsal.changes if rehearsal else {},
+        }
+    }
+
+
 class _Run:
     """One driver's part of a run."""
 
-    def __init__(self, experiment: Experiment, run_dir: RunDir) -> None:
+    def __init__(self, experiment: Experiment, run_dir: RunDir, demands: Demands) -> None:
         self.experiment = experiment
         self.run_dir = run_dir
+        self.demands = demands
 
     def begin(self, observer: Observer) -> Result:
         executor = self._executor()
-        header = self._header(executor.date().isoformat(timespec="seconds"))
+        started_at = executor.date().isoformat(timespec="seconds")
+        header = make_header(self.experiment, started_at)
         scheduler = self._scheduler(header)
         journal = Journal(self.run_dir.journal)
-        driver = Driver(scheduler, executor, journal, observer)
+        driver = Driver(scheduler, executor, journal, self._observers(observer))
         with self._closing(journal, executor):
             journal.append_header(header)
             return self._drive(driver, scheduler, header, None, 0.0)
@@ -180,9 +307,16 @@ class _Run:
             self.experiment.strategy.slots,
         )
         executor = self._executor()
-        driver = Driver(scheduler, executor, journal, observer)
+        driver = Driver(scheduler, executor, journal, self._observers(observer))
         with self._closing(journal, executor):
             return self._drive(driver, scheduler, header, resumed, restored.time_s)
+
+    def _observers(self, display: Observer) -> list[Observer]:
+        if not self.experiment.tensorboard:
+            return [display]
+        from dotrain.report.tensorboard import TensorBoard  # for this alone
+
+        return [display, TensorBoard(self.run_dir)]
 
     def _executor(self) -> Executor:
         experiment = self.experiment
@@ -195,51 +329,6 @@ class _Run:
         finally:
             executor.close()
             journal.close()
-
-    def _header(self, started_at: str) -> Record:
-        experiment = self.experiment
-        return {
-            "name": experiment.name,
-            "metric": experiment.metric,
-            "direction": experiment.direction,
-            "seed": experiment.seed,
-            "num_trials": experiment.num_trials,
-            "limits": asdict(experiment.limits),
-            "slots_per_trial": experiment.strategy.slots,
-            "started_at": started_at,
-            "dotrain": version("dotrain"),
-            "config_dir": str(experiment.config_dir),
-            "config": dict(experiment.config),
-            **self._study(),
-        }
-
-    def _study(self) -> dict[str, Any]:
-        """Return what readers of the journal must know of an ablation study."""
-        runner = self.experiment.optimizer
-        if not isinstance(runner, StudyRunner):
-            return {}
-        study, rehearsal = runner.study, self.experiment.rehearsal
-        arms = [
-            {
-                "name": arm.name,
-                "kind": study.components[arm.name].kind
-                if arm.name in study.components
-                else "baseline"
-                if arm.name == BASELINE
-                else "pair",
-                "left_out": list(arm.left_out),
-            }
-            for arm in study.arms
-        ]
-        return {
-            "study": {
-                "arms": arms,
-                "seeds": runner.seeds,
-                "adds": study.adds,
-                "params": rehearsal.params if rehearsal else {},
-                "changes": rehearsal.changes if rehearsal else {},
-            }
-        }
 
     def _scheduler(self, header: Mapping[str, Any]) -> Scheduler:
         """Return a scheduler as the run began with it."""
@@ -269,8 +358,8 @@ class _Run:
             raise UsageError(
                 f"{self.run_dir.path} can't go on with other settings than it began with:\n"
                 f"  {lines}\n"
-                "only limits, cluster, distribution and a larger search.num_trials may change; "
-                "start a new run"
+                "only limits, cluster, distribution, tensorboard and a larger search.num_trials "
+                "may change; start a new run"
             )
 
     def _drive(
@@ -287,7 +376,7 @@ class _Run:
         try:
             status = driver.run(program, resumed=resumed, from_s=from_s)
         except KeyboardInterrupt:
-            self._summarize(header, scheduler, "interrupted", driver.elapsed_s, None)
+            self._conclude(header, scheduler, "interrupted", driver.elapsed_s, None)
             raise
         except DotrainError as failure:
             if not trials:
@@ -296,8 +385,7 @@ class _Run:
             error = failure
         if status == "finished":
             error = self._finalize(list(trials.values()))
-        summary = self._summarize(header, scheduler, status, driver.elapsed_s, error)
-        return Result(summary, list(trials.values()), error)
+        return self._conclude(header, scheduler, status, driver.elapsed_s, error)
 
     def _finalize(self, trials: list[Trial]) -> PolicyError | None:
         optimizer = self.experiment.optimizer
@@ -307,27 +395,42 @@ class _Run:
             return policy_error(optimizer, error)
         return None
 
-    def _summarize(
+    def _conclude(
         self,
         header: Mapping[str, Any],
         scheduler: Scheduler,
         status: str,
         elapsed_s: float,
         error: DotrainError | None,
-    ) -> dict[str, Any]:
+    ) -> Result:
+        """Write all that is made of a run when it is over."""
+        trials = list(scheduler.book.trials.values())
         summary = summarize_run(header, scheduler.book, status, elapsed_s, self.run_dir.path)
         if error is not None:
             summary["error"] = str(error)
+        if self.demands.gates:
+            summary["gates"] = judge(self.demands.gates, summary)
         self.run_dir.write_result(summary)
+        if self.demands.junit is not None:
+            try:
+                write_junit(self.demands.junit, to_junit(header, trials, summary))
+            except DotrainError as failure:
+                error = error or failure
         if "study" in header and status == "finished":
             from dotrain.report.forest import draw_forest  # slow to load, and for this alone
 
             draw_forest(summary, self.run_dir.path / "forest")
-        return summary
+        return Result(summary, trials, error)
 
 
 #: What may be changed when a run goes on.
-_FREE = (("limits",), ("cluster",), ("distribution",), ("search", "num_trials"))
+_FREE = (
+    ("limits",),
+    ("cluster",),
+    ("distribution",),
+    ("tensorboard",),
+    ("search", "num_trials"),
+)
 
 
 def changed(before: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[str]:

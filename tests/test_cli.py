@@ -48,8 +48,8 @@ def test_json_is_one_object_on_stdout_and_quiet_says_nothing_else(project: Proje
     assert set(result["best"]) == {"trial_id", "value", "params"}
     assert result["steps"] == 12
     assert "/elsewhere/demo/" in result["run_dir"]
-    files = {p.name for p in (project.path / "elsewhere" / "demo").glob("*/*")}
-    assert files == {"config.yaml", "journal.jsonl", "code.zip", "result.json", "lock", "trials"}
+    files = {p.name.split(".")[0] for p in (project.path / "elsewhere" / "demo").glob("*/*")}
+    assert files == {"config", "journal", "code", "result", "lock", "trials", "events"}
 
 
 def test_a_config_mistake_exits_2_before_anything_is_made(project: Project) -> None:

@@ -48,6 +48,21 @@ def test_the_config_of_the_readme_is_sound(tmp_path: Path) -> None:
     assert load_config(file).space.names == ("lr", "units", "activation")
 
 
+def test_the_train_function_of_the_readme_runs(project: Project) -> None:
+    function, _ = blocks("README.md", "python")
+    head = "import keras\nfrom dotrain.callbacks import KerasCheckpoint, KerasEpochEnd\n"
+    result = project.run(
+        f"{head}{function}",
+        model=f"{ROOT / 'recipes' / 'digits.py'}:build_model",
+        data=f"{ROOT / 'recipes' / 'digits.py'}:load_data",
+        metric="val_accuracy",
+        hparams={"lr": 0.001, "budget": 2},
+        cluster={"kind": "local", "workers": 1},
+    )
+    assert result.best, project.log(result)
+    assert len(result.trials[0].metric_history) == 2
+
+
 def test_every_page_and_file_that_is_linked_exists() -> None:
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for link in re.findall(r"\]\(((?!http)[^)#]+)\)", page.read_text()):

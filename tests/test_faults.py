@@ -170,7 +170,8 @@ def test_show_gives_a_row_for_each_trial_as_table_csv_and_json(project: Project)
     rows = json.loads(project.cli("show", str(run_dir), "--json").stdout)
     assert [row["trial"] for row in rows] == [f"t{n:04d}" for n in range(6)]
     assert list(rows[0]) == [
-        *("trial", "state", "score", "steps", "budget", "attempts", "seconds", "x", "kind", "error")
+        *("trial", "state", "score", "steps", "budget", "attempts", "seconds", "x", "kind"),
+        *("other", "error"),
     ]
     text = project.cli("show", str(run_dir), "--csv", "--sort", "score", "--top", "2").stdout
     parsed = list(csv.DictReader(io.StringIO(text)))

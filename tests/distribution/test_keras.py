@@ -12,7 +12,7 @@ import pytest
 
 from dotrain.config import load_config
 from dotrain.definition import Experiment
-from dotrain.report.console import Quiet
+from dotrain.report.display import Quiet
 from dotrain.running import Result, run
 from tests.conftest import ROOT, Project
 

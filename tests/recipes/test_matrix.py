@@ -12,7 +12,7 @@ from dotrain.config import load_config
 from dotrain.config.load import Mode
 from dotrain.definition import Experiment
 from dotrain.errors import ResourcesUnavailable
-from dotrain.report.console import Quiet
+from dotrain.report.display import Quiet
 from dotrain.running import run
 from tests.conftest import ROOT, Project
 
