@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
+import typer
+
+from dotrain.cli import app
 from dotrain.config import load_config
 from tests.conftest import ROOT, Project
 
@@ -61,6 +68,27 @@ def test_the_train_function_of_the_readme_runs(project: Project) -> None:
     )
     assert result.best, project.log(result)
     assert len(result.trials[0].metric_history) == 2
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    for page in ("README.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))):
+        for block in blocks(page, "console"):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line.removeprefix("$"), comments=True)
+                if line.startswith("$ dotrain ") and ">" not in words:
+                    yield page, words[1:]
+                elif line.startswith("$ dotrain "):
+                    yield page, words[1 : words.index(">")]
+
+
+@pytest.mark.parametrize(("page", "words"), list(commands()))
+def test_every_command_in_the_docs_is_one(page: str, words: list[str]) -> None:
+    root: Any = typer.main.get_command(app)
+    if words[0].startswith("--"):
+        assert words[0] in {o for parameter in root.params for o in parameter.opts}
+    else:
+        # Parsing refuses what no command or option is; nothing is run.
+        root.commands[words[0]].make_context(words[0], words[1:])
 
 
 def test_every_page_and_file_that_is_linked_exists() -> None:

@@ -236,7 +236,7 @@ def test_a_second_driver_is_refused_by_name_and_a_dead_ones_lock_is_recovered(
     holder.kill()
     holder.communicate()
     assert read_status(run_dir)["driver"] is None
-    experiment.resume(run_dir, quiet=True)
+    experiment.resume(run_dir)
     assert f"the driver before, process {holder.pid} on " in capsys.readouterr().err
 
 

@@ -150,13 +150,11 @@ def restart(wall_s: float, step: int) -> Any:
 
 def scalars(wall_s: float, step: int, values: Mapping[str, float]) -> Any:
     """Return the record of some numbers by tag; TensorBoard keeps 32 bits of each."""
-    return Event(
-        wall_time=wall_s,
-        step=step,
-        summary=Summary(
-            value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
-        ),
-    )
+    event = Event(wall_time=wall_s, step=step)
+    add = event.summary.value.add
+    for tag, value in values.items():
+        add(tag=tag, simple_value=value)
+    return event
 
 
 def experiment(

@@ -48,7 +48,7 @@ _ROUND_S = 1.0
 
 #: The driver is held up no longer than this at once, and for no more than this share of its time.
 _SLICE_S = 0.002
-_SHARE = 0.02
+_SHARE = 0.01
 
 #: If more than so many records wait, it may be a larger share.
 _MAX_WAITING = 50_000
@@ -144,7 +144,8 @@ class Follower:
         if trial.steps_run > told.reports:
             told.reports = trial.steps_run
             step, value = trial.step_history[-1], trial.metric_history[-1]
-            yield from self._back_to(told, step, time_s)
+            if step <= told.step:
+                yield from self._back_to(told, step, time_s)
             told.step = step
             yield self._scalars(time_s, step, self._metric, value, metrics)
         while told.lines < len(trial.story):
@@ -163,7 +164,8 @@ class Follower:
                 self.params.setdefault(name, value)
             yield Start(time_s, trial.trial_id, params)
         if state is TrialState.RUNNING:
-            yield from self._back_to(told, trial.resume_step, time_s)
+            if trial.resume_step <= told.step:
+                yield from self._back_to(told, trial.resume_step, time_s)
         elif state is TrialState.FINISHED:
             budget, value = trial.results[-1]
             step = round(budget or 0) if trial.last_step is None else trial.last_step
@@ -190,15 +192,14 @@ class Follower:
     ) -> Scalars:
         self.has_values = True
         values = {tag: value}
-        for name, other in (others or {}).items():
-            values.setdefault(name, other)
-            self.metrics.setdefault(name, name)
+        if others:
+            for name, other in others.items():
+                values.setdefault(name, other)
+                self.metrics.setdefault(name, name)
         return Scalars(time_s, min(step, _LAST_STEP), values)
 
     def _back_to(self, told: _Told, step: int, time_s: float) -> Iterator[Item]:
         """Take back what an earlier attempt told of steps that are now trained once more."""
-        if step > told.step:
-            return
         told.step = step - 1
         yield Restart(time_s, min(step, _LAST_STEP))
         if told.result is not None and told.result.step >= step:
@@ -359,12 +360,13 @@ class Writer:
         for trial_id in trial_ids:
             trial = book.trials.get(trial_id)
             if trial is not None:
-                for item in self._follower.news(trial, time_s, metrics):
-                    self._add(trial_id, item)
+                self._add(trial_id, self._follower.news(trial, time_s, metrics))
 
-    def _add(self, trial_id: str, item: Item) -> None:
-        self._waiting.setdefault(trial_id, []).append(item)
-        self._count += 1
+    def _add(self, trial_id: str, items: Iterable[Item]) -> None:
+        found = list(items)
+        if found:
+            self._waiting.setdefault(trial_id, []).extend(found)
+            self._count += len(found)
 
     def take_open(self, book: TrialBook, time_s: float) -> None:
         """Note what is new of every trial that may have changed."""
@@ -401,7 +403,7 @@ class Writer:
         """
         if run_is_over:
             for trial_id, item in self._follower.ends():
-                self._add(trial_id, item)
+                self._add(trial_id, [item])
         for trial_id in list(self._waiting):
             self._write(trial_id)
         self._write_experiment()

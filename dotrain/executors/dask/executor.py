@@ -28,6 +28,8 @@ from dotrain.training.program import Program, load_strategy
 
 #: How long the loop's thread may take to end, in seconds.
 _CLOSE_TIMEOUT_S = 10.0
+#: The same after a second Ctrl-C.
+_ABORT_TIMEOUT_S = 2.0
 
 #: How often the connection to the scheduler is looked at, in seconds.
 _WATCH_S = 0.2
@@ -60,6 +62,9 @@ class DaskExecutor(Executor):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._first_slot = threading.Event()
+        #: Set while no loop runs.
+        self._loop_ended = threading.Event()
+        self._loop_ended.set()
         self._closed = False
 
     def start(self, program: Program, post: Post) -> None:
@@ -68,6 +73,7 @@ class DaskExecutor(Executor):
         self._strategy = load_strategy(program)
         self._post = post
         self._thread = threading.Thread(target=self._run_loop, name="dotrain-dask", daemon=True)
+        self._loop_ended.clear()
         self._thread.start()
         self._first_slot.wait()
         self.pump(0)
@@ -97,6 +103,8 @@ class DaskExecutor(Executor):
         """Kill the local workers; what isn't ours is left to itself."""
         if self._workers is not None:
             self._workers.kill_all()
+        # The interpreter must not go away under the loop.
+        self._loop_ended.wait(_ABORT_TIMEOUT_S)
 
     def close(self) -> None:
         """Let the slots go, disconnect, and end local workers."""
@@ -106,7 +114,8 @@ class DaskExecutor(Executor):
         if self._thread is not None and self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has just ended by itself
                 self._loop.call_soon_threadsafe(self._leave)
-            self._thread.join(_CLOSE_TIMEOUT_S)
+            # No join: one that Ctrl-C breaks off takes the thread for ended (Python 3.11).
+            self._loop_ended.wait(_CLOSE_TIMEOUT_S)
         if self._workers is not None:
             self._workers.close()
         self._thread = None
@@ -132,6 +141,7 @@ class DaskExecutor(Executor):
         finally:
             self._loop = None
             self._first_slot.set()
+            self._loop_ended.set()
 
     async def _serve(self) -> None:
         main = asyncio.current_task()
