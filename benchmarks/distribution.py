@@ -5,8 +5,10 @@
 Everything runs on two cores of this machine, with one thread of TensorFlow's a rank. Nothing else
 should run there: both ranks wait for whichever is slower. Three things are measured:
 
-- steps per second, over whole epochs, the first left out, by a callback in the train function;
-  every way in turn, again and again, so that a slow minute of the machine hits all alike;
+- steps per second, over whole epochs, the first left out: two trainings live at once, one through
+  dotrain and one started by hand, and train an epoch by turns, while the other sleeps. So both see
+  the same machine, whose speed drifts by more than what is looked for; ratios are medians over the
+  pairs of epochs;
 - the time from a trial's launch to its first report, made at the end of its first step. The
   launch's time is the journal's; what happens in between is stamped by the train function
   (`functions_distribution.py`). Reports carry the monotonic clock, so that the journal's is known
@@ -29,7 +31,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -48,10 +49,7 @@ from dotrain.store import Record, read_journal
 FUNCTIONS = HERE / "functions_distribution.py"
 WORKERS = 2
 MODELS = ("mlp", "cnn")
-#: One process; dotrain as it is by default, and with ``exact: false``; and ranks started by hand
-#: with dotrain's strategy, and with TensorFlow's.
-WAYS = ("one", "dotrain", "exact", "inexact", "plain")
-WARM_TRIALS = 6
+WARM_TRIALS = 4
 LONG_STEPS = 300
 #: A rank is killed after so many steps.
 _KILL_AT = 15
@@ -131,15 +129,16 @@ def through_dotrain(folder: Path, settings: Mapping[str, Any]) -> Journal:
     return Journal(list(read_journal(file)))
 
 
-def by_hand(way: str) -> dict[str, float]:
+def by_hand(way: str, folder: Path | None = None) -> dict[str, float]:
     """Train without dotrain; return what rank 0 (of one or two) has measured.
 
     Args:
+        folder: Where to take turns with another training, or None.
         way: ``one``, ``exact`` or ``plain``, as in `functions_distribution.py`.
     """
     environment = {**local_worker_environment(WORKERS), **ENVIRONMENT}
     environment.pop("TF_CONFIG", None)
-    command = [sys.executable, str(FUNCTIONS), way]
+    command = [sys.executable, str(FUNCTIONS), way, *([str(folder)] if folder else [])]
     addresses = [] if way == "one" else free_addresses()
     began_s = time.monotonic()
     with ExitStack() as ended:
@@ -167,42 +166,46 @@ def free_addresses() -> list[str]:
         return [f"127.0.0.1:{server.getsockname()[1]}" for server in servers]
 
 
-# ---- steps per second, and cold starts on the way ----
+# ---- steps per second ----
+
+#: dotrain as it is by default, or with ``exact: false``; and what is started by hand: ranks with
+#: dotrain's strategy, ranks with TensorFlow's, or one process.
+PAIRS = (
+    (True, "exact", "by hand, dotrain's strategy", 0.95),
+    (False, "plain", "exact: false; by hand, TensorFlow's", 0.95),
+    (True, "plain", "by hand, TensorFlow's, not exact", None),
+    (True, "one", "one core, no workers", None),
+)
 
 
-def measure_throughput(
-    repeats: int, folder: Path, colds: list[Stamps], hands: list[Stamps]
-) -> Iterator[Row]:
-    """The same training in every way, in turn."""
-    rates: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for repeat in range(repeats):
-        # In an order that turns round: who comes first has no advantage.
-        for way in WAYS[:: 1 if repeat % 2 == 0 else -1]:
-            _say(f"training, {repeat + 1} of {repeats}: {way}")
-            if way in ("dotrain", "inexact"):
-                settings = config("throughput", exact=way == "dotrain")
-                journal = through_dotrain(folder / f"{way}-{repeat}", settings)
-                measured = journal.of("Finished")[0]["metrics"]
-                launched_s = float(journal.of("Launch")[0]["t"])
-                colds.append({**measured, "launched": launched_s})
-            else:
-                measured = by_hand(way)
-                if way == "exact":
-                    hands.append(measured)
-            for model in MODELS:
-                rates[way, model].append(measured[model])
-    for model in MODELS:
-        one, ours, hand, inexact, plain = (Range.of(rates[way, model]) for way in WAYS)
-        name = f"{model}, two workers"
-        for here, other, other_name, target in (
-            (ours, hand, "by hand, dotrain's strategy", 0.95),
-            (inexact, plain, "exact: false; by hand, TensorFlow's", 0.95),
-            (ours, plain, "by hand, TensorFlow's, not exact", None),
-            (ours, one, "one core, no workers", None),
-        ):
-            met = None if target is None else here.median >= target * other.median
-            goal = f">= {target}" if target else ""
-            yield Row(name, "steps/s", here, other, other_name, goal, met)
+def measure_throughput(folder: Path) -> Iterator[Row]:
+    """The same training twice at once, through dotrain and by hand, epochs by turns."""
+    for number, (exact, way, name, target) in enumerate(PAIRS):
+        _say(f"training, {number + 1} of {len(PAIRS)}: {name}")
+        here = folder / f"train-{number}"
+        here.mkdir()
+        (here / "turn").write_text("dotrain")
+        settings = config("by_turns", exact=exact, hparams={"folder": str(here)})
+        with started(here, settings) as process:
+            by_hand(way, here)
+            code = process.wait(_TIMEOUT_S)
+        assert code == 0, f"exit code {code}"
+        for model in MODELS:
+            ours, theirs = (
+                json.loads((here / f"{who}-{model}.json").read_text())
+                for who in ("dotrain", "hand")
+            )
+            paired = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+            yield Row(
+                f"{model}, two workers, {len(ours)} epochs each",
+                "steps/s",
+                Range.of(ours),
+                Range.of(theirs),
+                name,
+                f">= {target}" if target else "",
+                paired >= target if target else None,
+                paired,
+            )
 
 
 # ---- from a launch to the first step ----
@@ -228,25 +231,33 @@ BY_HAND = {
 }
 
 
-def measure_start(folder: Path, colds: list[Stamps], hands: list[Stamps]) -> Iterator[Row]:
+def measure_start(repeats: int, folder: Path) -> Iterator[Row]:
     """From a launch to the first step: of a run's first trial, and of later ones."""
-    _say("starts")
     search = {
         "space": {"x": {"type": "float", "range": [0.0, 1.0]}},
         "num_trials": 1 + WARM_TRIALS,
     }
-    began_s = time.monotonic()
-    journal = through_dotrain(folder / "start", config("start_up", search=search))
-    finished = [record["metrics"] for record in journal.of("Finished")]
-    launches = [float(record["t"]) for record in journal.of("Launch")]
-    first, *warms = (
-        {**stamps, "launched": launched_s, "first_step": first_s}
-        for stamps, launched_s, first_s in zip(
-            finished, launches, journal.first_reports(), strict=True
+    colds: list[Stamps] = []
+    warms: list[Stamps] = []
+    hands: list[Stamps] = []
+    began: list[Stamps] = []
+    for repeat in range(repeats):
+        _say(f"starts, {repeat + 1} of {repeats}")
+        began_s = time.monotonic()
+        journal = through_dotrain(folder / f"start-{repeat}", config("start_up", search=search))
+        finished = [record["metrics"] for record in journal.of("Finished")]
+        launches = [float(record["t"]) for record in journal.of("Launch")]
+        first, *later = (
+            {**stamps, "launched": launched_s, "first_step": first_s}
+            for stamps, launched_s, first_s in zip(
+                finished, launches, journal.first_reports(), strict=True
+            )
         )
-    )
-    colds.append(first)
-    assert len(warms) == WARM_TRIALS
+        began.append({**first, "command": began_s})
+        colds.append(first)
+        warms += later
+        hands.append(by_hand("exact"))
+    assert len(warms) == WARM_TRIALS * repeats
     cold = _span(colds, "launched", "first_step")
     warm = _span(warms, "launched", "first_step")
     hand = _span(hands, "command", "first_step")
@@ -262,7 +273,7 @@ def measure_start(folder: Path, colds: list[Stamps], hands: list[Stamps]) -> Ite
     yield from _parts(COLD, colds)
     yield Row("warm: launch to first step", "s", warm, target="<= 2 s", met=warm.median <= 2.0)
     yield from _parts(WARM, warms)
-    whole = Range.of([first["first_step"] - began_s])
+    whole = _span(began, "command", "first_step")
     yield Row("command to first step", "s", whole, hand, "by hand, dotrain's strategy")
     yield from _parts(BY_HAND, hands, "  by hand: ")
 
@@ -371,7 +382,7 @@ def _shown(measured: Range, unit: str) -> str:
 def main() -> None:
     """Measure everything, print a table; exit 1 if a process is left behind."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=3, help="of every way to train")
+    parser.add_argument("--repeats", type=int, default=3, help="of starts")
     parser.add_argument("--kills", type=int, default=4)
     asked = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:WORKERS])
@@ -380,10 +391,8 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="dotrain-distribution-") as temporary:
         folder = Path(temporary)
-        colds: list[Stamps] = []
-        hands: list[Stamps] = []
-        rows += measure_throughput(asked.repeats, folder, colds, hands)
-        rows += measure_start(folder, colds, hands)
+        rows += measure_throughput(folder)
+        rows += measure_start(asked.repeats, folder)
         rows += measure_recovery(asked.kills, folder / "recovery")
         left = left_behind()
     count = float(len(left))

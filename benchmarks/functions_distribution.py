@@ -1,10 +1,11 @@
 """What `distribution.py` trains: through dotrain, and in processes started by hand.
 
-    python benchmarks/functions_distribution.py one|plain|exact
+    python benchmarks/functions_distribution.py one|plain|exact [FOLDER]
 
 `one` trains in this process, on one core. The others are one rank of several, as TF_CONFIG says:
 `plain` with TensorFlow's strategy and no more than what makes Keras 3 run on it, `exact` with
 dotrain's strategy, but without the rest of dotrain. Rank 0 prints what it has measured, as JSON.
+With a folder, epochs are trained by turns with another training that has been given the same one.
 All times are of the monotonic clock, which is the same in every process of a Linux machine.
 """
 
@@ -19,6 +20,7 @@ import json  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable, Mapping, Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import keras  # noqa: E402
@@ -33,7 +35,9 @@ from dotrain.training.reporter import Reporter  # noqa: E402
 BATCH = 256
 EPOCH_STEPS = 50
 #: Epochs that are measured, after one that isn't.
-EPOCHS = 4
+EPOCHS = 20
+#: The longest wait for the other training's epoch, in seconds.
+_TURN_TIMEOUT_S = 120.0
 #: When this module had been imported, and when the process was forked that runs the trial.
 _stamps = {"first_line": _FIRST_LINE_S, "imported": time.monotonic(), "forked": 0.0}
 os.register_at_fork(after_in_child=lambda: _stamps.update(forked=time.monotonic()))
@@ -71,31 +75,81 @@ def mlp() -> Any:
 MODELS: Mapping[str, Callable[[], Any]] = {"mlp": mlp, "cnn": cnn}
 
 
-class Clock(keras.callbacks.Callback):  # type: ignore[misc]
-    """Notes when epochs begin and end, and when the first step has ended."""
+def rank() -> int:
+    """Return which rank this process is; 0 if it is the only one."""
+    return int(json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0))
 
-    def __init__(self) -> None:
+
+class Turns:
+    """Epochs by turns with another training, so that both see the same machine.
+
+    One waits for its turn before an epoch, in rank 0, for which the others wait; it does nothing
+    meanwhile. What is measured goes to a file for each model.
+    """
+
+    def __init__(self, folder: Path, me: str, other: str) -> None:
+        """Take part.
+
+        Args:
+            folder: Holds the file `turn`, with the name of whose turn it is.
+            me: The name of this training.
+            other: The name of the other one.
+        """
+        self._turn, self._me, self._other = folder / "turn", me, other
+
+    def wait(self) -> None:
+        """Wait for the turn."""
+        deadline_s = time.monotonic() + _TURN_TIMEOUT_S
+        while rank() == 0 and self._turn.read_text() != self._me:
+            assert time.monotonic() < deadline_s, "the other training has gone"
+            time.sleep(0.001)
+
+    def give(self) -> None:
+        """Give the turn to the other one."""
+        if rank() == 0:
+            ready = self._turn.with_name(f"turn-of-{self._other}")
+            ready.write_text(self._other)
+            ready.replace(self._turn)
+
+    def keep(self, kind: str, rates: Sequence[float]) -> None:
+        """Write what was measured."""
+        if rank() == 0:
+            self._turn.with_name(f"{self._me}-{kind}.json").write_text(json.dumps(rates))
+
+
+class Begin(keras.callbacks.Callback):  # type: ignore[misc]
+    """Notes when epochs begin and when the first step has ended; the first of the callbacks."""
+
+    def __init__(self, turns: Turns | None) -> None:
         super().__init__()
         self.first_step_s = 0.0
-        self._began: list[float] = []
-        self._ended: list[float] = []
+        self.times_s: list[float] = []
+        self._turns = turns
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Note the time."""
-        self._began.append(time.perf_counter())
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Note the time."""
-        self._ended.append(time.perf_counter())
+        """Note the time, when it is this training's turn."""
+        if self._turns:
+            self._turns.wait()
+        self.times_s.append(time.perf_counter())
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Note the time, once."""
         self.first_step_s = self.first_step_s or time.monotonic()
 
-    def steps_per_s(self) -> float:
-        """Return the rate over all epochs but the first."""
-        epochs = list(zip(self._began, self._ended, strict=True))[1:]
-        return EPOCH_STEPS * len(epochs) / sum(ended - began for began, ended in epochs)
+
+class End(keras.callbacks.Callback):  # type: ignore[misc]
+    """Notes when epochs end; the last of the callbacks, so that reports count."""
+
+    def __init__(self, turns: Turns | None) -> None:
+        super().__init__()
+        self.times_s: list[float] = []
+        self._turns = turns
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Note the time."""
+        self.times_s.append(time.perf_counter())
+        if self._turns:
+            self._turns.give()
 
 
 class Tell(keras.callbacks.Callback):  # type: ignore[misc]
@@ -136,30 +190,36 @@ def compiled(scope: Callable[[], Any], kind: str) -> Any:
 
 
 def train_all(
-    scope: Callable[[], Any], began: Mapping[str, float], callbacks: Sequence[Any] = ()
+    scope: Callable[[], Any],
+    began: Mapping[str, float],
+    callbacks: Sequence[Any] = (),
+    turns: Turns | None = None,
 ) -> dict[str, float]:
-    """Train every model; return the steps per second of each, and when the first one began."""
+    """Train every model; return when the first one began and had made its first step."""
     result = dict(began)
     for kind in MODELS:
         model = compiled(scope, kind)
         result.setdefault("compiled", time.monotonic())
-        clock = Clock()
+        begin, end = Begin(turns), End(turns)
         model.fit(
             data(),
             steps_per_epoch=EPOCH_STEPS,
-            epochs=1 + EPOCHS,
+            epochs=1 + EPOCHS if turns else 1,
             verbose=0,
-            callbacks=[clock, *callbacks],
+            callbacks=[begin, *callbacks, end],
         )
-        result[kind] = clock.steps_per_s()
-        result.setdefault("first_step", clock.first_step_s)
+        result.setdefault("first_step", begin.first_step_s)
+        if turns:
+            spans = list(zip(begin.times_s, end.times_s, strict=True))[1:]
+            turns.keep(kind, [EPOCH_STEPS / (ended - began) for began, ended in spans])
     return result
 
 
-def throughput(dist_strategy: Any, reporter: Reporter) -> dict[str, float]:
+def by_turns(dist_strategy: Any, reporter: Reporter, folder: str) -> float:
     """Train every model through dotrain, with a report an epoch as is usual."""
-    began = {**_stamps, "entered": time.monotonic()}
-    return {"metric": 0.0, **train_all(dist_strategy, began, [Tell(reporter, steps=False)])}
+    turns = Turns(Path(folder), "dotrain", "hand")
+    train_all(dist_strategy, {}, [Tell(reporter, steps=False)], turns)
+    return 0.0
 
 
 def start_up(dist_strategy: Any, reporter: Reporter, x: float) -> dict[str, float]:
@@ -206,14 +266,15 @@ def exact() -> Any:
 
 def main() -> None:
     """Train as the command line says, without dotrain."""
-    way = sys.argv[1]
+    way, *folder = sys.argv[1:]
     if way == "one":
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     started = {**_stamps, "begin": time.monotonic()}
     scopes = {"one": lambda: contextlib.nullcontext, "plain": plain, "exact": exact}
     scope = scopes[way]()
-    result = train_all(scope, {**started, "entered": time.monotonic()})
-    if json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0) == 0:
+    turns = Turns(Path(folder[0]), "hand", "dotrain") if folder else None
+    result = train_all(scope, {**started, "entered": time.monotonic()}, turns=turns)
+    if rank() == 0:
         print(json.dumps(result), flush=True)
 
 

@@ -87,7 +87,10 @@ class Range:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `ratio` is dotrain's value over the other's."""
+    """One line of the table; `ratio` is dotrain's value over the other's.
+
+    `paired` is the median of the ratios of runs right after each other, where there are such pairs.
+    """
 
     metric: str
     unit: str
@@ -96,10 +99,13 @@ class Row:
     other_name: str = "optuna"
     target: str = ""
     met: bool | None = None
+    paired: float | None = None
 
     @property
     def ratio(self) -> float | None:
-        """Dotrain's median over the other's."""
+        """Dotrain's median over the other's, or that of the pairs."""
+        if self.paired is not None:
+            return self.paired
         return self.dotrain.median / self.other.median if self.other else None
 
 
