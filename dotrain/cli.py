@@ -244,11 +244,24 @@ def report(
             "--output", "-o", metavar="FILE", help="Where to.", show_default="RUN_DIR/report.html"
         ),
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard's event files instead.")
+    ] = False,
 ) -> None:
     """Make one self-contained HTML page of a run, and print its path."""
-    from dotrain.report.page.writing import write_page
+    if tensorboard:
+        from dotrain.errors import UsageError
+        from dotrain.report.reading import read_run
+        from dotrain.report.tensorboard import write_all
 
-    print(write_page(run_dir, output))
+        if output is not None:
+            raise UsageError("--output is for the page; event files go into the run directory")
+        write_all(read_run(run_dir))
+        print(run_dir)
+    else:
+        from dotrain.report.page.writing import write_page
+
+        print(write_page(run_dir, output))
 
 
 @app.command()

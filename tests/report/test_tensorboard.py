@@ -490,7 +490,8 @@ def test_from_a_journal_alone_the_same_files_are_written(project: Project) -> No
     copy.mkdir()
     shutil.copy(live.run_dir / "journal.jsonl", copy)
     for _ in range(2):  # the second replaces the first
-        write_all(read_run(copy))
+        done = project.cli("report", str(copy), "--tensorboard")
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{copy}\n", "")
     first, second = (
         {
             path.parent.relative_to(run_dir): path.read_bytes()
@@ -564,7 +565,7 @@ def test_while_a_driver_writes_nobody_else_does(project: Project) -> None:
 def test_a_value_is_shown_as_its_column_can_hold_it_or_not_at_all(
     domain: Domain | None, value: Any, expected: Any
 ) -> None:
-    from dotrain.report.event_files import Column
+    from dotrain.report.tensorboard.event_files import Column
 
     column = Column.of_domain("p", domain) if domain else Column.of_value("p", value)
     found = column.value(value)

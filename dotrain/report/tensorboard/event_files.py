@@ -213,7 +213,9 @@ def trial_end(wall_s: float, *, failed: bool) -> Any:
 
 
 def _hparams(wall_s: float, tag: str, data: Any) -> Any:
-    plugin = SummaryMetadata.PluginData(plugin_name=_PLUGIN, content=data.SerializeToString())
+    plugin = SummaryMetadata.PluginData(
+        plugin_name=_PLUGIN, content=data.SerializeToString(deterministic=True)
+    )
     value = Summary.Value(tag=tag, metadata=SummaryMetadata(plugin_data=plugin), tensor=_NOTHING)
     return Event(wall_time=wall_s, summary=Summary(value=[value]))
 
@@ -222,7 +224,7 @@ def encode(events: Iterable[Any]) -> bytes:
     """Return records as they stand in a file."""
     parts: list[bytes] = []
     for event in events:
-        data = event.SerializeToString()
+        data = event.SerializeToString(deterministic=True)
         length = struct.pack("<Q", len(data))
         parts += [length, _checksum(length), data, _checksum(data)]
     return b"".join(parts)

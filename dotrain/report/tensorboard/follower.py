@@ -1,0 +1,186 @@
+"""What is new of a run's trials, for TensorBoard; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from dotrain.core.trial import StoryLine, Trial, TrialState
+from dotrain.store import Record
+from dotrain.training.failure import plain_text
+
+#: The tag of what counts in the end; one of its own, since a train function may return another
+#: number than it reported last.
+_RESULT = "result/"
+
+#: TensorBoard's table counts steps in 32 bits.
+_LAST_STEP = 2**31 - 1
+
+
+class Start(NamedTuple):
+    """A trial begins."""
+
+    time_s: float
+    trial_id: str
+    params: Mapping[str, Any]
+
+
+class Scalars(NamedTuple):
+    """Numbers by tag."""
+
+    time_s: float
+    step: int
+    values: Mapping[str, float]
+
+
+class Restart(NamedTuple):
+    """What was told of this step and those after it is void."""
+
+    time_s: float
+    step: int
+
+
+class End(NamedTuple):
+    """A trial has come to its end."""
+
+    time_s: float
+    failed: bool
+
+
+Item = Start | Scalars | Restart | End
+
+
+@dataclass(slots=True)
+class _Told:
+    """What has been told of a trial.
+
+    Attributes:
+        reports: How many of its reports.
+        lines: How many lines of its story.
+        step: The last step.
+        result: Its last result.
+        has_begun: Whether its beginning.
+        is_over: Whether its end.
+    """
+
+    reports: int = 0
+    lines: int = 0
+    step: int = -1
+    result: Scalars | None = None
+    has_begun: bool = False
+    is_over: bool = False
+
+
+class Follower:
+    """Says what is new of a run's trials; pure.
+
+    Attributes:
+        metrics: The tags of numbers in the table, with their names, in order.
+        params: All hyperparameters that were seen, with their first value.
+        has_values: Whether a trial has reported or returned something.
+    """
+
+    def __init__(self, header: Record) -> None:
+        """Begin to follow a run from its header on."""
+        self._metric = plain_text(header["metric"])
+        # What is not searched is all that a single run has to tell.
+        self._fixed: Mapping[str, Any] = header.get("config", {}).get("hparams") or {}
+        self._told: dict[str, _Told] = {}
+        self._result = _RESULT + self._metric
+        self.metrics: dict[str, str] = {self._result: self._metric}
+        self.params: dict[str, Any] = {}
+        self.has_values = False
+
+    def news(
+        self, trial: Trial, time_s: float, metrics: Mapping[str, float] | None = None
+    ) -> Iterator[Item]:
+        """Yield what is new of a trial since it was last looked at.
+
+        Args:
+            trial: As it is now.
+            time_s: When it became so.
+            metrics: The other numbers that were reported or returned with it.
+        """
+        told = self._told.get(trial.trial_id)
+        if told is None:
+            told = self._told[trial.trial_id] = _Told()
+        if trial.steps_run > told.reports:
+            told.reports = trial.steps_run
+            step, value = trial.step_history[-1], trial.metric_history[-1]
+            if step <= told.step:
+                yield from self._back_to(told, step, time_s)
+            told.step = step
+            yield self._scalars(time_s, step, self._metric, value, metrics)
+        while told.lines < len(trial.story):
+            line = trial.story[told.lines]
+            yield from self._line(trial, told, line, metrics)
+            told.lines += 1
+
+    def _line(
+        self, trial: Trial, told: _Told, line: StoryLine, metrics: Mapping[str, float] | None
+    ) -> Iterator[Item]:
+        state, time_s = line.state, line.time_s
+        if not told.has_begun and (state is TrialState.RUNNING or state.ended):
+            told.has_begun = True
+            params = trial.params or self._fixed
+            for name, value in params.items():
+                self.params.setdefault(name, value)
+            yield Start(time_s, trial.trial_id, params)
+        if state is TrialState.RUNNING:
+            if trial.resume_step <= told.step:
+                yield from self._back_to(told, trial.resume_step, time_s)
+        elif state is TrialState.FINISHED:
+            budget, value = trial.results[-1]
+            step = round(budget or 0) if trial.last_step is None else trial.last_step
+            told.result = self._scalars(time_s, step, self._result, value, metrics)
+            yield told.result
+            if budget is None:
+                yield from self._success(told)
+        elif state is TrialState.STOPPED and trial.final_metric is not None:
+            step, value = trial.last_step or 0, trial.final_metric
+            told.result = self._scalars(time_s, step, self._result, value, None)
+            yield told.result
+            yield from self._success(told)
+        elif state is TrialState.FAILED:
+            told.is_over = True
+            yield End(time_s, failed=True)
+
+    def _scalars(
+        self,
+        time_s: float,
+        step: int,
+        tag: str,
+        value: float,
+        others: Mapping[str, float] | None,
+    ) -> Scalars:
+        self.has_values = True
+        values = {tag: value}
+        if others:
+            for name, other in others.items():
+                values.setdefault(name, other)
+                self.metrics.setdefault(name, name)
+        return Scalars(time_s, min(step, _LAST_STEP), values)
+
+    def _back_to(self, told: _Told, step: int, time_s: float) -> Iterator[Item]:
+        """Take back what an earlier attempt told of steps that are now trained once more."""
+        told.step = step - 1
+        yield Restart(time_s, min(step, _LAST_STEP))
+        if told.result is not None and told.result.step >= step:
+            yield told.result
+
+    def _success(self, told: _Told) -> Iterator[Item]:
+        if told.result is not None and not told.is_over:
+            told.is_over = True
+            yield End(told.result.time_s, failed=False)
+
+    def ends(self) -> Iterator[tuple[str, Item]]:
+        """Yield the ends of trials that could have been promoted until the run was over."""
+        for trial_id, told in self._told.items():
+            for item in self._success(told):
+                yield trial_id, item
+
+    @property
+    def open(self) -> list[str]:
+        """Ids of the trials that may still change."""
+        return [trial_id for trial_id, told in self._told.items() if not told.is_over]

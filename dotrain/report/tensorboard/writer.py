@@ -1,0 +1,154 @@
+"""Writing in slices, so that the driver isn't held up; and all at once, from a journal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from dotrain.core.book import TrialBook
+from dotrain.core.events import Resumed
+from dotrain.errors import DotrainError, UsageError
+from dotrain.report.reading import Run
+from dotrain.report.tensorboard.files import Files
+from dotrain.report.tensorboard.follower import Follower, Item
+from dotrain.store import Record, RunDir, replay_each
+
+#: The shortest time between two rounds of writing, in seconds; what happens meanwhile goes together.
+_ROUND_S = 1.0
+
+#: The driver is held up no longer than this at once, and for no more than this share of its time.
+_SLICE_S = 0.002
+_SHARE = 0.01
+
+#: If more than so many records wait, it may be a larger share.
+_MAX_WAITING = 50_000
+
+
+class Writer:
+    """Brings what a `Follower` says into `Files`, a little at a time."""
+
+    def __init__(self, follower: Follower, files: Files, clock: Callable[[], float]) -> None:
+        """Make a writer.
+
+        Args:
+            follower: Says what is new.
+            files: Where it goes.
+            clock: In seconds; decides when to write, nothing else.
+        """
+        self._follower = follower
+        self._files = files
+        self._clock = clock
+        #: By trial, the oldest first.
+        self._waiting: dict[str, list[Item]] = {}
+        self._count = 0
+        self._rest_until_s = -1.0
+        #: How many hyperparameters and metrics the table has.
+        self._known = (-1, -1)
+
+    def take(
+        self,
+        book: TrialBook,
+        trial_ids: Iterable[str],
+        time_s: float,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Note what is new of some trials."""
+        for trial_id in trial_ids:
+            trial = book.trials.get(trial_id)
+            if trial is not None:
+                self._add(trial_id, self._follower.news(trial, time_s, metrics))
+
+    def _add(self, trial_id: str, items: Iterable[Item]) -> None:
+        found = list(items)
+        if found:
+            self._waiting.setdefault(trial_id, []).extend(found)
+            self._count += len(found)
+
+    def take_open(self, book: TrialBook, time_s: float) -> None:
+        """Note what is new of every trial that may have changed."""
+        self.take(book, self._follower.open, time_s)
+
+    def write_some(self) -> None:
+        """Write something if it is time, but not for long.
+
+        Raises:
+            OSError: If it can't be written.
+        """
+        if not self._waiting:
+            return
+        began_s = now_s = self._clock()
+        if now_s < self._rest_until_s and self._count <= _MAX_WAITING:
+            return
+        while self._waiting and now_s - began_s < _SLICE_S:
+            self._write(next(iter(self._waiting)))
+            now_s = self._clock()
+        if not self._waiting:
+            self._write_experiment()
+            now_s = self._clock()
+        rest_s = (now_s - began_s) / _SHARE
+        self._rest_until_s = now_s + (rest_s if self._waiting else max(rest_s, _ROUND_S))
+
+    def write_rest(self, *, run_is_over: bool) -> None:
+        """Write everything that waits.
+
+        Args:
+            run_is_over: Whether no trial will be promoted any more.
+
+        Raises:
+            OSError: If it can't be written.
+        """
+        if run_is_over:
+            for trial_id, item in self._follower.ends():
+                self._add(trial_id, [item])
+        for trial_id in list(self._waiting):
+            self._write(trial_id)
+        self._write_experiment()
+
+    def _write(self, trial_id: str) -> None:
+        items = self._waiting.pop(trial_id)
+        self._count -= len(items)
+        self._files.append(trial_id, items)
+
+    def _write_experiment(self) -> None:
+        """Write what the table consists of, if there is more of it than before."""
+        known = len(self._follower.params), len(self._follower.metrics)
+        # Not before the first values: they tell which numbers there are.
+        if self._follower.has_values and known != self._known:
+            self._files.write_experiment(self._follower.params, self._follower.metrics)
+            self._known = known
+
+
+def begin(
+    run_dir: RunDir, records: Iterable[Record], clock: Callable[[], float]
+) -> tuple[Writer, str | None]:
+    """Return a writer that has taken in a journal, and how the run has ended, if it has."""
+    steps = replay_each(records)
+    state, header = next(steps)
+    writer = Writer(Follower(header), Files(run_dir, header), clock)
+    for state, record in steps:
+        if record["type"] == Resumed.__name__:
+            writer.take_open(state.book, record["t"])
+        elif "trial_id" in record:
+            writer.take(state.book, [record["trial_id"]], record["t"], record.get("metrics"))
+        writer.write_some()
+    return writer, state.status
+
+
+def write_all(run: Run) -> None:
+    """Write the files of a run from its journal alone; old ones of ours are replaced.
+
+    Raises:
+        UsageError: If TensorBoard is not installed, or the run's driver may be writing them.
+        DotrainError: If they can't be written.
+    """
+    if run.status == "running":
+        raise UsageError(f"{run.run_dir.path} is running, {run.reason}; wait for its end")
+    try:
+        writer, status = begin(run.run_dir, run.records, time.monotonic)
+        writer.write_rest(run_is_over=status is not None)
+    except ImportError as error:
+        raise UsageError(
+            f"needs TensorBoard ({error}): pip install 'dotrain[tensorboard]'"
+        ) from None
+    except OSError as error:
+        raise DotrainError(f"can't write for TensorBoard: {error}") from error
