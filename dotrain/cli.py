@@ -15,7 +15,7 @@ import typer
 from dotrain import completion
 
 if TYPE_CHECKING:
-    from dotrain.running import Result
+    from dotrain.result import Result
 
 app = typer.Typer(
     name="dotrain",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,14 +13,10 @@ from typing import Any
 from dotrain import plugins
 from dotrain.ablation.builder import AblationStudy
 from dotrain.ablation.runner import StudyRunner
-from dotrain.config.ablate import StudyBuilder
-from dotrain.config.errors import ConfigError, dotted
+from dotrain.by_value import checked_settings, functions_of, make_plugin, plugin_data, runner_of
+from dotrain.config.errors import ConfigError
 from dotrain.config.load import LoadedConfig, Mode, load_config
-from dotrain.config.schema import Settings
 from dotrain.config.secrets import without_secrets
-from dotrain.config.source import Source
-from dotrain.config.target import Signature
-from dotrain.config.validation import validate_options, validate_settings
 from dotrain.core.book import Limits
 from dotrain.core.policy import (
     AbstractEarlyStop,
@@ -31,24 +25,23 @@ from dotrain.core.policy import (
     policy_error,
 )
 from dotrain.core.strategy import AbstractStrategy
-from dotrain.definition import Experiment, Functions
+from dotrain.definition import Experiment
 from dotrain.driver import Observer
 from dotrain.errors import DotrainError, UsageError
+from dotrain.header import make_header
 from dotrain.report.ablation import print_study
 from dotrain.report.display import Subject, choose_observer
 from dotrain.report.gates import Gate, check_gates, expected_result, parse_gates
 from dotrain.report.junit import recording
 from dotrain.report.result import print_result
 from dotrain.report.summary import best_trial
-from dotrain.running import Demands, Result, make_header
+from dotrain.result import Demands, Result
 from dotrain.running import resume as resume_experiment
 from dotrain.running import run as run_experiment
 from dotrain.space import Searchspace
 from dotrain.store import RunDir, read_journal, replay
 from dotrain.store.journal import to_json
-from dotrain.training.program import Code, FunctionRef
 from dotrain.training.rehearsal import Rehearsal, rehearse
-from dotrain.training.seeding import SEEDED
 
 #: What the table and the plot of a study are made with.
 _STATISTICS = ("scipy", "statsmodels", "matplotlib")
@@ -324,7 +317,7 @@ def lagom(
             **({"model": "lagom:model"} if model else {}),
             **({"data": "lagom:data"} if data else {}),
         }
-    settings = _checked(
+    settings = checked_settings(
         **study_data,
         name=name,
         metric=metric,
@@ -341,10 +334,10 @@ def lagom(
     chosen = optimizer if optimizer is not None else ("random" if space.names else "single")
     policy: AbstractOptimizer
     if ablation is not None:
-        policy = _runner_of(ablation, settings, {"train": train_fn, "model": model, "data": data})
+        policy = runner_of(ablation, settings, {"train": train_fn, "model": model, "data": data})
         num_trials = policy.plan().configurations
     else:
-        policy = _make_plugin(plugins.OPTIMIZERS, chosen)
+        policy = make_plugin(plugins.OPTIMIZERS, chosen)
     if num_trials is None and policy.needs_num_trials:
         raise UsageError("num_trials is required: how many configurations to sample")
     if num_trials is not None and (type(num_trials) is not int or num_trials < 1):
@@ -354,9 +347,9 @@ def lagom(
         policy.check()
     except ValueError as error:
         raise UsageError(str(error)) from None
-    rule: AbstractEarlyStop = _make_plugin(plugins.EARLY_STOP, early_stop)
+    rule: AbstractEarlyStop = make_plugin(plugins.EARLY_STOP, early_stop)
     spread = {"strategy": "single"} if distribution is None else distribution
-    strategy: AbstractStrategy = _make_plugin(plugins.STRATEGIES, spread, "strategy")
+    strategy: AbstractStrategy = make_plugin(plugins.STRATEGIES, spread, "strategy")
     experiment = Experiment(
         name=settings.name,
         metric=metric,
@@ -366,7 +359,7 @@ def lagom(
         optimizer=policy,
         early_stop=rule,
         strategy=strategy,
-        functions=_functions_of(train_fn, model, data, ablation.variants if ablation else {}),
+        functions=functions_of(train_fn, model, data, ablation.variants if ablation else {}),
         cluster=settings.cluster,
         limits=Limits(**settings.limits.model_dump()),
         num_trials=num_trials if space.names or ablation else 1,
@@ -378,12 +371,12 @@ def lagom(
             "hparams": json.loads(to_json(dict(hparams or {}))),
             "search": {
                 "space": json.loads(to_json(space.to_data())),
-                "optimizer": _plugin_data(chosen, policy),
+                "optimizer": plugin_data(chosen, policy),
                 "num_trials": num_trials,
-                "early_stop": _plugin_data(early_stop, rule),
+                "early_stop": plugin_data(early_stop, rule),
             },
             "ablation": ablation.section() if ablation else None,
-            "distribution": _plugin_data(spread, strategy, "strategy"),
+            "distribution": plugin_data(spread, strategy, "strategy"),
             "cluster": without_secrets(json.loads(to_json(dict(cluster or {})))),
             "limits": settings.limits.model_dump(),
         },
@@ -423,132 +416,8 @@ def _check_study_is_alone(*others: object) -> None:
         )
 
 
-class _Described:
-    """A function given by value, as `StudyBuilder` looks at it."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._signature = inspect.signature(function)
-        self.function = getattr(function, "__name__", type(function).__name__)
-        self.file: Path | None = None
-
-    def signature(self) -> Signature:
-        """Return its arguments."""
-        parameters = self._signature.parameters.values()
-        return Signature(
-            required=tuple(p.name for p in parameters if p.default is p.empty),
-            optional=tuple(p.name for p in parameters if p.default is not p.empty),
-            takes_any=any(p.kind is p.VAR_KEYWORD for p in parameters),
-            line=0,
-        )
-
-
-def _runner_of(
-    ablation: AblationStudy, settings: Settings, functions: Mapping[str, Callable[..., Any] | None]
-) -> StudyRunner:
-    described = {key: _Described(f) if f else None for key, f in functions.items()}
-    models = {name: _Described(function) for name, function in ablation.variants.items()}
-    section = ablation.section()
-    builder = StudyBuilder(settings, Source.of_data("lagom", {"ablation": section}))
-    ablator = _make_plugin(plugins.ABLATORS, section["ablator"])
-    study = builder.build(ablator, described, models)
-    for warning in builder.warnings:
-        sys.stderr.write(f"warning: {dotted(warning.path)}: {warning.message}\n")
-    if study is None:
-        lines = [f"{dotted(problem.path)}: {problem.message}" for problem in builder.problems]
-        raise UsageError("\n".join(lines))
-    return StudyRunner(study, settings.seed)
-
-
 def _rehearsed(experiment: Experiment) -> Experiment:
     found = rehearse(experiment.program("rehearsal", Path("/nowhere")))
     if found.problems:
         raise UsageError("\n".join(f"{name}: {message}" for name, message in found.problems))
     return replace(experiment, rehearsal=found)
-
-
-def _make_plugin(group: str, chosen: Any, key: str = "name") -> Any:
-    if not isinstance(chosen, str | Mapping):
-        instance = chosen() if isinstance(chosen, type) else chosen
-        if not isinstance(instance, plugins.BASES[group]):
-            raise UsageError(
-                f"expected a name, a mapping or a dotrain.{plugins.BASES[group].__name__}, "
-                f"got {chosen!r}"
-            )
-        return instance
-    options = {key: chosen} if isinstance(chosen, str) else dict(chosen)
-    plugin = plugins.load_plugin(group, str(options.pop(key, "")))
-    instance, problems = validate_options(plugin, options, Source.of_data("lagom", options), ())
-    if problems:
-        raise UsageError("; ".join(f"{p.path[0] if p.path else ''}: {p.message}" for p in problems))
-    return instance
-
-
-def _plugin_data(chosen: Any, plugin: object, key: str = "name") -> dict[str, Any]:
-    """Return what a config would say of a plugin."""
-    options = dict(chosen) if isinstance(chosen, Mapping) else {}
-    cls = type(plugin)
-    return {**json.loads(to_json(options)), key: f"{cls.__module__}:{cls.__qualname__}"}
-
-
-def _checked(**sections: Any) -> Settings:
-    """Return the config's settings of arguments that have the same names there."""
-    source = Source.of_data("lagom", {"train": "lagom:train", **sections})
-    settings, problems = validate_settings(source)
-    if problems:
-        lines = [f"{dotted(problem.path)}: {problem.message}" for problem in problems]
-        raise UsageError("\n".join(lines))
-    return settings
-
-
-def _functions_of(
-    train: Callable[..., Any],
-    model: Callable[..., Any] | None,
-    data: Callable[..., Any] | None,
-    models: Mapping[str, Callable[..., Any]],
-) -> Functions:
-    # By value: `__main__` and notebook cells can't be imported by a worker.
-    import cloudpickle
-
-    def ref(function: Callable[..., Any] | None) -> FunctionRef | None:
-        if function is None:
-            return None
-        name = getattr(function, "__name__", type(function).__name__)
-        return FunctionRef(name, pickled=cloudpickle.dumps(function))
-
-    main = ref(train)
-    assert main is not None
-    loaded = {module.split(".")[0] for module in sys.modules}
-    return Functions(
-        train=main,
-        model=ref(model),
-        data=ref(data),
-        models={name: known for name, function in models.items() if (known := ref(function))},
-        packages=tuple(sorted(loaded.intersection(SEEDED) | _named_packages(train, model, data))),
-        code=Code.of(_source_files(train, model, data)),
-        path=(os.getcwd(), *(entry for entry in sys.path if entry)),
-    )
-
-
-def _named_packages(*functions: Callable[..., Any] | None) -> set[str]:
-    """Return which packages of `SEEDED` the functions' sources mention."""
-    found: set[str] = set()
-    for function in functions:
-        try:
-            source = inspect.getsource(function) if function else ""
-        except (OSError, TypeError):
-            continue
-        found |= {name for name in SEEDED if name in source}
-    return found
-
-
-def _source_files(*functions: Callable[..., Any] | None) -> dict[Path, str]:
-    """Return the files that the functions were written in, for the run directory."""
-    files = {}
-    for function in functions:
-        try:
-            file = inspect.getsourcefile(function) if function else None
-        except TypeError:
-            continue
-        if file and os.path.isfile(file):
-            files[Path(file).resolve()] = Path(file).name
-    return files

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dotrain.ablation.runner import StudyRunner
-from dotrain.ablation.study import BASELINE
 from dotrain.core.book import Limits
 from dotrain.core.events import Resumed
 from dotrain.core.policy import policy_error
@@ -23,101 +19,12 @@ from dotrain.driver import Driver, Observer
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError, UsageError
 from dotrain.executors.base import Executor
 from dotrain.executors.factory import make_executor
-from dotrain.report.gates import Gate, judge
+from dotrain.header import make_header
+from dotrain.report.gates import judge
 from dotrain.report.junit import to_junit, write_junit
-from dotrain.report.reading import summarize_run, trial_rows
-from dotrain.store import Journal, Lock, Record, RunDir, read_journal, restore
-
-
-@dataclass(frozen=True)
-class Demands:
-    """What a caller wants to be told of a run besides its result.
-
-    Attributes:
-        gates: What the result has to meet.
-        junit: Where to write a JUnit file, or None.
-    """
-
-    gates: Sequence[Gate] = ()
-    junit: Path | None = None
-
-
-@dataclass(frozen=True, repr=False)
-class Result:
-    """How an experiment went; in a notebook it shows itself as a table.
-
-    Attributes:
-        summary: What ``--json`` prints.
-        trials: Every trial, with its parameters, values and story.
-        error: What ended the run against the user's will, or None.
-    """
-
-    summary: dict[str, Any]
-    trials: Sequence[Trial]
-    error: DotrainError | None = None
-
-    @property
-    def status(self) -> str:
-        """``finished``, ``time_limit``, ``failed`` or ``interrupted``."""
-        return str(self.summary["status"])
-
-    @property
-    def best(self) -> dict[str, Any] | None:
-        """``trial_id``, ``value`` and ``params`` of the best trial, or None; an ablation has none."""
-        best: dict[str, Any] | None = self.summary.get("best")
-        return best
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether the run has given what it was for: a best trial, or a difference."""
-        if "components" in self.summary:
-            return any(component["n"] for component in self.summary["components"])
-        return self.best is not None
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """A flat dict for each trial, all with the same keys: ``pandas.DataFrame(result.rows)``."""
-        return trial_rows(self.trials, self.summary["metric"])
-
-    @property
-    def gates(self) -> list[dict[str, Any]]:
-        """How each gate came out: ``gate``, ``value``, ``met``, ``missed_by`` and ``message``."""
-        gates: list[dict[str, Any]] = self.summary.get("gates", [])
-        return gates
-
-    @property
-    def run_dir(self) -> Path:
-        """The run directory."""
-        return Path(self.summary["run_dir"])
-
-    @property
-    def exit_code(self) -> int:
-        """Exit code of the command line: 0 done, 1 no usable result, 4 a gate missed, 130 interrupted.
-
-        A missed gate is the last to count: it judges a result, so there must be one, and the run
-        must have come to its end.
-        """
-        if self.error is not None:
-            return self.error.exit_code
-        if self.status == "interrupted":
-            return 130
-        if not self.is_usable or self.status == "failed":
-            return 1
-        return 0 if all(gate["met"] for gate in self.gates) else 4
-
-    def __getitem__(self, key: str) -> Any:
-        """Return a part of the summary, as ``result["best"]``."""
-        return self.summary[key]
-
-    def __repr__(self) -> str:
-        from dotrain.report.notebook import to_line
-
-        return f"<Result {to_line(self.summary)}>"
-
-    def _repr_html_(self) -> str:
-        from dotrain.report.notebook import to_html
-
-        return to_html(self.summary, self.trials)
+from dotrain.report.reading import summarize_run
+from dotrain.result import Demands, Result
+from dotrain.store import Journal, Lock, RunDir, read_journal, restore
 
 
 def run(
@@ -198,76 +105,6 @@ def resume_command(run_dir: Path) -> str:
     import shlex
 
     return f"dotrain resume {shlex.quote(str(run_dir))}"
-
-
-def make_header(experiment: Experiment, started_at: str) -> Record:
-    """Return the journal's first record.
-
-    Args:
-        experiment: What is run.
-        started_at: When, in the notation of ISO 8601.
-    """
-    return {
-        "name": experiment.name,
-        "metric": experiment.metric,
-        "direction": experiment.direction,
-        "seed": experiment.seed,
-        "num_trials": experiment.num_trials,
-        "limits": asdict(experiment.limits),
-        "slots_per_trial": experiment.strategy.slots,
-        "started_at": started_at,
-        "dotrain": version("dotrain"),
-        "environment": _environment(),
-        "config_dir": str(experiment.config_dir),
-        "config": dict(experiment.config),
-        **_study_of(experiment),
-    }
-
-
-#: Packages that a result may depend on.
-_PACKAGES = ("dask", "distributed", "numpy", "tensorflow", "keras", "torch", "scikit-learn")
-
-
-def _environment() -> dict[str, Any]:
-    """Return the versions of what drives the run; nothing is imported for it."""
-    packages = {}
-    for name in _PACKAGES:
-        with suppress(PackageNotFoundError):
-            packages[name] = version(name)
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": packages,
-    }
-
-
-def _study_of(experiment: Experiment) -> dict[str, Any]:
-    """Return what readers of the journal must know of an ablation study."""
-    runner = experiment.optimizer
-    if not isinstance(runner, StudyRunner):
-        return {}
-    study, rehearsal = runner.study, experiment.rehearsal
-    arms = [
-        {
-            "name": arm.name,
-            "kind": study.components[arm.name].kind
-            if arm.name in study.components
-            else "baseline"
-            if arm.name == BASELINE
-            else "pair",
-            "left_out": list(arm.left_out),
-        }
-        for arm in study.arms
-    ]
-    return {
-        "study": {
-            "arms": arms,
-            "seeds": runner.seeds,
-            "adds": study.adds,
-            "params": rehearsal.params if rehearsal else {},
-            "changes": rehearsal.changes if rehearsal else {},
-        }
-    }
 
 
 class _Run:

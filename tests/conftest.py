@@ -17,7 +17,8 @@ import pytest
 from dotrain.config import load_config
 from dotrain.definition import Experiment
 from dotrain.report.display import Quiet
-from dotrain.running import Result, run
+from dotrain.result import Result
+from dotrain.running import run
 
 ROOT = Path(__file__).resolve().parents[1]
 

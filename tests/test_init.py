@@ -17,7 +17,8 @@ from dotrain.config.load import Mode
 from dotrain.definition import Experiment
 from dotrain.errors import UsageError
 from dotrain.report.display import Quiet
-from dotrain.running import Result, run
+from dotrain.result import Result
+from dotrain.running import run
 from dotrain.scaffold import project as scaffold
 from dotrain.scaffold.project import SCHEMA, TEMPLATES, create_project, describe_project
 from tests.conftest import ROOT, Project

@@ -19,7 +19,8 @@ from dotrain.config import load_config
 from dotrain.definition import Experiment
 from dotrain.errors import UsageError
 from dotrain.report.display import Quiet
-from dotrain.running import Result, run
+from dotrain.result import Result
+from dotrain.running import run
 from tests.conftest import Project
 
 USER = """

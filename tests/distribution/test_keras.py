@@ -13,7 +13,8 @@ import pytest
 from dotrain.config import load_config
 from dotrain.definition import Experiment
 from dotrain.report.display import Quiet
-from dotrain.running import Result, run
+from dotrain.result import Result
+from dotrain.running import run
 from tests.conftest import ROOT, Project
 
 pytestmark = pytest.mark.timeout(300)

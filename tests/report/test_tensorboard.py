@@ -46,7 +46,8 @@ from dotrain.report.tensorboard import (
     TensorBoard,
     write_all,
 )
-from dotrain.running import Result, run
+from dotrain.result import Result
+from dotrain.running import run
 from dotrain.space import Categorical, Discrete, Domain, Float, Int
 from dotrain.store import Journal, Record, RunDir, replay_each
 from dotrain.testing.simulation import simulate
