@@ -1,4 +1,4 @@
-"""The search space: what a hyperparameter may be.
+"""What a hyperparameter may be.
 
 A domain maps one number of the unit interval to a value (`from_unit`) and back (`to_unit`);
 sampling, grids and model-based optimizers all go through that pair. The fields of a domain are
@@ -7,19 +7,15 @@ the keys of the YAML form, so `Float(range=(1e-4, 1e-1), scale="log")` reads lik
 
 from __future__ import annotations
 
-import itertools
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from random import Random
 from typing import Any, ClassVar, Literal
 
-from dotrain.errors import UsageError, did_you_mean
-
 Scalar = str | int | float | bool | None
-Params = dict[str, Any]
 
 
 class SpaceError(ValueError):
@@ -53,7 +49,7 @@ class Domain(ABC):
         if not isinstance(self.when, Mapping):
             raise SpaceError(f"expected {{other: value}}, got {self.when!r}", "when")
         for other, values in self.when.items():
-            if not _as_list(values):
+            if not as_list(values):
                 raise SpaceError(f"expected at least one value of '{other}'", "when")
 
     @property
@@ -186,7 +182,7 @@ class Float(_Range):
         if self.step is not None and self.size is not None:
             # Rounding keeps 0.1 + 2 * 0.1 from reading 0.30000000000000004 in every table.
             digits = 12 - math.floor(math.log10(self.step))
-            value = round(low + _index(u, self.size) * self.step, digits)
+            value = round(low + _index_of(u, self.size) * self.step, digits)
             return min(max(value, low), high)
         if self.scale == "log":
             value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
@@ -196,7 +192,7 @@ class Float(_Range):
 
     def to_unit(self, value: Any) -> float:
         """Map a float of the range to [0, 1]."""
-        _require(value in self, value, self)
+        _require_ok(value in self, value, self)
         low, high = self.range
         if low == high:
             return 0.5
@@ -255,11 +251,11 @@ class Int(_Range):
             # Half a unit of room on both sides gives the ends the same share as the rest.
             value = round(math.exp(_lerp(math.log(low - 0.5), math.log(high + 0.5), u)))
             return min(max(value, low), high)
-        return low + _index(u, self.size) * (self.step or 1)
+        return low + _index_of(u, self.size) * (self.step or 1)
 
     def to_unit(self, value: Any) -> float:
         """Map an integer of the range to [0, 1]."""
-        _require(value in self, value, self)
+        _require_ok(value in self, value, self)
         low, high = self.range
         if self.scale == "log":
             start, end = math.log(low - 0.5), math.log(high + 0.5)
@@ -305,16 +301,16 @@ class _Choice(Domain):
 
     def from_unit(self, u: float) -> Any:
         """Map `u` in [0, 1] to one of the values."""
-        return self.values[_index(u, self.size)]
+        return self.values[_index_of(u, self.size)]
 
     def to_unit(self, value: Any) -> float:
         """Map one of the values to [0, 1]."""
-        _require(value in self, value, self)
-        index = next(i for i, known in enumerate(self.values) if _same(known, value))
+        _require_ok(value in self, value, self)
+        index = next(i for i, known in enumerate(self.values) if same_value(known, value))
         return (index + 0.5) / self.size
 
     def __contains__(self, value: object) -> bool:
-        return any(_same(known, value) for known in self.values)
+        return any(same_value(known, value) for known in self.values)
 
     def __str__(self) -> str:
         return f"{type(self).__name__.lower()}[{', '.join(map(str, self.values))}]"
@@ -355,226 +351,12 @@ class Categorical(_Choice):
         object.__setattr__(self, "values", tuple(self.values))
 
 
-DOMAINS: Mapping[str, type[Domain]] = {
-    "float": Float,
-    "int": Int,
-    "discrete": Discrete,
-    "categorical": Categorical,
-}
-
-#: The deck's names: type -> (our type, our key for what follows it).
-DECK_TYPES: Mapping[str, tuple[str, str]] = {
-    "DOUBLE": ("float", "range"),
-    "INTEGER": ("int", "range"),
-    "DISCRETE": ("discrete", "values"),
-    "CATEGORICAL": ("categorical", "values"),
-}
-
-
-def expand_deck_form(spec: Any) -> Any:
-    """Turn ``('INTEGER', [2, 8])`` into ``{"type": "int", "range": [2, 8]}``; leave the rest.
-
-    Raises:
-        SpaceError: If `spec` is a pair whose first part is no known type.
-    """
-    if not (isinstance(spec, list | tuple) and len(spec) == 2 and isinstance(spec[0], str)):
-        return spec
-    if spec[0] not in DECK_TYPES:
-        raise SpaceError(f"unknown type '{spec[0]}'{did_you_mean(spec[0], list(DECK_TYPES))}")
-    kind, key = DECK_TYPES[spec[0]]
-    return {"type": kind, key: spec[1]}
-
-
-class Searchspace:
-    """The hyperparameters of a search, by name.
-
-    Example:
-        >>> sp = Searchspace(kernel=('INTEGER', [2, 8]), lr=Float(range=(1e-4, 1e-1), scale="log"))
-        >>> sp.names
-        ('kernel', 'lr')
-    """
-
-    #: Words that a train function is given by name for another purpose.
-    RESERVED: ClassVar[frozenset[str]] = frozenset(
-        {"hparams", "reporter", "model_gen", "data_gen", "model_function", "dataset_function"}
-        | {"dist_strategy", "budget", "checkpoint", "trial_dir", "seed", "features"}
-    )
-
-    def __init__(self, /, **params: Any) -> None:
-        """Build a space.
-
-        Args:
-            **params: For each name a domain, the deck's pair, or the mapping of the YAML form.
-
-        Raises:
-            UsageError: If a domain or a condition can't be; the message names the parameter.
-        """
-        self.domains: dict[str, Domain] = {}
-        for name, spec in params.items():
-            try:
-                self.domains[name] = _as_domain(spec)
-            except (SpaceError, TypeError) as error:
-                raise UsageError(f"search space, parameter '{name}': {error}") from None
-        for name, message in self.problems():
-            raise UsageError(f"search space, parameter '{name}': {message}")
-        self._order = self._by_dependency()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The parameters' names, in the order they were given."""
-        return tuple(self.domains)
-
-    def to_data(self) -> dict[str, Any]:
-        """Return the YAML form, from which ``Searchspace(**data)`` makes an equal space."""
-        return {name: domain.to_data() for name, domain in self.domains.items()}
-
-    @property
-    def size(self) -> int | None:
-        """Number of different configurations, or None for a continuum."""
-        if any(domain.size is None for domain in self.domains.values()):
-            return None
-        return sum(1 for _ in self.grid())
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield (parameter, message) for every mistake that only the whole space shows."""
-        for name, domain in self.domains.items():
-            if name in self.RESERVED:
-                yield name, "this name is reserved: train functions get something else by it"
-            for other, values in domain.when.items():
-                if other not in self.domains:
-                    yield (
-                        name,
-                        f"when: no parameter '{other}'{did_you_mean(other, [*self.domains])}",
-                    )
-                    continue
-                for value in _as_list(values):
-                    if value not in self.domains[other]:
-                        yield name, f"when: '{other}' is never {value!r}"
-        if not any(True for _ in self._cycles()):
-            return
-        yield next(self._cycles()), "when: the conditions go round in a circle"
-
-    def _cycles(self) -> Iterator[str]:
-        for name in self.domains:
-            seen, todo = set(), [name]
-            while todo:
-                for other in self.domains[todo.pop()].when:
-                    if other == name:
-                        yield name
-                    if other in self.domains and other not in seen:
-                        seen.add(other)
-                        todo.append(other)
-
-    def _by_dependency(self) -> tuple[str, ...]:
-        order: list[str] = []
-        while len(order) < len(self.domains):
-            order += [
-                name
-                for name, domain in self.domains.items()
-                if name not in order and all(other in order for other in domain.when)
-            ]
-        return tuple(order)
-
-    def _is_active(self, name: str, params: Params) -> bool:
-        return all(
-            other in params and any(_same(params[other], v) for v in _as_list(values))
-            for other, values in self.domains[name].when.items()
-        )
-
-    def sample(self, rng: Random) -> Params:
-        """Draw one configuration; every parameter takes one draw, in use or not.
-
-        Args:
-            rng: The only source of randomness.
-
-        Returns:
-            Values by name, in the order of `names`; parameters whose condition fails are absent.
-        """
-        return self.from_unit([rng.random() for _ in self.names])
-
-    def from_unit(self, point: Sequence[float]) -> Params:
-        """Map a point of the unit cube, one coordinate per name of `names`, to a configuration."""
-        unit = dict(zip(self.names, point, strict=True))
-        params: Params = {}
-        for name in self._order:
-            if self._is_active(name, params):
-                params[name] = self.domains[name].from_unit(unit[name])
-        return {name: params[name] for name in self.names if name in params}
-
-    def to_unit(self, params: Params) -> list[float]:
-        """Map a configuration to the unit cube; parameters that are not in use give 0.5.
-
-        Raises:
-            ValueError: If a value is outside its domain.
-        """
-        return [
-            domain.to_unit(params[name]) if name in params else 0.5
-            for name, domain in self.domains.items()
-        ]
-
-    def grid(self, points: int | None = None) -> Iterator[Params]:
-        """Yield every configuration of the grid once, the last name varying fastest.
-
-        Args:
-            points: The most values per parameter. None takes every value.
-
-        Raises:
-            SpaceError: If a parameter is a continuum and `points` is None.
-        """
-        values = {name: domain.grid(points) for name, domain in self.domains.items()}
-        seen: set[tuple[tuple[str, str], ...]] = set()
-        conditional = any(domain.when for domain in self.domains.values())
-        for combination in itertools.product(*values.values()):
-            chosen = dict(zip(self.names, combination, strict=True))
-            if conditional:
-                active: Params = {}
-                for name in self._order:
-                    if self._is_active(name, active):
-                        active[name] = chosen[name]
-                chosen = {name: active[name] for name in self.names if name in active}
-                key = tuple((name, repr(value)) for name, value in chosen.items())
-                if key in seen:
-                    continue
-                seen.add(key)
-            yield chosen
-
-    def __contains__(self, params: object) -> bool:
-        if not isinstance(params, dict):
-            return False
-        expected = {name for name in self.names if self._is_active(name, params)}
-        return set(params) == expected and all(params[n] in self.domains[n] for n in expected)
-
-    def __repr__(self) -> str:
-        return f"Searchspace({', '.join(f'{n}={d}' for n, d in self.domains.items())})"
-
-
-def _as_domain(spec: Any) -> Domain:
-    spec = expand_deck_form(spec)
-    if isinstance(spec, Domain):
-        return spec
-    if not isinstance(spec, Mapping) or "type" not in spec:
-        raise SpaceError(f"expected a domain or ('TYPE', [...]), got {spec!r}")
-    kind = spec["type"]
-    if kind not in DOMAINS:
-        raise SpaceError(f"unknown type '{kind}'{did_you_mean(str(kind), list(DOMAINS))}")
-    rest: dict[str, Any] = {
-        key: tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
-        for key, value in spec.items()
-        if key != "type"
-    }
-    return DOMAINS[kind](**rest)
-
-
-def _as_list(values: Any) -> Sequence[Any]:
-    return values if isinstance(values, list | tuple) else [values]
-
-
-def _same(a: Any, b: Any) -> bool:
+def same_value(a: Any, b: Any) -> bool:
     """Equality that tells True from 1, as a YAML author does."""
     return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
 
 
-def _index(u: float, size: int) -> int:
+def _index_of(u: float, size: int) -> int:
     return min(int(u * size), size - 1)
 
 
@@ -582,12 +364,17 @@ def _lerp(start: float, end: float, u: float) -> float:
     return start + u * (end - start)
 
 
-def _require(ok: bool, value: Any, domain: Domain) -> None:
+def _require_ok(ok: bool, value: Any, domain: Domain) -> None:
     if not ok:
         raise ValueError(f"{value!r} is not in {domain}")
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A NumPy scalar as Python's."""
     item = getattr(value, "item", None)
     return item() if callable(item) else value
+
+
+def as_list(values: Any) -> Sequence[Any]:
+    """Return a list or tuple as it is, and anything else as the only one."""
+    return values if isinstance(values, list | tuple) else [values]

@@ -1,0 +1,234 @@
+"""The search space: hyperparameters by name, some of which depend on others."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from random import Random
+from typing import Any, ClassVar
+
+from dotrain.errors import UsageError, did_you_mean
+from dotrain.space.domains import (
+    Categorical,
+    Discrete,
+    Domain,
+    Float,
+    Int,
+    SpaceError,
+    as_list,
+    plain_value,
+    same_value,
+)
+
+Params = dict[str, Any]
+
+
+DOMAINS: Mapping[str, type[Domain]] = {
+    "float": Float,
+    "int": Int,
+    "discrete": Discrete,
+    "categorical": Categorical,
+}
+
+
+#: The deck's names: type -> (our type, our key for what follows it).
+DECK_TYPES: Mapping[str, tuple[str, str]] = {
+    "DOUBLE": ("float", "range"),
+    "INTEGER": ("int", "range"),
+    "DISCRETE": ("discrete", "values"),
+    "CATEGORICAL": ("categorical", "values"),
+}
+
+
+def expand_deck_form(spec: Any) -> Any:
+    """Turn ``('INTEGER', [2, 8])`` into ``{"type": "int", "range": [2, 8]}``; leave the rest.
+
+    Raises:
+        SpaceError: If `spec` is a pair whose first part is no known type.
+    """
+    if not (isinstance(spec, list | tuple) and len(spec) == 2 and isinstance(spec[0], str)):
+        return spec
+    if spec[0] not in DECK_TYPES:
+        raise SpaceError(f"unknown type '{spec[0]}'{did_you_mean(spec[0], list(DECK_TYPES))}")
+    kind, key = DECK_TYPES[spec[0]]
+    return {"type": kind, key: spec[1]}
+
+
+class Searchspace:
+    """The hyperparameters of a search, by name.
+
+    Example:
+        >>> sp = Searchspace(kernel=('INTEGER', [2, 8]), lr=Float(range=(1e-4, 1e-1), scale="log"))
+        >>> sp.names
+        ('kernel', 'lr')
+    """
+
+    #: Words that a train function is given by name for another purpose.
+    RESERVED: ClassVar[frozenset[str]] = frozenset(
+        {"hparams", "reporter", "model_gen", "data_gen", "model_function", "dataset_function"}
+        | {"dist_strategy", "budget", "checkpoint", "trial_dir", "seed", "features"}
+    )
+
+    def __init__(self, /, **params: Any) -> None:
+        """Build a space.
+
+        Args:
+            **params: For each name a domain, the deck's pair, or the mapping of the YAML form.
+
+        Raises:
+            UsageError: If a domain or a condition can't be; the message names the parameter.
+        """
+        self.domains: dict[str, Domain] = {}
+        for name, spec in params.items():
+            try:
+                self.domains[name] = _as_domain(spec)
+            except (SpaceError, TypeError) as error:
+                raise UsageError(f"search space, parameter '{name}': {error}") from None
+        for name, message in self.problems():
+            raise UsageError(f"search space, parameter '{name}': {message}")
+        self._order = self._by_dependency()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names, in the order they were given."""
+        return tuple(self.domains)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the YAML form, from which ``Searchspace(**data)`` makes an equal space."""
+        return {name: domain.to_data() for name, domain in self.domains.items()}
+
+    @property
+    def size(self) -> int | None:
+        """Number of different configurations, or None for a continuum."""
+        if any(domain.size is None for domain in self.domains.values()):
+            return None
+        return sum(1 for _ in self.grid())
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (parameter, message) for every mistake that only the whole space shows."""
+        for name, domain in self.domains.items():
+            if name in self.RESERVED:
+                yield name, "this name is reserved: train functions get something else by it"
+            for other, values in domain.when.items():
+                if other not in self.domains:
+                    yield (
+                        name,
+                        f"when: no parameter '{other}'{did_you_mean(other, [*self.domains])}",
+                    )
+                    continue
+                for value in as_list(values):
+                    if value not in self.domains[other]:
+                        yield name, f"when: '{other}' is never {value!r}"
+        if not any(True for _ in self._cycles()):
+            return
+        yield next(self._cycles()), "when: the conditions go round in a circle"
+
+    def _cycles(self) -> Iterator[str]:
+        for name in self.domains:
+            seen, todo = set(), [name]
+            while todo:
+                for other in self.domains[todo.pop()].when:
+                    if other == name:
+                        yield name
+                    if other in self.domains and other not in seen:
+                        seen.add(other)
+                        todo.append(other)
+
+    def _by_dependency(self) -> tuple[str, ...]:
+        order: list[str] = []
+        while len(order) < len(self.domains):
+            order += [
+                name
+                for name, domain in self.domains.items()
+                if name not in order and all(other in order for other in domain.when)
+            ]
+        return tuple(order)
+
+    def _is_active(self, name: str, params: Params) -> bool:
+        return all(
+            other in params and any(same_value(params[other], v) for v in as_list(values))
+            for other, values in self.domains[name].when.items()
+        )
+
+    def sample(self, rng: Random) -> Params:
+        """Draw one configuration; every parameter takes one draw, in use or not.
+
+        Args:
+            rng: The only source of randomness.
+
+        Returns:
+            Values by name, in the order of `names`; parameters whose condition fails are absent.
+        """
+        return self.from_unit([rng.random() for _ in self.names])
+
+    def from_unit(self, point: Sequence[float]) -> Params:
+        """Map a point of the unit cube, one coordinate per name of `names`, to a configuration."""
+        unit = dict(zip(self.names, point, strict=True))
+        params: Params = {}
+        for name in self._order:
+            if self._is_active(name, params):
+                params[name] = self.domains[name].from_unit(unit[name])
+        return {name: params[name] for name in self.names if name in params}
+
+    def to_unit(self, params: Params) -> list[float]:
+        """Map a configuration to the unit cube; parameters that are not in use give 0.5.
+
+        Raises:
+            ValueError: If a value is outside its domain.
+        """
+        return [
+            domain.to_unit(params[name]) if name in params else 0.5
+            for name, domain in self.domains.items()
+        ]
+
+    def grid(self, points: int | None = None) -> Iterator[Params]:
+        """Yield every configuration of the grid once, the last name varying fastest.
+
+        Args:
+            points: The most values per parameter. None takes every value.
+
+        Raises:
+            SpaceError: If a parameter is a continuum and `points` is None.
+        """
+        values = {name: domain.grid(points) for name, domain in self.domains.items()}
+        seen: set[tuple[tuple[str, str], ...]] = set()
+        conditional = any(domain.when for domain in self.domains.values())
+        for combination in itertools.product(*values.values()):
+            chosen = dict(zip(self.names, combination, strict=True))
+            if conditional:
+                active: Params = {}
+                for name in self._order:
+                    if self._is_active(name, active):
+                        active[name] = chosen[name]
+                chosen = {name: active[name] for name in self.names if name in active}
+                key = tuple((name, repr(value)) for name, value in chosen.items())
+                if key in seen:
+                    continue
+                seen.add(key)
+            yield chosen
+
+    def __contains__(self, params: object) -> bool:
+        if not isinstance(params, dict):
+            return False
+        expected = {name for name in self.names if self._is_active(name, params)}
+        return set(params) == expected and all(params[n] in self.domains[n] for n in expected)
+
+    def __repr__(self) -> str:
+        return f"Searchspace({', '.join(f'{n}={d}' for n, d in self.domains.items())})"
+
+
+def _as_domain(spec: Any) -> Domain:
+    spec = expand_deck_form(spec)
+    if isinstance(spec, Domain):
+        return spec
+    if not isinstance(spec, Mapping) or "type" not in spec:
+        raise SpaceError(f"expected a domain or ('TYPE', [...]), got {spec!r}")
+    kind = spec["type"]
+    if kind not in DOMAINS:
+        raise SpaceError(f"unknown type '{kind}'{did_you_mean(str(kind), list(DOMAINS))}")
+    rest: dict[str, Any] = {
+        key: tuple(map(plain_value, value)) if isinstance(value, list | tuple) else value
+        for key, value in spec.items()
+        if key != "type"
+    }
+    return DOMAINS[kind](**rest)
