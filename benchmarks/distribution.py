@@ -39,9 +39,7 @@ from typing import Any
 import overhead
 import psutil
 import yaml
-from overhead import DOTRAIN, HERE, Range, Row, events
-from rich.console import Console
-from rich.table import Table
+from overhead import DOTRAIN, HERE, Range, Row, events, print_table
 
 from dotrain.executors.dask.environment import local_worker_environment
 from dotrain.store import Record, read_journal
@@ -355,28 +353,6 @@ def left_behind() -> list[psutil.Process]:
 
 def _say(what: str) -> None:
     print(f"{what} ...", file=sys.stderr, flush=True)
-
-
-def print_table(rows: Sequence[Row], title: str) -> None:
-    """Print the rows to stdout."""
-    table = Table(title=title, title_justify="left", box=None)
-    for heading in ("metric", "dotrain", "other", "ratio", "target", ""):
-        table.add_column(heading, justify="left" if heading in ("metric", "target") else "right")
-    for row in rows:
-        other = f"{_shown(row.other, row.unit)} ({row.other_name})" if row.other else ""
-        ratio = f"{row.ratio:.2f}x" if row.ratio is not None else ""
-        verdict = {True: "[green]met[/]", False: "[bold red]MISSED[/]", None: ""}[row.met]
-        ours = _shown(row.dotrain, row.unit)
-        table.add_row(row.metric, ours, other, ratio, row.target, verdict)
-    # A pipe has no width of its own, and folded rows are hard to read.
-    Console(width=None if sys.stdout.isatty() else 170).print(table)
-
-
-def _shown(measured: Range, unit: str) -> str:
-    text = f"{measured.median:.3g} {unit}".strip()
-    if measured.low == measured.high:
-        return text
-    return f"{text} ({measured.low:.3g} to {measured.high:.3g})"
 
 
 def main() -> None:

@@ -344,9 +344,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def print_table(rows: Sequence[Row]) -> None:
+def print_table(rows: Sequence[Row], title: str) -> None:
     """Print the rows to stdout."""
-    table = Table(title=f"overhead, {WORKERS} local workers", title_justify="left", box=None)
+    table = Table(title=title, title_justify="left", box=None)
     for heading in ("metric", "dotrain", "other", "ratio", "target", ""):
         table.add_column(heading, justify="left" if heading in ("metric", "target") else "right")
     for row in rows:
@@ -355,7 +355,7 @@ def print_table(rows: Sequence[Row]) -> None:
         verdict = {True: "[green]met[/]", False: "[bold red]MISSED[/]", None: ""}[row.met]
         table.add_row(row.metric, _shown(row.dotrain, row.unit), other, ratio, row.target, verdict)
     # A pipe has no width of its own, and folded rows are hard to read.
-    Console(width=None if sys.stdout.isatty() else 150).print(table)
+    Console(width=None if sys.stdout.isatty() else 170).print(table)
 
 
 def _shown(measured: Range, unit: str) -> str:
@@ -380,7 +380,7 @@ def main() -> None:
             folder = Path(temporary, name)
             folder.mkdir()
             rows += MEASURES[name](scale, folder)
-    print_table(rows)
+    print_table(rows, f"overhead, {WORKERS} local workers")
     measured = [{**asdict(row), "ratio": row.ratio} for row in rows]
     result = {"machine": machine(), "scale": asdict(scale), "metrics": measured}
     asked.output.parent.mkdir(parents=True, exist_ok=True)
