@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import Any
 
 from dotrain.core.events import (
+    Diverged,
     Failed,
     Finished,
     Lost,
+    Noted,
     Reported,
     Started,
     Stopped,
@@ -22,7 +26,7 @@ from dotrain.core.events import (
 )
 from dotrain.core.instructions import Launch
 from dotrain.core.seeding import derive_seed
-from dotrain.core.trial import Failure, Result, Trial, TrialState
+from dotrain.core.trial import Failure, Mark, Result, Trial, TrialState
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,19 @@ class Limits:
         trial_timeout_s: The longest an attempt may take, in seconds; None is no limit.
         max_time_s: The longest the run may take, in seconds; None is no limit.
         retries: How often a trial that lost its worker is launched again.
-        max_failures: A run ends when this many trials in a row have failed, and at least as many
-            as there are slots.
+        max_failures: A run ends when this many trials in a row have failed, or the first so many
+            have all diverged, and at least as many as there are slots.
     """
 
     trial_timeout_s: float | None = None
     max_time_s: float | None = None
     retries: int = 2
     max_failures: int = 10
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Limits:
+        """Return the limits of a record; those that this version doesn't know are passed over."""
+        return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
 
 
 class TrialBook:
@@ -52,20 +61,27 @@ class TrialBook:
         finalized: Trials with a value, in the order in which they first got one.
         counts: Number of trials by state.
         held: Slots held by active trials.
+        codes: Digests of the user's code, one for each driver that knew it, the first one's first.
     """
 
-    def __init__(self, seed: int, limits: Limits) -> None:
+    def __init__(
+        self, seed: int, limits: Limits, *, code: str | None = None, simulated: bool = False
+    ) -> None:
         """Open an empty book.
 
         Args:
             seed: The run's seed; trials' seeds are derived from it.
             limits: Decides how often a lost trial is tried again.
+            code: Digest of the user's code that the run begins with, None where it isn't known.
+            simulated: Whether nothing is trained.
         """
         self.trials: dict[str, Trial] = {}
         self.active: dict[str, Trial] = {}
         self.finalized: list[Trial] = []
         self.counts: Counter[TrialState] = Counter()
         self.held = 0
+        self.codes = [code] if code else []
+        self._simulated = simulated
         self._seed = seed
         self._limits = limits
 
@@ -94,6 +110,10 @@ class TrialBook:
         self._move(trial, "launch", time_s, reason)
         assert trial.seed is not None, "a trial is launched that was not accepted"
         trial.attempt += 1
+        if self._simulated:
+            trial.notes[Mark.SIMULATED] = "nothing was trained; the values are made up"
+        if self.codes and self.codes[-1] != self.codes[0]:
+            trial.notes[Mark.OTHER_CODE] = f"attempt {trial.attempt} ran code {self.codes[-1]}"
         trial.budget = budget
         trial.reason = reason
         return Launch(
@@ -111,13 +131,20 @@ class TrialBook:
         """Note that a running trial has been told to stop."""
         self._move(trial, "stop", time_s, reason)
 
-    def resume(self, limits: Limits, time_s: float) -> list[Trial]:
+    def resume(self, limits: Limits, time_s: float, code: str | None = None) -> list[Trial]:
         """Go on under a new driver: nothing runs any more.
+
+        Args:
+            limits: Those from here on.
+            time_s: Now.
+            code: Digest of the user's code from here on, None where it isn't known.
 
         Returns:
             The trials that ran, now WAITING or, if they were to stop, STOPPED.
         """
         self._limits = limits
+        if code:
+            self.codes.append(code)
         gone = list(self.active.values())
         for trial in gone:
             self.lose(trial, "its driver was gone", time_s)
@@ -153,10 +180,16 @@ class TrialBook:
                 self._report(trial, event, time_s)
             case Started():
                 self._start(trial, event, time_s)
+            case Noted() if event.mark in list(Mark):
+                trial.notes.setdefault(Mark(event.mark), event.what)
             case Finished():
+                if event.taken:
+                    trial.notes[Mark.GUESSED] = f"returned nothing; its {event.taken} report counts"
                 trial.results.append(Result(trial.budget, event.value))
                 self._finalize(trial, "finish", event.value, time_s)
                 trial.metrics = event.metrics or trial.metrics
+            case Diverged():
+                self._diverge(trial, event.what, time_s)
             case Stopped() if trial.metric_history:
                 self._finalize(trial, "end early", trial.metric_history[-1], time_s)
             case Stopped():
@@ -176,7 +209,11 @@ class TrialBook:
         keep = bisect_left(trial.step_history, event.resume_step)
         del trial.step_history[keep:]
         del trial.metric_history[keep:]
-        trial.resume_step, trial.attempt_step = event.resume_step, None
+        trial.resume_step, trial.attempt_step, trial.repeats = event.resume_step, None, 0
+        if event.resume_step > 0:
+            trial.from_checkpoint += 1
+            what = f"attempt {trial.attempt} went on from its checkpoint of step {event.resume_step}"
+            trial.notes[Mark.CONTINUED] = what
         trial.counted = trial.promoting and event.resume_step > 0
         if trial.counted:
             trial.continued += 1
@@ -185,20 +222,34 @@ class TrialBook:
 
     def _report(self, trial: Trial, event: Reported, time_s: float) -> None:
         self._move(trial, "report", time_s)
+        trial.metrics = event.metrics or trial.metrics
+        trial.repeats = event.replaces or 0
+        if event.replaces and trial.attempt_step == event.step:
+            trial.metric_history[-1] = event.value
+            what = f"step {event.step} was reported more than once; the last report of it counts"
+            trial.notes.setdefault(Mark.REPLACED, what)
+            return
         trial.attempt_step = event.step
         if not event.kept and event.step < trial.resume_step:
             self._begins_again(trial, event.step)
         trial.step_history.append(event.step)
         trial.metric_history.append(event.value)
         trial.steps_run += 1
-        trial.metrics = event.metrics or trial.metrics
 
     def _begins_again(self, trial: Trial, step: int) -> None:
-        """Take back what the start has counted: the function doesn't use its checkpoint."""
-        if trial.counted:
-            trial.continued -= 1
-            trial.steps_saved -= trial.resume_step
-            trial.counted = False
+        """Go back to where the function counts from.
+
+        Unless it has read its checkpoint, and only counts as if it had not, what the start has
+        counted is taken back.
+        """
+        if Mark.RECOUNTED not in trial.notes:
+            trial.from_checkpoint -= 1
+            if not trial.from_checkpoint:
+                trial.notes.pop(Mark.CONTINUED, None)
+            if trial.counted:
+                trial.continued -= 1
+                trial.steps_saved -= trial.resume_step
+                trial.counted = False
         trial.resume_step = 0
         keep = bisect_left(trial.step_history, step)
         del trial.step_history[keep:]
@@ -209,6 +260,14 @@ class TrialBook:
             self.finalized.append(trial)
         trial.final_metric = value
         self._move(trial, what, time_s, f"{what}: {value:.6g}")
+
+    def _diverge(self, trial: Trial, what: str, time_s: float) -> None:
+        """End a trial without a value: what it had with a smaller budget is no result of it."""
+        if trial.final_metric is not None:
+            self.finalized.remove(trial)
+            trial.final_metric = None
+        trial.divergence = what
+        self._move(trial, "diverge", time_s, what)
 
     def _lost(self, trial: Trial, cause: str, time_s: float) -> None:
         trial.losses += 1
@@ -254,6 +313,8 @@ class TrialBook:
             assert (trial.state is TrialState.FAILED) == (trial.error is not None)
             if trial.state in (TrialState.FINISHED, TrialState.STOPPED):
                 assert trial.final_metric is not None, "an ended trial has no value"
+            assert (trial.state is TrialState.DIVERGED) == (trial.divergence != "")
+            assert not trial.divergence or trial.final_metric is None, "a diverged one has a value"
             assert (trial.state is TrialState.NEW) == (trial.attempt == 0)
             assert trial.state.active or trial.started_s is None
         valued = {t.trial_id for t in self.finalized}
@@ -266,6 +327,8 @@ def _is_double(trial: Trial, event: TrialEvent) -> bool:
     if isinstance(event, Started):
         return trial.state is not TrialState.LAUNCHED
     if isinstance(event, Reported):
+        if trial.attempt_step == event.step and event.replaces:
+            return event.replaces <= trial.repeats
         return trial.attempt_step is not None and (
             event.step <= trial.attempt_step and (event.kept or trial.resume_step <= event.step)
         )

@@ -44,11 +44,18 @@ class Resumed(Event):
     """A new driver goes on with the run; whatever ran under the one before is gone.
 
     `limits`, `num_trials` and `slots_per_trial` are those from here on; `num_trials` may only grow.
+    `code` is the digest of the user's code from here on, None where that isn't known. `dotrain`
+    and `version` are those of the new driver and of the journal's format as it writes it, and
+    `needs` is the least format whose rules suffice to go on from there.
     """
 
     limits: Mapping[str, float | None]
     num_trials: int | None = None
     slots_per_trial: int = 1
+    code: str | None = None
+    dotrain: str | None = None
+    version: int | None = None
+    needs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +83,47 @@ class Reported(TrialEvent):
     """The train function reported the metric's `value` at `step`.
 
     `metrics` holds the other numbers that were reported with it. `kept` marks a report of an
-    earlier attempt that had been lost on its way.
+    earlier attempt that had been lost on its way. A report that `replaces` the one before it, of
+    the same step, says the how-manieth it is to do so, from 1.
     """
 
     step: int
     value: float
     metrics: Mapping[str, float] | None = None
     kept: bool | None = None
+    replaces: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted(TrialEvent):
+    """The attempt tells of itself what must be known of its value; `mark` is one of `Mark`."""
+
+    mark: str
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finished(TrialEvent):
-    """The train function returned `value`, and the other numbers of `metrics`."""
+    """The train function returned `value`, and the other numbers of `metrics`.
+
+    `taken` says that it returned nothing, and which of its reports the value is instead.
+    """
 
     value: float
     metrics: Mapping[str, float] | None = None
+    taken: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped(TrialEvent):
     """The stop that was asked for has ended the train function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diverged(TrialEvent):
+    """The metric became NaN or infinite, which ended the train function; `what` says how."""
+
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +149,10 @@ EVENTS: dict[str, type[Event]] = {
         Resumed,
         Started,
         Reported,
+        Noted,
         Finished,
         Stopped,
+        Diverged,
         Failed,
         Lost,
     )
@@ -145,13 +175,15 @@ def to_record(event: Event) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> Event:
-    """Rebuild the event of a record made by `to_record`.
+    """Rebuild the event of a record made by `to_record`; fields it doesn't know are passed over.
 
     Raises:
         KeyError: If the record's type is no event.
+        TypeError: If a field is missing that the event can't be without.
     """
     cls = EVENTS[record["type"]]
     values = {name: record[name] for name in _FIELDS[cls] if name in record}
     if "failure" in values:
-        values["failure"] = Failure(**values["failure"])
+        told = values["failure"]
+        values["failure"] = Failure(**{key: told[key] for key in _FAILURE_FIELDS if key in told})
     return cls(**values)

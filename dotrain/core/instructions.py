@@ -70,6 +70,9 @@ class Finish(Instruction):
     status: str
 
 
+INSTRUCTIONS = frozenset(cls.__name__ for cls in (Launch, Stop, Kill, Finish))
+
+
 def to_record(instruction: Instruction) -> dict[str, Any]:
     """Return `instruction` as a dict of JSON values, ``type`` first."""
     return {"type": type(instruction).__name__, **asdict(instruction)}

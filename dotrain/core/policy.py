@@ -171,8 +171,8 @@ class AbstractOptimizer(ABC):
         """Return what to run next.
 
         Args:
-            trial: A trial that has just ended (finished, stopped or failed), or None if a slot
-                is free for another reason. Every ended trial is handed in exactly once per end.
+            trial: A trial that has just ended (finished, stopped, diverged or failed), or None if
+                a slot is free for another reason. Every ended trial is handed in exactly once per end.
 
         Returns:
             A new `Trial`, a `Promotion`, `WAIT` to be asked again after the next trial ends, or
@@ -204,8 +204,15 @@ class AbstractEarlyStop(ABC):
     def on_report(self, trial: Trial, step: int, value: float) -> None:  # noqa: B027
         """Learn of a report, before `earlystop_check` is asked about it."""
 
+    def on_replaced(self, trial: Trial, step: int, value: float) -> None:  # noqa: B027
+        """Learn that `value` replaces the last report, which was of the same step.
+
+        Called instead of `on_report`; the trial's histories hold the new value already. A rule
+        that keeps something of each report has to mend that here.
+        """
+
     def on_end(self, trial: Trial) -> None:  # noqa: B027
-        """Learn that a trial has ended."""
+        """Learn that a trial has ended: finished, stopped, diverged or failed."""
 
     @abstractmethod
     def earlystop_check(

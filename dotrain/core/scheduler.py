@@ -16,6 +16,7 @@ from dotrain.core.book import Limits, TrialBook
 from dotrain.core.events import (
     Event,
     Interrupted,
+    Noted,
     Reported,
     Resumed,
     SlotsChanged,
@@ -54,6 +55,8 @@ class Scheduler:
         seed: int = 0,
         limits: Limits | None = None,
         slots_per_trial: int = 1,
+        code: str | None = None,
+        simulated: bool = False,
     ) -> None:
         """Make a scheduler; nothing happens before the first event.
 
@@ -64,9 +67,11 @@ class Scheduler:
             seed: The run's seed; the trials' seeds are derived from it.
             limits: What ends attempts and the run early.
             slots_per_trial: Slots that each trial holds.
+            code: Digest of the user's code that the run begins with, None where it isn't known.
+            simulated: Whether nothing is trained.
         """
         self.limits = limits or Limits()
-        self.book = TrialBook(seed, self.limits)
+        self.book = TrialBook(seed, self.limits, code=code, simulated=simulated)
         self.slots = 0
         self.status: str | None = None
         self.took_in = True
@@ -84,6 +89,8 @@ class Scheduler:
         #: The optimizer has said that nothing is left to suggest.
         self._over = False
         self._failures_in_a_row = 0
+        #: Ends of trials that diverged, as long as no other end has been seen; else None.
+        self._only_diverged: int | None = 0
         #: (deadline, trial id, attempt) of running attempts; entries of ended ones stay until due.
         self._deadlines: list[tuple[float, str, int]] = []
 
@@ -121,13 +128,14 @@ class Scheduler:
         return out
 
     def _resume(self, event: Resumed, time_s: float) -> None:
-        self.limits = Limits(**event.limits)  # type: ignore[arg-type]
-        for trial in self.book.resume(self.limits, time_s):
+        self.limits = Limits.of(event.limits)
+        for trial in self.book.resume(self.limits, time_s, event.code):
             self._written_off(trial)
         trials = self.book.trials.values()
         self._retries = deque(t for t in trials if t.state is TrialState.WAITING)
         self._deadlines = []
         self._failures_in_a_row = 0
+        self._only_diverged = None if self._only_diverged is None else 0
         self.slots = 0
         self._slots_per_trial = event.slots_per_trial
         self.status = None
@@ -143,6 +151,8 @@ class Scheduler:
             return
         if isinstance(event, Reported):
             self._check_early_stop(trial, event, time_s, out)
+        elif isinstance(event, Noted):
+            pass
         elif isinstance(event, Started):
             if self.limits.trial_timeout_s is not None:
                 deadline = time_s + self.limits.trial_timeout_s
@@ -158,7 +168,10 @@ class Scheduler:
     ) -> None:
         rule = self._early_stop
         try:
-            rule.on_report(trial, event.step, event.value)
+            if event.replaces:
+                rule.on_replaced(trial, event.step, event.value)
+            else:
+                rule.on_report(trial, event.step, event.value)
             # At the last step of its budget there is nothing left to save.
             done = trial.budget is not None and event.step + 1 >= trial.budget
             if done or trial.state is not TrialState.RUNNING:
@@ -182,24 +195,44 @@ class Scheduler:
             out.append(Stop(why, trial_id, target.attempt))
 
     def _ended(self, trial: Trial, time_s: float, out: list[Instruction]) -> None:
-        if trial.state is TrialState.FAILED:
-            self._failures_in_a_row += 1
-        else:
-            self._failures_in_a_row = 0
+        self._count_end(trial)
         try:
             self._early_stop.on_end(trial)
         except Exception as error:
             raise policy_error(self._early_stop, error) from error
         self._to_tell.append(trial)
-        # On many slots the first to end may well be failures; only a whole wave of them tells.
-        if self._failures_in_a_row >= max(self.limits.max_failures, self.slots):
-            reason = (
-                f"{self._failures_in_a_row} trials in a row failed (limits.max_failures); "
-                f"the last: {trial.error.message if trial.error else ''}"
-            )
+        reason = self._hopeless(trial)
+        if reason:
             self._end("failed", reason, time_s, out)
         else:
             self._fill(time_s, out)
+
+    def _count_end(self, trial: Trial) -> None:
+        # One that diverges is no fault, and no proof that the next will not fail.
+        if trial.state is TrialState.FAILED:
+            self._failures_in_a_row += 1
+        elif trial.state is not TrialState.DIVERGED:
+            self._failures_in_a_row = 0
+        if trial.state is not TrialState.DIVERGED:
+            self._only_diverged = None
+        elif self._only_diverged is not None:
+            self._only_diverged += 1
+
+    def _hopeless(self, trial: Trial) -> str:
+        """Return why nothing can be expected of further trials, or ``""``."""
+        # On many slots the first to end may well be failures; only a whole wave of them tells.
+        enough = max(self.limits.max_failures, self.slots)
+        if self._failures_in_a_row >= enough:
+            return (
+                f"{self._failures_in_a_row} trials in a row failed (limits.max_failures); "
+                f"the last: {trial.error.message if trial.error else ''}"
+            )
+        if (self._only_diverged or 0) >= enough:
+            return (
+                f"the first {self._only_diverged} trials all diverged (limits.max_failures); "
+                f"the last {trial.divergence}"
+            )
+        return ""
 
     def _fill(self, time_s: float, out: list[Instruction]) -> None:
         """Launch what fits, asking the optimizer for more while slots are free."""

@@ -18,6 +18,7 @@ class TrialState(StrEnum):
     WAITING = "waiting"  # lost its worker; to be launched again
     FINISHED = "finished"  # the last attempt returned a value
     STOPPED = "stopped"  # the last attempt was stopped early
+    DIVERGED = "diverged"  # its metric became NaN or infinite: no fault, and no value
     FAILED = "failed"  # the last attempt failed for good
 
     @property
@@ -32,7 +33,9 @@ class TrialState(StrEnum):
 
 
 _ACTIVE = frozenset({TrialState.LAUNCHED, TrialState.RUNNING, TrialState.STOPPING})
-_ENDED = frozenset({TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED})
+_ENDED = frozenset(
+    {TrialState.FINISHED, TrialState.STOPPED, TrialState.DIVERGED, TrialState.FAILED}
+)
 
 #: Every transition there is: (state, what happens) -> next state.
 TRANSITIONS: dict[tuple[TrialState, str], TrialState] = {
@@ -47,6 +50,8 @@ TRANSITIONS: dict[tuple[TrialState, str], TrialState] = {
     (TrialState.STOPPING, "finish"): TrialState.FINISHED,  # it returned before the stop got there
     (TrialState.STOPPING, "end early"): TrialState.STOPPED,
     (TrialState.RUNNING, "end early"): TrialState.STOPPED,  # it raised EarlyStop by itself
+    (TrialState.RUNNING, "diverge"): TrialState.DIVERGED,
+    (TrialState.STOPPING, "diverge"): TrialState.DIVERGED,
     (TrialState.LAUNCHED, "fail"): TrialState.FAILED,
     (TrialState.RUNNING, "fail"): TrialState.FAILED,
     (TrialState.STOPPING, "fail"): TrialState.FAILED,
@@ -99,6 +104,18 @@ class Failure:
     traceback: str = ""
 
 
+class Mark(StrEnum):
+    """What must be known of a value wherever it is shown."""
+
+    SIMULATED = "simulated"  # nothing was trained, the value is made up
+    CONTINUED = "continued"  # a later attempt went on from the checkpoint of an earlier one
+    RECOUNTED = "recounted"  # it did, but counted its steps from the start again
+    REPLACED = "replaced"  # a step was reported more than once; the last report counts
+    OVER_BUDGET = "over budget"  # it reported beyond the budget that it was given
+    OTHER_CODE = "other code"  # it ran code other than the run began with
+    GUESSED = "guessed"  # the function returned nothing; the value is one of its reports
+
+
 @dataclass(slots=True, eq=False)
 class Trial:
     """One configuration and everything known about it.
@@ -118,8 +135,10 @@ class Trial:
         metric_history: The metric at these steps.
         results: What finished attempts returned, in order.
         final_metric: The last value that counts: the last result, or, if the trial was stopped
-            early, its last report. None before that.
+            early, its last report. None before that, and of a trial that has diverged.
+        divergence: What became of the metric of a trial that has diverged, or ``""``.
         error: Why it failed, if it did.
+        notes: What the attempts have told about themselves, by the mark it leaves.
     """
 
     params: dict[str, Any]
@@ -136,14 +155,17 @@ class Trial:
     promotions: int = 0
     continued: int = 0
     steps_saved: int = 0
+    #: Attempts that found a checkpoint, for whatever reason they were launched.
+    from_checkpoint: int = 0
     #: Promoted, and the larger attempt has not started yet.
     promoting: bool = False
     #: Steps that the current attempt found in a checkpoint, until its first report.
     resume_step: int = 0
     #: Whether `resume_step` has been counted as saved.
     counted: bool = False
-    #: The last step that the current attempt reported.
+    #: The last step that the current attempt reported, and how often it was reported again.
     attempt_step: int | None = None
+    repeats: int = 0
     #: Reports received, over all attempts.
     steps_run: int = 0
     step_history: list[int] = field(default_factory=list)
@@ -152,7 +174,10 @@ class Trial:
     final_metric: float | None = None
     #: The other numbers last reported or returned beside the metric.
     metrics: Mapping[str, float] | None = None
+    divergence: str = ""
     error: Failure | None = None
+    #: Marks that attempts have left, each with what it means here.
+    notes: dict[Mark, str] = field(default_factory=dict)
     worker: str = ""
     #: When the current attempt entered the train function; None outside it.
     started_s: float | None = None
@@ -164,6 +189,11 @@ class Trial:
     def last_step(self) -> int | None:
         """The step last reported, or None."""
         return self.step_history[-1] if self.step_history else None
+
+    @property
+    def marks(self) -> list[Mark]:
+        """What must be known wherever the trial's value is shown, in the order of `Mark`."""
+        return [mark for mark in Mark if mark in self.notes]
 
     def move(self, what: str, time_s: float, why: str = "") -> None:
         """Go to the next state.

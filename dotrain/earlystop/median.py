@@ -9,7 +9,7 @@ from annotated_types import Ge
 from sortedcontainers import SortedList
 
 from dotrain.core.policy import AbstractEarlyStop, Direction, sign_of
-from dotrain.core.trial import Trial
+from dotrain.core.trial import Trial, TrialState
 
 
 class MedianStop(AbstractEarlyStop):
@@ -17,8 +17,8 @@ class MedianStop(AbstractEarlyStop):
 
     At step s, a trial's best value up to s is compared with the median, over all ended trials
     that reported at s, of their running average up to s; strictly worse stops. Trials that were
-    stopped early count at the steps they reached: leaving them out would raise the bar with every
-    stop. Averages are kept in sorted lists per step, so that a report costs O(log n) in the
+    stopped early or diverged count at the steps they reached: leaving them out would raise the bar
+    with every stop. Averages are kept in sorted lists per step, so that a report costs O(log n) in the
     number of trials.
 
     Source: Golovin, Solnik, Moitra, Kochanski, Karro and Sculley, "Google Vizier: A Service for
@@ -57,10 +57,15 @@ class MedianStop(AbstractEarlyStop):
         _, low, high = known
         self._extremes[trial.trial_id] = (trial.attempt, min(low, value), max(high, value))
 
+    def on_replaced(self, trial: Trial, step: int, value: float) -> None:
+        """Take the extremes of what counts now."""
+        history = trial.metric_history
+        self._extremes[trial.trial_id] = (trial.attempt, min(history), max(history))
+
     def on_end(self, trial: Trial) -> None:
-        """Take the running averages of a trial that ended with a value."""
+        """Take the running averages of a trial that ended with a value, or diverged."""
         self._extremes.pop(trial.trial_id, None)
-        if trial.final_metric is None:
+        if trial.final_metric is None and trial.state is not TrialState.DIVERGED:
             return
         total = 0.0
         counted = self._counted.get(trial.trial_id, 0)

@@ -61,8 +61,8 @@ class ASHA(AbstractOptimizer):
 
     A free slot promotes the best trial that is due, of the highest rung that has one; if none is,
     it samples a new configuration. The search ends when `num_trials` configurations are sampled
-    and no promotion is due any more. A trial that was stopped early takes the last place of its
-    rung; a failed one takes none.
+    and no promotion is due any more. A trial that was stopped early or diverged takes the last
+    place of its rung; a failed one takes none.
 
     Args:
         resource_max: R, the most steps that one trial may use (>= 1).
@@ -119,7 +119,7 @@ class ASHA(AbstractOptimizer):
         if trial.state is TrialState.FINISHED and trial.final_metric is not None:
             key = (-self.score(trial.final_metric), trial.number, trial.trial_id)
             rung.add(key, promotable=rung is not self._rungs[-1])
-        elif trial.state is TrialState.STOPPED:
+        elif trial.state in (TrialState.STOPPED, TrialState.DIVERGED):
             rung.add((float("inf"), trial.number, trial.trial_id), promotable=False)
 
     def _promotion(self) -> Promotion | None:

@@ -4,6 +4,19 @@ A line is ``{"crc": "xxxxxxxx", "n": 0, "t": 0.0, "type": ..., ...}``; `crc` is 
 line without it. `n` counts from 0, and `t` is in seconds since the run began. Record 0 is the
 header, of type ``Run``; all others are events and instructions in the order in which the scheduler
 took them in and gave them out.
+
+Readers and writers of different versions share these rules:
+
+- The header says the `version` of the format as its writer wrote it, and the least version that
+  suffices to go on with the run, `needs`. So does a ``Resumed`` record, from there on.
+- A reader passes over fields and record types that it doesn't know. So a new type may add to what
+  the known ones say, and never change what they mean; a new field has a default, which stands for
+  what was before it. Whatever else changes the format raises `needs`.
+- A decision is compared by the fields that both its record and this version have: a field that
+  came later was nobody's decision then.
+
+Version 1 knows no `needs`, ``Noted`` and ``Diverged``, and its samplers might repeat a
+configuration.
 """
 
 from __future__ import annotations
@@ -13,15 +26,19 @@ import errno
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from dotrain.core import events, instructions
 from dotrain.errors import JournalError
 
-#: Version of the format; a reader refuses a larger one.
-VERSION = 1
+#: Version of the format as it is written here.
+VERSION = 2
+#: The least version that can go on with what is written here.
+NEEDS = 2
+#: Fields with which a writer names itself.
+_WRITER = ("dotrain", "version", "needs")
 
 Record = dict[str, Any]
 
@@ -86,7 +103,7 @@ class Journal:
 
     def append_header(self, header: Mapping[str, Any]) -> None:
         """Append record 0."""
-        self.append({"type": "Run", "version": VERSION, **header}, 0.0)
+        self.append({"type": "Run", "version": VERSION, "needs": NEEDS, **header}, 0.0)
 
     def append_event(self, event: events.Event, time_s: float) -> None:
         """Append an event."""
@@ -113,20 +130,40 @@ def read_journal(path: Path) -> Iterator[Record]:
     A torn last line is passed over: that record was never complete.
 
     Raises:
-        JournalError: If the file can't be read, is damaged before its last line, or was written
-            by a newer dotrain.
+        JournalError: If the file can't be read, or is damaged before its last line.
     """
     try:
         with open(path, "rb") as file:
             for _, _, record in _records(file, path):
-                if record["n"] == 0 and record.get("version", 0) > VERSION:
-                    raise JournalError(
-                        f"{path} was written by a newer dotrain (journal version "
-                        f"{record['version']}, this one reads up to {VERSION})"
-                    )
                 yield record
     except OSError as error:
         raise JournalError(f"can't read the journal {path}: {error.strerror}") from None
+
+
+def written_by(records: Iterable[Record]) -> Record:
+    """Return who wrote a journal last: its `dotrain`, `version` and `needs`, as far as it says."""
+    writer: Record = {}
+    for record in records:
+        if record["type"] in ("Run", "Resumed"):
+            writer.update({key: record[key] for key in _WRITER if key in record})
+    return writer
+
+
+def newer(writer: Record) -> str:
+    """Return what to do about a journal that this version can't deal with, or ``""``.
+
+    Args:
+        writer: What `written_by` returned.
+    """
+    version = writer.get("version", 0)
+    if version <= VERSION:
+        return ""
+    wanted = writer.get("dotrain")
+    how = f"pip install 'dotrain>={wanted}'" if wanted else "install a newer one"
+    return (
+        f"it was written by dotrain {wanted or '(unknown)'}, in version {version} of the journal's "
+        f"format, and this one knows up to {VERSION}; {how}"
+    )
 
 
 def _scan(path: Path) -> Iterator[tuple[int, int]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from dotrain.core.book import Limits, TrialBook
 from dotrain.core.events import EVENTS, TrialEvent, from_record
-from dotrain.core.trial import Failure, Trial
+from dotrain.core.trial import Failure, IllegalTransition, Trial
 from dotrain.errors import JournalError
-from dotrain.store.journal import Record
+from dotrain.store.journal import Record, newer, written_by
 
 
 @dataclass
@@ -23,6 +25,7 @@ class RunState:
         reason: Why it ended, or ``""``.
         time_s: Time of the last record, in seconds since the run began.
         slots: Slots the executor last had.
+        passed_over: How many records of each type that this version doesn't know.
     """
 
     header: Record
@@ -31,6 +34,22 @@ class RunState:
     reason: str = ""
     time_s: float = 0.0
     slots: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+
+def is_simulated(header: Mapping[str, Any]) -> bool:
+    """Whether nothing was trained in a run.
+
+    Args:
+        header: The journal's header, of any version.
+    """
+    cluster = header.get("config", {}).get("cluster") or {}
+    return bool(header.get("simulated", cluster.get("kind") == "simulated"))
+
+
+def code_of(header: Mapping[str, Any]) -> str | None:
+    """Return the digest of the user's code that a run began with, None where it isn't known."""
+    return (header.get("code") or {}).get("digest")
 
 
 def replay(records: Iterable[Record]) -> RunState:
@@ -50,19 +69,35 @@ def replay_each(records: Iterable[Record]) -> Iterator[tuple[RunState, Record]]:
     """Yield the state of a run after each record, the header first; one state, that goes on.
 
     Raises:
-        JournalError: If the first record is no header.
+        JournalError: If the first record is no header, or one can't be what happened.
     """
     records = iter(records)
     header = next(records, None)
     if header is None or header.get("type") != "Run":
         raise JournalError("the journal has no header; the run never began")
-    limits = Limits(**header.get("limits", {}))
-    state = RunState(header, TrialBook(header["seed"], limits))
+    limits = Limits.of(header.get("limits", {}))
+    book = TrialBook(
+        header["seed"], limits, code=code_of(header), simulated=is_simulated(header)
+    )
+    state = RunState(header, book)
+    writer = written_by([header])
     yield state, header
     for record in records:
-        _apply(state, record)
-        state.time_s = record["t"]
+        writer.update(written_by([record]))
+        try:
+            _apply(state, record)
+            state.time_s = record["t"]
+        except (KeyError, TypeError, ValueError, IllegalTransition) as error:
+            raise _unfit(record, error, writer) from error
         yield state, record
+
+
+def _unfit(record: Record, error: Exception, writer: Record) -> JournalError:
+    why = f"it has no {error}" if isinstance(error, KeyError) else str(error).split("\n")[0]
+    return JournalError(
+        f"record {record.get('n')} of the journal ({record.get('type')}) doesn't follow from those "
+        f"before it: {newer(writer) or why}"
+    )
 
 
 def _apply(state: RunState, record: Record) -> None:
@@ -84,11 +119,13 @@ def _apply(state: RunState, record: Record) -> None:
             state.slots = record["slots"]
         case "Resumed":
             state.status, state.reason, state.slots = None, "", 0
-            book.resume(Limits(**record["limits"]), time_s)
+            book.resume(Limits.of(record["limits"]), time_s, record.get("code"))
         case _ if kind in EVENTS:
             event = from_record(record)
             if isinstance(event, TrialEvent):
                 book.apply(event, time_s)
+        case _:
+            state.passed_over[kind] += 1
 
 
 def _apply_kill(state: RunState, record: Record) -> None:

@@ -6,10 +6,11 @@ import json
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from dotrain.core import instructions
 from dotrain.core.events import EVENTS, from_record
-from dotrain.core.instructions import Instruction
+from dotrain.core.instructions import INSTRUCTIONS, Instruction
 from dotrain.core.scheduler import Scheduler
 from dotrain.errors import PolicyError
 from dotrain.store.journal import Record, to_json
@@ -32,7 +33,7 @@ def restore(scheduler: Scheduler, records: Iterable[Record]) -> Restored:
     """Hand every recorded event to a new scheduler.
 
     The policies decide once more, and must decide as they did: their state is a pure function of
-    the journal.
+    the journal. Record types that this version doesn't know decide nothing; see `store.journal`.
 
     Args:
         scheduler: New, with the settings that the run began with.
@@ -49,23 +50,37 @@ def restore(scheduler: Scheduler, records: Iterable[Record]) -> Restored:
             if expected:
                 raise _differs(record, expected[0])
             expected += scheduler.handle(from_record(record), time_s)
-        else:
+        elif record["type"] in INSTRUCTIONS:
             instruction = expected.popleft() if expected else None
-            if instruction is None or not _is_record_of(record, instruction):
+            if instruction is None or _differences(record, instruction):
                 raise _differs(record, instruction)
     return Restored(time_s, list(expected))
 
 
-def _is_record_of(record: Record, instruction: Instruction) -> bool:
+def _differences(record: Record, instruction: Instruction) -> dict[str, tuple[Any, Any]]:
+    """Return (then, now) of the fields that a decision doesn't have in common with its record."""
     known: Record = json.loads(to_json(instructions.to_record(instruction)))
-    return {key: record.get(key) for key in known} == known
+    if known["type"] != record["type"]:
+        return {"type": (record["type"], known["type"])}
+    return {
+        key: (record[key], now)
+        for key, now in known.items()
+        if key in record and record[key] != now
+    }
 
 
 def _differs(record: Record, instruction: Instruction | None) -> PolicyError:
-    shown = {k: v for k, v in record.items() if k not in ("n", "t", "crc", "reason")}
-    now = None if instruction is None else instructions.to_record(instruction)
+    if instruction is None or record["type"] not in INSTRUCTIONS:
+        done = {k: v for k, v in record.items() if k not in ("n", "t", "crc", "reason")}
+        now = "nothing" if instruction is None else instructions.to_record(instruction)
+        how = f"the run did {done}, but replaying it gives {now}"
+    else:
+        changes = _differences(record, instruction).items()
+        how = f"the run decided otherwise ({record['type']}): " + "; ".join(
+            f"{key} was {then!r}, is now {now!r}" for key, (then, now) in changes
+        )
     return PolicyError(
-        f"can't resume: at record {record['n']} of the journal the run did {shown}, but replaying "
-        f"it gives {now}. The optimizer, the early-stop rule or their version has changed, or "
-        "decides by something that the journal doesn't hold"
+        f"can't resume: at record {record['n']} of the journal {how}. The optimizer, the "
+        "early-stop rule or their version has changed, or decides by something that the journal "
+        "doesn't hold"
     )
