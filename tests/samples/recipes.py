@@ -1,0 +1,155 @@
+"""What each shipped config suggests, and what its first trials come to at one thread.
+
+    PYTHONPATH=WHERE_THAT_DOTRAIN_LIES python tests/samples/recipes.py > tests/samples/recipes.json
+
+Runs with whatever dotrain is importable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dotrain.config import load_config
+from dotrain.definition import Experiment
+from dotrain.report.display import Quiet
+from dotrain.result import Result
+from dotrain.running import run
+from dotrain.store import read_journal
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+#: What the metrics depend on besides dotrain.
+PACKAGES = ("numpy", "scikit-learn", "tensorflow", "keras")
+#: As many launches are kept of each config; more would only be more of the same.
+FIRST = 60
+
+#: One thread, no GPU, and one choice of kernels on every processor that has AVX2: sums are then
+#: made in one order, and rounded alike.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+_INLINE = "cluster={kind: inline}"
+#: The configs that are trained, by the process they share, and what makes them small. Two have no
+#: metrics: forecast is never trained, and the groups of digits-groups train as digits-distributed.
+TRAINED: Mapping[str, Mapping[str, list[str]]] = {
+    "scikit-learn": {
+        "cancer-ablation": ["ablation={features: [worst texture], seeds: 1}", _INLINE],
+        "sgd-asha": ["search.num_trials=2", "search.optimizer.resource_max=3", _INLINE],
+    },
+    "keras": {
+        "digits-single": ["hparams.budget=1", _INLINE],
+        "digits-random": ["search.num_trials=1", "hparams.budget=1", _INLINE],
+        "digits-asha": ["search.num_trials=1", "search.optimizer.resource_max=3", _INLINE],
+        "titanic-ablation": [
+            "ablation={layers: [dense_2], seeds: 1}",
+            "hparams.budget=1",
+            _INLINE,
+        ],
+        "digits-ablation": [
+            "ablation={layers: [block1_conv1], seeds: 1}",
+            "hparams.budget=1",
+            _INLINE,
+        ],
+    },
+    "devices": {"loop-mirrored": ["hparams.epochs=1", _INLINE]},
+    "workers": {"digits-distributed": ["hparams.budget=1"]},
+}
+
+
+def run_config(name: str, overrides: list[str], folder: Path) -> Result:
+    """Run a shipped config with overrides."""
+    mode: Any = "ablate" if name.endswith("-ablation") else "run"
+    loaded = load_config(CONFIGS / f"{name}.yaml", overrides, mode=mode)
+    return run(Experiment.of_config(loaded), folder, Quiet())
+
+
+def suggestions(name: str, folder: Path) -> dict[str, Any]:
+    """Return what a config launches in virtual time, in order."""
+    virtual = ["tensorboard=false"]
+    if name != "forecast":
+        virtual.append("cluster={kind: simulated, workers: 4}")
+    result = run_config(name, virtual, folder)
+    launches = [
+        {key: record[key] for key in ("trial_id", "attempt", "budget", "seed", "params")}
+        for record in read_journal(result.run_dir / "journal.jsonl")
+        if record["type"] == "Launch"
+    ]
+    return {"count": len(launches), "first": launches[:FIRST]}
+
+
+def metrics(name: str, overrides: list[str], folder: Path) -> list[dict[str, Any]]:
+    """Return what the first attempts of a config's first trials come to."""
+    result = run_config(name, overrides, folder)
+    assert all(trial.attempt == 1 for trial in result.trials), result.summary
+    return [
+        {
+            "params": trial.params,
+            "value": trial.final_metric,
+            "reported": trial.metric_history,
+            "metrics": dict(trial.metrics or {}),
+        }
+        for trial in result.trials
+    ]
+
+
+def all_metrics() -> dict[str, dict[str, Any]]:
+    """Return the metrics of all that is trained, by group and config; two groups at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(TRAINED, pool.map(_metrics_of, TRAINED), strict=True))
+
+
+def _metrics_of(group: str) -> dict[str, Any]:
+    """Return the metrics of configs that share a process of their own, at one thread."""
+    done = subprocess.run(
+        [sys.executable, __file__, group],
+        env={**os.environ, **ONE_THREAD},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Print everything, or the metrics of one group in this process."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        if len(sys.argv) > 1:
+            group = TRAINED[sys.argv[1]]
+            print(json.dumps({name: metrics(name, given, folder) for name, given in group.items()}))
+            return
+        found = {
+            "made_with": {name: version(name) for name in PACKAGES},
+            "suggestions": {
+                config.stem: suggestions(config.stem, folder)
+                for config in sorted(CONFIGS.glob("*.yaml"))
+            },
+            "metrics": all_metrics(),
+        }
+    text = json.dumps(found)
+    for start in ('{"trial_id"', '{"params"'):
+        text = text.replace(start, f"\n{start}")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
