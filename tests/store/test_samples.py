@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,16 @@ def test_there_is_a_sample_of_every_kind() -> None:
     assert all(
         f"v{header['version']}" == s.parent.name for header, s in zip(headers, SAMPLES, strict=True)
     )
+
+
+@each_sample
+def test_no_machine_is_named(sample: Path) -> None:
+    for file in sample.rglob("*"):
+        text = file.read_text() if file.suffix in (".json", ".jsonl", ".yaml") else ""
+        for path in re.findall(r"(?<=\")/\w[^\"\\]*", text):
+            assert path.startswith("/tmp/dotrain-samples"), (file, path)
+    environment = records(sample)[0]["environment"]
+    assert environment["platform"] == "Linux"
 
 
 @each_sample
