@@ -37,7 +37,9 @@ def main() -> None:
     shutil.copytree(CODE, PLACE)
     try:
         keep(out, run("random"), INLINE)
-        keep(out, killed_and_interrupted("asha"), INLINE)
+        asha = killed_and_interrupted("asha")
+        keep(out, asha, INLINE)
+        keep(out, without_the_last_report(asha), INLINE, "behind")
         keep(out, run("ablation", "ablate", END_THE_DRIVER="t0013 1 SIGKILL"), {"set": []})
         keep(out, run("group"), {"set": []})
         keep(out, from_python("lagom"), {"script": "script.py"})
@@ -79,9 +81,19 @@ def cut_in_the_middle(run_dir: Path) -> Path:
     return run_dir
 
 
-def keep(out: Path, run_dir: Path, how: Mapping[str, Any]) -> None:
+def without_the_last_report(run_dir: Path) -> Path:
+    """Cut a journal off before its last report, as if its driver had died with it on its way."""
+    journal = run_dir / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    last = max(number for number, line in enumerate(lines) if b'"Reported"' in line)
+    journal.write_bytes(b"".join(lines[:last]))
+    (run_dir / "result.json").unlink()
+    return run_dir
+
+
+def keep(out: Path, run_dir: Path, how: Mapping[str, Any], name: str = "") -> None:
     """Keep a run directory, what is said of it, and what it comes to when it goes on."""
-    sample = out / run_dir.parent.name
+    sample = out / (name or run_dir.parent.name)
     shutil.rmtree(sample, ignore_errors=True)
     sample.mkdir(parents=True)
     trials = [file for glob in KEPT_OF_TRIALS for file in run_dir.glob(f"trials/*/{glob}")]

@@ -51,7 +51,7 @@ def expected(sample: Path, name: str) -> Any:
 
 
 def test_there_is_a_sample_of_every_kind() -> None:
-    kinds = {"ablation", "asha", "group", "lagom", "random", "simulated"}
+    kinds = {"ablation", "asha", "behind", "group", "lagom", "random", "simulated"}
     assert {sample.name for sample in SAMPLES if sample.parent.name == "v1"} == kinds
     headers = [records(sample)[0] for sample in SAMPLES]
     assert all(
