@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from dotrain.training.failure import plain_text
 
+#: What the names of the types of numbers have in common, whatever the library: ``float32``,
+#: ``torch.bfloat16``, ``<dtype: 'half'>``. Text, booleans and complex numbers convert to a float too.
+_REAL = re.compile("float|int|half|double|decimal", re.IGNORECASE)
+
 
 def as_number(value: Any) -> float | None:
     """Return `value` as a float, or None if it is no single number.
 
-    Python, NumPy and TensorFlow scalars are numbers, NaN and infinity included; booleans, text,
-    and arrays of more than one element are not.
+    Scalars of Python, NumPy, TensorFlow and others are numbers, NaN and infinity included; booleans,
+    text, complex numbers, time spans, and arrays of more than one element are not.
     """
     if type(value) is float:
         return value
+    try:
+        return _converted(value)
+    except Exception:  # the value's own conversion raises what it likes
+        return None
+
+
+def _converted(value: Any) -> float | None:
     if isinstance(value, bool | str | bytes | complex) or not hasattr(value, "__float__"):
         return None
-    if getattr(value, "shape", ()) not in ((), (1,)) or str(getattr(value, "dtype", "")) == "bool":
+    shape, dtype = getattr(value, "shape", ()), str(getattr(value, "dtype", "float"))
+    if shape not in ((), (1,)):
         return None
-    if getattr(value, "shape", ()) == (1,):
+    if dtype == "object":
+        return as_number(value.item())
+    if not _REAL.search(dtype):
+        return None
+    if shape == (1,):
         value = value[0]
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+    return float(value)
 
 
 def split_metrics(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dotrain.core.events import Failed, Finished, Reported, Started, TrialEvent
@@ -94,10 +97,55 @@ def test_an_argument_nobody_provides_fails_with_a_hint(run: Run) -> None:
 
 
 def test_a_number_of_any_kind_is_a_number() -> None:
-    for value in (1, 1.0, np.float32(1), np.int64(1), np.array(1.0), np.array([1.0])):
+    numbers = (1, 1.0, np.float32(1), np.int64(1), np.array(1.0), np.array([1.0]), Decimal(1))
+    for value in (*numbers, Fraction(1), np.array([1], dtype=object)):
         assert as_number(value) == 1.0
-    for value in (True, "1", b"1", None, [1], np.ones(2), np.bool_(True), 1j):
+    others = (True, "1", b"1", None, [1], np.ones(2), np.bool_(True), 1j, Decimal("sNaN"))
+    for value in (*others, np.array(True, dtype=object), pd.Series([True], dtype="boolean")):
         assert as_number(value) is None
+
+
+@pytest.mark.parametrize("scalar", sorted(set(np.sctypeDict.values()), key=str))
+def test_of_numpys_types_the_real_numbers_are_numbers(scalar: type[np.generic]) -> None:
+    """Floats of text, of booleans, and of the real part of a complex number are a wrong result."""
+    values = np.ones(1, dtype="M8[s]" if scalar is np.datetime64 else scalar)
+    is_number = values.dtype.kind in "iufO"
+    for value in (values[0], values, values.reshape(())):
+        assert (as_number(value) is not None) == is_number
+
+
+class FakeTensor:
+    """What of another framework's tensor counts here."""
+
+    shape = ()
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = dtype
+
+    def __float__(self) -> float:
+        return 1.0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "is_number"),
+    [
+        *((f"torch.{name}", True) for name in ("float32", "bfloat16", "float16", "int64", "uint8")),
+        *((f"<dtype: '{name}'>", True) for name in ("float32", "bfloat16", "int32", "half")),
+        *(("float8_e4m3fn", True), ("mlx.core.float32", True), ("Float64", True)),
+        *(("torch.bool", False), ("<dtype: 'bool'>", False), ("boolean", False)),
+        *(("torch.complex64", False), ("<dtype: 'string'>", False), ("<dtype: 'variant'>", False)),
+    ],
+)
+def test_a_tensor_is_a_number_if_its_type_is(dtype: str, is_number: bool) -> None:
+    assert (as_number(FakeTensor(dtype)) is not None) == is_number
+
+
+def test_a_value_whose_conversion_breaks_is_no_number() -> None:
+    class Broken:
+        def __float__(self) -> float:
+            raise RuntimeError("a tensor on another device, say")
+
+    assert as_number(Broken()) is None
 
 
 def test_a_dict_gives_the_metric_by_its_name_and_keeps_the_others(run: Run) -> None:

@@ -14,6 +14,7 @@ from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadReport, EarlyStop
 from dotrain.training.generators import DataGenerator, Sources
+from dotrain.training.numbers import as_number
 from dotrain.training.place import Agreement
 from dotrain.training.program import FunctionRef, LoadedProgram, Program
 from dotrain.training.reporter import Reporter
@@ -135,3 +136,14 @@ def test_layer_names_do_not_depend_on_what_ran_before() -> None:
 def test_equal_seeds_give_equal_weights() -> None:
     for a, b in zip(model().get_weights(), model().get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_of_tensorflows_scalars_the_real_numbers_are_numbers() -> None:
+    import tensorflow as tf
+
+    for value in (tf.constant(0.5), tf.constant([0.5]), tf.Variable(0.5), tf.cast(0.5, "bfloat16")):
+        assert as_number(value) == 0.5
+    assert as_number(tf.constant(3, tf.uint8)) == 3.0
+    for value in (True, [True], "0.5", 1 + 2j, [0.5, 0.5]):
+        assert as_number(tf.constant(value)) is None
+    assert as_number(tf.Variable(True)) is None
