@@ -13,6 +13,7 @@ from dotrain.core.trial import Failure
 from dotrain.executors.base import Executor, Post
 from dotrain.training.attempt import log_of, run_attempt
 from dotrain.training.channel import Channel
+from dotrain.training.errors import EarlyStop
 from dotrain.training.failure import describe_failure
 from dotrain.training.output import captured
 from dotrain.training.place import Place
@@ -32,6 +33,8 @@ class InlineExecutor(Executor):
         self._running: tuple[Launch, Channel] | None = None
         #: Reports from threads that the train function has started.
         self._from_threads: queue.SimpleQueue[TrialEvent] = queue.SimpleQueue()
+        #: What the driver raised at a report: a policy's error, say, and none of the function's.
+        self._broken: Exception | None = None
 
     def start(self, program: Program, post: Post) -> None:
         """Offer the one slot."""
@@ -62,7 +65,7 @@ class InlineExecutor(Executor):
         if isinstance(self._loaded, Failure):
             self._send(Failed(launch.trial_id, launch.attempt, self._loaded))
             return
-        channel = Channel(self._send)
+        channel = Channel(self._report)
         self._running = launch, channel
         try:
             event = run_attempt(
@@ -76,6 +79,8 @@ class InlineExecutor(Executor):
             )
         finally:
             self._running = None
+        if self._broken is not None:
+            raise self._broken
         self._send(event)
 
     def _load(self, launch: Launch) -> LoadedProgram | Failure:
@@ -90,6 +95,16 @@ class InlineExecutor(Executor):
                 return load_program(self._program)
         except (Exception, SystemExit) as error:
             return describe_failure(error)
+
+    def _report(self, event: TrialEvent) -> None:
+        """Post from within the train function, which the driver's own errors must not go through."""
+        if self._broken is None:
+            try:
+                self._send(event)
+                return
+            except Exception as error:
+                self._broken = error
+        raise EarlyStop("the run can't go on")
 
     def _send(self, event: TrialEvent) -> None:
         if threading.get_ident() != self._thread:

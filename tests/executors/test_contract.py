@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -467,3 +468,65 @@ def test_a_checkpoint_that_is_saved_and_not_used_saves_no_steps(
     promotions = result.summary["promotions"]
     assert (promotions["from_checkpoint"], promotions["steps_saved"]) == (0, 0)
     assert all(t.step_history == [0, 1, 2] for t in result.trials if t.budget == 3)
+
+
+BROKEN_POLICIES = {
+    "early-stop rule": """
+        class Broken(AbstractEarlyStop):
+            def earlystop_check(to_check, finalized_trials, direction):
+                if any(trial.last_step == 2 for trial in to_check.values()):
+                    1 / 0
+        """,
+    "optimizer": """
+        class Broken(AbstractOptimizer):
+            def initialize(self):
+                self.asked = 0
+
+            def get_suggestion(self, trial=None):
+                self.asked += 1
+                if self.asked == 4:
+                    1 / 0
+                return self.create_trial({"x": self.asked / 8})
+        """,
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_POLICIES)
+def test_a_policys_error_is_the_policys_and_the_run_goes_on_when_it_is_mended(
+    project: Project, cluster: dict[str, Any], kind: str
+) -> None:
+    """Where a function runs on the driver's thread, the error must not come up through it."""
+    project.write(
+        "user.py",
+        """
+        def train(x, reporter):
+            for step in range(5):
+                try:
+                    reporter.broadcast(x, step)
+                except Exception:
+                    print("swallowed")
+            return x
+        """,
+    )
+    source = textwrap.dedent(BROKEN_POLICIES[kind])
+    header = "from dotrain import AbstractEarlyStop, AbstractOptimizer\n"
+    project.write("mine.py", header + source)
+    section = {"early-stop rule": "early_stop", "optimizer": "optimizer"}[kind]
+    search = {**SEARCH, section: {"name": "mine:Broken"}}
+    project.config(search=search, cluster=cluster, limits={"retries": 0})
+    done = project.cli("run", "config.yaml", "--json")
+    assert done.returncode == 1
+    assert f"{kind} Broken raised ZeroDivisionError: division by zero" in done.stderr
+    result = json.loads(done.stdout)
+    assert result["status"] == "failed"
+    assert result["trials"]["failed"] == 0
+    run_dir = Path(result["run_dir"])
+    for log in run_dir.glob("trials/*/output.log"):
+        assert "swallowed" not in log.read_text()
+        assert "failed" not in log.read_text()
+
+    project.write("mine.py", header + source.replace("1 / 0", "pass"))
+    again = project.cli("resume", str(run_dir), "--json")
+    assert again.returncode == 0, again.stderr
+    expected = {"total": 4, "finished": 4, "stopped": 0, "failed": 0}
+    assert json.loads(again.stdout)["trials"] == expected
