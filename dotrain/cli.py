@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -140,23 +136,12 @@ def resume(
     _finish(result, json, quiet)
 
 
-@contextmanager
-def _output() -> Iterator[None]:
-    """Print to stdout; a reader that has left (`| head`) is no mistake."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # what its encoding doesn't know
-    try:
-        yield
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _finish(result: Result, json: bool, quiet: bool, form: str = "") -> None:
     from dotrain.report.gates import print_gates
-    from dotrain.report.result import print_json, print_result
+    from dotrain.report.result import print_result
+    from dotrain.report.stdout import print_data, print_json, printing
 
-    with _output():
+    with printing():
         if json:
             print_json(result.summary)
         elif "components" in result.summary:
@@ -164,7 +149,7 @@ def _finish(result: Result, json: bool, quiet: bool, form: str = "") -> None:
 
             forms = {"md": ablation.to_markdown, "latex": ablation.to_latex, "csv": ablation.to_csv}
             if form:
-                sys.stdout.write(forms[form](result.summary))
+                print_data(forms[form](result.summary))
             else:
                 ablation.print_study(result.summary)
         else:
@@ -178,11 +163,11 @@ def _finish(result: Result, json: bool, quiet: bool, form: str = "") -> None:
 @app.command()
 def status(run_dir: RunDirArgument, json: JsonOption = False) -> None:
     """Say what is running, waiting (and why), finished; live or dead."""
-    from dotrain.report.result import print_json
     from dotrain.report.status import print_status, read_status
+    from dotrain.report.stdout import print_json, printing
 
     found = read_status(run_dir)
-    with _output():
+    with printing():
         print_json(found) if json else print_status(found)
 
 
@@ -215,23 +200,23 @@ def show(
 ) -> None:
     """Show the table of trials of a run, or one trial in full."""
     from dotrain.errors import UsageError
+    from dotrain.report.stdout import print_json, printing
 
     if csv and json:
         raise UsageError("--csv and --json can't be had together")
     if trial is not None:
-        from dotrain.report.result import print_json
         from dotrain.report.story import print_trial, read_trial
 
         if csv or sort or reverse or state or top:
             raise UsageError("one trial is shown in full: with a TRIAL there is only --json")
         found = read_trial(run_dir, trial)
-        with _output():
+        with printing():
             print_json(found) if json else print_trial(found)
         return
     from dotrain.report.table import print_table, read_table
 
     table = read_table(run_dir, sort=sort, reverse=reverse, state=state, top=top)
-    with _output():
+    with printing():
         print_table(table, "csv" if csv else "json" if json else "")
 
 
@@ -249,6 +234,8 @@ def report(
     ] = False,
 ) -> None:
     """Make one self-contained HTML page of a run, and print its path."""
+    from dotrain.report.stdout import print_data, printing
+
     if tensorboard:
         from dotrain.errors import UsageError
         from dotrain.report.reading import read_run
@@ -257,11 +244,13 @@ def report(
         if output is not None:
             raise UsageError("--output is for the page; event files go into the run directory")
         write_all(read_run(run_dir))
-        print(run_dir)
+        written = run_dir
     else:
         from dotrain.report.page.writing import write_page
 
-        print(write_page(run_dir, output))
+        written = write_page(run_dir, output)
+    with printing():
+        print_data(f"{written}\n")
 
 
 @app.command()
@@ -269,13 +258,12 @@ def check(config: ConfigArgument, set_: SetOption = None, json: JsonOption = Fal
     """Validate a config and print the plan; nothing is run."""
     from dotrain.config import load_config
     from dotrain.config.plan import make_plan
-    from dotrain.report.result import print_json, print_plan
+    from dotrain.report.result import print_plan
+    from dotrain.report.stdout import print_json, printing
 
     plan = make_plan(load_config(config, set_ or ()))
-    if json:
-        print_json(plan)
-    else:
-        print_plan(plan)
+    with printing():
+        print_json(plan) if json else print_plan(plan)
 
 
 @app.command()
@@ -291,10 +279,11 @@ def init(
     ] = "plain",
 ) -> None:
     """Write a small config and train function to start from."""
+    from dotrain.report.stdout import printing
     from dotrain.scaffold.project import create_project, describe_project
 
     written = create_project(directory, template)
-    with _output():
+    with printing():
         sys.stdout.write(describe_project(directory, template, written))
 
 
@@ -303,10 +292,10 @@ def schema() -> None:
     """Print the JSON Schema of the config, for editors."""
     from dotrain.config.catalogue import catalogue
     from dotrain.config.json_schema import config_schema
-    from dotrain.report.result import print_json
+    from dotrain.report.stdout import print_json, printing
 
     found = config_schema(catalogue())
-    with _output():
+    with printing():
         print_json(found)
 
 
@@ -315,10 +304,10 @@ def plugins(json: JsonOption = False) -> None:
     """List the optimizers, early-stop rules, strategies, ablators and clusters found."""
     from dotrain.config.catalogue import catalogue
     from dotrain.report.plugins import print_plugins
-    from dotrain.report.result import print_json
+    from dotrain.report.stdout import print_json, printing
 
     found = catalogue()
-    with _output():
+    with printing():
         print_json([entry.as_json() for entry in found]) if json else print_plugins(found)
 
 

@@ -34,6 +34,7 @@ from dotrain.report.display import Subject, choose_observer
 from dotrain.report.gates import Gate, check_gates, expected_result, parse_gates
 from dotrain.report.junit import recording
 from dotrain.report.result import print_result
+from dotrain.report.stdout import printing
 from dotrain.report.summary import best_trial
 from dotrain.result import Demands, Result
 from dotrain.running import resume as resume_experiment
@@ -391,10 +392,8 @@ def lagom(
         result = resume_experiment(experiment, RunDir.open(Path(resume)), observer)
     else:
         result = run_experiment(experiment, Path(runs_dir), observer)
-    if not quiet and "components" in result.summary:
-        print_study(result.summary)
-    elif not quiet:
-        print_result(result.summary, result.trials)
+    if not quiet:
+        _print(result)
     if result.error is not None:
         raise result.error
     if result.status == "interrupted":
@@ -406,6 +405,14 @@ def lagom(
             f"(see {result.run_dir})"
         )
     return result
+
+
+def _print(result: Result) -> None:
+    with printing():
+        if "components" in result.summary:
+            print_study(result.summary)
+        else:
+            print_result(result.summary, result.trials)
 
 
 def _check_study_is_alone(*others: object) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -210,3 +214,71 @@ def test_a_reader_that_leaves_doesnt_end_the_run(project: Project, stream: str) 
     assert process.wait(60) == 0, text
     (result,) = project.path.glob("runs/*/*/result.json")
     assert json.loads(result.read_text())["trials"]["finished"] == 30
+
+
+#: A terminal that knows no umlaut.
+ASCII = {**os.environ, "PYTHONIOENCODING": "ascii"}
+
+
+def test_csv_is_utf_8_whatever_the_terminal_knows(project: Project) -> None:
+    project.write("user.py", "def train(farbe): return {'score': 1, 'gr\u00f6\u00dfe': 2}")
+    colours = ["gr\u00fcn", "\u7d05", "a\nb"]
+    project.config(
+        search={
+            "space": {"farbe": {"type": "categorical", "values": colours}},
+            "optimizer": {"name": "grid"},
+        },
+        cluster=INLINE,
+    )
+    result = json.loads(project.cli("run", "config.yaml", "--json", env=ASCII).stdout)
+    command = [sys.executable, "-m", "dotrain", "show", result["run_dir"], "--csv"]
+    done = subprocess.run(command, capture_output=True, env=ASCII, check=True, timeout=60)
+    rows = list(csv.DictReader(io.StringIO(done.stdout.decode("utf-8"), newline="")))
+    assert [row["farbe"] for row in rows] == colours
+    assert [row["gr\u00f6\u00dfe"] for row in rows] == ["2.0"] * 3
+    for_people = project.cli("show", result["run_dir"], env=ASCII)
+    assert for_people.returncode == 0
+    assert "gr\\xfcn" in for_people.stdout
+
+
+@pytest.mark.parametrize("form", ["--csv", "--md", "--latex"])
+def test_the_table_of_a_study_is_utf_8_whatever_the_terminal_knows(
+    project: Project, form: str
+) -> None:
+    project.write("user.py", "def train(w): return {'score': w}")
+    project.config(
+        hparams={"w": 1},
+        ablation={"components": {"gr\u00f6\u00dfe": {"w": 2}}, "seeds": 2},
+        cluster=INLINE,
+    )
+    command = [sys.executable, "-m", "dotrain", "ablate", "config.yaml", form]
+    done = subprocess.run(
+        command, cwd=project.path, capture_output=True, env=ASCII, check=True, timeout=100
+    )
+    assert "gr\u00f6\u00dfe" in done.stdout.decode("utf-8")
+
+
+def test_no_command_ends_at_a_character_that_the_terminal_doesnt_know(project: Project) -> None:
+    """The folder's own name has one."""
+    project.write("user.py", GOOD)
+    project.config(name="demo", search=SPACE, cluster=INLINE)
+    (project.path / "gr\u00fcn").mkdir()
+    for arguments in (
+        ["check", "config.yaml", "--set", "train=user.py:train"],
+        ["run", "config.yaml", "--runs-dir", "gr\u00fcn"],
+        ["init", "gr\u00fcn/new"],
+    ):
+        done = project.cli(*arguments, env=ASCII)
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    (run_dir,) = (project.path / "gr\u00fcn" / "demo").iterdir()
+    for command in (["status"], ["show"], ["show", "--json"], ["report"]):
+        done = project.cli(command[0], str(run_dir), *command[1:], env=ASCII)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    printed = subprocess.run(
+        [sys.executable, "-m", "dotrain", "report", str(run_dir)],
+        capture_output=True,
+        env=ASCII,
+        check=True,
+        timeout=60,
+    ).stdout
+    assert Path(printed.decode("utf-8").rstrip("\n")).is_file()

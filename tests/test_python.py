@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -96,7 +98,7 @@ for function in (train, training_fn):
 """
 
 
-def script(project: Project, source: str) -> str:
+def script(project: Project, source: str, **options: Any) -> str:
     file = project.write("script.py", source)
     done = subprocess.run(
         [sys.executable, file.name],
@@ -105,6 +107,7 @@ def script(project: Project, source: str) -> str:
         text=True,
         timeout=100,
         check=False,
+        **options,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -231,3 +234,18 @@ def test_hooks_that_raise_are_named_and_the_result_is_kept(project: Project) -> 
         inline(lambda: 1.0, project, optimizer=Broken(), num_trials=2, name="kept")
     (file,) = project.path.glob("kept/*/result.json")
     assert '"status": "finished"' in file.read_text()
+
+
+def test_a_letter_that_the_terminal_doesnt_know_costs_no_result(project: Project) -> None:
+    source = """
+        import sys
+        from dotrain import experiment
+
+        result = experiment.lagom(lambda farbe: 1.0, hparams={"farbe": 1}, name="demo",
+                                  cluster={"kind": "inline"}, runs_dir="gr\u00fcn")
+        print("BEST", result.best["value"], sys.stdout.errors)
+    """
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    out = script(project, source, env=ascii_only)
+    assert "gr\\xfcn/demo" in out
+    assert "BEST 1.0 strict" in out

@@ -1,10 +1,8 @@
-"""What a command prints on stdout at its end: the result, a plan, JSON."""
+"""What a command prints on stdout at its end: the result, a plan."""
 
 from __future__ import annotations
 
-import json
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -111,11 +109,6 @@ def _failure_lines(group: Mapping[str, Any]) -> list[str]:
         f"    log: {group['log']}",
         *(f"      | {printable(line)}" for line in group.get("last_lines", ())),
     ]
-
-
-def print_json(value: Any) -> None:
-    """Print a value as one JSON object to stdout."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 def print_plan(plan: Mapping[str, Any]) -> None:

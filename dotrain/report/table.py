@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
-import sys
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from dotrain.errors import UsageError, did_you_mean
 from dotrain.report.columns import Column, fit
 from dotrain.report.reading import read_run, trial_rows
 from dotrain.report.result import print_lines, width_of
+from dotrain.report.stdout import print_data, print_json
 from dotrain.report.text import make_console, number_text, printable
 
 Row = dict[str, Any]
@@ -109,15 +109,21 @@ def print_table(table: TrialTable, form: str = "") -> None:
         form: ``csv``, ``json``, or ``""`` for people.
     """
     if form == "json":
-        sys.stdout.write(json.dumps(table.rows, indent=2) + "\n")
+        print_json(table.rows)
     elif form == "csv":
-        if table.rows:
-            writer = csv.DictWriter(sys.stdout, list(table.rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(table.rows)
+        print_data(_to_csv(table.rows))
     else:
         console = make_console()
         print_lines(table_lines(table, width_of(console)), console)
+
+
+def _to_csv(rows: Sequence[Row]) -> str:
+    out = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return out.getvalue()
 
 
 def table_lines(table: TrialTable, width: int | None) -> list[str]:

@@ -72,7 +72,7 @@ def _descriptors(log: Path) -> Iterator[None]:
         redirected.restore()
         for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__)):
             if stream is None or stream.closed:  # a train function has closed it
-                new = open(number, "w", closefd=False)  # noqa: SIM115
+                new = open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
                 sys.__dict__.update({"__stdout__": new} if number == 1 else {"__stderr__": new})
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
 

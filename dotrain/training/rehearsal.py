@@ -69,7 +69,7 @@ def rehearse(program: Program) -> Rehearsal:
                 "the study can't be rehearsed: importing or building what it needs ended the "
                 f"process with exit code {done.returncode}:\n" + "\n".join(words)
             )
-        found = json.loads(answer.read_text())
+        found = json.loads(answer.read_text(encoding="utf-8"))
     if "error" in found:
         raise DotrainError(f"the study can't be rehearsed: {found['error']}")
     found["problems"] = [tuple(problem) for problem in found["problems"]]
@@ -280,7 +280,7 @@ def main() -> None:
         found: dict[str, Any] = asdict(_Stage(load_program(program)).play())
     except Exception as error:
         found = {"error": _words(error)}
-    answer.write_text(json.dumps(found))
+    answer.write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ class LocalWorkers:
 def oom_kills() -> int:
     """Return how many processes the kernel has killed for want of memory; 0 if it doesn't say."""
     try:
-        for line in Path("/proc/vmstat").read_text().splitlines():
+        for line in Path("/proc/vmstat").read_text(encoding="utf-8").splitlines():
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     except (OSError, ValueError):
