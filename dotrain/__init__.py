@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dotrain.space import Categorical, Discrete, Float, Int, Searchspace
     from dotrain.training.errors import EarlyStop
 
+    __version__: str
+
 __all__ = [
     "WAIT",
     "AblationStudy",
@@ -63,6 +65,12 @@ def __getattr__(name: str) -> object:
 
     if name == "experiment":
         return importlib.import_module("dotrain.experiment")
+    if name == "__version__":
+        return importlib.import_module("dotrain.versions").own_version()
     if name in _HOMES:
         return getattr(importlib.import_module(f"dotrain.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'dotrain' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="dotrain",
     help="Write a train function once; run it once, as a parallel search, as an ablation study, or distributed, from one YAML file.",
-    no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
 )
@@ -59,9 +58,27 @@ JunitOption = Annotated[
 ]
 
 
-@app.callback()
-def _options() -> None:
-    """Make every command a subcommand, however many there are."""
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="With --version: Python, packages, platform too."),
+    ] = False,
+) -> None:
+    """Answer what isn't asked of a command."""
+    if version:
+        from dotrain.versions import version_text
+
+        sys.stdout.write(version_text(verbose=verbose))
+        raise typer.Exit
+    if verbose:
+        from dotrain.errors import UsageError
+
+        raise UsageError("--verbose is for --version: dotrain --version -v")
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command()

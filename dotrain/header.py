@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import platform
-from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from dotrain.ablation.runner import StudyRunner
 from dotrain.ablation.study import BASELINE
 from dotrain.definition import Experiment
 from dotrain.store import Record
+from dotrain.versions import environment, own_version
 
 
 def make_header(experiment: Experiment, started_at: str) -> Record:
@@ -30,28 +28,11 @@ def make_header(experiment: Experiment, started_at: str) -> Record:
         "limits": asdict(experiment.limits),
         "slots_per_trial": experiment.strategy.slots,
         "started_at": started_at,
-        "dotrain": version("dotrain"),
-        "environment": _environment(),
+        "dotrain": own_version(),
+        "environment": environment(),
         "config_dir": str(experiment.config_dir),
         "config": dict(experiment.config),
         **_study_of(experiment),
-    }
-
-
-#: Packages that a result may depend on.
-_PACKAGES = ("dask", "distributed", "numpy", "tensorflow", "keras", "torch", "scikit-learn")
-
-
-def _environment() -> dict[str, Any]:
-    """Return the versions of what drives the run; nothing is imported for it."""
-    packages = {}
-    for name in _PACKAGES:
-        with suppress(PackageNotFoundError):
-            packages[name] = version(name)
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": packages,
     }
 
 

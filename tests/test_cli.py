@@ -6,12 +6,15 @@ import csv
 import io
 import json
 import os
+import platform
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from dotrain.store import read_journal
 from tests.conftest import Project
 
 GOOD = """
@@ -282,3 +285,52 @@ def test_no_command_ends_at_a_character_that_the_terminal_doesnt_know(project: P
         timeout=60,
     ).stdout
     assert Path(printed.decode("utf-8").rstrip("\n")).is_file()
+
+
+def test_dotrain_alone_says_what_it_can_do(project: Project) -> None:
+    done = project.cli()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == project.cli("--help").stdout
+    assert "Usage:" in done.stdout
+
+
+def test_the_version_and_what_a_result_may_depend_on(project: Project) -> None:
+    import dotrain
+
+    done = project.cli("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        f"dotrain {dotrain.__version__}\n",
+        "",
+    )
+    for arguments in (["--version", "-v"], ["--verbose", "--version"]):
+        first, *lines = project.cli(*arguments).stdout.splitlines()
+        assert first == f"dotrain {dotrain.__version__}"
+        told = dict(line.split(maxsplit=1) for line in lines)
+        assert told["python"] == platform.python_version()
+        assert told["platform"] == platform.platform()
+        assert told["numpy"] == version("numpy")
+        assert told["scikit-learn"] == version("scikit-learn")
+        assert told["torch"] == "not installed"
+
+
+def test_verbose_without_version_is_refused(project: Project) -> None:
+    done = project.cli("-v", "plugins")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--verbose is for --version" in done.stderr
+
+
+def test_a_journal_names_the_same_versions(project: Project) -> None:
+    project.write("user.py", GOOD)
+    project.config(search=SPACE, cluster=INLINE)
+    result = json.loads(project.cli("run", "config.yaml", "--json").stdout)
+    header = next(iter(read_journal(Path(result["run_dir"]) / "journal.jsonl")))
+    told = project.cli("--version", "-v").stdout.splitlines()[1:]
+    found = dict(line.split(maxsplit=1) for line in told if not line.endswith("not installed"))
+    environment = dict(header["environment"])
+    assert found == {**environment.pop("packages"), **environment}
+
+
+def test_asking_for_the_version_imports_nothing_heavy() -> None:
+    heavy = {"tensorflow", "keras", "distributed", "dask", "numpy", "pydantic", "yaml"}
+    assert not imported_by("--version") & heavy

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "dotrain"
 
 #: From the ground up; a room may import those below it, and itself.
 LAYERS = [
-    {"errors"},
+    {"errors", "versions"},
     {"space"},
     {"core"},
     {"optimizers", "earlystop", "ablation"},
