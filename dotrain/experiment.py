@@ -34,6 +34,7 @@ from dotrain.report.display import Subject, choose_observer
 from dotrain.report.gates import Gate, check_gates, expected_result, parse_gates
 from dotrain.report.junit import recording
 from dotrain.report.result import print_result
+from dotrain.report.resuming import is_from_config, resume_command
 from dotrain.report.stdout import printing
 from dotrain.report.summary import best_trial
 from dotrain.result import Demands, Result
@@ -203,13 +204,11 @@ def resume(
         gates = parse_gates(require)
         run_dir = RunDir.open(path)
         header = next(iter(read_journal(run_dir.journal)), None)
-        if header is None or "train" not in header.get("config", {}):
-            raise UsageError(
-                f"{path} was not started from a config; go on from Python with the same call of "
-                "lagom and resume=..."
-                if header
-                else f"{path}: the run never began; there is nothing to go on with"
-            )
+        if header is None:
+            raise UsageError(f"{path}: the run never began; there is nothing to go on with")
+        if not is_from_config(header):
+            command = resume_command(path, header)
+            raise UsageError(f"{path} was not started from a config; go on with: {command}")
         folder = Path(header["config_dir"])
         mode: Mode = "ablate" if "study" in header else "run"
         loaded = load_config(run_dir.config, overrides, folder=folder, mode=mode)
@@ -397,7 +396,7 @@ def lagom(
     if result.error is not None:
         raise result.error
     if result.status == "interrupted":
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(f"interrupted; go on with: {result['resume']}")
     if not result.is_usable:
         failures = result.summary.get("failures", [])
         raise DotrainError(

@@ -23,6 +23,7 @@ from dotrain.header import make_header
 from dotrain.report.gates import judge
 from dotrain.report.junit import to_junit, write_junit
 from dotrain.report.reading import summarize_run
+from dotrain.report.resuming import resume_command
 from dotrain.result import Demands, Result
 from dotrain.store import Journal, Lock, RunDir, read_journal, restore
 
@@ -47,7 +48,7 @@ def run(
         KeyboardInterrupt: At the second Ctrl-C.
     """
     run_dir = RunDir.create(runs_dir, experiment.name)
-    with Lock(run_dir.lock), _writing(run_dir):
+    with Lock(run_dir.lock), _writing(run_dir, experiment.config):
         run_dir.write_config(experiment.config)
         if experiment.functions.code.archive:
             run_dir.write_code(experiment.functions.code.archive)
@@ -81,30 +82,24 @@ def resume(
         ResourcesUnavailable: If the workers can't be had.
         KeyboardInterrupt: At the second Ctrl-C.
     """
-    with Lock(run_dir.lock) as lock, _writing(run_dir):
+    with Lock(run_dir.lock) as lock, _writing(run_dir, experiment.config):
         if lock.recovered_from is not None and not quiet:
             sys.stderr.write(f"the driver before, {lock.recovered_from}, has died; going on\n")
         return _Run(experiment, run_dir, demands or Demands()).go_on(observer)
 
 
 @contextmanager
-def _writing(run_dir: RunDir) -> Iterator[None]:
+def _writing(run_dir: RunDir, config: Mapping[str, Any]) -> Iterator[None]:
     """Explain what the operating system has against the run directory."""
     try:
         yield
     except OSError as error:
         place = error.filename or run_dir.path
-        raise DotrainError(
-            f"{place}: {error.strerror}; what the journal holds is safe, go on with: "
-            f"{resume_command(run_dir.path)}"
-        ) from error
-
-
-def resume_command(run_dir: Path) -> str:
-    """Return what to type to go on with a run."""
-    import shlex
-
-    return f"dotrain resume {shlex.quote(str(run_dir))}"
+        advice = "there is nothing to go on with"
+        if run_dir.has_begun:
+            command = resume_command(run_dir.path, {"config": config})
+            advice = f"what the journal holds is safe, go on with: {command}"
+        raise DotrainError(f"{place}: {error.strerror}; {advice}") from error
 
 
 class _Run:

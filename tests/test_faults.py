@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from dotrain.store import read_journal, replay
+from dotrain.errors import DotrainError
+from dotrain.store import RunDir, read_journal, replay
 from tests.conftest import Project
 
 SEARCH = {"space": {"x": {"type": "float", "range": [0.0, 1.0]}}, "num_trials": 6}
@@ -75,8 +77,19 @@ def test_a_run_directory_that_is_deleted_is_said_so(project: Project) -> None:
     project.config(search={**SEARCH, "num_trials": 1}, cluster={"kind": "inline"})
     done = project.cli("run", "config.yaml")
     assert done.returncode == 1
-    assert "No such file or directory" in done.stderr
+    assert "No such file or directory; there is nothing to go on with" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_could_not_begin_names_nothing_to_go_on_with(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: RunDir, data: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunDir, "write_config", full)
+    with pytest.raises(DotrainError, match="No space left on device; there is nothing to go on"):
+        project.run("def train(x): return x", search=SEARCH, cluster={"kind": "inline"})
 
 
 def test_a_clock_that_jumps_changes_nothing(

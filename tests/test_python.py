@@ -267,3 +267,47 @@ def test_importing_the_package_imports_nothing_of_it() -> None:
     code = "import sys, dotrain; dir(dotrain); print(*(n for n in sys.modules if 'dotrain.' in n))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.split() == []
+
+
+INTERRUPTED = """
+import os, signal, sys
+from dotrain import Searchspace, experiment
+
+def train(x, reporter):
+    reporter.broadcast(x)
+    if len(sys.argv) == 1 and x > 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    return x
+
+def lagom(*_, **options):
+    space = Searchspace(x=('DISCRETE', [1, 2, 3, 4]))
+    return experiment.lagom(train, space, 'grid', cluster={'kind': 'inline'}, **options)
+
+try:
+    result = lagom()
+except KeyboardInterrupt as interrupt:
+    print("RAISED", interrupt)
+    sys.argv.append("again")
+    said = str(interrupt).removeprefix("interrupted; go on with: ")
+    print("TRIALS", eval(said)['trials'])
+"""
+
+
+def test_what_an_interrupted_lagom_says_to_go_on_with_goes_on(project: Project) -> None:
+    out = script(project, INTERRUPTED)
+    assert "TRIALS {'total': 4, 'finished': 4, 'stopped': 0, 'failed': 0}" in out
+    (run_dir,) = project.path.glob("runs/*/*")
+    command = f"lagom(..., resume={str(run_dir)!r})"
+    assert f"\ngo on with: {command}\n" in out
+    assert f"RAISED interrupted; go on with: {command}\n" in out
+    assert "dotrain resume" not in out
+    # As it stood at the interrupt.
+    journal = run_dir / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    end = next(i for i, line in enumerate(lines) if b'"type":"Finish"' in line.replace(b" ", b""))
+    journal.write_bytes(b"".join(lines[: end + 1]))
+    told = project.cli("status", str(run_dir))
+    assert f"\ngo on with: {command}\n" in told.stdout, told
+    refused = project.cli("resume", str(run_dir))
+    assert refused.returncode == 2
+    assert refused.stderr == f"{run_dir} was not started from a config; go on with: {command}\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -85,8 +84,8 @@ def result_lines(result: Mapping[str, Any], valued: int) -> list[str]:
     for group in result.get("failures", ()):
         lines += _failure_lines(group)
     lines.append(f"run directory: {result['run_dir']}")
-    if counts.get("unfinished"):
-        lines.append(f"go on with: dotrain resume {shlex.quote(result['run_dir'])}")
+    if result["resume"]:
+        lines.append(f"go on with: {result['resume']}")
     return lines
 
 

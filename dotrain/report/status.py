@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from dotrain.ablation.study import ARM
 from dotrain.core.trial import Trial, TrialState
 from dotrain.report.reading import read_run
 from dotrain.report.result import print_lines
+from dotrain.report.resuming import resume_command
 from dotrain.report.summary import summarize
 from dotrain.report.text import duration, number_text, printable
 
@@ -47,7 +47,7 @@ def read_status(path: Path) -> dict[str, Any]:
             for t in run.trials
             if t.state is TrialState.WAITING
         ],
-        "resume": None if finished or alive else f"dotrain resume {shlex.quote(str(path))}",
+        "resume": None if finished or alive else resume_command(path, run.header),
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from dotrain.core.book import TrialBook
 from dotrain.core.policy import Direction, sign_of
 from dotrain.core.trial import Failure, Trial, TrialState
+from dotrain.report.resuming import how_to_resume
 
 
 class FailureGroup(NamedTuple):
@@ -83,6 +84,7 @@ def summarize(
         "trials": trial_counts(book),
         "steps": sum(t.steps_run for t in trials),
         "elapsed_s": round(elapsed_s, 3),
+        "resume": how_to_resume(header, status, run_dir),
     }
     if promotions:
         result["promotions"] = {

@@ -81,6 +81,14 @@ class RunDir:
         return self.path / "journal.jsonl"
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there is a journal with something in it."""
+        try:
+            return self.journal.stat().st_size > 0
+        except OSError:
+            return False
+
+    @property
     def code(self) -> Path:
         """The user's modules that ran."""
         return self.path / "code.zip"

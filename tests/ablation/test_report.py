@@ -83,6 +83,7 @@ def make_result(
     ]
     header = {
         **{"name": "my study", "metric": "val_accuracy", "direction": direction, "seed": 0},
+        "config": {"train": "net.py:train"},
         "study": {
             "arms": listed,
             "seeds": [1000 + index for index in range(seeds)],
@@ -186,6 +187,7 @@ class TestSummary:
             "seeds": [1000, 1001, 1002],
             "trials": {"total": 6, "finished": 6, "stopped": 0, "failed": 0},
             "elapsed_s": 61.235,
+            "resume": None,
         }
 
     def test_verdicts_and_holm(self, whole: dict[str, Any]) -> None:

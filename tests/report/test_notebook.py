@@ -132,7 +132,7 @@ def study(*components: dict[str, Any]) -> dict[str, Any]:
     return {
         **{"run_dir": "/runs/study/1", "name": "study", "status": "finished", "metric": "score"},
         **{"direction": "max", "adds": False, "seeds": [1, 2], "baseline": baseline},
-        **{"components": list(components), "elapsed_s": 3.0},
+        **{"components": list(components), "elapsed_s": 3.0, "resume": None},
         "trials": {"total": 6, "finished": 6, "stopped": 0, "failed": 0},
     }
 

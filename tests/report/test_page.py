@@ -39,11 +39,13 @@ from dotrain.report.page.settings import configuration_of
 from dotrain.report.page.text import script_json
 from dotrain.report.page.writing import write_page
 from dotrain.report.reading import read_run
+from dotrain.report.status import read_status
 from dotrain.report.summary import best_trial
 from dotrain.space import Searchspace
 from dotrain.testing import simulate
 from tests.conftest import Project
 from tests.report import runs
+from tests.report.test_show import RECORDS, write_run
 
 KINDS = {
     "search": runs.search,
@@ -189,6 +191,13 @@ def test_verdict_of_a_crash_says_how_to_go_on(tmp_path: Path) -> None:
     assert " of 60 trials: " in verdict.sentence
     assert verdict.command == f"dotrain resume {shlex.quote(str(path))}"
     assert f"{verdict.command}</pre>" in unescape(write_page(path).read_text())
+
+
+def test_a_run_of_lagoms_goes_on_with_lagom(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", RECORDS)
+    verdict = document_of(path).verdict
+    assert verdict.command == f"lagom(..., resume={str(path)!r})"
+    assert read_status(path)["resume"] == verdict.command == read_run(path).summary["resume"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from dotrain.ablation.study import ARM, BASELINE, SEED
 from dotrain.core.book import TrialBook
 from dotrain.core.policy import sign_of
 from dotrain.core.trial import Trial, TrialState
+from dotrain.report.resuming import how_to_resume
 from dotrain.report.summary import failures, trial_counts
 
 
@@ -70,6 +71,7 @@ def summarize_study(
         "components": components,
         "trials": trial_counts(book),
         "elapsed_s": round(elapsed_s, 3),
+        "resume": how_to_resume(header, status, run_dir),
     }
     if book.counts[TrialState.FAILED]:
         result["failures"] = failures(trials, run_dir)

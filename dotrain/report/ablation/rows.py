@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -136,7 +135,8 @@ def study_lines(result: Mapping[str, Any]) -> list[str]:
     missing = sum(a["values"].count(None) - len(a["failed"]) for _, a in named_arms(result))
     if missing:
         runs = "1 run is" if missing == 1 else f"{missing} runs are"
-        lines.append(f"{runs} missing; go on with: dotrain resume {shlex.quote(result['run_dir'])}")
+        advice = f"; go on with: {result['resume']}" if result["resume"] else ""
+        lines.append(f"{runs} missing{advice}")
     return lines
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from dotrain.report.page.study import effects_text
 from dotrain.report.page.text import count, listed, number
 from dotrain.report.reading import Run
+from dotrain.report.resuming import resume_command
 from dotrain.report.text import duration, params_text
 
 _ENDINGS = {
@@ -102,8 +102,5 @@ def _advice(run: Run) -> tuple[str, str]:
     if run.alive is not False and run.status == "running":
         return f"The run goes on ({run.reason}); this page shows it up to its latest record.", ""
     reason = run.reason[:1].upper() + run.reason[1:]
-    if "train" not in run.header["config"]:
-        return f"{reason}. Go on from Python with the same call of lagom and resume=...", ""
-    return f"{reason}. What was recorded is safe; go on with:", (
-        f"dotrain resume {shlex.quote(str(run.run_dir.path))}"
-    )
+    command = resume_command(run.run_dir.path, run.header)
+    return f"{reason}. What was recorded is safe; go on with:", command
