@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -48,17 +49,20 @@ from dotrain.training.rehearsal import Rehearsal, rehearse
 #: What the table and the plot of a study are made with.
 _STATISTICS = ("scipy", "statsmodels", "matplotlib")
 
+#: As `open` takes them.
+AnyPath = str | os.PathLike[str]
+
 __all__ = ["Result", "ablate", "lagom", "resume", "run"]
 
 
 def run(
-    config: Path,
+    config: AnyPath,
     overrides: Sequence[str] = (),
     *,
-    runs_dir: Path = Path("runs"),
+    runs_dir: AnyPath = "runs",
     quiet: bool = False,
     require: Sequence[str] = (),
-    junit: Path | None = None,
+    junit: AnyPath | None = None,
 ) -> Result:
     """Run a config file.
 
@@ -80,11 +84,17 @@ def run(
         ResourcesUnavailable: If the workers can't be had.
         KeyboardInterrupt: At the second Ctrl-C.
     """
+    config, junit = Path(config), _path(junit)
     with recording(junit, config.stem):
         gates = parse_gates(require)
         experiment = Experiment.of_config(load_config(config, overrides))
         demands = _demands(experiment, gates, junit)
-        return run_experiment(experiment, runs_dir, display(experiment, quiet=quiet), demands)
+        observer = display(experiment, quiet=quiet)
+        return run_experiment(experiment, Path(runs_dir), observer, demands)
+
+
+def _path(path: AnyPath | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def _demands(experiment: Experiment, gates: Sequence[Gate], junit: Path | None) -> Demands:
@@ -96,14 +106,14 @@ def _demands(experiment: Experiment, gates: Sequence[Gate], junit: Path | None) 
 
 
 def ablate(
-    config: Path,
+    config: AnyPath,
     overrides: Sequence[str] = (),
     *,
-    from_run: Path | None = None,
-    runs_dir: Path = Path("runs"),
+    from_run: AnyPath | None = None,
+    runs_dir: AnyPath = "runs",
     quiet: bool = False,
     require: Sequence[str] = (),
-    junit: Path | None = None,
+    junit: AnyPath | None = None,
 ) -> Result:
     """Run the ablation study of a config file.
 
@@ -131,9 +141,10 @@ def ablate(
         raise UsageError(
             f"an ablation study needs {', '.join(missing)}: pip install 'dotrain[ablation]'"
         )
+    config, junit = Path(config), _path(junit)
     with recording(junit, config.stem):
         gates = parse_gates(require)
-        best = _best_of(from_run) if from_run is not None else []
+        best = _best_of(Path(from_run)) if from_run is not None else []
         loaded = load_config(config, [*best, *overrides], mode="ablate")
         if not quiet:
             sys.stderr.writelines(f"warning: {warning}\n" for warning in loaded.warnings)
@@ -145,7 +156,8 @@ def ablate(
             if not quiet:
                 sys.stderr.writelines(f"note: {note}\n" for note in found.notes)
             experiment = replace(experiment, rehearsal=found)
-        return run_experiment(experiment, runs_dir, display(experiment, quiet=quiet), demands)
+        observer = display(experiment, quiet=quiet)
+        return run_experiment(experiment, Path(runs_dir), observer, demands)
 
 
 def _best_of(path: Path) -> list[str]:
@@ -173,12 +185,12 @@ def _refuse_what_changes_nothing(loaded: LoadedConfig, found: Rehearsal) -> None
 
 
 def resume(
-    path: Path,
+    path: AnyPath,
     overrides: Sequence[str] = (),
     *,
     quiet: bool = False,
     require: Sequence[str] = (),
-    junit: Path | None = None,
+    junit: AnyPath | None = None,
 ) -> Result:
     """Go on with a run of a config file that stopped, for whatever reason.
 
@@ -200,6 +212,7 @@ def resume(
             on with what the overrides change.
         DotrainError: As for `run`.
     """
+    path, junit = Path(path), _path(junit)
     with recording(junit, path.absolute().name):
         gates = parse_gates(require)
         run_dir = RunDir.open(path)
@@ -269,8 +282,8 @@ def lagom(
     cluster: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
     tensorboard: bool | None = None,
-    runs_dir: str | Path = "runs",
-    resume: str | Path | None = None,
+    runs_dir: AnyPath = "runs",
+    resume: AnyPath | None = None,
     quiet: bool = False,
 ) -> Result:
     """Run a train function from Python; the config picks nothing that this call can't.

@@ -63,7 +63,8 @@ def test_a_full_disk_ends_the_run_with_the_reason_and_it_goes_on_later(
     assert result["trials"] == {"total": 12, "finished": 12, "stopped": 0, "failed": 0}
 
 
-def test_a_run_directory_that_is_deleted_is_said_so(project: Project) -> None:
+@pytest.mark.parametrize("tensorboard", [True, False])
+def test_a_run_directory_that_is_deleted_is_said_so(project: Project, tensorboard: bool) -> None:
     project.write(
         "user.py",
         """
@@ -74,10 +75,15 @@ def test_a_run_directory_that_is_deleted_is_said_so(project: Project) -> None:
             return x
         """,
     )
-    project.config(search={**SEARCH, "num_trials": 1}, cluster={"kind": "inline"})
+    project.config(
+        search={**SEARCH, "num_trials": 1}, cluster={"kind": "inline"}, tensorboard=tensorboard
+    )
     done = project.cli("run", "config.yaml")
     assert done.returncode == 1
-    assert "No such file or directory; there is nothing to go on with" in done.stderr
+    assert "No such file or directory" in done.stderr
+    assert "go on with: " not in done.stdout + done.stderr
+    if not tensorboard:  # which makes its folder again
+        assert "No such file or directory; there is nothing to go on with" in done.stderr
     assert "Traceback" not in done.stderr
 
 

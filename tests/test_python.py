@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -311,3 +312,33 @@ def test_what_an_interrupted_lagom_says_to_go_on_with_goes_on(project: Project) 
     refused = project.cli("resume", str(run_dir))
     assert refused.returncode == 2
     assert refused.stderr == f"{run_dir} was not started from a config; go on with: {command}\n"
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_paths_may_be_text(project: Project, kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.path)
+    project.write("user.py", "def train(x): return x")
+    search = {"space": {"x": {"type": "discrete", "values": [1, 2]}}, "optimizer": {"name": "grid"}}
+    project.config(search=search, hparams={}, cluster={"kind": "inline"})
+    project.write(
+        "study.yaml",
+        """
+        train: user.py:train
+        metric: score
+        direction: max
+        hparams: {x: 1}
+        ablation: {components: {more: {x: 3}}, seeds: 2}
+        cluster: {kind: inline}
+        """,
+    )
+    options = {"quiet": True, "junit": kind("junit.xml")}
+    found = experiment.run(kind("config.yaml"), runs_dir=kind("there"), **options)
+    assert found.best == {"trial_id": "t0001", "value": 2.0, "params": {"x": 2}}
+    assert found.run_dir.parent.parent == project.path / "there"
+    assert (project.path / "junit.xml").is_file()
+    again = experiment.resume(kind(str(found.run_dir)), **options)
+    assert again.best == found.best
+    study = experiment.ablate(
+        kind("study.yaml"), from_run=kind(str(found.run_dir)), runs_dir=kind("there"), **options
+    )
+    assert study["baseline"]["mean"] == 2.0
