@@ -332,5 +332,5 @@ def test_a_journal_names_the_same_versions(project: Project) -> None:
 
 
 def test_asking_for_the_version_imports_nothing_heavy() -> None:
-    heavy = {"tensorflow", "keras", "distributed", "dask", "numpy", "pydantic", "yaml"}
+    heavy = {"tensorflow", "keras", "distributed", "dask", "numpy", "yaml"}
     assert not imported_by("--version") & heavy

@@ -42,7 +42,7 @@ class RunDir:
             except OSError as error:
                 raise UsageError(
                     f"can't make the run directory {path}: {error.strerror}; "
-                    "choose another place with --runs-dir"
+                    "choose another place (--runs-dir, in Python runs_dir)"
                 ) from None
             return cls(path)
         raise UsageError(f"can't find a free name for a run directory in {runs_dir / name}")
