@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,8 +133,12 @@ class Study:
         Raises:
             UsageError: If it leaves out things that can't go together.
         """
+        return Variant.of(self.left_out(arm))
+
+    def left_out(self, arm: str) -> list[Component]:
+        """Return the components that an arm leaves out."""
         (found,) = (one for one in self.arms if one.name == arm)
-        return Variant.of([self.components[name] for name in found.left_out])
+        return [self.components[name] for name in found.left_out]
 
 
 class Features(Container[str]):
@@ -152,11 +156,27 @@ class Features(Container[str]):
         self.seen: set[str] = set()
 
     def __contains__(self, column: object) -> bool:
-        self.seen.add(str(column))
-        return column not in self._left_out
+        name = str(column)
+        self.seen.add(name)
+        return name not in self._left_out
+
+    def __iter__(self) -> Iterator[str]:
+        raise UsageError(
+            "features doesn't know the table's columns, so there is nothing to go through; give "
+            "features.select(columns)"
+        )
 
     def select(self, columns: Iterable[str]) -> list[str]:
-        """Return those of `columns` that are to be given, in their order."""
+        """Return those of `columns` that are to be given, in their order.
+
+        Raises:
+            UsageError: If `columns` is a text: its letters are no columns.
+        """
+        if isinstance(columns, str):
+            raise UsageError(
+                f"features.select() takes a list of columns, got the text {columns!r}; "
+                f"for one column: {columns!r} in features"
+            )
         return [column for column in columns if column in self]
 
     def __repr__(self) -> str:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dotrain.ablation.study import ARM, SEED, Variant
+from dotrain.ablation.study import ARM, SEED, Component, Variant
 from dotrain.core.events import Failed, Finished, Reported, Started, Stopped, TrialEvent
 from dotrain.core.instructions import Launch
 from dotrain.core.trial import Failure
 from dotrain.errors import Interrupt
-from dotrain.training.arguments import bind
+from dotrain.training.arguments import Hparams, bind
 from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadSetup, EarlyStop
@@ -29,6 +29,7 @@ from dotrain.training.program import LoadedProgram
 from dotrain.training.report_log import ReportLog
 from dotrain.training.reporter import Reporter
 from dotrain.training.seeding import seed_everything
+from dotrain.training.use import Use
 
 
 def run_attempt(
@@ -160,12 +161,19 @@ def _failure_of(error: BaseException, run_dir: str) -> Failure:
 
 @dataclass(frozen=True)
 class _Given:
-    """What the train function is given."""
+    """What the train function is given.
+
+    Attributes:
+        arguments: The call's.
+        left_out: What must have been left out, for the arm of an ablation study.
+        arm: The arm's name.
+        use: What was done with it all.
+    """
 
     arguments: dict[str, Any]
-    model_gen: ModelGenerator
-    data_gen: DataGenerator
-    variant: Variant
+    left_out: Sequence[Component]
+    arm: str
+    use: Use
 
     def check_use(self) -> None:
         """Refuse a function that hasn't used what an ablation study has changed.
@@ -173,16 +181,9 @@ class _Given:
         Raises:
             BadSetup: If nothing was left out for that reason.
         """
-        variant = self.variant
-        if (variant.layers or variant.model) and not self.model_gen.used:
-            raise BadSetup(
-                "nothing was left out of the model: the train function has never called "
-                "model_gen.create()"
-            )
-        if variant.features and not self.data_gen.used:
-            raise BadSetup(
-                "nothing was left out of the data: the train function has never used data_gen"
-            )
+        wrong = self.use.missed(self.left_out)
+        if wrong:
+            raise BadSetup(f"arm {self.arm}: {wrong}")
 
 
 def _given(
@@ -193,20 +194,24 @@ def _given(
     trial_dir: Path,
     place: Place,
 ) -> _Given:
-    program, params, variant = loaded.program, dict(launch.params), Variant()
+    program, params, variant, arm = loaded.program, dict(launch.params), Variant(), ""
+    left_out: Sequence[Component] = ()
     if program.study is not None:
-        variant = program.study.variant(params.pop(ARM))
+        arm = params.pop(ARM)
         del params[SEED]
+        left_out = program.study.left_out(arm)
+        variant = Variant.of(left_out)
         params.update(variant.hparams)
     hparams = {**program.hparams, **params}
+    asked: set[str] = set()
     common: dict[str, Any] = {
-        "hparams": dict(hparams),
+        "hparams": Hparams(hparams, asked) if variant.hparams else dict(hparams),
         "seed": launch.seed,
         "trial_dir": trial_dir,
     }
     if launch.budget is not None:
         common["budget"] = launch.budget
-    sources = Sources(loaded, common, hparams, launch.seed, variant, place.strategy.shard)
+    sources = Sources(loaded, common, hparams, launch.seed, variant, place.strategy.shard, asked)
     model_gen, data_gen = ModelGenerator(sources), DataGenerator(sources)
     available = {
         **common,
@@ -218,7 +223,12 @@ def _given(
         "dataset_function": data_gen,
         "dist_strategy": place.strategy.open,
     }
-    return _Given(bind(loaded.train, available, hparams), model_gen, data_gen, variant)
+    bound = bind(loaded.train, available, hparams)
+    asked |= bound.hparams
+    goes_on = "checkpoint" in bound.kwargs and checkpoint.step > 0
+    use = Use(sources, model_gen, data_gen, goes_on)
+    # The chief's result is the trial's.
+    return _Given(bound.kwargs, left_out if place.is_chief else (), arm, use)
 
 
 def _current_folder() -> str | None:

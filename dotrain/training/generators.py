@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dotrain.ablation.study import Component, Features, Variant
-from dotrain.training.arguments import bind
+from dotrain.training.arguments import asks_for, bind, name_of
 from dotrain.training.errors import BadSetup
 from dotrain.training.program import LoadedProgram
 from dotrain.training.seeding import reseed
@@ -28,6 +28,7 @@ class Sources:
         seed: Of this trial.
         variant: What an ablation study leaves out of it.
         shard: Makes a data set of global batches the right thing for the strategy.
+        asked: Names of the hyperparameters that functions of this trial have got.
     """
 
     loaded: LoadedProgram
@@ -36,15 +37,21 @@ class Sources:
     seed: int
     variant: Variant = field(default_factory=Variant)
     shard: Callable[[Any], Any] = lambda dataset: dataset
+    asked: set[str] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        self.features = Features(self.variant.features)
-        self.available = {**self.available, "features": self.features}
-
-    def call(self, function: Callable[..., Any], given: Mapping[str, Any], **more: Any) -> Any:
-        """Call a user's function with what it asks for."""
-        available = {**self.available, **more}
-        return function(**bind(function, available, self.hparams, given))
+    def call(
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        given: Mapping[str, Any],
+        features: Features,
+        **more: Any,
+    ) -> Any:
+        """Call a user's function with what it asks for, and with what its caller gives."""
+        available = {**self.available, "features": features, **more}
+        bound = bind(function, available, self.hparams, args, given)
+        self.asked |= bound.hparams
+        return function(*bound.args, **bound.kwargs)
 
 
 class ModelGenerator:
@@ -55,39 +62,47 @@ class ModelGenerator:
     model is left out of what it returns.
 
     Attributes:
+        features: The columns to give, as the model function sees them.
         used: Whether a model has been built.
     """
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
+        self.features = Features(sources.variant.features)
         self.used = False
 
-    def create(self, **arguments: Any) -> Any:
+    def create(self, *args: Any, **arguments: Any) -> Any:
         """Return a new model.
 
         Args:
-            **arguments: Passed on to the model function, before what it would get by name.
+            *args: Passed on to the model function, as its first arguments.
+            **arguments: Passed on by name, before what it would get by name.
 
         Raises:
-            BadSetup: If the config has no ``model:``.
+            BadSetup: If the config has no ``model:``, or the function doesn't take these.
         """
-        self.used = True
-        sources = self._sources
-        if sources.loaded.model is None:
+        loaded = self._sources.loaded
+        if loaded.model is None:
             raise BadSetup("model_gen.create() was called, but the config has no 'model:'")
-        model = sources.call(sources.loaded.model, arguments)
-        if sources.loaded.program.study is None:
-            return model
-        return self._ablated(model, arguments)
+        model = self._call(loaded.model, args, arguments)
+        if loaded.program.study is not None:
+            model = self._ablated(model, args, arguments)
+        self.used = True
+        return model
 
     __call__ = create
 
-    def _ablated(self, model: Any, arguments: Mapping[str, Any]) -> Any:
+    def _call(
+        self, function: Callable[..., Any], args: Sequence[Any], arguments: Mapping[str, Any]
+    ) -> Any:
+        return self._sources.call(function, args, arguments, self.features)
+
+    def _ablated(self, model: Any, args: Sequence[Any], arguments: Mapping[str, Any]) -> Any:
         """Return this arm's variant; what is left of the model begins with the same weights."""
         variant = self._sources.variant
         if variant.model:
             original = model
-            model = self._sources.call(self._sources.loaded.models[variant.model], arguments)
+            model = self._call(self._sources.loaded.models[variant.model], args, arguments)
             if all(hasattr(one, "get_weights") for one in (original, model)):
                 from dotrain.ablation.surgery import inherit_weights, initial_weights
 
@@ -117,11 +132,13 @@ class DataGenerator:
     ``seed``, ``trial_dir``, ``split``, and ``features``, the columns to give.
 
     Attributes:
+        features: The columns to give, as the data function sees them.
         used: Whether data have been given.
     """
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
+        self.features = Features(sources.variant.features)
         self.used = False
 
     def load(self, split: str = "train", **arguments: Any) -> Any:
@@ -135,16 +152,42 @@ class DataGenerator:
             What the function returns; of a declared table, (columns, labels) as pandas has them.
 
         Raises:
-            BadSetup: If the config has no ``data:``.
+            BadSetup: If the config has no ``data:``, or the function doesn't take these.
         """
+        return self._call((), {**arguments, "split": split})
+
+    def __call__(self, *args: Any, **arguments: Any) -> Any:
+        """Call the data function, the way of Maggy's ``dataset_function``.
+
+        Args:
+            *args: Passed on to the data function, as its first arguments.
+            **arguments: Passed on by name. What it asks for besides, it gets as from `load`.
+        """
+        return self._call(args, arguments)
+
+    def _call(self, args: Sequence[Any], arguments: Mapping[str, Any]) -> Any:
+        function, given = self._function(), dict(arguments)
+        split = given.get("split", "train")
+        if not asks_for(function, "split"):
+            if split != "train":
+                raise BadSetup(
+                    f"data_gen was asked for the split '{split}', but {name_of(function)}() doesn't "
+                    "ask for 'split', and would give the same rows for every split"
+                )
+            given.pop("split", None)
+        data = self._sources.call(function, args, given, self.features, split=split)
         self.used = True
-        table = self._sources.loaded.program.table
-        if table is not None:
-            return load_table(table, split, self._sources.features)
-        return self._sources.call(self._function(), arguments, split=split)
+        return data
 
     def _function(self) -> Callable[..., Any]:
-        self.used = True
+        """Return what gives the data as they are."""
+        table = self._sources.loaded.program.table
+        if table is not None:
+
+            def data_gen(split: str = "train") -> Any:
+                return load_table(table, split, self.features)
+
+            return data_gen
         if self._sources.loaded.data is None:
             raise BadSetup("data_gen was used, but the config has no 'data:'")
         return self._sources.loaded.data
@@ -166,12 +209,13 @@ class DataGenerator:
             arrays of equal length (features, labels, ...), or if the data are a declared table;
             anything else is returned as it is.
         """
-        table = self._sources.loaded.program.table
-        if table is not None:
-            data = load_arrays(table, split, self._sources.features)
-        else:
+        sources = self._sources
+        table = sources.loaded.program.table
+        if table is None:
             data = self.load(split)
-        self.used = True
+        else:
+            data = load_arrays(table, split, self.features)
+            self.used = True
         arrays = isinstance(data, tuple | list) and all(hasattr(part, "shape") for part in data)
         if not arrays and not hasattr(data, "element_spec"):
             return data
@@ -180,12 +224,8 @@ class DataGenerator:
         rows: Any = tf.data.Dataset.from_tensor_slices(tuple(data)) if arrays else data
         if shuffle if shuffle is not None else split == "train":
             size = len(data[0]) if arrays else 10_000
-            rows = rows.shuffle(size, seed=self._sources.seed, reshuffle_each_iteration=True)
-        size = batch_size or self._sources.hparams.get("batch_size") or 32
-        return self._sources.shard(rows.batch(int(size)).prefetch(tf.data.AUTOTUNE))
-
-    def __call__(self, *args: Any, **arguments: Any) -> Any:
-        """Call the data function as it stands, the way of Maggy's ``dataset_function``."""
-        if args:
-            return self._function()(*args, **arguments)
-        return self.load(**arguments)
+            rows = rows.shuffle(size, seed=sources.seed, reshuffle_each_iteration=True)
+        if not batch_size:
+            sources.asked.add("batch_size")
+            batch_size = sources.hparams.get("batch_size") or 32
+        return sources.shard(rows.batch(int(batch_size)).prefetch(tf.data.AUTOTUNE))

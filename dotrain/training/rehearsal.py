@@ -108,10 +108,12 @@ class _Stage:
     # ---- columns ----
 
     def _columns(self, components: list[Component]) -> None:
-        whole = self._sources(Variant())
+        whole = DataGenerator(self._sources(Variant()))
         try:
-            before = DataGenerator(whole).load("train")
+            before = whole.load("train")
         except Exception as error:
+            if self.loaded.program.table is not None:
+                raise  # no trial could load the file either
             self._note("the data can't be loaded beforehand", error)
             return
         seen = whole.features.seen

@@ -186,6 +186,21 @@ def test_a_function_that_goes_around_the_generators_is_no_silent_success(project
     assert done.returncode == 1
 
 
+def test_a_call_by_position_leaves_the_column_out_all_the_same(project: Project) -> None:
+    user = """
+    COLUMNS = {"a": 1.0, "b": 2.0}
+
+    def load_data(epochs, batch_size, features=tuple(COLUMNS), seed=0):
+        return sum(COLUMNS[c] for c in COLUMNS if c in features) + seed % 7 / 100
+
+    def train(dataset_function):
+        return dataset_function(3, 32)
+    """
+    found = ablate(project, user=user, ablation={"features": ["a", "b"], "seeds": 7})
+    assert [arm["delta"] for arm in found["components"]] == pytest.approx([-1, -2])
+    assert {arm["verdict"] for arm in found["components"]} == {"helps"}
+
+
 def test_too_few_seeds_are_told_with_the_line_before_training(project: Project) -> None:
     configure(project, ablation={**STUDY, "seeds": 3})
     done = project.cli("ablate", "config.yaml")

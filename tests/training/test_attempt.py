@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
 import io
+import json
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -13,15 +18,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dotrain.ablation.study import Arm, Component, Features, Study
 from dotrain.core.events import Failed, Finished, Reported, Started, TrialEvent
 from dotrain.core.instructions import Launch
 from dotrain.distribution.single import Single
+from dotrain.errors import UsageError
+from dotrain.training.arguments import Hparams
 from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
 from dotrain.training.numbers import as_number
 from dotrain.training.place import Place
 from dotrain.training.program import FunctionRef, LoadedProgram, Program
+from dotrain.training.tabular import TabularSource
 
 Run = Callable[..., tuple[TrialEvent, list[TrialEvent]]]
 
@@ -35,9 +47,24 @@ def run(tmp_path: Path) -> Run:
         budget: float | None = None,
         model: Callable[..., Any] | None = None,
         data: Callable[..., Any] | None = None,
+        left_out: Sequence[Component] = (),
+        table: TabularSource | None = None,
     ) -> tuple[TrialEvent, list[TrialEvent]]:
+        study = None
+        if left_out:
+            arm = Arm("the arm", tuple(one.name for one in left_out))
+            study = Study({one.name: one for one in left_out}, (Arm("baseline"), arm))
+            params = {**(params or {}), "arm": "the arm", "seed": 0}
         program = Program(
-            "token", FunctionRef("train"), None, None, "score", hparams or {}, str(tmp_path)
+            "token",
+            FunctionRef("train"),
+            None,
+            None,
+            "score",
+            hparams or {},
+            str(tmp_path),
+            study=study,
+            table=table,
         )
         launch = Launch("why", "t0000", 1, params or {}, budget, 7)
         sent: list[TrialEvent] = []
@@ -250,3 +277,353 @@ def test_generators_without_a_function_say_so(run: Run) -> None:
     end, _ = run(lambda data_gen: data_gen.batch())
     assert isinstance(end, Failed)
     assert "the config has no 'data:'" in end.failure.message
+
+
+COLUMNS = {"a": 1.0, "b": 2.0}
+WITHOUT_A = (Component("feature:a", "feature", feature="a"),)
+NO_AUGMENT = (Component("component:augment", "component", hparams={"augment": False}),)
+
+
+def load_data(epochs: int, batch_size: int, features: Any, seed: int = 0, split: str = "?") -> Any:
+    return epochs, batch_size, features.select(COLUMNS), seed, split
+
+
+def build(units: int, features: Any, *, dropout: float = 0.5) -> Any:
+    return units, features.select(COLUMNS), dropout
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda give: give(3, 32),
+        lambda give: give(3, batch_size=32),
+        lambda give: give(batch_size=32, epochs=3),
+        lambda give: give.load(epochs=3, batch_size=32),
+        lambda give: give.load("train", epochs=3, batch_size=32),
+    ],
+)
+def test_every_form_of_a_call_hands_on_what_the_function_asks_for(
+    run: Run, call: Callable[[Any], Any]
+) -> None:
+    def train(dataset_function: Any) -> float:
+        assert call(dataset_function) == (3, 32, ["b"], 7, "train")
+        return 1.0
+
+    end, _ = run(train, data=load_data, left_out=WITHOUT_A)
+    assert isinstance(end, Finished), end
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda make: make(8),
+        lambda make: make.create(8),
+        lambda make: make.create(units=8),
+        lambda make: make(units=8, dropout=0.25),
+    ],
+)
+def test_every_form_of_a_call_for_a_model_does_too(run: Run, call: Callable[[Any], Any]) -> None:
+    def train(model_function: Any, data_gen: Any) -> float:
+        assert data_gen(3, 32)
+        assert call(model_function) == (8, ["b"], 0.25)
+        return 1.0
+
+    hparams = {"dropout": 0.25, "units": 4}
+    end, _ = run(train, hparams=hparams, model=build, data=load_data, left_out=WITHOUT_A)
+    assert isinstance(end, Finished), end
+
+
+NAMES = ("p", "q", "r")
+
+
+@given(cut=st.integers(0, 3), named=st.sets(st.sampled_from(NAMES)), known=st.data())
+def test_a_call_gives_each_argument_once_whatever_its_form(
+    cut: int, named: set[str], known: Any
+) -> None:
+    """The caller's own win, by position as by name; the rest comes from the trial."""
+    from dotrain.training.arguments import bind
+    from dotrain.training.errors import BadSetup
+
+    def function(p: Any, q: Any, r: Any = "default", *, features: Any) -> dict[str, Any]:
+        return {"p": p, "q": q, "r": r, "features": features}
+
+    hparams = {name: f"trial's {name}" for name in known.draw(st.sets(st.sampled_from(NAMES)))}
+    args = [f"call's {name}" for name in NAMES[:cut]]
+    given = {name: f"call's {name}" for name in named}
+    called = {**given, **dict(zip(NAMES, args, strict=False))}
+    if named & set(NAMES[:cut]) or not {"p", "q"} <= hparams.keys() | called.keys():
+        with pytest.raises(BadSetup):
+            bind(function, {"features": "ours"}, hparams, args, given)
+        return
+    bound = bind(function, {"features": "ours"}, hparams, args, given)
+    expected = {"r": "default", **hparams, **called, "features": "ours"}
+    assert function(*bound.args, **bound.kwargs) == expected
+    assert bound.hparams == hparams.keys() - called.keys()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda give: give(1, 2, 3, 4, 5, 6),
+            r"load_data\(\) takes 5 by position \(epochs, .*got 6",
+        ),
+        (lambda give: give(1, epochs=2), r"load_data\(\) is given 'epochs' twice"),
+        (
+            lambda give: give(1, 2, bach_size=2),
+            "takes no argument 'bach_size'; did you mean 'batch",
+        ),
+        (
+            lambda give: give(1, 2, ["a"]),
+            "gets 'features' from dotrain, and this call .*last argum",
+        ),
+        (lambda give: give(1, 2, features=["a"]), "gets 'features' from dotrain: take it out"),
+        (lambda give: give(1), r"load_data\(\) asks for 'batch_size', which nobody provides"),
+    ],
+)
+def test_a_call_that_does_not_fit_names_the_users_function(
+    run: Run, call: Callable[[Any], Any], message: str
+) -> None:
+    end, _ = run(lambda data_gen: len(call(data_gen)), data=load_data)
+    assert isinstance(end, Failed)
+    assert end.failure.kind == "setup"
+    assert re.search(message, end.failure.message), end.failure.message
+    assert "test_attempt.py" in end.failure.location
+
+
+def test_a_split_that_the_function_does_not_ask_for_is_refused(run: Run) -> None:
+    def load() -> list[int]:
+        return [1]
+
+    end, _ = run(lambda data_gen: sum(data_gen.load() + data_gen.load("train")), data=load)
+    assert end == Finished("t0000", 1, 2.0)
+    for ask in (
+        lambda give: give.load("validation"),
+        lambda give: give.batch(split="validation"),
+        lambda give: give(split="validation"),
+    ):
+        end, _ = run(lambda data_gen, ask=ask: sum(ask(data_gen)), data=load)
+        assert isinstance(end, Failed)
+        assert "split 'validation', but load() doesn't ask for 'split'" in end.failure.message
+
+
+def test_a_declared_table_is_called_like_a_function(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("a,b,y\n" + "1,2,0\n" * 10)
+    table = TabularSource(file, "y")
+
+    def train(data_gen: Any) -> float:
+        columns = list(data_gen()[0].columns)
+        assert columns == ["b"] == list(data_gen("validation")[0].columns)
+        assert len(data_gen("validation")[0]) == len(data_gen.load(split="validation")[0]) == 2
+        return 1.0
+
+    end, _ = run(train, table=table, left_out=WITHOUT_A)
+    assert isinstance(end, Finished), end
+    for call, message in [
+        (lambda give: give(3, 32), r"data_gen() takes 1 by position (split), got 2"),
+        (lambda give: give.load("train", size=3), "data_gen() takes no argument 'size'"),
+    ]:
+        end, _ = run(lambda data_gen, call=call: call(data_gen), table=table)
+        assert isinstance(end, Failed)
+        assert message in end.failure.message
+
+
+def ignoring(features: Any) -> dict[str, float]:
+    return dict(COLUMNS)
+
+
+def asking_about_b(features: Any) -> dict[str, float]:
+    return {name: COLUMNS[name] for name in features.select(["b"])}
+
+
+def without_wraps(*args: Any, **kwargs: Any) -> dict[str, float]:
+    return ignoring(Features())
+
+
+NEVER_ASKED = {
+    "features ignored": (lambda data_gen: len(data_gen()), {"data": ignoring}, "ignoring()"),
+    "by load": (lambda data_gen: len(data_gen.load()), {"data": ignoring}, "ignoring()"),
+    "by batch": (lambda data_gen: len(data_gen.batch()), {"data": ignoring}, "ignoring()"),
+    "another column": (
+        lambda data_gen: len(data_gen()),
+        {"data": asking_about_b},
+        "has never asked 'features' about it",
+    ),
+    "a decorator that hands nothing on": (
+        lambda data_gen: len(data_gen()),
+        {"data": without_wraps},
+        "'a' was not left out of the data: without_wraps() has never asked 'features' about it; "
+        "give features.select(columns) in every trial",
+    ),
+    "a partial that binds features": (
+        lambda data_gen: len(data_gen()),
+        {"data": functools.partial(ignoring, Features())},
+        "ignoring()",
+    ),
+    "asked by the model only": (
+        lambda data_gen, model_gen: len(data_gen()) + len(model_gen.create(8)),
+        {"data": ignoring, "model": build},
+        "ignoring()",
+    ),
+    "data_gen never used": (
+        lambda data_gen: 1.0,
+        {"data": ignoring},
+        "has never used data_gen",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NEVER_ASKED)
+def test_an_arm_whose_column_nobody_asked_about_is_refused(run: Run, case: str) -> None:
+    train, functions, message = NEVER_ASKED[case]
+    end, _ = run(train, left_out=WITHOUT_A, **functions)  # type: ignore[arg-type]
+    assert isinstance(end, Failed), end
+    assert end.failure.kind == "setup"
+    assert end.failure.message.startswith("arm the arm: ")
+    assert message in end.failure.message
+    end, _ = run(train, **functions)  # type: ignore[arg-type]
+    assert isinstance(end, Finished), end
+
+
+def test_every_column_of_an_arm_must_have_been_asked_about(run: Run) -> None:
+    both = (*WITHOUT_A, Component("feature:b", "feature", feature="b"))
+    end, _ = run(lambda data_gen: len(data_gen()), data=asking_about_b, left_out=both)
+    assert isinstance(end, Failed)
+    assert "'a' was not left out of the data" in end.failure.message
+
+
+def test_data_kept_between_trials_are_no_silent_success(run: Run) -> None:
+    kept: list[Any] = []
+
+    def load(features: Any) -> list[str]:
+        if not kept:
+            kept.extend(features.select(COLUMNS))
+        return kept
+
+    end, _ = run(lambda data_gen: len(data_gen()), data=load)
+    assert end == Finished("t0000", 1, 2.0)
+    end, _ = run(lambda data_gen: len(data_gen()), data=load, left_out=WITHOUT_A)
+    assert isinstance(end, Failed)
+    assert "load() has never asked 'features' about it" in end.failure.message
+
+
+def test_a_model_that_could_not_be_built_has_not_been_built(run: Run) -> None:
+    def train(model_gen: Any) -> float:
+        with contextlib.suppress(Exception):
+            model_gen.create()
+        return 1.0
+
+    layer = (Component("layer:dense", "layer", layers=("dense",)),)
+    end, _ = run(train, model=lambda: object(), left_out=layer)
+    assert isinstance(end, Failed)
+    assert "has never called model_gen.create()" in end.failure.message
+
+
+SWITCHED = {
+    "by name": (lambda augment: 1.0, {}),
+    "with **kwargs": (lambda **kwargs: 1.0, {}),
+    "read": (lambda hparams: hparams["augment"] + 1.0, {}),
+    "read if there": (lambda hparams: hparams.get("augment") + 1.0, {}),
+    "the whole": (lambda hparams: len({**hparams}), {}),
+    "by the data function": (
+        lambda data_gen: data_gen(),
+        {"data": lambda augment: 1.0},
+    ),
+    "by the model function": (
+        lambda model_gen: model_gen.create(),
+        {"model": lambda augment: 1.0},
+    ),
+}
+NOT_SWITCHED = {
+    "nobody": (lambda hparams: hparams["lr"], {}),
+    "looked at only": (lambda hparams: len(repr(hparams)), {}),
+    "the model, but it was never made": (lambda model_gen: 1.0, {"model": lambda augment: 1.0}),
+    "a value of the call's": (
+        lambda model_gen: model_gen.create(augment=True),
+        {"model": lambda augment: 1.0},
+    ),
+    "a value of the call's, by position": (
+        lambda model_gen: model_gen(True),
+        {"model": lambda augment: 1.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SWITCHED)
+def test_a_component_that_somebody_asked_for_is_switched_off(run: Run, case: str) -> None:
+    train, functions = SWITCHED[case]
+    end, _ = run(train, hparams={"lr": 1.0, "augment": True}, left_out=NO_AUGMENT, **functions)  # type: ignore[arg-type]
+    assert isinstance(end, Finished), end
+
+
+@pytest.mark.parametrize("case", NOT_SWITCHED)
+def test_a_component_that_nobody_asked_for_is_refused(run: Run, case: str) -> None:
+    train, functions = NOT_SWITCHED[case]
+    hparams = {"lr": 1.0, "augment": True}
+    end, _ = run(train, hparams=hparams, left_out=NO_AUGMENT, **functions)  # type: ignore[arg-type]
+    assert isinstance(end, Failed), end
+    assert end.failure.kind == "setup"
+    assert "arm the arm: component:augment was not switched off: no function has asked for" in (
+        end.failure.message
+    )
+    end, _ = run(train, hparams=hparams, **functions)  # type: ignore[arg-type]
+    assert isinstance(end, Finished), end
+
+
+def test_a_trial_that_goes_on_from_a_checkpoint_need_not_make_everything_again(run: Run) -> None:
+    def train(checkpoint: Any, data_gen: Any) -> float:
+        if not checkpoint.step:
+            with checkpoint.save(step=1):
+                pass
+            raise ValueError("lost")
+        return 1.0
+
+    arm = (*WITHOUT_A, *NO_AUGMENT)
+    run(train, data=asking_about_b, left_out=arm)
+    end, _ = run(train, data=asking_about_b, left_out=arm)
+    assert isinstance(end, Finished), end
+
+
+def test_hyperparameters_that_remember_are_a_dict_like_any_other() -> None:
+    plain = {"a": 1, "b": 2}
+    for use in (
+        lambda h: {**h},
+        dict,
+        lambda h: h | {},
+        lambda h: {} | h,
+        lambda h: (lambda **kwargs: kwargs)(**h),
+        copy.copy,
+        copy.deepcopy,
+        lambda h: h.copy(),
+        lambda h: dict(h.items()),
+        lambda h: dict(zip(h.keys(), h.values(), strict=True)),
+        lambda h: json.loads(json.dumps(h)),
+        lambda h: yaml.safe_load(yaml.safe_dump(h)),
+        lambda h: yaml.safe_load(yaml.dump(h)),
+        lambda h: {name: h[name] for name in reversed(h)},
+        lambda h: h if h == plain else {},
+    ):
+        asked: set[str] = set()
+        found = use(Hparams(plain, asked))
+        assert found == plain
+        assert asked == {"a", "b"}
+    for ask in (
+        lambda h: h["a"],
+        lambda h: h.get("a"),
+        lambda h: h.pop("a"),
+        lambda h: h.setdefault("a", 1),
+        lambda h: 1 if "a" in h else 0,
+    ):
+        asked = set()
+        assert ask(Hparams(plain, asked)) == 1
+        assert asked == {"a"}
+
+
+def test_features_refuse_what_would_leave_nothing_out() -> None:
+    features = Features(["3"])
+    assert 3 not in features
+    with pytest.raises(UsageError, match=r"takes a list of columns, got the text 'sex'"):
+        features.select("sex")
+    with pytest.raises(UsageError, match=r"give features.select\(columns\)"):
+        list(features)

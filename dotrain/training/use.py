@@ -1,0 +1,76 @@
+"""Whether a trial has asked for what its arm of an ablation study changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dotrain.ablation.study import Component
+from dotrain.errors import did_you_mean
+from dotrain.training.arguments import name_of
+from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
+
+
+@dataclass(frozen=True)
+class Use:
+    """What the functions of a trial have asked for.
+
+    An arm whose change nobody asked for has trained the baseline once more: its difference would
+    be zero, or noise, and mean nothing.
+
+    Attributes:
+        sources: What the generators draw from.
+        model_gen: Gives the model.
+        data_gen: Gives the data.
+        goes_on: Whether the attempt goes on from a checkpoint, where it may find what it would
+            else have made; then only what it has made is looked at.
+    """
+
+    sources: Sources
+    model_gen: ModelGenerator
+    data_gen: DataGenerator
+    goes_on: bool
+
+    def missed(self, left_out: Sequence[Component]) -> str:
+        """Return which of these components were not left out, why, and what to do; or ``""``."""
+        columns = [one.feature for one in left_out if one.feature]
+        models = [one for one in left_out if one.kind in ("layer", "group", "model")]
+        if columns and not self.data_gen.used and not self.goes_on:
+            return (
+                "nothing was left out of the data: the train function has never used data_gen; "
+                "get the data from it instead of calling the data function"
+            )
+        if columns and self.data_gen.used:
+            missed = [name for name in columns if name not in self.data_gen.features.seen]
+            if missed:
+                return self._never_asked(missed)
+        if models and not self.model_gen.used and not self.goes_on:
+            return (
+                "nothing was left out of the model: the train function has never called "
+                "model_gen.create(); get the model from it instead of building it"
+            )
+        for one in left_out:
+            if one.hparams and not self.goes_on and not self.sources.asked & one.hparams.keys():
+                names = ", ".join(f"'{name}'" for name in one.hparams)
+                return (
+                    f"{one.name} was not switched off: no function has asked for {names} in this "
+                    "trial, or the call gave a value of its own; name it as an argument of the "
+                    "train, model or data function, and leave it out of calls"
+                )
+        return ""
+
+    def _never_asked(self, columns: Sequence[str]) -> str:
+        table, function = self.sources.loaded.program.table, self.sources.loaded.data
+        if table is not None or function is None:
+            file = table.file if table is not None else "the data"
+            return f"{file} has no column {_quoted(columns)}"
+        seen = sorted(self.data_gen.features.seen)
+        hint = did_you_mean(columns[0], seen) if seen else ""
+        return (
+            f"{_quoted(columns)} was not left out of the data: {name_of(function)}() has never "
+            f"asked 'features' about it; give features.select(columns) in every trial{hint}"
+        )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
