@@ -322,9 +322,10 @@ def lagom(
     """
     study_data: dict[str, Any] = {}
     if ablation is not None:
+        if not isinstance(ablation, AblationStudy):
+            raise UsageError(f"ablation: expected an AblationStudy, got {ablation!r}")
         _check_study_is_alone(searchspace, optimizer, num_trials)
-        base = ablation.base_generators
-        model, data = model or base[0], data or base[1]
+        model, data = ablation.generators(model, data)
         study_data = {
             "ablation": ablation.section(),
             **({"model": "lagom:model"} if model else {}),

@@ -9,9 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from dotrain import AbstractOptimizer, Searchspace, Trial, experiment
+from dotrain import AblationStudy, AbstractOptimizer, Searchspace, Trial, experiment
 from dotrain.errors import DotrainError, UsageError
 from tests.conftest import Project
 
@@ -205,8 +206,6 @@ def test_wrong_arguments_are_refused(
 
 
 def test_numpy_scalars_will_do(project: Project) -> None:
-    import numpy as np
-
     class Numpy(AbstractOptimizer):
         def initialize(self) -> None:
             self.left = 2
@@ -342,3 +341,90 @@ def test_paths_may_be_text(project: Project, kind: Any, monkeypatch: pytest.Monk
         kind("study.yaml"), from_run=kind(str(found.run_dir)), runs_dir=kind("there"), **options
     )
     assert study["baseline"]["mean"] == 2.0
+
+
+def test_a_study_takes_lists_for_the_names_in_them() -> None:
+    study = AblationStudy()
+    study.features.include(["sex", "age"], "class")
+    study.features.include({"d", "c"}, (name for name in "ab"))
+    study.model.layers.include(("dense_1", "dense_2"))
+    study.model.layers.include_groups(["a", "b"], ("c", "d"), prefix="block_", pattern="*_bn")
+    study.components.include("dropout", dropout=np.float64(0.5), name=None)
+    section = study.section()
+    assert section["features"] == ["sex", "age", "class", "c", "d", "a", "b"]
+    assert section["layers"] == ["dense_1", "dense_2"]
+    assert section["layer_groups"] == [
+        *(["a", "b"], ["c", "d"]),
+        *({"prefix": "block_"}, {"pattern": "*_bn"}),
+    ]
+    assert section["components"] == {"dropout": {"dropout": 0.5, "name": None}}
+
+
+def build() -> None:
+    """Build nothing."""
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda s: s.features.include(3), "features.include: expected the name of a column, got 3"),
+        (lambda s: s.features.include(""), "features.include: expected the name of a column"),
+        (lambda s: s.features.include([]), "features.include: names no column"),
+        (lambda s: s.features.include({"a": 1}), "features.include: expected the name of a column"),
+        (lambda s: s.features.include("a", ["a"]), "features.include: 'a' is included already"),
+        (lambda s: s.model.layers.include(build), "layers.include: expected the name of a layer"),
+        (
+            lambda s: s.model.layers.include(type("Dense", (), {"name": "dense_2"})()),
+            "layers.include: expected the name of a layer, got .*; write its name, 'dense_2'",
+        ),
+        (
+            lambda s: s.model.layers.include_groups("text"),
+            r"include_groups: expected lists of names, got the text 'text'; .* include\('text'\); "
+            r".*: include_groups\(prefix='text'\)",
+        ),
+        (lambda s: s.model.layers.include_groups([["a"], ["b"]]), "a group is a list of names"),
+        (lambda s: s.model.layers.include_groups([]), "a group is empty"),
+        (lambda s: s.model.layers.include_groups(), "names no group"),
+        (lambda s: s.model.layers.include_groups(prefix=""), "expected the name of a prefix"),
+        (lambda s: s.model.layers.include_groups(prefix=["a"]), "expected the name of a prefix"),
+        (
+            lambda s: s.model.add_custom_generator(build, "no_skip"),
+            "add_custom_generator: expected the name first, then the function",
+        ),
+        (lambda s: s.model.add_custom_generator("x", "y"), "expected a function, got 'y'"),
+        (
+            lambda s: [s.model.add_custom_generator("x", build) for _ in range(2)],
+            "'x' is included already",
+        ),
+        (lambda s: s.model.set_base_generator("user.py:build"), "expected a function, got 'user"),
+        (lambda s: s.set_dataset_generator(None), "expected a function, got None"),
+        (lambda s: s.components.include("x"), "expected the hyperparameters that switch 'x' off"),
+        (lambda s: s.components.include(build, a=1), "expected the name of a component"),
+        (lambda s: s.components.include("x", a=[1]), "components.include: a: expected a finite"),
+        (lambda s: s.components.include("x", a=float("nan")), "a: expected a finite number"),
+        (
+            lambda s: [s.components.include("x", a=n) for n in range(2)],
+            "'x' is included already",
+        ),
+        (lambda s: AblationStudy(seeds=0), "seeds: expected a whole number >= 1, got 0"),
+        (lambda s: AblationStudy(ablator=AblationStudy), "ablator: expected a name"),
+        (
+            lambda s: [s.set_dataset_generator(build), s.generators(None, lambda: 1)],
+            "data: the study has set another function; take one out",
+        ),
+    ],
+)
+def test_a_study_refuses_where_it_is_written(write: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        write(AblationStudy())
+
+
+@pytest.mark.parametrize("name", ["features", "model", "seeds", "layers"])
+def test_a_studys_attributes_cannot_be_set_by_mistake(name: str) -> None:
+    with pytest.raises(AttributeError):
+        setattr(AblationStudy(), name, ["sex"])
+
+
+def test_what_is_no_study_is_refused(project: Project) -> None:
+    with pytest.raises(UsageError, match="ablation: expected an AblationStudy, got"):
+        inline(lambda: 1.0, project, ablation={"features": ["a"]})

@@ -76,9 +76,13 @@ class Pairs(AbstractAblator):
             pairs: Lists of two names of components, such as ``[feature:sex, feature:age]``.
         """
         self.pairs = pairs
+        seen: set[frozenset[str]] = set()
         for pair in pairs:
-            if len(set(pair)) != 2:
+            if len(pair) != 2 or len(set(pair)) != 2:
                 raise ValueError(f"pairs: expected two different names, got {pair}")
+            if frozenset(pair) in seen:
+                raise ValueError(f"pairs: {pair} stands twice")
+            seen.add(frozenset(pair))
 
     def arms(self, components: Sequence[Component]) -> Iterable[Arm]:
         """Return an arm for each component of a pair, then one for each pair."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from dotrain.errors import UsageError
+
+Function = Callable[..., Any]
 
 
 class AblationStudy:
@@ -20,67 +25,123 @@ class AblationStudy:
         >>> study.set_dataset_generator(load_data)
         >>> experiment.lagom(train, ablation=study)
 
-    Attributes:
-        features: Columns.
-        model: The model, its layers, and hand-made variants of it.
-        components: Hyperparameters that switch a part of the training off.
+    What can't be meant is refused where it is written, with a `UsageError`; no attribute can be
+    set.
     """
 
-    def __init__(self, *, seeds: int = 5, ablator: str | dict[str, Any] = "loco") -> None:
+    __slots__ = ("_ablator", "_components", "_data", "_features", "_model", "_seeds")
+
+    def __init__(self, *, seeds: int = 5, ablator: str | Mapping[str, Any] = "loco") -> None:
         """Make a study that leaves nothing out yet.
 
         Args:
             seeds: Runs of every arm, paired by seed.
             ablator: ``loco``, ``add_one_in``, or a name with options, such as
                 ``{"name": "pairs", "pairs": [["feature:sex", "feature:age"]]}``.
+
+        Raises:
+            UsageError: If these can't be.
         """
-        self.features = _Names()
-        self.model = _Model()
-        self.components = _Components()
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+            raise UsageError(f"seeds: expected a whole number >= 1, got {seeds!r}")
+        if not isinstance(ablator, str | Mapping):
+            raise UsageError(
+                f"ablator: expected a name, or a name with options, got {ablator!r}; for one of "
+                "your own: 'my_module:MyAblator'"
+            )
+        self._features = _Names("features.include", "column")
+        self._model = _Model()
+        self._components = _Components()
         self._seeds = seeds
         self._ablator = {"name": ablator} if isinstance(ablator, str) else dict(ablator)
-        self._data: Callable[..., Any] | None = None
-
-    def set_dataset_generator(self, function: Callable[..., Any]) -> None:
-        """Set what ``dataset_function`` calls; it asks for ``features``, the columns to give."""
-        self._data = function
+        self._data: Function | None = None
 
     @property
-    def base_generators(self) -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
-        """The model function and the data function that were set."""
-        return self.model.base, self._data
+    def features(self) -> _Names:
+        """The columns."""
+        return self._features
 
     @property
-    def variants(self) -> dict[str, Callable[..., Any]]:
+    def model(self) -> _Model:
+        """The model, its layers, and hand-made variants of it."""
+        return self._model
+
+    @property
+    def components(self) -> _Components:
+        """The hyperparameters that switch a part of the training off."""
+        return self._components
+
+    def set_dataset_generator(self, function: Function) -> None:
+        """Set what ``dataset_function`` calls; it asks for ``features``, the columns to give.
+
+        Raises:
+            UsageError: If it is no function.
+        """
+        self._data = _function("set_dataset_generator", function)
+
+    def generators(
+        self, model: Function | None, data: Function | None
+    ) -> tuple[Function | None, Function | None]:
+        """Return the model function and the data function: given here, or set in the study.
+
+        Raises:
+            UsageError: If one is both given and set, and they differ.
+        """
+        for key, given, known in (("model", model, self._model._base), ("data", data, self._data)):
+            if given is not None and known is not None and given is not known:
+                raise UsageError(f"{key}: the study has set another function; take one out")
+        return model or self._model._base, data or self._data
+
+    @property
+    def variants(self) -> dict[str, Function]:
         """The hand-made models, by name."""
-        return dict(self.model.variants)
+        return dict(self._model._variants)
 
     def section(self) -> dict[str, Any]:
         """Return the study as the config's ``ablation:`` section."""
         section: dict[str, Any] = {
-            "features": self.features.names,
-            "layers": self.model.layers.names,
-            "layer_groups": self.model.layers.groups,
-            "models": {name: f"lagom:{name}" for name in self.model.variants},
-            "components": self.components.hparams,
+            "features": list(self._features._names),
+            "layers": list(self._model._layers._names),
+            "layer_groups": list(self._model._layers._groups),
+            "models": {name: f"lagom:{name}" for name in self._model._variants},
+            "components": dict(self._components._hparams),
         }
         filled = {key: value for key, value in section.items() if value}
         return {**filled, "seeds": self._seeds, "ablator": self._ablator}
 
 
 class _Names:
-    def __init__(self) -> None:
-        self.names: list[str] = []
+    __slots__ = ("_names", "_what", "_where")
 
-    def include(self, *names: str) -> None:
-        """Leave these out, one at a time."""
-        self.names += names
+    def __init__(self, where: str, what: str) -> None:
+        self._names: list[str] = []
+        self._where, self._what = where, what
+
+    def include(self, *names: str | Iterable[str]) -> None:
+        """Leave these out, one at a time.
+
+        Args:
+            *names: Names, or lists of names.
+
+        Raises:
+            UsageError: If one is no name, or was included already.
+        """
+        included = list(_flat(names))
+        if not included:
+            raise UsageError(f"{self._where}: names no {self._what}")
+        for name in included:
+            known = _name(self._where, self._what, name)
+            if known in self._names:
+                raise UsageError(f"{self._where}: {known!r} is included already")
+            self._names.append(known)
 
 
 class _Layers(_Names):
+    __slots__ = ("_groups",)
+
     def __init__(self) -> None:
-        super().__init__()
-        self.groups: list[list[str] | dict[str, str]] = []
+        super().__init__("layers.include", "layer")
+        self._groups: list[list[str] | dict[str, str]] = []
 
     def include_groups(
         self,
@@ -88,33 +149,135 @@ class _Layers(_Names):
         prefix: str | None = None,
         pattern: str | None = None,
     ) -> None:
-        """Leave these groups out, each together: by list, by prefix, or by pattern."""
-        self.groups += [list(group) for group in groups]
-        if prefix is not None:
-            self.groups.append({"prefix": prefix})
-        if pattern is not None:
-            self.groups.append({"pattern": pattern})
+        """Leave these groups out, each together: by list, by prefix, or by pattern.
+
+        Raises:
+            UsageError: If a group is no list of names, or there is none.
+        """
+        where = "layers.include_groups"
+        found: list[list[str] | dict[str, str]] = [_group(where, group) for group in groups]
+        for key, value in (("prefix", prefix), ("pattern", pattern)):
+            if value is not None:
+                found.append({key: _name(where, key, value)})
+        if not found:
+            raise UsageError(f"{where}: names no group")
+        self._groups += found
 
 
 class _Model:
+    __slots__ = ("_base", "_layers", "_variants")
+
     def __init__(self) -> None:
-        self.layers = _Layers()
-        self.base: Callable[..., Any] | None = None
-        self.variants: dict[str, Callable[..., Any]] = {}
+        self._layers = _Layers()
+        self._base: Function | None = None
+        self._variants: dict[str, Function] = {}
 
-    def set_base_generator(self, function: Callable[..., Any]) -> None:
-        """Set what ``model_function`` calls."""
-        self.base = function
+    @property
+    def layers(self) -> _Layers:
+        """The layers of the model, and groups of them."""
+        return self._layers
 
-    def add_custom_generator(self, name: str, function: Callable[..., Any]) -> None:
-        """Add a hand-made variant of the model."""
-        self.variants[name] = function
+    def set_base_generator(self, function: Function) -> None:
+        """Set what ``model_function`` calls.
+
+        Raises:
+            UsageError: If it is no function.
+        """
+        self._base = _function("model.set_base_generator", function)
+
+    def add_custom_generator(self, name: str, function: Function) -> None:
+        """Add a hand-made variant of the model.
+
+        Raises:
+            UsageError: If these aren't a name and a function, or the name was used already.
+        """
+        where = "model.add_custom_generator"
+        if callable(name):
+            raise UsageError(f"{where}: expected the name first, then the function")
+        known = _name(where, "variant", name)
+        if known in self._variants:
+            raise UsageError(f"{where}: {known!r} is included already")
+        self._variants[known] = _function(where, function)
 
 
 class _Components:
-    def __init__(self) -> None:
-        self.hparams: dict[str, dict[str, Any]] = {}
+    __slots__ = ("_hparams",)
 
-    def include(self, name: str, **hparams: Any) -> None:
-        """Leave a part of the training out by hyperparameters."""
-        self.hparams[name] = hparams
+    def __init__(self) -> None:
+        self._hparams: dict[str, dict[str, Any]] = {}
+
+    def include(self, name: str, /, **hparams: Any) -> None:
+        """Leave a part of the training out by hyperparameters.
+
+        Raises:
+            UsageError: If it has no name or one that was used, or its hyperparameters aren't
+                plain values.
+        """
+        where = "components.include"
+        known = _name(where, "component", name)
+        if known in self._hparams:
+            raise UsageError(f"{where}: {known!r} is included already")
+        if not hparams:
+            raise UsageError(
+                f"{where}: expected the hyperparameters that switch {known!r} off, such as "
+                f"include({known!r}, augment=False)"
+            )
+        self._hparams[known] = {key: _plain(where, key, value) for key, value in hparams.items()}
+
+
+def _flat(names: Iterable[Any]) -> Iterator[Any]:
+    for name in _in_order(names):
+        if isinstance(name, Iterable) and not isinstance(name, str | bytes | Mapping):
+            yield from _flat(name)
+        else:
+            yield name
+
+
+def _in_order(names: Iterable[Any]) -> Iterable[Any]:
+    """A set's order changes from process to process; that of a study's arms must not."""
+    return sorted(names, key=str) if isinstance(names, set | frozenset) else names
+
+
+def _name(where: str, what: str, name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        own = getattr(name, "name", None)  # of a Keras layer, say
+        hint = f"; write its name, {own!r}" if isinstance(own, str) else ""
+        raise UsageError(f"{where}: expected the name of a {what}, got {name!r}{hint}")
+    return str(name)
+
+
+def _group(where: str, group: Any) -> list[str]:
+    if isinstance(group, str):
+        raise UsageError(
+            f"{where}: expected lists of names, got the text {group!r}; for one layer: "
+            f"include({group!r}); for all whose names begin so: include_groups(prefix={group!r})"
+        )
+    if not isinstance(group, Iterable) or isinstance(group, bytes | Mapping):
+        raise UsageError(f"{where}: expected lists of names, got {group!r}")
+    names = list(_in_order(group))
+    for name in names:
+        if isinstance(name, list | tuple | set):
+            raise UsageError(
+                f"{where}: a group is a list of names, got the list {name!r} in one; "
+                "write include_groups(['a', 'b'], ['c', 'd'])"
+            )
+    if not names:
+        raise UsageError(f"{where}: a group is empty")
+    return [_name(where, "layer", name) for name in names]
+
+
+def _function(where: str, function: Any) -> Function:
+    if not callable(function):
+        raise UsageError(f"{where}: expected a function, got {function!r}")
+    return function  # type: ignore[no-any-return]
+
+
+def _plain(where: str, key: str, value: Any) -> Any:
+    item = getattr(value, "item", None)  # NumPy's scalars are plain ones
+    plain = item() if callable(item) and getattr(value, "shape", None) == () else value
+    finite = not isinstance(plain, float) or math.isfinite(plain)
+    if not (plain is None or isinstance(plain, str | int | float | bool)) or not finite:
+        raise UsageError(
+            f"{where}: {key}: expected a finite number, text, true or false, got {value!r}"
+        )
+    return plain

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 from dotrain.ablation.ablators import AbstractAblator
-from dotrain.ablation.study import Component, Study, Variant
+from dotrain.ablation.study import Arm, Component, Study, Variant
 from dotrain.config.errors import Problem
 from dotrain.config.schema import Ablation, LayerPattern, LayerPrefix, Settings
 from dotrain.config.source import Source
 from dotrain.config.target import Signature
 from dotrain.errors import UsageError, did_you_mean
+from dotrain.space import Searchspace
 
 
 class Described(Protocol):
@@ -97,14 +98,32 @@ class StudyBuilder:
             self._problem(("ablation", "ablator"), "makes no arm beside the baseline")
             return None
         by_name = {component.name: component for component in components}
-        for arm in arms:
-            try:
-                Variant.of([by_name[name] for name in arm.left_out])
-            except UsageError as error:
-                self._problem(("ablation", "ablator"), f"arm {arm.name}: {error}")
+        self._check_arms(arms, by_name)
         study = Study(by_name, tuple(arms), ablator.adds, self._section.seeds)
         self._warn_of_few_seeds(study)
         return None if self.problems else study
+
+    def _check_arms(self, arms: Sequence[Arm], components: Mapping[str, Component]) -> None:
+        here = ("ablation", "ablator")
+        baseline, names = arms[0], [arm.name for arm in arms]
+        for index, arm in enumerate(arms):
+            unknown = [name for name in arm.left_out if name not in components]
+            if unknown:
+                hint = did_you_mean(unknown[0], list(components))
+                self._problem(here, f"arm {arm.name}: unknown component '{unknown[0]}'{hint}")
+                continue
+            if arm.name in names[:index]:
+                self._problem(here, f"makes two arms named {arm.name}")
+            if arm is not baseline and set(arm.left_out) == set(baseline.left_out):
+                self._problem(here, f"arm {arm.name} leaves out the same as the baseline")
+            try:
+                Variant.of([components[name] for name in arm.left_out])
+            except UsageError as error:
+                self._problem(here, f"arm {arm.name}: {error}")
+        untold = [name for name in components if len({name in arm.left_out for arm in arms}) == 1]
+        if untold:
+            message = f"all arms are alike in {', '.join(untold)}: nothing is learnt of it"
+            self.warnings.append(self._source.problem(here, message))
 
     def _problem(self, path: tuple[str | int, ...], message: str, **where: bool) -> None:
         self.problems.append(self._source.problem(path, message, **where))
@@ -150,6 +169,14 @@ class StudyBuilder:
         self, components: Sequence[Component], functions: Sequence[Described | None]
     ) -> None:
         """Look whether anything takes the hyperparameters that components switch."""
+        for component in components:
+            for name in component.hparams:
+                if name in Searchspace.RESERVED - {"budget"}:
+                    message = "this name is reserved: functions get something else by it"
+                    self._problem((*component.path, name), message, at_key=True)
+            if component.kind == "component" and not component.hparams:
+                message = "changes nothing: expected the hyperparameters that switch it off"
+                self._problem(component.path, message)
         known = set(self._settings.hparams)
         if self._settings.search is not None:
             known |= set(self._settings.search.space)

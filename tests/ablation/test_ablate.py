@@ -140,6 +140,21 @@ NOTHING_CHANGES = {
         {"features": ["a"], "ablator": {"name": "lcoo"}},
         r"ablation.ablator.name: unknown ablator 'lcoo'; did you mean 'loco'\?",
     ),
+    "a reserved name": (
+        {"components": {"x": {"seed": 3}}},
+        r"ablation.components.x.seed: this name is reserved",
+    ),
+    "no hyperparameters": (
+        {"components": {"x": {}}},
+        r"ablation.components.x: changes nothing: expected the hyperparameters that switch it off",
+    ),
+    "a pair twice": (
+        {
+            "features": ["a", "b"],
+            "ablator": {"name": "pairs", "pairs": [["feature:a", "feature:b"]] * 2},
+        },
+        r"ablation.ablator: pairs: \['feature:a', 'feature:b'\] stands twice",
+    ),
     "an unknown pair": (
         {"features": ["a"], "ablator": {"name": "pairs", "pairs": [["feature:a", "feature:c"]]}},
         r"ablation.ablator: pairs: unknown component 'feature:c'; did you mean 'feature:a'\?",
@@ -282,6 +297,38 @@ def test_an_ablator_of_ones_own(project: Project) -> None:
     found = ablate(project, ablation={**STUDY, "ablator": ablator})
     (arm,) = found["components"]
     assert arm["delta"] == pytest.approx(-1.5)
+
+
+def test_an_ablator_whose_arms_cannot_be_is_told(project: Project) -> None:
+    project.write(
+        "mine.py",
+        """
+        from dotrain import AbstractAblator
+        from dotrain.ablation.study import Arm
+
+        class Careless(AbstractAblator):
+            def arms(self, components):
+                without_b = ("feature:b",)
+                return [Arm("x", ("feature:bb",)), Arm("y"), Arm("z", without_b), Arm("z", without_b)]
+        """,
+    )
+    configure(project, ablation={**STUDY, "ablator": {"name": "mine:Careless"}})
+    done = project.cli("check", "config.yaml")
+    assert done.returncode == 2
+    for message in (
+        "arm x: unknown component 'feature:bb'; did you mean 'feature:b'?",
+        "arm y leaves out the same as the baseline",
+        "makes two arms named z",
+    ):
+        assert f"ablation.ablator: {message}" in done.stderr
+
+
+def test_what_no_arm_leaves_out_is_told(project: Project) -> None:
+    pairs = {"name": "pairs", "pairs": [["feature:a", "feature:b"]]}
+    configure(project, ablation={**STUDY, "ablator": pairs})
+    done = project.cli("ablate", "config.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "all arms are alike in component:augmentation: nothing is learnt of it" in done.stderr
 
 
 def test_the_best_of_an_earlier_search_is_the_baseline(project: Project) -> None:
