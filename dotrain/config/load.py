@@ -16,6 +16,7 @@ from dotrain.config.errors import ConfigError, Problem, dotted
 from dotrain.config.schema import CLUSTER_KINDS, Settings, SimulationModel, Table
 from dotrain.config.secrets import not_kept
 from dotrain.config.source import Source, read_source
+from dotrain.config.table import table_problems
 from dotrain.config.target import Target, find_target
 from dotrain.config.validation import validate_options, validate_section, validate_settings
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
@@ -198,8 +199,8 @@ class _Loader:
     def _study(self) -> Study | None:
         """Return the ablation study that the config describes, checked in every mode."""
         table = self._table()
-        if table is not None and not Path(table.file).is_file():
-            self.problems.append(self.source.problem(("data", "file"), f"no file {table.file}"))
+        if table is not None:
+            self.problems += table_problems(table, self.settings.ablation, self.source)
         if self.settings.ablation is None:
             if self.mode == "ablate" and "ablation" not in self.source.data:
                 message = "required for an ablation study: what to leave out"

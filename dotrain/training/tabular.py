@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from dotrain.errors import did_you_mean
 from dotrain.training.errors import BadSetup
+from dotrain.training.table_files import read_file
 
 SPLITS = ("train", "validation")
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
-INSTALL = "pip install 'dotrain[tabular]'"
 
 
 class Selection(Protocol):
@@ -128,7 +127,7 @@ def _rows_of(split: str, source: TabularSource, size: int) -> NDArray[np.intp]:
 
 def _read(source: TabularSource, features: Selection) -> tuple[Any, Any]:
     """Read the file; return the columns to give, and the labels."""
-    table = _read_file(source.file)
+    table = read_file(source.file)
     known = [name for name in table.columns if name != source.label]
     if source.label not in table.columns:
         hint = did_you_mean(source.label, known)
@@ -140,29 +139,6 @@ def _read(source: TabularSource, features: Selection) -> tuple[Any, Any]:
         if name not in known:
             raise BadSetup(f"{source.file} has no column '{name}'{did_you_mean(name, known)}")
     return table[features.select(columns)], table[source.label]
-
-
-def _read_file(file: Path) -> Any:
-    kind = file.suffix.lower()
-    if kind not in (*SEPARATORS, ".parquet"):
-        raise BadSetup(f"{file}: expected a file that ends in .csv, .tsv or .parquet")
-    if not file.is_file():
-        raise BadSetup(f"no file {file}")
-    try:
-        import pandas as pd
-    except ImportError:
-        raise BadSetup(f"reading {file.name} needs pandas: {INSTALL}") from None
-    try:
-        if kind == ".parquet":
-            table = pd.read_parquet(file)
-        else:
-            table = pd.read_csv(file, sep=SEPARATORS[kind])
-    except ImportError:  # pandas has no Parquet of its own
-        raise BadSetup(f"reading {file.name} needs pyarrow: {INSTALL}") from None
-    except (OSError, ValueError) as error:
-        raise BadSetup(f"{file} can't be read: {error}") from None
-    table.columns = [str(name) for name in table.columns]
-    return table
 
 
 def _is_number(column: Any) -> bool:

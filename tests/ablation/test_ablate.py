@@ -422,12 +422,24 @@ def test_columns_of_a_declared_table_are_left_out(project: Project) -> None:
     found = ablate(project, user=user, data=table, ablation=section)
     worth = {arm["name"]: arm["delta"] for arm in found["components"]}
     assert worth == pytest.approx({"feature:useful": -2, "feature:other": -1})
-    configure(project, user=user, data=table, ablation={"features": ["usefull"]})
+    configure(project, user=user, data=table, ablation={"features": ["usefull", "label"]})
     refused = project.cli("ablate", "config.yaml")
     assert refused.returncode == 2
-    assert "no column 'usefull' is asked for; did you mean 'useful'?" in refused.stderr
-    configure(project, user=user, data={**table, "file": "tabel.csv"})
-    assert "data.file: no file" in project.cli("ablate", "config.yaml").stderr
+    for index, message in enumerate(
+        (r".*table\.csv has no column 'usefull'; did you mean 'useful'\?", "column 'label' is the")
+    ):
+        found = rf"config\.yaml:1:\d+: ablation\.features\[{index}\]: {message}"
+        assert re.search(found, refused.stderr), refused.stderr
+
+
+def test_a_table_whose_numbers_hold_text_trains_nothing(project: Project) -> None:
+    project.write("table.csv", "a,b,label\n1,2,0\nNA,3,1\n")
+    table = {"file": "table.csv", "label": "label"}
+    configure(project, user="def train(data_gen):\n    return 1.0\n", data=table)
+    refused = project.cli("ablate", "config.yaml", "-s", "ablation.components={}")
+    assert refused.returncode == 1
+    assert "column 'a' holds numbers and the text 'NA' (1 of 2 rows)" in refused.stderr
+    assert not (project.path / "runs").exists()
 
 
 def test_check_tells_of_the_study(project: Project) -> None:

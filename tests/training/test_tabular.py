@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import builtins
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dotrain.ablation.study import Features
 from dotrain.training.errors import BadSetup
+from dotrain.training.table_files import columns_of
 from dotrain.training.tabular import (
     TabularSource,
     encode,
@@ -19,6 +23,7 @@ from dotrain.training.tabular import (
     load_arrays,
     load_table,
 )
+from tests.conftest import ROOT
 
 ALL = Features()
 
@@ -222,8 +227,12 @@ def test_what_the_file_lacks_is_told(table: pd.DataFrame, tmp_path: Path) -> Non
     ("name", "content", "message"),
     [
         ("a.csv", b"", "can't be read"),
-        ("a.csv", b"x,y\n1,2\n1,2,3,4\n", "can't be read"),
-        ("a.csv", b"x,y\n\xff\xfe,2\n", "can't be read"),
+        ("a.csv", b"x,y\n1,2\n1,2,3,4\n", r"a\.csv:3: a row of 4 cells, but the header has 2"),
+        ("a.csv", b"x,y\n1,2,3\n1,2,3\n", r"a\.csv:2: a row of 3 cells, but the header has 2"),
+        ("a.csv", b"x,y\n1,2\n\n1\n", r"a\.csv:4: a row of 1 cell, but the header has 2"),
+        ("a.csv", b'x,y\n1,"2\n1,2\n', r"can't be read|a row of"),
+        ("a.csv", b"x,y\n\xff\xfe,2\n", "is not UTF-8 text; save it as UTF-8"),
+        ("a.csv", "x,y\n1,2\n".encode("utf-16"), "is not UTF-8 text; save it as UTF-8"),
         ("a.parquet", b"PAR?", "can't be read"),
         ("a.csv", b"x,y\n1,2\n", "1 rows are too few"),
     ],
@@ -247,3 +256,140 @@ def test_missing_packages_are_told(
         without(patched, "pyarrow", "fastparquet")
         with pytest.raises(BadSetup, match=r"needs pyarrow: pip install 'dotrain\[tabular\]'"):
             load_table(TabularSource(tmp_path / "t.parquet", "y"), "train", ALL)
+
+
+def rows_of(folder: Path, text: str, label: str = "y") -> pd.DataFrame:
+    """What both splits of a CSV file hold, in the order of the file."""
+    (folder / "t.csv").write_text(text, encoding="utf-8")
+    source = TabularSource(folder / "t.csv", label)
+    parts = [load_table(source, split, ALL) for split in ("train", "validation")]
+    return pd.concat([frame.assign(y=labels) for frame, labels in parts]).sort_index()
+
+
+def test_text_is_what_it_says_and_only_an_empty_cell_is_missing(tmp_path: Path) -> None:
+    text = "country,age,y\nNA,1,yes\nNL,,no\nNone,3,null\n,4,nan\n"
+    frame = rows_of(tmp_path, text)
+    assert list(frame["country"].fillna("-")) == ["NA", "NL", "None", "-"]
+    assert list(frame["age"].fillna(0)) == [1, 0, 3, 4]
+    assert list(frame["y"]) == ["yes", "no", "null", "nan"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (
+            ["1", "NA", "3"],
+            r"holds numbers and the text 'NA' \(1 of 3 rows\): leave the cell empty",
+        ),
+        (["1", "nan", "nan"], r"holds numbers and the text 'nan' \(2 of 3 rows\)"),
+        (["1", " ", "3"], r"holds numbers and the text ' ' \(1 of 3 rows\)"),
+        (["1", "2", "?"], r"holds numbers and the text '\?'"),
+        (["1", '"1,234"', "3"], "holds numbers like '1,234': write 1234.5"),
+        (['"1,5"', '"2,5"', "NA"], "holds numbers like '1,5': write 1234.5"),
+        (["1.234.567", "2.345.678", ""], "holds numbers like '1.234.567'"),
+        (
+            [*map(str, range(20)), "12a"],
+            r"holds numbers, but for text such as '12a' \(1 of 21 rows\)",
+        ),
+        (["007", "12", "1"], "holds numbers and '007': write numbers without a 0 in front"),
+    ],
+)
+def test_numbers_with_text_among_them_are_refused(
+    tmp_path: Path, cells: list[str], message: str
+) -> None:
+    """Else a column of numbers would become one of categories, without a word."""
+    for column, label in (("x", "y"), ("y", "x")):
+        text = f"{column},{label}\n" + "".join(f"{cell},{n}\n" for n, cell in enumerate(cells))
+        with pytest.raises(BadSetup, match=rf"t\.csv: column '{column}' {message}"):
+            rows_of(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["01234", "99999", "00001"],
+        ["A1", "12", "B2"],
+        ["36", "38", "M", "L"],
+        ["True", "maybe", "False"],
+        ["NA", "NA", "?"],
+        ["2026-01-01", "2026-02-01"],
+    ],
+)
+def test_text_with_digits_in_it_stays_text(tmp_path: Path, cells: list[str]) -> None:
+    text = "x,y\n" + "".join(f"{cell},{n}\n" for n, cell in enumerate(cells))
+    assert list(rows_of(tmp_path, text)["x"]) == cells
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    cells=st.lists(
+        st.one_of(
+            st.none(),
+            st.integers(-(10**30), 10**30),
+            st.floats(allow_nan=False, allow_infinity=False, width=32),
+        ),
+        min_size=2,
+        max_size=30,
+    )
+)
+def test_numbers_are_numbers_whatever_their_size(cells: list[float | None]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        text = "x,y\n" + "".join(f"{'' if c is None else c},{n}\n" for n, c in enumerate(cells))
+        frame = rows_of(Path(folder), text)
+    found = frame["x"].astype(float)
+    expected = [np.nan if cell is None else float(cell) for cell in cells]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (",a,y", r"column 1 has no name \(a saved index\? write it with index=False\)"),
+        ("a, ,y", "column 2 has no name"),
+        ("a,y,", "column 3 has no name"),
+        ("Unnamed: 0,a,y", "column 1, 'Unnamed: 0', is a saved index: write it with index=False"),
+        ("__index_level_0__,a,y", "column 1, '__index_level_0__', is a saved index"),
+        ("a,y,a", "columns 1 and 3 are both named 'a'"),
+        ("a, a,y", "columns 1 and 2 are both named 'a'"),
+        ("y,a,y", "columns 1 and 3 are both named 'y'"),
+    ],
+)
+def test_a_column_without_a_name_of_its_own_is_refused(
+    tmp_path: Path, header: str, message: str
+) -> None:
+    with pytest.raises(BadSetup, match=rf"t\.csv: {message}"):
+        rows_of(tmp_path, f"{header}\n1,2,3\n4,5,6\n")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    assert list(rows_of(tmp_path, "\ufeffx,y\n1,2\n3,4\n")["x"]) == [1, 3]
+
+
+def test_a_parquet_files_index_is_no_column(table: pd.DataFrame, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = tmp_path / "t.parquet"
+    shuffled = table.sample(frac=1, random_state=0)
+    shuffled.to_parquet(file)
+    assert columns_of(file) == list(table.columns)
+    frame, _ = load_table(TabularSource(file, "survived"), "train", ALL)
+    assert list(frame.columns) == ["age", "class", "alone", "fare"]
+    # Another program that writes the file anew makes a column of it.
+    pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
+    with pytest.raises(BadSetup, match="column 6, '__index_level_0__', is a saved index"):
+        load_table(TabularSource(file, "survived"), "train", ALL)
+    pq.write_table(pa.Table.from_arrays([pa.array([1, 2])] * 2, ["a", "a"]), file)
+    with pytest.raises(BadSetup, match="columns 1 and 2 are both named 'a'"):
+        load_table(TabularSource(file, "a"), "train", ALL)
+
+
+def test_the_recipes_table_reads_as_before() -> None:
+    file = ROOT / "recipes/data/titanic.csv"
+    source = TabularSource(file, "survived")
+    assert columns_of(file) == ["survived", "sex", "age", "passengerClass"]
+    rows, labels = load_arrays(source, "train", ALL)
+    plain = pd.read_csv(file).drop(columns="survived")
+    taken = load_table(source, "train", ALL)[0].index
+    assert rows == pytest.approx(encode(plain)[taken])
+    assert set(labels) == {0, 1}

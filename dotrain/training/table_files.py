@@ -1,0 +1,232 @@
+"""Reading a table from a file: what stands there, or an error; nothing is guessed on the way."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dotrain.training.errors import BadSetup
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+INSTALL = "pip install 'dotrain[tabular]'"
+
+#: What people and programs write, in small letters, where a number is missing.
+_MISSING = frozenset(
+    {"", "-", "--", "?", ".", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nan", "-nan", "null"}
+    | {"none", "nil", "missing", "unknown", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
+)
+#: Numbers with separators for thousands, or with a comma for the point.
+_GROUPED = re.compile(r"[+-]?(\d{1,3}([,.' ]\d{3})+([.,]\d+)?|\d+,\d+)")
+#: How codes of digits begin, such as 01234: they are no quantities.
+_CODE = r"\s*[+-]?0\d"
+#: What pandas calls an index that was saved with the columns.
+_INDEX = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
+#: With so small a share of text a column is meant to hold numbers.
+_FEW = 0.1
+
+
+def columns_of(file: Path) -> list[str] | None:
+    """Return the names of a file's columns, reading no more than its head.
+
+    Returns:
+        The names; None if only a package that isn't installed could tell.
+
+    Raises:
+        BadSetup: If it isn't there or can't be read, if a column has no name or that of another,
+            or if one is a saved index.
+    """
+    kind = file.suffix.lower()
+    if kind not in (*SEPARATORS, ".parquet"):
+        raise BadSetup(f"{file}: expected a file that ends in .csv, .tsv or .parquet")
+    if not file.is_file():
+        raise BadSetup(f"no file {file}")
+    if kind == ".parquet":
+        names = _parquet_columns(file)
+    else:
+        names = next((row for _, row in _rows(file)), [])
+    if names is not None:
+        _check_names(file, names)
+    return names
+
+
+def read_file(file: Path) -> Any:
+    """Return a whole file as pandas' DataFrame.
+
+    Of CSV, an empty cell is missing and every other text is what it says: ``NA`` too. Digits of
+    one length, some with a 0 in front, are text: codes.
+
+    Raises:
+        BadSetup: As for `columns_of`; also if a row has more cells or fewer than the header, if a
+            column of numbers holds text, or if a package is missing.
+    """
+    names = columns_of(file)
+    try:
+        import pandas as pd
+    except ImportError:
+        raise BadSetup(f"reading {file.name} needs pandas: {INSTALL}") from None
+    if names is None:
+        raise BadSetup(f"reading {file.name} needs pyarrow: {INSTALL}")
+    try:
+        if file.suffix.lower() == ".parquet":
+            table = pd.read_parquet(file, engine="pyarrow")
+            table.columns = [str(name) for name in table.columns]
+            return table
+        for line, row in _rows(file):
+            if len(row) != len(names):
+                raise BadSetup(
+                    f"{file}:{line}: a row of {_cells(len(row))}, but the header has {len(names)}"
+                )
+        return _read_text(file, names)
+    except BadSetup:
+        raise
+    except (OSError, ValueError) as error:
+        raise BadSetup(f"{file} can't be read: {error}") from None
+
+
+def _cells(number: int) -> str:
+    return "1 cell" if number == 1 else f"{number} cells"
+
+
+def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a text file with their lines, blank ones left out."""
+    try:
+        # What spreadsheets write begins with a mark that is no part of the first name.
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text, delimiter=SEPARATORS[file.suffix.lower()])
+            empty = True
+            for row in reader:
+                if len(row) > 1 or (row and row[0].strip()):
+                    empty = False
+                    yield reader.line_num, row
+            if empty:
+                raise BadSetup(f"{file} can't be read: it is empty")
+    except UnicodeDecodeError:
+        raise BadSetup(f"{file} can't be read: it is not UTF-8 text; save it as UTF-8") from None
+    except (OSError, csv.Error) as error:
+        raise BadSetup(f"{file} can't be read: {error}") from None
+
+
+def _parquet_columns(file: Path) -> list[str] | None:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        return None
+    try:
+        schema = pyarrow.parquet.read_schema(file)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise BadSetup(f"{file} can't be read: {error}") from None
+    # What pandas has noted as its index it makes an index again: no column.
+    index = (schema.pandas_metadata or {}).get("index_columns", [])
+    return [name for name in schema.names if name not in index]
+
+
+def _check_names(file: Path, names: Sequence[str]) -> None:
+    wrong: list[str] = []
+    first: dict[str, int] = {}
+    for place, name in enumerate(names, 1):
+        bare = name.strip()
+        if not bare:
+            wrong.append(f"column {place} has no name (a saved index? write it with index=False)")
+        elif _INDEX.fullmatch(bare):
+            wrong.append(f"column {place}, '{bare}', is a saved index: write it with index=False")
+        elif bare in first:
+            wrong.append(f"columns {first[bare]} and {place} are both named '{bare}'")
+        first.setdefault(bare, place)
+    if wrong:
+        raise BadSetup(f"{file}: {'; '.join(wrong)}")
+
+
+def _read_text(file: Path, names: Sequence[str]) -> Any:
+    """Read a text file whose rows are as wide as its header."""
+    import pandas as pd
+    from pandas.api import types
+
+    options: dict[str, Any] = {
+        "sep": SEPARATORS[file.suffix.lower()],
+        "encoding": "utf-8-sig",
+        "keep_default_na": False,
+        "na_values": [""],
+        # The first column is a column, and a column has one type from its top to its end.
+        "index_col": False,
+        "low_memory": False,
+    }
+    table = pd.read_csv(file, **options)
+    table.columns = list(names)
+    numeric = [types.is_numeric_dtype(table[name].dtype) for name in names]
+    wrong = _restore_codes(file, table, options)
+    for name, is_number in zip(names, numeric, strict=True):
+        if not is_number:
+            table[name], message = _numbers_in(table[name])
+            if message:
+                wrong.append(f"column '{name}' {message}")
+    if wrong:
+        raise BadSetup(f"{file}: {'; '.join(wrong)}")
+    return table
+
+
+def _restore_codes(file: Path, table: Any, options: Mapping[str, Any]) -> list[str]:
+    """Put the text back in columns of digits with a 0 in front; return what is wrong with them."""
+    import pandas as pd
+    from pandas.api import types
+
+    def is_whole(column: Any) -> bool:
+        if types.is_bool_dtype(column.dtype) or not types.is_numeric_dtype(column.dtype):
+            return False
+        return types.is_integer_dtype(column.dtype) or bool((column.dropna() % 1 == 0).all())
+
+    places = [place for place, name in enumerate(table.columns) if is_whole(table[name])]
+    if not places:
+        return []
+    wrong = []
+    written = pd.read_csv(file, **options, usecols=places, dtype=str)
+    for place, column in zip(places, written.columns, strict=True):
+        name, codes = table.columns[place], written[column]
+        begins = codes.str.match(_CODE).fillna(False).astype(bool)
+        if begins.any():
+            table[name] = codes
+            if codes.str.len().nunique() > 1:
+                wrong.append(
+                    f"column '{name}' holds numbers and {codes[begins].iloc[0]!r}: write numbers "
+                    "without a 0 in front, codes all of one length"
+                )
+    return wrong
+
+
+def _numbers_in(column: Any) -> tuple[Any, str]:
+    """Look at a column of text: is it one of numbers, and what keeps it from being one?
+
+    Returns:
+        The column, as numbers if all it holds are some; what is wrong with it, or ``""``.
+    """
+    import pandas as pd
+    from pandas.api import types
+
+    if types.is_bool_dtype(column.dtype):
+        return column, ""
+    # Beside numbers too large for it, pandas takes an empty cell for text.
+    column = column.mask(column.eq(""))
+    cells = column.dropna()
+    if not len(cells) or any(isinstance(cell, bool) for cell in cells.unique()):
+        return column, ""
+    is_number = pd.to_numeric(cells, errors="coerce").notna()
+    if is_number.all():
+        return pd.to_numeric(column).astype(float), ""
+    texts = cells[~is_number].astype(str)
+    different = list(texts.unique())
+    missing = [text for text in different if text.strip().lower() in _MISSING]
+    grouped = [text for text in different if _GROUPED.fullmatch(text.strip())]
+    shown = f"{different[0]!r} ({len(texts)} of {len(column)} rows)"
+    if len(different) == len(missing) + len(grouped):
+        if grouped:
+            return column, f"holds numbers like {grouped[0]!r}: write 1234.5, with a point only"
+        if is_number.any():
+            hint = "leave the cell empty where a value is missing"
+            return column, f"holds numbers and the text {shown}: {hint}"
+    elif is_number.any() and len(texts) <= _FEW * len(cells):
+        hint = "mend these cells, or read the table in a data function of your own"
+        return column, f"holds numbers, but for text such as {shown}: {hint}"
+    return column, ""
