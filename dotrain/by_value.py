@@ -21,6 +21,7 @@ from dotrain.config.target import Signature
 from dotrain.config.validation import validate_options, validate_settings
 from dotrain.definition import Functions
 from dotrain.errors import UsageError
+from dotrain.space import Searchspace
 from dotrain.store.journal import to_json
 from dotrain.training.program import Code, FunctionRef
 from dotrain.training.seeding import SEEDED
@@ -110,6 +111,13 @@ def checked_settings(**sections: Any) -> Settings:
     """Return the config's settings of arguments that have the same names there."""
     source = Source.of_data("lagom", {"train": "lagom:train", **sections})
     settings, problems = validate_settings(source)
+    problems += [
+        source.problem(
+            ("hparams", name), "this name is reserved: functions get something else by it"
+        )
+        for name in settings.hparams
+        if name in Searchspace.RESERVED - {"budget"}
+    ]
     if problems:
         lines = [f"{dotted(problem.path)}: {problem.message}" for problem in problems]
         raise UsageError("\n".join(lines))

@@ -194,6 +194,7 @@ def test_it_runs_inside_a_notebooks_event_loop(project: Project) -> None:
         ({"seed": "a"}, "seed: expected a whole number, got 'a'"),
         ({"optimizer": 5}, "expected a name, a mapping or a dotrain.AbstractOptimizer, got 5"),
         ({"searchspace": {"x": 1}}, "searchspace: expected a Searchspace, got dict"),
+        ({"hparams": {"reporter": 1}}, "hparams.reporter: this name is reserved"),
         ({"limits": {"retries": -1}, "metric": ""}, r"(?s)metric: must not.*limits\.retries: exp"),
     ],
 )

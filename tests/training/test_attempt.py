@@ -23,8 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dotrain.ablation.study import Arm, Component, Features, Study
-from dotrain.core.events import Failed, Finished, Reported, Started, TrialEvent
+from dotrain.core.events import Failed, Finished, Reported, Started, Stopped, TrialEvent
 from dotrain.core.instructions import Launch
+from dotrain.core.strategy import Seat
 from dotrain.distribution.single import Single
 from dotrain.errors import UsageError
 from dotrain.training.arguments import Hparams
@@ -49,6 +50,8 @@ def run(tmp_path: Path) -> Run:
         data: Callable[..., Any] | None = None,
         left_out: Sequence[Component] = (),
         table: TabularSource | None = None,
+        rank: int = 0,
+        stop: str | None = None,
     ) -> tuple[TrialEvent, list[TrialEvent]]:
         study = None
         if left_out:
@@ -69,14 +72,16 @@ def run(tmp_path: Path) -> Run:
         launch = Launch("why", "t0000", 1, params or {}, budget, 7)
         sent: list[TrialEvent] = []
         loaded = LoadedProgram(program, train, model, data)
+        channel = Channel(sent.append)
+        channel.stop_reason = stop
         end = run_attempt(
             loaded,
             launch,
-            Channel(sent.append),
+            channel,
             run_dir=str(tmp_path),
             worker="here",
             whole_process=False,
-            place=Place(Single()),
+            place=Place(Single(), Seat(rank)),
         )
         return end, sent
 
@@ -583,6 +588,21 @@ def test_a_trial_that_goes_on_from_a_checkpoint_need_not_make_everything_again(r
     run(train, data=asking_about_b, left_out=arm)
     end, _ = run(train, data=asking_about_b, left_out=arm)
     assert isinstance(end, Finished), end
+
+
+def test_a_trial_that_is_stopped_early_is_no_failure(run: Run) -> None:
+    def train(reporter: Any, data_gen: Any) -> float:
+        reporter.broadcast(0.5)
+        return float(len(data_gen()))
+
+    end, _ = run(train, data=asking_about_b, left_out=WITHOUT_A, stop="too low")
+    assert isinstance(end, Stopped), end
+
+
+def test_the_chiefs_use_is_what_counts_of_several_ranks(run: Run) -> None:
+    ends = [run(lambda: 1.0, left_out=WITHOUT_A, rank=rank)[0] for rank in range(2)]
+    assert isinstance(ends[0], Failed)
+    assert isinstance(ends[1], Finished), ends[1]
 
 
 def test_hyperparameters_that_remember_are_a_dict_like_any_other() -> None:
