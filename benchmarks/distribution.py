@@ -41,6 +41,7 @@ import psutil
 import yaml
 from overhead import DOTRAIN, HERE, Range, Row, events, print_table
 
+from dotrain.config.schema import available_cores
 from dotrain.executors.dask.environment import local_worker_environment
 from dotrain.store import Record, read_journal
 
@@ -134,7 +135,7 @@ def by_hand(way: str, folder: Path | None = None) -> dict[str, float]:
         folder: Where to take turns with another training, or None.
         way: ``one``, ``exact`` or ``plain``, as in `functions_distribution.py`.
     """
-    environment = {**local_worker_environment(WORKERS), **ENVIRONMENT}
+    environment = {**local_worker_environment(WORKERS, available_cores()), **ENVIRONMENT}
     environment.pop("TF_CONFIG", None)
     command = [sys.executable, str(FUNCTIONS), way, *([str(folder)] if folder else [])]
     addresses = [] if way == "one" else free_addresses()

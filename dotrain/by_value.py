@@ -6,7 +6,8 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from dotrain import plugins
 from dotrain.ablation.builder import AblationStudy
 from dotrain.ablation.runner import StudyRunner
 from dotrain.config.ablate import StudyBuilder
+from dotrain.config.arguments import budget_not_taken, names_taken, not_taken
+from dotrain.config.direction import judge
 from dotrain.config.errors import dotted
 from dotrain.config.schema import Settings
 from dotrain.config.source import Source
 from dotrain.config.target import Signature
 from dotrain.config.validation import validate_options, validate_settings
+from dotrain.core.policy import AbstractOptimizer, Direction
 from dotrain.definition import Functions
 from dotrain.errors import UsageError
 from dotrain.space import Searchspace
@@ -28,43 +32,89 @@ from dotrain.training.seeding import SEEDED
 
 
 class _Described:
-    """A function given by value, as `StudyBuilder` looks at it."""
+    """A function given by value, as the checks of a config's functions look at it."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._signature = inspect.signature(function)
+        self._function = function
         self.function = getattr(function, "__name__", type(function).__name__)
-        self.file: Path | None = None
+        self._code = getattr(inspect.unwrap(function), "__code__", None)
+        name = self._code.co_filename if self._code else ""
+        self.file = Path(name) if os.path.isfile(name) else None
 
-    def signature(self) -> Signature:
-        """Return its arguments."""
-        parameters = self._signature.parameters.values()
+    def signature(self) -> Signature | None:
+        """Return its arguments, or None if they can't be told."""
+        try:
+            found = inspect.signature(self._function).parameters.values()
+        except (TypeError, ValueError):
+            return None
+        named = [p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         return Signature(
-            required=tuple(p.name for p in parameters if p.default is p.empty),
-            optional=tuple(p.name for p in parameters if p.default is not p.empty),
-            takes_any=any(p.kind is p.VAR_KEYWORD for p in parameters),
-            line=0,
+            required=tuple(p.name for p in named if p.default is p.empty),
+            optional=tuple(p.name for p in named if p.default is not p.empty),
+            takes_any=any(p.kind is p.VAR_KEYWORD for p in found),
+            line=self._code.co_firstlineno if self._code else 0,
         )
 
 
-def runner_of(
-    ablation: AblationStudy, settings: Settings, functions: Mapping[str, Callable[..., Any] | None]
-) -> StudyRunner:
+@dataclass(frozen=True)
+class GivenFunctions:
+    """The functions of a call, with what their signatures tell.
+
+    Attributes:
+        train: The train function.
+        model: Makes the model, or None.
+        data: Makes the data, or None.
+        models: Variants of the model, by name.
+    """
+
+    train: Callable[..., Any]
+    model: Callable[..., Any] | None
+    data: Callable[..., Any] | None
+    models: Mapping[str, Callable[..., Any]]
+
+    def names_taken(self) -> set[str] | None:
+        """Return what these functions take by name, or None if that can't be told."""
+        functions = (self.train, self.model, self.data, *self.models.values())
+        return names_taken([_Described(function) for function in functions if function])
+
+    def check(
+        self, hparams: Mapping[str, Any], space: Searchspace, optimizer: AbstractOptimizer
+    ) -> list[str]:
+        """Return what these functions don't take, though a wrong result would come of it.
+
+        Args:
+            hparams: The fixed hyperparameters.
+            space: What is searched.
+            optimizer: What gives a budget, if it gives one.
+        """
+        taken = self.names_taken()
+        faults = [
+            f"{where}.{name}: {message}"
+            for where, names in (("hparams", hparams), ("searchspace", space.names))
+            for name in names
+            if (message := not_taken(name, taken))
+        ]
+        others = [_Described(f) for f in (self.model, self.data) if f]
+        budget = budget_not_taken(_Described(self.train), others, optimizer)
+        return [*faults, *([budget] if budget else [])]
+
+
+def runner_of(ablation: AblationStudy, settings: Settings, given: GivenFunctions) -> StudyRunner:
     """Return what runs a study.
 
     Args:
         ablation: What is left out.
         settings: The checked settings.
-        functions: The train function and the others, by their keys in a config.
+        given: The functions.
 
     Raises:
         UsageError: If a component would change nothing, or isn't known.
     """
-    described = {key: _Described(f) if f else None for key, f in functions.items()}
-    models = {name: _Described(function) for name, function in ablation.variants.items()}
     section = ablation.section()
     builder = StudyBuilder(settings, Source.of_data("lagom", {"ablation": section}))
     ablator = make_plugin(plugins.ABLATORS, section["ablator"])
-    study = builder.build(ablator, described, models)
+    data = _Described(given.data) if given.data else None
+    study = builder.build(ablator, data, given.names_taken())
     for warning in builder.warnings:
         sys.stderr.write(f"warning: {dotted(warning.path)}: {warning.message}\n")
     if study is None:
@@ -91,6 +141,7 @@ def make_plugin(group: str, chosen: Any, key: str = "name") -> Any:
                 f"expected a name, a mapping or a dotrain.{plugins.BASES[group].__name__}, "
                 f"got {chosen!r}"
             )
+        plugins.check_interface(group, type(instance))
         return instance
     options = {key: chosen} if isinstance(chosen, str) else dict(chosen)
     plugin = plugins.load_plugin(group, str(options.pop(key, "")))
@@ -124,20 +175,50 @@ def checked_settings(**sections: Any) -> Settings:
     return settings
 
 
-def functions_of(
-    train: Callable[..., Any],
-    model: Callable[..., Any] | None,
-    data: Callable[..., Any] | None,
-    models: Mapping[str, Callable[..., Any]],
-) -> Functions:
-    """Return the user's functions as what can be sent to workers.
+def judged_direction(
+    metric: str, written: Direction | None, *, goes_on: bool, quiet: bool
+) -> tuple[str, ...]:
+    """Say what is to be said of a direction; return what was taken because nothing tells.
 
     Args:
-        train: The train function.
-        model: Makes the model, or None.
-        data: Makes the data, or None.
-        models: Variants of the model, by name.
+        metric: The metric's name.
+        written: The direction, or None if the call gives none.
+        goes_on: Whether a run that began so goes on.
+        quiet: Say nothing.
+
+    Raises:
+        UsageError: If the name tells another direction than would be taken.
     """
+    found = judge(metric, written)
+    if found.refusal and not goes_on:
+        raise UsageError(f"metric: {found.refusal}")
+    if not quiet:
+        warning = found.warning or found.refusal
+        lines = [f"warning: direction: {warning}\n"] if warning else []
+        lines += [f"note: direction: {found.guess}\n"] if found.guess else []
+        sys.stderr.writelines(lines)
+    return ("direction max",) if found.guess else ()
+
+
+def refuse(faults: Sequence[str], *, goes_on: bool, quiet: bool) -> None:
+    """Refuse what gives a wrong result; in a run that goes on it is too late, and a warning.
+
+    Args:
+        faults: What is wrong, a line each.
+        goes_on: Whether a run that began so goes on.
+        quiet: Say nothing.
+
+    Raises:
+        UsageError: With all faults.
+    """
+    if faults and not goes_on:
+        raise UsageError("\n".join(faults))
+    if not quiet:
+        sys.stderr.writelines(f"warning: {fault}\n" for fault in faults)
+
+
+def functions_of(given: GivenFunctions) -> Functions:
+    """Return the user's functions as what can be sent to workers."""
     # By value: `__main__` and notebook cells can't be imported by a worker.
     import cloudpickle
 
@@ -147,6 +228,7 @@ def functions_of(
         name = getattr(function, "__name__", type(function).__name__)
         return FunctionRef(name, pickled=cloudpickle.dumps(function))
 
+    train, model, data = given.train, given.model, given.data
     main = ref(train)
     assert main is not None
     loaded = {module.split(".")[0] for module in sys.modules}
@@ -154,7 +236,7 @@ def functions_of(
         train=main,
         model=ref(model),
         data=ref(data),
-        models={name: known for name, function in models.items() if (known := ref(function))},
+        models={name: known for name, function in given.models.items() if (known := ref(function))},
         packages=tuple(sorted(loaded.intersection(SEEDED) | _named_packages(train, model, data))),
         code=Code.of(_source_files(train, model, data)),
         path=(os.getcwd(), *(entry for entry in sys.path if entry)),

@@ -54,6 +54,7 @@ class Experiment:
         study: The ablation study, if this is one.
         rehearsal: What is known of it before anything is trained.
         tensorboard: Whether to write TensorBoard's event files.
+        guessed: What was taken because nothing told: ``direction max``.
         config: The config as plain data, for the run directory and the journal.
         config_dir: The folder that its paths start from.
     """
@@ -76,6 +77,7 @@ class Experiment:
     study: Study | None = None
     rehearsal: Rehearsal | None = None
     tensorboard: bool = False
+    guessed: tuple[str, ...] = ()
 
     def program(self, token: str, run_dir: Path) -> Program:
         """Return what workers get.
@@ -130,6 +132,7 @@ class Experiment:
             table=_table_of(loaded),
             study=loaded.study if loaded.mode == "ablate" else None,
             tensorboard=settings.writes_tensorboard,
+            guessed=loaded.guessed,
             config={**loaded.data, **without_secrets(_section_of(loaded.data, "cluster"))},
             config_dir=loaded.folder,
         )

@@ -14,7 +14,16 @@ from typing import Any
 from dotrain import plugins
 from dotrain.ablation.builder import AblationStudy
 from dotrain.ablation.runner import StudyRunner
-from dotrain.by_value import checked_settings, functions_of, make_plugin, plugin_data, runner_of
+from dotrain.by_value import (
+    GivenFunctions,
+    checked_settings,
+    functions_of,
+    judged_direction,
+    make_plugin,
+    plugin_data,
+    refuse,
+    runner_of,
+)
 from dotrain.config.errors import ConfigError
 from dotrain.config.load import LoadedConfig, Mode, load_config
 from dotrain.config.secrets import without_secrets
@@ -87,7 +96,9 @@ def run(
     config, junit = Path(config), _path(junit)
     with recording(junit, config.stem):
         gates = parse_gates(require)
-        experiment = Experiment.of_config(load_config(config, overrides))
+        loaded = load_config(config, overrides)
+        _say(loaded, quiet)
+        experiment = Experiment.of_config(loaded)
         demands = _demands(experiment, gates, junit)
         observer = display(experiment, quiet=quiet)
         return run_experiment(experiment, Path(runs_dir), observer, demands)
@@ -95,6 +106,13 @@ def run(
 
 def _path(path: AnyPath | None) -> Path | None:
     return None if path is None else Path(path)
+
+
+def _say(loaded: LoadedConfig, quiet: bool) -> None:
+    """Say what a person should know before anything is trained."""
+    if not quiet:
+        sys.stderr.writelines(f"warning: {warning}\n" for warning in loaded.warnings)
+        sys.stderr.writelines(f"note: {note}\n" for note in loaded.notes)
 
 
 def _demands(experiment: Experiment, gates: Sequence[Gate], junit: Path | None) -> Demands:
@@ -146,8 +164,7 @@ def ablate(
         gates = parse_gates(require)
         best = _best_of(Path(from_run)) if from_run is not None else []
         loaded = load_config(config, [*best, *overrides], mode="ablate")
-        if not quiet:
-            sys.stderr.writelines(f"warning: {warning}\n" for warning in loaded.warnings)
+        _say(loaded, quiet)
         experiment = Experiment.of_config(loaded)
         demands = _demands(experiment, gates, junit)
         if experiment.cluster.kind != "simulated":
@@ -224,7 +241,8 @@ def resume(
             raise UsageError(f"{path} was not started from a config; go on with: {command}")
         folder = Path(header["config_dir"])
         mode: Mode = "ablate" if "study" in header else "run"
-        loaded = load_config(run_dir.config, overrides, folder=folder, mode=mode)
+        loaded = load_config(run_dir.config, overrides, folder=folder, mode=mode, goes_on=True)
+        _say(loaded, quiet)
         experiment = Experiment.of_config(loaded)
         demands = _demands(experiment, gates, junit)
         observer = display(experiment, quiet=quiet)
@@ -269,7 +287,7 @@ def lagom(
     optimizer: str | Mapping[str, Any] | AbstractOptimizer | None = None,
     num_trials: int | None = None,
     name: str = "lagom",
-    direction: Direction = "max",
+    direction: Direction | None = None,
     *,
     metric: str = "metric",
     early_stop: str | Mapping[str, Any] | AbstractEarlyStop = "none",
@@ -295,7 +313,7 @@ def lagom(
             instance; by default ``random``, or ``single`` without a search space.
         num_trials: Configurations to sample.
         name: Of the run directory.
-        direction: ``max`` or ``min``.
+        direction: ``max`` or ``min``; by default as the metric's name tells, or ``max``.
         metric: Key of a returned dict, and the name shown for a plain number.
         early_stop: A name, a name with options, or an instance.
         hparams: Fixed hyperparameters.
@@ -335,20 +353,23 @@ def lagom(
         **study_data,
         name=name,
         metric=metric,
-        direction=direction,
+        **({} if direction is None else {"direction": direction}),
         seed=seed,
         hparams=dict(hparams or {}),
         cluster=dict(cluster or {}),
         limits=dict(limits or {}),
         **({} if tensorboard is None else {"tensorboard": tensorboard}),
     )
+    going = {"goes_on": resume is not None, "quiet": quiet}
+    guessed = judged_direction(metric, direction, **going)
+    given = GivenFunctions(train_fn, model, data, ablation.variants if ablation else {})
     if searchspace is not None and not isinstance(searchspace, Searchspace):
         raise UsageError(f"searchspace: expected a Searchspace, got {type(searchspace).__name__}")
     space = searchspace or Searchspace()
     chosen = optimizer if optimizer is not None else ("random" if space.names else "single")
     policy: AbstractOptimizer
     if ablation is not None:
-        policy = runner_of(ablation, settings, {"train": train_fn, "model": model, "data": data})
+        policy = runner_of(ablation, settings, given)
         num_trials = policy.plan().configurations
     else:
         policy = make_plugin(plugins.OPTIMIZERS, chosen)
@@ -361,6 +382,7 @@ def lagom(
         policy.check()
     except ValueError as error:
         raise UsageError(str(error)) from None
+    refuse(given.check(hparams or {}, space, policy), **going)
     rule: AbstractEarlyStop = make_plugin(plugins.EARLY_STOP, early_stop)
     spread = {"strategy": "single"} if distribution is None else distribution
     strategy: AbstractStrategy = make_plugin(plugins.STRATEGIES, spread, "strategy")
@@ -373,14 +395,14 @@ def lagom(
         optimizer=policy,
         early_stop=rule,
         strategy=strategy,
-        functions=functions_of(train_fn, model, data, ablation.variants if ablation else {}),
+        functions=functions_of(given),
         cluster=settings.cluster,
         limits=Limits(**settings.limits.model_dump()),
         num_trials=num_trials if space.names or ablation else 1,
         config={
             "name": name,
             "metric": metric,
-            "direction": direction,
+            "direction": settings.direction,
             "seed": seed,
             "hparams": json.loads(to_json(dict(hparams or {}))),
             "search": {
@@ -397,6 +419,7 @@ def lagom(
         config_dir=Path.cwd(),
         study=policy.study if isinstance(policy, StudyRunner) else None,
         tensorboard=settings.writes_tensorboard,
+        guessed=guessed,
     )
     if ablation is not None and experiment.cluster.kind != "simulated" and resume is None:
         experiment = _rehearsed(experiment)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.ablation.ablators import AbstractAblator
+from dotrain.core.interface import broken_method
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import UsageError, did_you_mean
@@ -147,7 +148,22 @@ def load_plugin(group: str, name: str, folder: Path | None = None) -> type[Any]:
     if inspect.isabstract(plugin):
         missing = ", ".join(sorted(getattr(plugin, "__abstractmethods__", ())))
         raise UsageError(f"{kind} '{name}' can't be used: it lacks {missing}")
+    check_interface(group, plugin)
     return plugin
+
+
+def check_interface(group: str, plugin: type[Any]) -> None:
+    """Refuse a plugin whose methods can't be called as its interface's are.
+
+    Args:
+        group: Its group.
+        plugin: The class.
+
+    Raises:
+        UsageError: With the first such method, its line and what is expected.
+    """
+    if fault := broken_method(plugin, BASES[group]):
+        raise UsageError(f"{_KINDS[group]} '{plugin.__qualname__}' can't be used: {fault}")
 
 
 def _make_importable(module: str, folder: Path) -> None:

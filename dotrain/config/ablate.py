@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Protocol
 
 from dotrain.ablation.ablators import AbstractAblator
 from dotrain.ablation.study import Arm, Component, Study, Variant
+from dotrain.config.arguments import Described, not_taken, place_of
 from dotrain.config.errors import Problem
 from dotrain.config.schema import Ablation, LayerPattern, LayerPrefix, Settings
 from dotrain.config.source import Source
-from dotrain.config.target import Signature
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.space import Searchspace
-
-
-class Described(Protocol):
-    """A function of the user's, as far as its ``def`` tells."""
-
-    @property
-    def function(self) -> str:
-        """Its name."""
-
-    @property
-    def file(self) -> Path | None:
-        """Where it stands, if in a file."""
-
-    def signature(self) -> Signature | None:
-        """Return its arguments, or None if they can't be told."""
 
 
 def components_of(section: Ablation) -> Iterator[Component]:
@@ -75,18 +58,19 @@ class StudyBuilder:
     def build(
         self,
         ablator: AbstractAblator,
-        functions: Mapping[str, Described | None],
-        models: Mapping[str, Described],
+        data: Described | None,
+        taken: set[str] | None,
     ) -> Study | None:
         """Return the study, or None if there were problems.
 
         Args:
             ablator: Decides what each arm leaves out.
-            functions: The user's functions by their key in the config: train, model, data.
-            models: The hand-made models, by name.
+            data: The data function, or None if there is none or it isn't known.
+            taken: What the user's functions take, as of `names_taken`.
         """
         components = list(components_of(self._section))
-        self._check_components(components, functions, models)
+        self._check_components(components, data)
+        self._check_hparams(components, taken)
         if self.problems:
             return None
         try:
@@ -131,8 +115,7 @@ class StudyBuilder:
     def _check_components(
         self,
         components: Sequence[Component],
-        functions: Mapping[str, Described | None],
-        models: Mapping[str, Described],
+        data: Described | None,
     ) -> None:
         if not components:
             known = "features, layers, layer_groups, models or components"
@@ -147,8 +130,7 @@ class StudyBuilder:
                 message = "the config has no 'model:' to leave it out of; the train function then "
                 self._problem(component.path, f"{message}gets the model from model_gen.create()")
             if component.kind == "feature":
-                self._check_feature(component, functions.get("data"))
-        self._check_hparams(components, [*functions.values(), *models.values()])
+                self._check_feature(component, data)
 
     def _check_feature(self, component: Component, data: Described | None) -> None:
         if self._settings.data is None:
@@ -157,42 +139,26 @@ class StudyBuilder:
         signature = data.signature() if data is not None else None
         if data is None or signature is None:
             return
-        asks = signature.takes_any or "features" in (*signature.required, *signature.optional)
-        if not asks:
+        if not (signature.takes_any or "features" in signature.names):
             self._problem(
                 component.path,
-                f"{data.file}:{signature.line}: {data.function}() doesn't ask for 'features', so "
+                f"{place_of(data, signature)} doesn't ask for 'features', so "
                 "no column can be left out; use features.select(columns) there",
             )
 
-    def _check_hparams(
-        self, components: Sequence[Component], functions: Sequence[Described | None]
-    ) -> None:
+    def _check_hparams(self, components: Sequence[Component], taken: set[str] | None) -> None:
         """Look whether anything takes the hyperparameters that components switch."""
         for component in components:
-            for name in component.hparams:
-                if name in Searchspace.RESERVED - {"budget"}:
-                    message = "this name is reserved: functions get something else by it"
-                    self._problem((*component.path, name), message, at_key=True)
             if component.kind == "component" and not component.hparams:
                 message = "changes nothing: expected the hyperparameters that switch it off"
                 self._problem(component.path, message)
-        known = set(self._settings.hparams)
-        if self._settings.search is not None:
-            known |= set(self._settings.search.space)
-        for function in functions:
-            signature = function.signature() if function is not None else None
-            if signature is not None:
-                names = {*signature.required, *signature.optional}
-                if signature.takes_any or "hparams" in names:
-                    return  # anything may be taken there
-                known |= names
-        for component in components:
             for name, value in component.hparams.items():
                 path = (*component.path, name)
-                if name not in known:
-                    hint = did_you_mean(name, sorted(known))
-                    self._problem(path, f"no function takes '{name}'{hint}", at_key=True)
+                if name in Searchspace.RESERVED - {"budget"}:
+                    message = "this name is reserved: functions get something else by it"
+                    self._problem(path, message, at_key=True)
+                elif message := not_taken(name, taken):
+                    self._problem(path, message, at_key=True)
                 elif self._settings.hparams.get(name, ...) == value:
                     message = f"changes nothing: hparams.{name} is {value!r} already"
                     self._problem(path, message)

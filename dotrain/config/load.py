@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,21 +11,20 @@ from dotrain import plugins
 from dotrain.ablation.runner import StudyRunner
 from dotrain.ablation.study import Study
 from dotrain.config.ablate import StudyBuilder
+from dotrain.config.arguments import Arguments, budget_not_taken, names_taken, place_of
 from dotrain.config.closure import Closure, find_closure
-from dotrain.config.errors import ConfigError, Problem, dotted
-from dotrain.config.schema import CLUSTER_KINDS, Settings, SimulationModel, Table
-from dotrain.config.secrets import not_kept
+from dotrain.config.cluster import cluster_problems
+from dotrain.config.direction import judge
+from dotrain.config.errors import ConfigError, Problem
+from dotrain.config.schema import Settings, Table
 from dotrain.config.source import Source, read_source
 from dotrain.config.table import table_problems
 from dotrain.config.target import Target, find_target
-from dotrain.config.validation import validate_options, validate_section, validate_settings
+from dotrain.config.validation import validate_options, validate_settings
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
-from dotrain.errors import UsageError, did_you_mean
+from dotrain.errors import UsageError
 from dotrain.space import Searchspace
-
-#: What a train function may ask for besides hyperparameters; some only where they exist.
-PROVIDED = sorted(Searchspace.RESERVED - {"features"})
 
 #: What is to be done with a config: the search or single run, or the ablation study.
 Mode = Literal["run", "ablate"]
@@ -52,7 +51,9 @@ class LoadedConfig:
         closure: The user's files behind these functions.
         folder: Where paths in the config start from.
         source: Where every value came from.
-        warnings: What a person should know before anything is trained.
+        warnings: What a person should look at before anything is trained.
+        notes: What was taken because nothing tells.
+        guessed: The same for reports: ``direction max``.
     """
 
     settings: Settings
@@ -72,6 +73,8 @@ class LoadedConfig:
     folder: Path
     source: Source
     warnings: Sequence[Problem]
+    notes: Sequence[Problem]
+    guessed: tuple[str, ...]
 
 
 def load_config(
@@ -80,6 +83,7 @@ def load_config(
     *,
     folder: Path | None = None,
     mode: Mode = "run",
+    goes_on: bool = False,
 ) -> LoadedConfig:
     """Load and check a config file; no user code is run, nothing is started.
 
@@ -88,12 +92,14 @@ def load_config(
         overrides: ``key.path=value`` pairs, applied in order.
         folder: Where paths in the config start from; by default the file's own folder.
         mode: What is to be done with it.
+        goes_on: Whether a run that began with it goes on. What a config can't change any more is
+            then a warning: an unused hyperparameter, a direction against the metric's name.
 
     Raises:
         ConfigError: With every mistake that was found.
     """
     source = read_source(file, overrides)
-    return _Loader(source, file, folder or file.absolute().parent, mode).load()
+    return _Loader(source, file, folder or file.absolute().parent, mode, goes_on).load()
 
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:
@@ -107,14 +113,16 @@ def _in_order(problems: Sequence[Problem]) -> list[Problem]:
 class _Loader:
     """The checks that go beyond the file's structure; collects problems instead of raising."""
 
-    def __init__(self, source: Source, file: Path, folder: Path, mode: Mode) -> None:
+    def __init__(self, source: Source, file: Path, folder: Path, mode: Mode, goes_on: bool) -> None:
         self.source = source
         self.mode = mode
+        self.goes_on = goes_on
         self.warnings: list[Problem] = []
+        self.notes: list[Problem] = []
         self.folder = folder
         self.stem = file.stem
         self.settings, self.problems = validate_settings(source)
-        broken = {problem.path[0] for problem in self.problems if problem.path}
+        broken = self._broken = {problem.path[0] for problem in self.problems if problem.path}
         #: Whether what is searched and what is fixed can be told at all.
         self._params_are_known = not broken & {"search", "hparams"}
         # Functions and plugins are checked whether or not the rest of the file is sound.
@@ -134,16 +142,21 @@ class _Loader:
 
     def load(self) -> LoadedConfig:
         settings = self.settings
-        self.problems += self._cluster()
+        self.problems += cluster_problems(settings.cluster, self.source, self.folder)
+        self._judge_direction()
         space = self._space()
-        study = self._study()
+        others = self._others()
+        taken = names_taken((self.train, *others, *self.models.values()))
+        study = self._study(taken)
         if self.mode == "ablate":
             space = Searchspace()
             self.optimizer = None if study is None else StudyRunner(study, settings.seed)
         if self._params_are_known and self.optimizer is not None:
             self._set_up(self.optimizer, space)
             if self.train is not None:
-                self.problems += self._arguments(self.train, space)
+                self._check_arguments(self.train, taken, space)
+                if message := budget_not_taken(self.train, others, self.optimizer):
+                    self._refuse([self.source.problem(("train",), message)])
         if self.problems:
             raise ConfigError(_in_order(self.problems))
         plugins_ = (self.optimizer, self.early_stop, self.strategy)
@@ -176,7 +189,9 @@ class _Loader:
             closure=closure,
             folder=self.folder,
             source=self.source,
-            warnings=self.warnings if self.mode == "ablate" else (),
+            warnings=_in_order(self.warnings),
+            notes=self.notes,
+            guessed=tuple(f"direction {settings.direction}" for _ in self.notes),
         )
 
     def _models(self) -> dict[str, Target]:
@@ -196,7 +211,15 @@ class _Loader:
             return None
         return table.model_copy(update={"file": str(self.folder / table.file)})
 
-    def _study(self) -> Study | None:
+    def _others(self) -> list[Target | None]:
+        """Return what the train function may call; None is one that can't be found."""
+        found: list[Target | None] = [f for f in (self.model, self.dataset) if f is not None]
+        faults = [problem.path for problem in self.problems]
+        if any(p[:1] in (("model",), ("data",)) or p[:2] == ("ablation", "models") for p in faults):
+            found.append(None)
+        return found
+
+    def _study(self, taken: set[str] | None) -> Study | None:
         """Return the ablation study that the config describes, checked in every mode."""
         table = self._table()
         if table is not None:
@@ -210,11 +233,28 @@ class _Loader:
         if ablator is None:
             return None
         builder = StudyBuilder(self.settings, self.source)
-        functions = {"train": self.train, "model": self.model, "data": self.dataset}
-        study = builder.build(ablator, functions, self.models)
+        study = builder.build(ablator, self.dataset, taken)
         self.problems += builder.problems
-        self.warnings += builder.warnings
+        if self.mode == "ablate":
+            self.warnings += builder.warnings
         return study
+
+    def _judge_direction(self) -> None:
+        if self._broken & {"metric", "direction"} or "metric" not in self.source.data:
+            return
+        metric = self.settings.metric
+        found = judge(metric, self.source.data.get("direction"))
+        if found.refusal:
+            self._refuse([self.source.problem(("metric",), found.refusal)])
+        if found.warning:
+            self.warnings.append(self.source.problem(("direction",), found.warning))
+        if found.guess and not self.goes_on:
+            origin = self.source.problem(("metric",), "").origin
+            self.notes.append(Problem(origin, ("direction",), found.guess))
+
+    def _refuse(self, problems: Iterable[Problem]) -> None:
+        """Refuse what gives a wrong result; in a run that goes on it is too late for that."""
+        (self.warnings if self.goes_on else self.problems).extend(problems)
 
     def _budget_is_free(self) -> bool:
         """Whether nothing gives a budget, so that the user may; an ablation study never does."""
@@ -291,59 +331,6 @@ class _Loader:
         except ValueError as error:
             self.problems.append(self.source.problem(("search", "optimizer"), str(error)))
 
-    def _cluster(self) -> Iterator[Problem]:
-        cluster = self.settings.cluster
-        kind = cluster.kind
-        known = list(CLUSTER_KINDS)
-        if kind == "simulated":
-            yield from validate_section(
-                SimulationModel, cluster.options, self.source, ("cluster", "options")
-            )
-        if kind not in known and "." not in kind:
-            hint = did_you_mean(kind, known)
-            yield self.source.problem(
-                ("cluster", "kind"),
-                f"unknown kind '{kind}'{hint} (or a Dask cluster class, package.module.Class)",
-            )
-        if kind == "address" and not cluster.address:
-            yield self.source.problem(
-                ("cluster", "address"), "kind 'address' needs the scheduler's, tcp://host:8786"
-            )
-        for path in not_kept(self.source.data.get("cluster"), ("cluster",)):
-            message = f"was not kept; give it again with --set {dotted(path)}=..."
-            yield self.source.problem(path, message)
-        yield from self._tls()
-        if kind != "address" and cluster.address:
-            yield self.source.problem(
-                ("cluster", "address"), f"goes with kind 'address' only, not '{kind}'", at_key=True
-            )
-        if cluster.options and "." not in kind and kind != "simulated":
-            yield self.source.problem(
-                ("cluster", "options"),
-                f"go with a Dask cluster class or 'simulated' only, not '{kind}'",
-                at_key=True,
-            )
-        if kind == "inline" and cluster.workers not in (None, 1):
-            yield self.source.problem(
-                ("cluster", "workers"), "kind 'inline' runs one trial at a time; expected 1"
-            )
-
-    def _tls(self) -> Iterator[Problem]:
-        cluster = self.settings.cluster
-        encrypted = (cluster.address or "").startswith("tls://")
-        if cluster.tls is None:
-            if encrypted:
-                message = "a tls:// address needs cluster.tls: {ca_file: ..., cert: ..., key: ...}"
-                yield self.source.problem(("cluster", "address"), message)
-            return
-        if not encrypted:
-            message = "goes with an address that starts with tls:// only"
-            yield self.source.problem(("cluster", "tls"), message, at_key=True)
-        for key, name in cluster.tls.model_dump().items():
-            if not (self.folder / name).is_file():
-                message = f"no file {self.folder / name}"
-                yield self.source.problem(("cluster", "tls", key), message)
-
     def _target(self, key: str) -> Target | None:
         return self._find(self.source.data.get(key), (key,))
 
@@ -358,46 +345,26 @@ class _Loader:
             return None
         return target
 
-    def _arguments(self, train: Target, space: Searchspace) -> Iterator[Problem]:
-        """Arguments of the train function that nobody provides, as far as its source tells."""
-        signature = train.signature()
-        if signature is None:
-            return
-        names = (*signature.required, *signature.optional)
-        asks = signature.takes_any or "dist_strategy" in names
-        if self.strategy is not None and self.strategy.slots > 1 and not asks:
-            where = f"{train.file}:{signature.line}: {train.function}()"
+    def _check_arguments(self, train: Target, taken: set[str] | None, space: Searchspace) -> None:
+        """Hold what the functions ask for against what they are given, as far as sources tell."""
+        arguments = Arguments(
+            source=self.source,
+            settings=self.settings,
+            train=train,
+            taken=taken,
+            space=space,
+            strategy=self.strategy,
+            budget_is_free=self._budget_is_free(),
+            is_ablation=self.mode == "ablate",
+        )
+        self.problems += arguments.not_given()
+        self._refuse(arguments.not_taken())
+        if train.gives_nothing() and (signature := train.signature()):
             message = (
-                f"{where} doesn't ask for 'dist_strategy', so every worker would train the same "
-                "model apart; build the model inside `with dist_strategy():`"
+                f"{place_of(train, signature)} neither returns a value nor reports one, so every "
+                f"trial would fail; return {self.settings.metric}, or ask for reporter"
             )
-            yield self.source.problem(("distribution",), message, at_key=True)
-        given = {*PROVIDED, *self.settings.hparams, *space.names}
-        for name in signature.required:
-            message = ""
-            if name not in given:
-                hint = did_you_mean(name, sorted(given))
-                message = f"asks for '{name}', which nobody provides{hint}"
-                if self.settings.search is not None and name in self.settings.search.space:
-                    message = (
-                        f"asks for '{name}', which is searched; for an ablation write its value "
-                        "under hparams, or take the best of a search: --from RUN_DIR"
-                    )
-            elif name == "budget" and self._budget_is_free() and name not in self.settings.hparams:
-                giver = "an ablation" if self.mode == "ablate" else "this optimizer"
-                message = (
-                    f"asks for 'budget', which {giver} doesn't give; write a default, "
-                    "or put it under hparams"
-                )
-            elif name in ("model_gen", "model_function") and self.settings.model is None:
-                message = f"asks for '{name}', but the config has no 'model:'"
-            elif name in ("data_gen", "dataset_function") and self.settings.data is None:
-                message = f"asks for '{name}', but the config has no 'data:'"
-            elif name in space.names and space.domains[name].when:
-                message = f"asks for '{name}', which only some trials have; write a default"
-            if message:
-                where = f"{train.file}:{signature.line}: {train.function}()"
-                yield self.source.problem(("train",), f"{where} {message}")
+            self.warnings.append(self.source.problem(("train",), message))
 
 
 def _slug(stem: str) -> str:

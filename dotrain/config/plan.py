@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from dotrain.config.load import LoadedConfig
@@ -16,11 +15,6 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
     """
     settings = loaded.settings
     cluster = settings.cluster
-    workers: int | None = cluster.workers
-    if cluster.kind == "inline":
-        workers = 1
-    elif cluster.kind == "local" and workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     plan: dict[str, Any] = {
         "name": settings.name,
         "mode": "search" if settings.search else "single run",
@@ -30,16 +24,19 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "seed": settings.seed,
         "optimizer": type(loaded.optimizer).__name__,
         "early_stop": type(loaded.early_stop).__name__,
+        "hparams": dict(settings.hparams),
         "space": {name: str(domain) for name, domain in loaded.space.domains.items()},
         "cluster": cluster.kind,
-        "slots": workers,
+        "slots": cluster.slots(loaded.strategy.slots),
         "slots_per_trial": loaded.strategy.slots,
         "strategy": settings.distribution.strategy,
+        "notes": [str(note) for note in loaded.notes],
+        "warnings": [str(warning) for warning in loaded.warnings],
     }
     if loaded.study is not None:
         arms, seeds = len(loaded.study.arms), loaded.study.seeds
         plan["ablation"] = {"arms": arms - 1, "seeds": seeds, "trials": arms * seeds}
-        plan["notes"] = [
+        plan["notes"] += [
             f"dotrain ablate: {arms - 1} arms and the baseline, {seeds} seeds each: "
             f"{arms * seeds} trials"
         ]
@@ -51,5 +48,5 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
             plan["rungs"] = [rung._asdict() for rung in search.rungs]
             plan["steps"] = search.steps
             plan["steps_from_scratch"] = search.steps_from_scratch
-        plan["notes"] = [*plan.get("notes", ()), *search.notes]
+        plan["notes"] += search.notes
     return plan

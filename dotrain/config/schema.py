@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
@@ -225,6 +226,27 @@ class Cluster(Section):
         description="How long to wait for the scheduler and a first worker, in seconds.",
     )
 
+    def slots(self, per_trial: int = 1) -> int | None:
+        """Return how many slots a run will have; None if only the cluster knows.
+
+        Args:
+            per_trial: How many slots one trial takes.
+        """
+        if self.kind == "inline":
+            return 1
+        if self.workers is None and self.kind == "local":
+            return max(available_cores(), per_trial)
+        if self.workers is None and self.kind == "simulated":
+            return per_trial
+        return self.workers
+
+
+def available_cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
 
 class LimitsSection(Section):
     """What ends an attempt or the run early."""
@@ -277,7 +299,13 @@ class Settings(Section):
         "a plain number.",
     )
     direction: Literal["max", "min"] = Field(
-        default="max", description="Whether larger or smaller values are better."
+        default="max",
+        description="Whether larger or smaller values are better; must be written where the "
+        "metric's name says smaller.",
+    )
+    value: Literal["last", "best"] = Field(
+        default="last",
+        description="Which of its reports is the value of a function that returns nothing.",
     )
     seed: int = Field(default=0, ge=0, description="All randomness of the run is derived from it.")
     hparams: dict[str, Any] = Field(

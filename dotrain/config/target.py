@@ -35,6 +35,11 @@ class Signature:
     takes_any: bool
     line: int
 
+    @property
+    def names(self) -> set[str]:
+        """Every name that may be given."""
+        return {*self.required, *self.optional}
+
 
 @dataclass(frozen=True)
 class Target:
@@ -74,6 +79,23 @@ class Target:
         Raises:
             UsageError: If the file has a syntax error or no such name at its top level.
         """
+        return None if self._def is None else _signature(self._def)
+
+    def gives_nothing(self) -> bool:
+        """Whether the source shows that the function neither returns a value nor reports one."""
+        if self._def is None:
+            return False
+        reports = any(isinstance(n, ast.Name) and n.id == "reporter" for n in ast.walk(self._def))
+        return not reports and not any(
+            isinstance(node, ast.Return)
+            and node.value is not None
+            and not (isinstance(node.value, ast.Constant) and node.value.value is None)
+            for node in _own_statements(self._def.body)
+        )
+
+    @cached_property
+    def _def(self) -> ast.FunctionDef | None:
+        """The function's ``def``, as it is called; None if the source alone can't tell."""
         if self._tree is None:
             return None
         bound = dict(_top_level_names(self._tree.body))
@@ -84,9 +106,17 @@ class Target:
             hint = did_you_mean(self.function, functions)
             raise UsageError(f"{self.file} has no function '{self.function}'{hint}")
         node = bound[self.function]
-        if not isinstance(node, ast.FunctionDef) or node.decorator_list:
-            return None
-        return _signature(node)
+        return node if isinstance(node, ast.FunctionDef) and not node.decorator_list else None
+
+
+def _own_statements(body: list[ast.stmt]) -> Iterator[ast.AST]:
+    """Yield what stands in a function, but not in the functions and classes inside it."""
+    waiting: list[ast.AST] = [*body]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
 
 
 def _top_level_names(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
@@ -195,7 +195,7 @@ class AbstractEarlyStop(ABC):
         super().__init_subclass__(**kwargs)
         # The deck writes the rule as a function without `self`; accept that form as it stands.
         rule = cls.__dict__.get("earlystop_check")
-        if inspect.isfunction(rule) and next(iter(inspect.signature(rule).parameters)) != "self":
+        if inspect.isfunction(rule) and _is_without_self(rule):
             cls.earlystop_check = staticmethod(rule)  # type: ignore[method-assign]
 
     def initialize(self) -> None:  # noqa: B027
@@ -232,6 +232,15 @@ class AbstractEarlyStop(ABC):
             The trials to stop, or their ids, or a dict from id to the reason; nothing or None
             to let all go on.
         """
+
+
+def _is_without_self(rule: Callable[..., Any]) -> bool:
+    signature = inspect.signature(rule)
+    try:
+        signature.bind("to_check", "finalized_trials", "direction")
+    except TypeError:
+        return False
+    return next(iter(signature.parameters)) != "self"
 
 
 def policy_error(policy: object, error: Exception) -> PolicyError:

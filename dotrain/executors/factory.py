@@ -24,11 +24,11 @@ def make_executor(cluster: Cluster, log_dir: Path, slots_per_trial: int = 1) -> 
     Raises:
         ResourcesUnavailable: If there can never be so many.
     """
-    most = 1 if cluster.kind == "inline" else cluster.workers
-    if most is not None and most < slots_per_trial:
+    slots = cluster.slots(slots_per_trial)
+    if slots is not None and slots < slots_per_trial:
         raise ResourcesUnavailable(
             f"one trial takes {slots_per_trial} workers (distribution.workers), and there will "
-            f"never be more than {most} (cluster: {cluster.kind}); "
+            f"never be more than {slots} (cluster: {cluster.kind}); "
             + (
                 "use cluster.kind: local"
                 if cluster.kind == "inline"
@@ -42,15 +42,12 @@ def make_executor(cluster: Cluster, log_dir: Path, slots_per_trial: int = 1) -> 
     if cluster.kind == "simulated":
         from dotrain.executors.simulated import SimulatedExecutor
 
-        return SimulatedExecutor(
-            cluster.workers or slots_per_trial, SimulationModel(**cluster.options)
-        )
+        return SimulatedExecutor(slots or 1, SimulationModel(**cluster.options))
     workers = None
     if cluster.kind == "local":
-        from dotrain.executors.dask.environment import available_cores
         from dotrain.executors.dask.local_workers import LocalWorkers
 
-        workers = LocalWorkers(cluster.workers or max(available_cores(), slots_per_trial), log_dir)
+        workers = LocalWorkers(slots or 1, log_dir)
     from dotrain.executors.dask.connection import at_address, local_scheduler, of_class
     from dotrain.executors.dask.executor import DaskExecutor
 

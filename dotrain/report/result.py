@@ -115,7 +115,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     pairs = [(printable(left), printable(right)) for left, right in _plan_lines(plan)]
     width = max(len(left) for left, _ in pairs)
     lines = [f"{left:{width}}  {right}" for left, right in pairs]
-    print_lines([*lines, *(f"note: {note}" for note in plan.get("notes", ()))])
+    notes = [f"note: {printable(note)}" for note in plan["notes"]]
+    print_lines([*lines, *notes, *(f"warning: {printable(text)}" for text in plan["warnings"])])
 
 
 def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -124,6 +125,7 @@ def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         (plan["name"], f"{plan['mode']}, {plan['direction']} {plan['metric']}"),
         ("train", plan["train"]),
         ("optimizer", f"{plan['optimizer']}, early stop {plan['early_stop']}, seed {plan['seed']}"),
+        *([("hparams", params_text(plan["hparams"]))] if plan["hparams"] else []),
         *((f"  {name}", domain) for name, domain in plan["space"].items()),
         ("cluster", f"{plan['cluster']}, slots: {slots}"),
     ]

@@ -14,23 +14,21 @@ _THREAD_VARIABLES = (
 )
 
 
-def available_cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def limit_threads(threads: int, environment: dict[str, str] | os._Environ[str]) -> None:
     """Keep libraries that are loaded later to `threads` threads, unless the user said otherwise."""
     for name in _THREAD_VARIABLES:
         environment.setdefault(name, str(threads))
 
 
-def local_worker_environment(workers: int) -> dict[str, str]:
-    """Return the environment of one of `workers` worker processes on this machine."""
+def local_worker_environment(workers: int, cores: int) -> dict[str, str]:
+    """Return the environment of one of `workers` worker processes that share this machine.
+
+    Args:
+        workers: How many there are.
+        cores: How many cores they share.
+    """
     environment = dict(os.environ)
-    limit_threads(max(1, available_cores() // workers), environment)
+    limit_threads(max(1, cores // workers), environment)
     # Compiled byte code makes TensorFlow's import twice as fast.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")

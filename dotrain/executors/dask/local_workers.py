@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, STDOUT, Popen, TimeoutExpired
 
+from dotrain.config.schema import available_cores
 from dotrain.executors.dask.environment import local_worker_environment
 
 #: How long workers may take to end by themselves, in seconds.
@@ -54,7 +55,7 @@ class LocalWorkers:
         self.names = [f"worker-{index}" for index in range(count)]
         self._log_dir = log_dir
         self._scratch = tempfile.TemporaryDirectory(prefix="dotrain-")
-        self._environment = local_worker_environment(count)
+        self._environment = local_worker_environment(count, available_cores())
         self._processes = {name: self._spawn(name) for name in self.names}
         self.restart = True
 
