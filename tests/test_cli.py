@@ -139,7 +139,7 @@ def test_a_broken_plugin_exits_1_with_its_own_line_and_keeps_the_results(
 
 
 def test_check_prints_the_plan_and_runs_nothing(project: Project) -> None:
-    project.write("user.py", "raise SystemError('imported')\ndef train(x): pass")
+    project.write("user.py", "raise SystemError('imported')\ndef train(x, budget): pass")
     project.config(
         search={
             **SPACE,
@@ -154,11 +154,32 @@ def test_check_prints_the_plan_and_runs_nothing(project: Project) -> None:
     for part in (
         *("27 configurations", "at least 39", "rung 0 27 trials to 1 steps"),
         *("rung 2 3 trials to 9 steps", "at least 63 from checkpoints", "slots: 3"),
+        "warning: config.yaml:1:11: train: ",
     ):
         assert part in text
     plan = json.loads(project.cli("check", "config.yaml", "--json").stdout)
     assert (plan["steps"], plan["steps_from_scratch"]) == (63, 81)
     assert not (project.path / "runs").exists()
+
+
+def test_a_run_says_what_is_guessed_and_what_looks_wrong_unless_quiet(project: Project) -> None:
+    project.write("user.py", "def train(lr=1):\n    return {'m': lr, 'auc': lr}\n")
+    project.write("config.yaml", "train: user.py:train\nmetric: m\ncluster: {kind: inline}\n")
+    note = "config.yaml:2:9: direction: taken as max; write it to be sure"
+    assert f"note: {note}\n" in project.cli("run", "config.yaml").stderr
+    assert f"note: {note}\n" in project.cli("check", "config.yaml").stdout
+    assert project.cli("run", "config.yaml", "-q").stderr == ""
+    against = project.cli("run", "config.yaml", "-s", "metric=auc", "-s", "direction=min").stderr
+    assert "warning: --set direction=min: direction: is min, but the name 'auc' says" in against
+
+
+def test_what_is_fixed_is_shown_with_the_plan_and_the_results(project: Project) -> None:
+    project.write("user.py", "def train(x, lr):\n    return x\n")
+    project.config(name="demo", search=SPACE, cluster=INLINE, hparams={"lr": 0.25})
+    assert "hparams" in project.cli("check", "config.yaml").stdout
+    assert "\nfixed: lr=0.25\n" in project.cli("run", "config.yaml", "-q").stdout
+    (run_dir,) = project.path.glob("runs/demo/*")
+    assert project.cli("show", str(run_dir)).stdout.startswith("fixed: lr=0.25\n")
 
 
 def test_an_unwritable_runs_dir_is_said_so(project: Project) -> None:

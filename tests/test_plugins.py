@@ -230,3 +230,90 @@ def test_a_plugin_that_fails_is_reported_at_its_name_with_all_the_rest(tmp_path:
         f"{file}:6:21: search.optimizer.name: optimizer 'no_such_module:X' can't be loaded: "
         "No module named 'no_such_module'",
     ]
+
+
+# What is called as the interface says
+
+BASES = {
+    "AbstractEarlyStop": (EARLY_STOP, "def earlystop_check(self, a, b, c): ..."),
+    "AbstractOptimizer": (
+        OPTIMIZERS,
+        "def initialize(self): ...\n    def get_suggestion(self, trial=None): ...",
+    ),
+    "AbstractStrategy": (plugins.STRATEGIES, "def open(self): ..."),
+    "AbstractAblator": (plugins.ABLATORS, "def arms(self, components): ..."),
+}
+
+
+def load_with(tmp_path: Path, base: str, method: str) -> type:
+    group, least = BASES[base]
+    (tmp_path / "user_mine.py").write_text(
+        f"from dotrain import {base.replace('AbstractAblator', 'AbstractOptimizer')}\n"
+        "from dotrain.ablation.ablators import AbstractAblator\n\n"
+        f"class Mine({base}):\n    {least}\n\n    {method}\n"
+    )
+    return load_plugin(group, "user_mine:Mine", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("base", "method", "message"),
+    [
+        (
+            "AbstractEarlyStop",
+            "def earlystop_check(self, trial): ...",
+            r"early-stop rule 'Mine' can't be used: .*user_mine.py:\d+: "
+            r"earlystop_check\(self, trial\) can't be called as "
+            r"earlystop_check\(to_check, finalized_trials, direction\); "
+            r"expected def earlystop_check\(self, to_check, finalized_trials, direction\)",
+        ),
+        ("AbstractEarlyStop", "def earlystop_check(this, a, b, c, d): ...", "can't be called as"),
+        ("AbstractEarlyStop", "def earlystop_check(): ...", "can't be called as"),
+        ("AbstractEarlyStop", "def on_report(self, trial): ...", r"on_report\(trial, step, value"),
+        ("AbstractOptimizer", "def initialize(): ...", r"expected def initialize\(self\)"),
+        ("AbstractOptimizer", "def get_suggestion(self): ...", r"\(self, trial=None\)"),
+        ("AbstractOptimizer", "async def get_suggestion(self, trial): ...", "is async"),
+        ("AbstractOptimizer", "def get_suggestion(self, *, trial=None): ...", "can't be called"),
+        ("AbstractOptimizer", "def finalize_experiment(self): ...", r"\(self, trials\)"),
+        ("AbstractOptimizer", "finalize_experiment = 3", "finalize_experiment is 3, not a method"),
+        ("AbstractOptimizer", "def gives_budget(self): ...", "a value such as False"),
+        (
+            "AbstractStrategy",
+            "def slots(self): return 2",
+            "slots is a method; expected a @property",
+        ),
+        ("AbstractStrategy", "def begin(self): ...", r"begin\(self, seat\)"),
+        ("AbstractAblator", "def arms(self): ...", r"arms\(self, components\)"),
+    ],
+)
+def test_a_method_that_the_interface_can_not_call_is_refused(
+    tmp_path: Path, base: str, method: str, message: str
+):
+    with pytest.raises(UsageError, match=message):
+        load_with(tmp_path, base, method)
+
+
+@pytest.mark.parametrize(
+    ("base", "method"),
+    [
+        ("AbstractEarlyStop", "def earlystop_check(to_check, finalized_trials, direction): ..."),
+        ("AbstractEarlyStop", "def earlystop_check(trials, done, which): ..."),
+        ("AbstractEarlyStop", "def earlystop_check(this, a, b, c): ..."),
+        ("AbstractEarlyStop", "def earlystop_check(*args): ..."),
+        ("AbstractOptimizer", "def get_suggestion(self, trial): ..."),
+        ("AbstractOptimizer", "def get_suggestion(self, *args, **more): ..."),
+        ("AbstractOptimizer", "def get_suggestion(self, trial=None, hurry=False): ..."),
+        ("AbstractOptimizer", "@staticmethod\n    def get_suggestion(trial): ..."),
+        ("AbstractOptimizer", "@classmethod\n    def get_suggestion(cls, trial): ..."),
+        ("AbstractOptimizer", "def create_trial(self): ..."),
+        ("AbstractStrategy", "slots = 3"),
+        ("AbstractStrategy", "slots = property(lambda self: 2)"),
+    ],
+)
+def test_a_method_that_can_be_called_will_do(tmp_path: Path, base: str, method: str):
+    assert load_with(tmp_path, base, method).__name__ == "Mine"
+
+
+@pytest.mark.parametrize("group", list(plugins.BASES))
+def test_our_own_plugins_keep_to_their_interfaces(group: str):
+    for found in plugins.find_plugins(group):
+        assert found.error == ""

@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dotrain import AblationStudy, AbstractOptimizer, Searchspace, Trial, experiment
+from dotrain import (
+    AblationStudy,
+    AbstractEarlyStop,
+    AbstractOptimizer,
+    Searchspace,
+    Trial,
+    experiment,
+)
 from dotrain.errors import DotrainError, UsageError
 from tests.conftest import Project
 
@@ -94,8 +101,8 @@ def training_fn(dataset_function, model_function):
     model = model_function()
     return sum(dataset_function('validation')) + model['weights']
 
-for function in (train, training_fn):
-    result = experiment.lagom(function, model=build, data=numbers, hparams={'offset': 10},
+for function, hparams in ((train, {'offset': 10}), (training_fn, {})):
+    result = experiment.lagom(function, model=build, data=numbers, hparams=hparams,
                               cluster={'kind': 'inline'}, quiet=True)
     print("VALUE", result.best['value'])
 """
@@ -429,3 +436,74 @@ def test_a_studys_attributes_cannot_be_set_by_mistake(name: str) -> None:
 def test_what_is_no_study_is_refused(project: Project) -> None:
     with pytest.raises(UsageError, match="ablation: expected an AblationStudy, got"):
         inline(lambda: 1.0, project, ablation={"features": ["a"]})
+
+
+ONE = Searchspace(x=("DOUBLE", [0.0, 1.0]))
+
+
+def takes_x(x: float) -> float:
+    return x
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"hparams": {"y": 1}}, "hparams.y: no function takes 'y'; known: x"),
+        (
+            {"searchspace": Searchspace(xx=("DOUBLE", [0.0, 1.0]))},
+            "searchspace.xx: no function takes 'xx'; did you mean 'x'\\?",
+        ),
+        (
+            {"optimizer": {"name": "asha", "resource_max": 9}},
+            r"test_python.py:\d+: takes_x\(\) doesn't ask for 'budget', which ASHA gives each trial",
+        ),
+        (
+            {"metric": "val_loss"},
+            "metric: the name 'val_loss' says that smaller is better, but without 'direction'",
+        ),
+    ],
+)
+def test_what_would_give_a_wrong_result_is_refused(
+    project: Project, arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        inline(takes_x, project, **{"searchspace": ONE, "num_trials": 2, **arguments})
+    assert list(project.path.iterdir()) == []
+
+
+def test_functions_that_may_take_anything_are_let_be(project: Project) -> None:
+    for function in (lambda **more: more["x"], lambda hparams: hparams["x"]):
+        result = inline(function, project, searchspace=ONE, num_trials=2, hparams={"y": 1})
+        assert len(result.trials) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, "note: direction: taken as max; write it to be sure\n"),
+        ({"direction": "max"}, ""),
+        ({"metric": "accuracy"}, ""),
+        ({"metric": "val_loss", "direction": "min"}, ""),
+        (
+            {"metric": "val_loss", "direction": "max"},
+            "warning: direction: is max, but the name 'val_loss' says that smaller is better\n",
+        ),
+    ],
+)
+def test_a_guessed_direction_is_said(
+    project: Project, arguments: dict[str, object], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inline(lambda: 0.5, project, quiet=False, **arguments)
+    lines = capsys.readouterr().err.splitlines(keepends=True)
+    assert "".join(line for line in lines if "direction: " in line) == said
+    inline(lambda: 0.5, project, **arguments)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_instance_whose_methods_can_not_be_called_is_refused(project: Project) -> None:
+    class Rule(AbstractEarlyStop):
+        def earlystop_check(self, trial: Trial) -> None:  # type: ignore[override]
+            pass
+
+    with pytest.raises(UsageError, match=r"test_python.py:\d+: earlystop_check\(self, trial\)"):
+        inline(lambda: 1.0, project, early_stop=Rule())

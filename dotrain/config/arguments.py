@@ -69,7 +69,7 @@ def not_taken(name: str, taken: set[str] | None) -> str:
     """
     if taken is None or name in taken:
         return ""
-    hint = did_you_mean(name, sorted(taken - {"budget"}))
+    hint = did_you_mean(name, sorted(taken - {"budget", "split"}))
     return f"no function takes '{name}'{hint or '; take it out, or let the train function take it'}"
 
 

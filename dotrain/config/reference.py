@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dotrain.config.catalogue import Entry, Schema, built_in, catalogue, options_of
+from dotrain.config.direction import LARGER, SMALLER
 from dotrain.config.json_schema import config_schema
 from dotrain.config.writing import to_yaml
 from dotrain.space import DOMAINS
@@ -26,6 +27,7 @@ _KINDS = {
     "ablators": "ablator",
     "clusters": "cluster",
 }
+_DIRECTIONS = {"smaller": SMALLER, "larger": LARGER}
 _SECTIONS = {
     "search": "Search",
     "ablation": "Ablation",
@@ -63,6 +65,10 @@ def make_tables() -> dict[str, str]:
         members = [entry for entry in entries if entry.kind == kind]
         tables[name] = _of_names(members)
     simulated = next(entry for entry in entries if entry.name == "simulated")
+    tables["directions"] = _table(
+        ("better", "words of the metric's name"),
+        [(better, ", ".join(sorted(words))) for better, words in _DIRECTIONS.items()],
+    )
     tables["simulation"] = _of_keys(simulated.options or {}, {})
     return tables
 

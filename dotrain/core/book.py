@@ -212,7 +212,9 @@ class TrialBook:
         trial.resume_step, trial.attempt_step, trial.repeats = event.resume_step, None, 0
         if event.resume_step > 0:
             trial.from_checkpoint += 1
-            what = f"attempt {trial.attempt} went on from its checkpoint of step {event.resume_step}"
+            what = (
+                f"attempt {trial.attempt} went on from its checkpoint of step {event.resume_step}"
+            )
             trial.notes[Mark.CONTINUED] = what
         trial.counted = trial.promoting and event.resume_step > 0
         if trial.counted:

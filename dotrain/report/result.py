@@ -69,6 +69,7 @@ def result_lines(result: Mapping[str, Any], valued: int) -> list[str]:
     """
     counts = result["trials"]
     lines = [f"the best {_TOP} of {valued} trials"] if valued > _TOP else []
+    lines += fixed_lines(result.get("hparams"))
     parts = [f"{counts['finished']} finished"]
     parts += [f"{counts[k]} {k}" for k in ("stopped", "failed", "unfinished") if counts.get(k)]
     lines.append(
@@ -87,6 +88,11 @@ def result_lines(result: Mapping[str, Any], valued: int) -> list[str]:
     if result["resume"]:
         lines.append(f"go on with: {result['resume']}")
     return lines
+
+
+def fixed_lines(hparams: Mapping[str, Any] | None) -> list[str]:
+    """Return the line that tells what was the same in every trial, if anything was."""
+    return [f"fixed: {params_text(hparams)}"] if hparams else []
 
 
 def _saved(promotions: Mapping[str, int]) -> str:

@@ -63,7 +63,7 @@ def summarize(
     """Return the result of a run.
 
     Args:
-        header: The journal's header: name, metric, direction, seed.
+        header: The journal's header: name, metric, direction, seed, config.
         book: All trials.
         status: How the run ended.
         elapsed_s: How long it took, in seconds.
@@ -93,6 +93,9 @@ def summarize(
             "steps_saved": sum(t.steps_saved for t in trials),
         }
         result["rungs"] = _rungs(trials)
+    fixed = header.get("config", {}).get("hparams")
+    if fixed:
+        result["hparams"] = fixed
     if book.counts[TrialState.FAILED]:
         result["failures"] = failures(trials, run_dir)
     return result

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from dotrain.core.trial import TrialState
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.report.columns import Column, fit
 from dotrain.report.reading import read_run, trial_rows
-from dotrain.report.result import print_lines, width_of
+from dotrain.report.result import fixed_lines, print_lines, width_of
 from dotrain.report.stdout import print_data, print_json
 from dotrain.report.text import make_console, number_text, printable
 
@@ -35,11 +35,13 @@ class TrialTable:
         rows: All with the same columns.
         metric: The column of the metric.
         status: How the run stands.
+        hparams: What was the same in every trial.
     """
 
     rows: list[Row]
     metric: str
     status: str
+    hparams: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_table(
@@ -77,7 +79,8 @@ def read_table(
         rows.reverse()
     if state:
         rows = [row for row in rows if row["state"] == state]
-    return TrialTable(rows[:top], metric, run.status)
+    fixed = run.header.get("config", {}).get("hparams") or {}
+    return TrialTable(rows[:top], metric, run.status, fixed)
 
 
 def _sorted(
@@ -143,7 +146,7 @@ def table_lines(table: TrialTable, width: int | None) -> list[str]:
         lines.append(
             f"no room for: {', '.join(left_out)} (a wider terminal, --csv or --json has them)"
         )
-    return lines
+    return [*fixed_lines(table.hparams), *lines]
 
 
 def _column(name: str, rows: Sequence[Row], metric: str) -> Column:

@@ -76,9 +76,7 @@ def replay_each(records: Iterable[Record]) -> Iterator[tuple[RunState, Record]]:
     if header is None or header.get("type") != "Run":
         raise JournalError("the journal has no header; the run never began")
     limits = Limits.of(header.get("limits", {}))
-    book = TrialBook(
-        header["seed"], limits, code=code_of(header), simulated=is_simulated(header)
-    )
+    book = TrialBook(header["seed"], limits, code=code_of(header), simulated=is_simulated(header))
     state = RunState(header, book)
     writer = written_by([header])
     yield state, header

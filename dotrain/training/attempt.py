@@ -121,7 +121,7 @@ def _call(
     try:
         seed_everything(launch.seed)
         checkpoint = Checkpoint(trial_dir / "checkpoint")
-        reporter = Reporter(trial_id, attempt, metric, channel, place.agreement)
+        reporter = Reporter(trial_id, attempt, metric, channel, place.agreement, launch.budget)
         given = _given(loaded, launch, reporter, checkpoint, trial_dir, place)
         resume_step = 0
         kept = ReportLog(trial_dir / "reports.jsonl")

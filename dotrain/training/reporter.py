@@ -34,6 +34,7 @@ class Reporter:
         metric: str,
         channel: Channel,
         agreement: Agreement,
+        budget: float | None = None,
     ) -> None:
         self.metric = metric
         self.next_step = 0
@@ -42,6 +43,9 @@ class Reporter:
         self._attempt = attempt
         self._channel = channel
         self._last: int | None = None
+        self._budget = budget
+        #: What the first step is counted as, 0 or 1; None before the first report.
+        self._counts_from: int | None = None
         #: Where reports are kept too, if the function keeps checkpoints.
         self.log_file: ReportLog | None = None
 
@@ -71,6 +75,7 @@ class Reporter:
         value, others, wrong = split_metrics(metric, self.metric, "reported")
         if wrong:
             raise BadReport(f"step {step}: {wrong}")
+        self._check_budget(step)
         self._last = step
         self.next_step = step + 1
         if self.log_file is not None:
@@ -89,6 +94,23 @@ class Reporter:
         if self._last is not None and number <= self._last:
             raise BadReport(f"step {number} was reported after step {self._last}; steps must grow")
         return number
+
+    def _check_budget(self, step: int) -> None:
+        """Note, once, that the function trains on past its budget."""
+        if self._counts_from is None:
+            # One that reports after every second epoch is taken for one that counts from 1 too.
+            self._counts_from = 0 if step == self.next_step else 1
+        done = step + 1 - self._counts_from
+        if self._budget is not None and done > self._budget:
+            self._note(
+                f"trained {done} steps, more than its budget of {self._budget:g}; the train "
+                "function must ask for 'budget' and stop there"
+            )
+            self._budget = None
+
+    def _note(self, text: str) -> None:
+        """Tell a person what is wrong with an attempt that goes on all the same."""
+        self.log(f"--- note: {text}")
 
     def log(self, message: Any) -> None:
         """Write a line to the trial's log."""

@@ -70,3 +70,17 @@ def test_a_plan_is_plain_data(folder: Folder):
     text = HEAD + "search:\n" + SPACE + "  num_trials: 9\n"
     plan = make_plan(folder.load(text + "  optimizer: {name: asha, resource_max: 9}\n"))
     assert json.loads(json.dumps(plan)) == plan
+
+
+@pytest.mark.parametrize("kind", ["local", "simulated"])
+def test_the_slots_are_at_least_those_of_one_trial(folder: Folder, kind: str, monkeypatch):
+    monkeypatch.setattr("dotrain.config.schema.available_cores", lambda: 2)
+    text = HEAD + "distribution: {strategy: multi_worker_mirrored, workers: 4}\n"
+    loaded = folder.load(text, f"cluster.kind={kind}")
+    assert (make_plan(loaded)["slots"], make_plan(loaded)["slots_per_trial"]) == (4, 4)
+
+
+def test_the_plan_has_the_fixed_hyperparameters(folder: Folder):
+    assert make_plan(folder.load(HEAD + "hparams: {batch_size: 64}\n"))["hparams"] == {
+        "batch_size": 64
+    }

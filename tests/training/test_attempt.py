@@ -647,3 +647,49 @@ def test_features_refuse_what_would_leave_nothing_out() -> None:
         features.select("sex")
     with pytest.raises(UsageError, match=r"give features.select\(columns\)"):
         list(features)
+
+
+# A budget that the function doesn't keep to
+
+
+def past_budget(tmp_path: Path) -> list[str]:
+    log = (tmp_path / "trials" / "t0000" / "output.log").read_text()
+    return [line for line in log.splitlines() if "budget" in line]
+
+
+@pytest.mark.parametrize(
+    ("steps", "done"),
+    [
+        (range(9), 4),
+        ([None] * 9, 4),
+        (range(1, 9), 4),  # one that counts from 1
+        (range(1, 9, 2), 5),
+    ],
+)
+def test_the_first_report_past_the_budget_is_noted_once(
+    run: Run, tmp_path: Path, steps: list[int | None], done: int
+) -> None:
+    def train(reporter: Any, **hparams: Any) -> float:
+        for step in steps:
+            reporter.broadcast(0.5, step)
+        return 0.5
+
+    assert isinstance(run(train, budget=3)[0], Finished)
+    assert past_budget(tmp_path) == [
+        f"--- note: trained {done} steps, more than its budget of 3; the train function must ask "
+        "for 'budget' and stop there"
+    ]
+
+
+@pytest.mark.parametrize("steps", [range(3), range(1, 4), [None] * 3, [2], []])
+def test_a_function_that_keeps_to_its_budget_is_let_be(
+    run: Run, tmp_path: Path, steps: list[int | None]
+) -> None:
+    def train(reporter: Any, **hparams: Any) -> float:
+        for step in steps:
+            reporter.broadcast(0.5, step)
+        return 0.5
+
+    for budget in (3, None):
+        assert isinstance(run(train, budget=budget)[0], Finished)
+    assert past_budget(tmp_path) == []
