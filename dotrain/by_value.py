@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
@@ -238,7 +239,7 @@ def functions_of(given: GivenFunctions) -> Functions:
         data=ref(data),
         models={name: known for name, function in given.models.items() if (known := ref(function))},
         packages=tuple(sorted(loaded.intersection(SEEDED) | _named_packages(train, model, data))),
-        code=Code.of(_source_files(train, model, data)),
+        code=_code_of(train, model, data, *given.models.values()),
         path=(os.getcwd(), *(entry for entry in sys.path if entry)),
     )
 
@@ -255,9 +256,9 @@ def _named_packages(*functions: Callable[..., Any] | None) -> set[str]:
     return found
 
 
-def _source_files(*functions: Callable[..., Any] | None) -> dict[Path, str]:
-    """Return the files that the functions were written in, for the run directory."""
-    files = {}
+def _code_of(*functions: Callable[..., Any] | None) -> Code:
+    """Return what the functions were written in: their files, or their source where there is none."""
+    files, texts = {}, {}
     for function in functions:
         try:
             file = inspect.getsourcefile(function) if function else None
@@ -265,4 +266,7 @@ def _source_files(*functions: Callable[..., Any] | None) -> dict[Path, str]:
             continue
         if file and os.path.isfile(file):
             files[Path(file).resolve()] = Path(file).name
-    return files
+        elif function is not None:
+            with contextlib.suppress(OSError, TypeError):
+                texts[f"{function.__name__}.py"] = inspect.getsource(function)
+    return Code.of(files, texts)

@@ -53,6 +53,10 @@ RequireOption = Annotated[
         help="Exit 4 unless the result meets it: 'val_accuracy>=0.9', 'trials.failed==0'.",
     ),
 ]
+AllowSimulatedOption = Annotated[
+    bool,
+    typer.Option("--allow-simulated", help="Let gates judge a simulated run's made-up values."),
+]
 JunitOption = Annotated[
     Path | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit XML file.")
 ]
@@ -88,6 +92,7 @@ def run(
     runs_dir: RunsDirOption = Path("runs"),
     require: RequireOption = None,
     junit: JunitOption = None,
+    allow_simulated: AllowSimulatedOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -95,7 +100,13 @@ def run(
     from dotrain import experiment
 
     result = experiment.run(
-        config, set_ or (), runs_dir=runs_dir, quiet=quiet, require=require or (), junit=junit
+        config,
+        set_ or (),
+        runs_dir=runs_dir,
+        quiet=quiet,
+        require=require or (),
+        junit=junit,
+        allow_simulated=allow_simulated,
     )
     _finish(result, json, quiet)
 
@@ -116,6 +127,7 @@ def ablate(
     runs_dir: RunsDirOption = Path("runs"),
     require: RequireOption = None,
     junit: JunitOption = None,
+    allow_simulated: AllowSimulatedOption = False,
     json: JsonOption = False,
     md: Annotated[bool, typer.Option("--md", help="The table as Markdown.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="The table as LaTeX.")] = False,
@@ -133,6 +145,7 @@ def ablate(
         quiet=quiet,
         require=require or (),
         junit=junit,
+        allow_simulated=allow_simulated,
     )
     _finish(result, json, quiet, "md" if md else "latex" if latex else "csv" if csv else "")
 
@@ -143,13 +156,21 @@ def resume(
     set_: SetOption = None,
     require: RequireOption = None,
     junit: JunitOption = None,
+    allow_simulated: AllowSimulatedOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Go on with a run that stopped, for whatever reason."""
     from dotrain import experiment
 
-    result = experiment.resume(run_dir, set_ or (), quiet=quiet, require=require or (), junit=junit)
+    result = experiment.resume(
+        run_dir,
+        set_ or (),
+        quiet=quiet,
+        require=require or (),
+        junit=junit,
+        allow_simulated=allow_simulated,
+    )
     _finish(result, json, quiet)
 
 
@@ -273,12 +294,12 @@ def report(
 @app.command()
 def check(config: ConfigArgument, set_: SetOption = None, json: JsonOption = False) -> None:
     """Validate a config and print the plan; nothing is run."""
-    from dotrain.config import load_config
     from dotrain.config.plan import make_plan
+    from dotrain.definition import load
     from dotrain.report.result import print_plan
     from dotrain.report.stdout import print_json, printing
 
-    plan = make_plan(load_config(config, set_ or ()))
+    plan = make_plan(load(config, set_ or ()))
     with printing():
         print_json(plan) if json else print_plan(plan)
 

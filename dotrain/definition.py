@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dotrain.ablation.study import Study
-from dotrain.config.load import LoadedConfig
+from dotrain.config.load import LoadedConfig, Mode, load_config
 from dotrain.config.schema import Cluster
 from dotrain.config.secrets import without_secrets
 from dotrain.config.target import Target
 from dotrain.core.book import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.strategy import AbstractStrategy
+from dotrain.store import archived_code
 from dotrain.training.program import Code, FunctionRef, Program, pack_strategy
 from dotrain.training.rehearsal import Rehearsal
 from dotrain.training.tabular import TabularSource
+
+
+def load(config: Path, overrides: Sequence[str] = (), *, mode: Mode = "run") -> LoadedConfig:
+    """Load a config; one that lies in a run directory means the code that ran there.
+
+    Args, returns and errors are those of `load_config`.
+    """
+    archived = archived_code(config)
+    if archived is None:
+        return load_config(config, overrides, mode=mode)
+    return load_config(config, overrides, folder=archived.folder, code=archived.code, mode=mode)
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,8 @@ class Experiment:
         rehearsal: What is known of it before anything is trained.
         tensorboard: Whether to write TensorBoard's event files.
         guessed: What was taken because nothing told: ``direction max``.
+        value: Which report is the value of a function that returns nothing, if anybody says so.
+        archived: Whether the code comes from a run directory's archive.
         config: The config as plain data, for the run directory and the journal.
         config_dir: The folder that its paths start from.
     """
@@ -78,6 +92,13 @@ class Experiment:
     rehearsal: Rehearsal | None = None
     tensorboard: bool = False
     guessed: tuple[str, ...] = ()
+    value: str | None = None
+    archived: bool = False
+
+    @property
+    def simulated(self) -> bool:
+        """Whether nothing is trained."""
+        return self.cluster.kind == "simulated"
 
     def program(self, token: str, run_dir: Path) -> Program:
         """Return what workers get.
@@ -95,6 +116,8 @@ class Experiment:
             metric=self.metric,
             hparams=dict(self.hparams),
             run_dir=str(run_dir),
+            direction=self.direction,
+            value=self.value,
             packages=functions.packages,
             code=functions.code,
             path=functions.path,
@@ -133,6 +156,8 @@ class Experiment:
             study=loaded.study if loaded.mode == "ablate" else None,
             tensorboard=settings.writes_tensorboard,
             guessed=loaded.guessed,
+            value=settings.value,
+            archived=loaded.archived,
             config={**loaded.data, **without_secrets(_section_of(loaded.data, "cluster"))},
             config_dir=loaded.folder,
         )

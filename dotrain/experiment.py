@@ -26,6 +26,7 @@ from dotrain.by_value import (
 )
 from dotrain.config.errors import ConfigError
 from dotrain.config.load import LoadedConfig, Mode, load_config
+from dotrain.config.plan import ARCHIVED
 from dotrain.config.secrets import without_secrets
 from dotrain.core.book import Limits
 from dotrain.core.policy import (
@@ -35,7 +36,7 @@ from dotrain.core.policy import (
     policy_error,
 )
 from dotrain.core.strategy import AbstractStrategy
-from dotrain.definition import Experiment
+from dotrain.definition import Experiment, load
 from dotrain.driver import Observer
 from dotrain.errors import DotrainError, UsageError
 from dotrain.header import make_header
@@ -48,10 +49,11 @@ from dotrain.report.resuming import is_from_config, resume_command
 from dotrain.report.stdout import printing
 from dotrain.report.summary import best_trial
 from dotrain.result import Demands, Result
+from dotrain.running import refuse_newer
 from dotrain.running import resume as resume_experiment
 from dotrain.running import run as run_experiment
 from dotrain.space import Searchspace
-from dotrain.store import RunDir, read_journal, replay
+from dotrain.store import RunDir, read_journal, replay, unpacked, written_by
 from dotrain.store.journal import to_json
 from dotrain.training.rehearsal import Rehearsal, rehearse
 
@@ -72,6 +74,7 @@ def run(
     quiet: bool = False,
     require: Sequence[str] = (),
     junit: AnyPath | None = None,
+    allow_simulated: bool = False,
 ) -> Result:
     """Run a config file.
 
@@ -83,6 +86,7 @@ def run(
         require: Gates, such as ``val_accuracy>=0.9`` or ``trials.failed==0``; ``result.gates``
             tells how they came out.
         junit: Where to write a JUnit file, or None.
+        allow_simulated: Let gates judge a simulated run, whose values are made up.
 
     Returns:
         The result, however the run ended.
@@ -96,10 +100,10 @@ def run(
     config, junit = Path(config), _path(junit)
     with recording(junit, config.stem):
         gates = parse_gates(require)
-        loaded = load_config(config, overrides)
+        loaded = load(config, overrides)
         _say(loaded, quiet)
         experiment = Experiment.of_config(loaded)
-        demands = _demands(experiment, gates, junit)
+        demands = _demands(experiment, gates, junit, allow_simulated)
         observer = display(experiment, quiet=quiet)
         return run_experiment(experiment, Path(runs_dir), observer, demands)
 
@@ -113,10 +117,19 @@ def _say(loaded: LoadedConfig, quiet: bool) -> None:
     if not quiet:
         sys.stderr.writelines(f"warning: {warning}\n" for warning in loaded.warnings)
         sys.stderr.writelines(f"note: {note}\n" for note in loaded.notes)
+        if loaded.archived:
+            sys.stderr.write(f"note: {ARCHIVED}\n")
 
 
-def _demands(experiment: Experiment, gates: Sequence[Gate], junit: Path | None) -> Demands:
+def _demands(
+    experiment: Experiment, gates: Sequence[Gate], junit: Path | None, allow_simulated: bool
+) -> Demands:
     """Return what is demanded, unless the experiment can't give it."""
+    if gates and experiment.simulated and not allow_simulated:
+        raise UsageError(
+            f"--require '{gates[0].text}': the run is simulated, so its values are made up and "
+            "prove nothing; leave the gate out, or say --allow-simulated"
+        )
     if gates:
         space = experiment.optimizer.searchspace
         check_gates(gates, expected_result(make_header(experiment, ""), space))
@@ -132,6 +145,7 @@ def ablate(
     quiet: bool = False,
     require: Sequence[str] = (),
     junit: AnyPath | None = None,
+    allow_simulated: bool = False,
 ) -> Result:
     """Run the ablation study of a config file.
 
@@ -143,6 +157,7 @@ def ablate(
         quiet: Show no progress.
         require: Gates, such as ``components.layer:dense_2.p_holm<0.05``, as of `run`.
         junit: Where to write a JUnit file, or None.
+        allow_simulated: Let gates judge a simulated run, whose values are made up.
 
     Returns:
         The result; ``result["components"]`` has the numbers.
@@ -163,11 +178,11 @@ def ablate(
     with recording(junit, config.stem):
         gates = parse_gates(require)
         best = _best_of(Path(from_run)) if from_run is not None else []
-        loaded = load_config(config, [*best, *overrides], mode="ablate")
+        loaded = load(config, [*best, *overrides], mode="ablate")
         _say(loaded, quiet)
         experiment = Experiment.of_config(loaded)
-        demands = _demands(experiment, gates, junit)
-        if experiment.cluster.kind != "simulated":
+        demands = _demands(experiment, gates, junit, allow_simulated)
+        if not experiment.simulated:
             found = rehearse(experiment.program("rehearsal", Path("/nowhere")))
             _refuse_what_changes_nothing(loaded, found)
             if not quiet:
@@ -208,6 +223,7 @@ def resume(
     quiet: bool = False,
     require: Sequence[str] = (),
     junit: AnyPath | None = None,
+    allow_simulated: bool = False,
 ) -> Result:
     """Go on with a run of a config file that stopped, for whatever reason.
 
@@ -220,6 +236,7 @@ def resume(
         quiet: Show no progress.
         require: Gates, as of `run`; a run that has ended is judged anew.
         junit: Where to write a JUnit file, or None.
+        allow_simulated: Let gates judge a simulated run, whose values are made up.
 
     Returns:
         The result, as of `run`.
@@ -241,10 +258,15 @@ def resume(
             raise UsageError(f"{path} was not started from a config; go on with: {command}")
         folder = Path(header["config_dir"])
         mode: Mode = "ablate" if "study" in header else "run"
-        loaded = load_config(run_dir.config, overrides, folder=folder, mode=mode, goes_on=True)
+        refuse_newer(run_dir, written_by([header]))
+        archived = (header.get("code") or {}).get("archived", False)
+        code = unpacked(run_dir) if archived else None
+        loaded = load_config(
+            run_dir.config, overrides, folder=folder, code=code, mode=mode, goes_on=True
+        )
         _say(loaded, quiet)
         experiment = Experiment.of_config(loaded)
-        demands = _demands(experiment, gates, junit)
+        demands = _demands(experiment, gates, junit, allow_simulated)
         observer = display(experiment, quiet=quiet)
         return resume_experiment(experiment, run_dir, observer, demands, quiet=quiet)
 
@@ -270,7 +292,7 @@ def display(experiment: Experiment, *, quiet: bool = False) -> Observer:
         experiment.metric,
         experiment.direction,
         plan,
-        is_virtual=experiment.cluster.kind == "simulated",
+        is_virtual=experiment.simulated,
         **shape,
     )
     # A live table and a debugger in the same terminal don't go together.
@@ -421,7 +443,7 @@ def lagom(
         tensorboard=settings.writes_tensorboard,
         guessed=guessed,
     )
-    if ablation is not None and experiment.cluster.kind != "simulated" and resume is None:
+    if ablation is not None and not experiment.simulated and resume is None:
         experiment = _rehearsed(experiment)
     observer = display(experiment, quiet=quiet)
     if resume is not None:

@@ -19,6 +19,7 @@ def make_header(experiment: Experiment, started_at: str) -> Record:
         experiment: What is run.
         started_at: When, in the notation of ISO 8601.
     """
+    code = experiment.functions.code
     return {
         "name": experiment.name,
         "metric": experiment.metric,
@@ -27,6 +28,9 @@ def make_header(experiment: Experiment, started_at: str) -> Record:
         "num_trials": experiment.num_trials,
         "limits": asdict(experiment.limits),
         "slots_per_trial": experiment.strategy.slots,
+        "simulated": experiment.simulated,
+        "guessed": list(experiment.guessed),
+        "code": {"digest": code.digest, "files": code.files, "archived": experiment.archived},
         "started_at": started_at,
         "dotrain": own_version(),
         "environment": environment(),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from dotrain.core.book import Limits
 from dotrain.core.events import Resumed
 from dotrain.core.policy import policy_error
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import Trial
+from dotrain.core.trial import Trial, TrialState
 from dotrain.definition import Experiment
 from dotrain.driver import Driver, Observer
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError, UsageError
@@ -25,7 +25,22 @@ from dotrain.report.junit import to_junit, write_junit
 from dotrain.report.reading import summarize_run
 from dotrain.report.resuming import resume_command
 from dotrain.result import Demands, Result
-from dotrain.store import Journal, Lock, RunDir, read_journal, restore
+from dotrain.store import (
+    NEEDS,
+    VERSION,
+    Journal,
+    Lock,
+    Record,
+    RunDir,
+    code_of,
+    code_that_goes_on,
+    marks_of,
+    newer,
+    read_journal,
+    restore,
+    written_by,
+)
+from dotrain.versions import own_version
 
 
 def run(
@@ -85,7 +100,7 @@ def resume(
     with Lock(run_dir.lock) as lock, _writing(run_dir, experiment.config):
         if lock.recovered_from is not None and not quiet:
             sys.stderr.write(f"the driver before, {lock.recovered_from}, has died; going on\n")
-        return _Run(experiment, run_dir, demands or Demands()).go_on(observer)
+        return _Run(experiment, run_dir, demands or Demands(), quiet=quiet).go_on(observer)
 
 
 @contextmanager
@@ -102,23 +117,39 @@ def _writing(run_dir: RunDir, config: Mapping[str, Any]) -> Iterator[None]:
         raise DotrainError(f"{place}: {error.strerror}; {advice}") from error
 
 
+def refuse_newer(run_dir: RunDir, writer: Record) -> None:
+    """Refuse to go on with a run that this version would go on with otherwise than it began.
+
+    Args:
+        run_dir: The run directory.
+        writer: What `written_by` returned.
+
+    Raises:
+        UsageError: With the version to install.
+    """
+    if writer.get("needs", 0) > VERSION:
+        raise UsageError(f"{run_dir.path} can't go on: {newer(writer)}")
+
+
 class _Run:
     """One driver's part of a run."""
 
-    def __init__(self, experiment: Experiment, run_dir: RunDir, demands: Demands) -> None:
+    def __init__(
+        self, experiment: Experiment, run_dir: RunDir, demands: Demands, *, quiet: bool = False
+    ) -> None:
         self.experiment = experiment
         self.run_dir = run_dir
         self.demands = demands
+        self.quiet = quiet
 
     def begin(self, observer: Observer) -> Result:
-        executor = self._executor()
-        started_at = executor.date().isoformat(timespec="seconds")
-        header = make_header(self.experiment, started_at)
-        scheduler = self._scheduler(header)
-        journal = Journal(self.run_dir.journal)
-        driver = Driver(scheduler, executor, journal, self._observers(observer))
-        with self._closing(journal, executor):
+        with ExitStack() as finally_:
+            executor = self._executor(finally_)
+            header = make_header(self.experiment, executor.date().isoformat(timespec="seconds"))
+            scheduler = self._scheduler(header)
+            journal = self._journal(finally_)
             journal.append_header(header)
+            driver = Driver(scheduler, executor, journal, self._observers(observer))
             return self._drive(driver, scheduler, header, None, 0.0)
 
     def go_on(self, observer: Observer) -> Result:
@@ -126,22 +157,39 @@ class _Run:
         if not records or records[0]["type"] != "Run":
             raise UsageError(f"{self.run_dir.path}: the run never began; there is nothing to go on")
         header = records[0]
+        refuse_newer(self.run_dir, written_by(records))
         self._refuse_changes(header)
         scheduler = self._scheduler(header)
         restored = restore(scheduler, records[1:])
+        resumed = self._resumed(records)
         del records
-        journal = Journal(self.run_dir.journal)
-        for instruction in restored.unwritten:
-            journal.append_instruction(instruction, restored.time_s)
-        resumed = Resumed(
-            asdict(self.experiment.limits),
-            self.experiment.num_trials,
-            self.experiment.strategy.slots,
-        )
-        executor = self._executor()
-        driver = Driver(scheduler, executor, journal, self._observers(observer))
-        with self._closing(journal, executor):
+        with ExitStack() as finally_:
+            journal = self._journal(finally_)
+            for instruction in restored.unwritten:
+                journal.append_instruction(instruction, restored.time_s)
+            executor = self._executor(finally_)
+            driver = Driver(scheduler, executor, journal, self._observers(observer))
             return self._drive(driver, scheduler, header, resumed, restored.time_s)
+
+    def _resumed(self, records: Sequence[Record]) -> Resumed:
+        """Say who goes on, with which settings and code; keep that code beside the first."""
+        experiment = self.experiment
+        code = code_that_goes_on(self.run_dir, experiment.functions.code, records)
+        if code.changes and not self.quiet:
+            sys.stderr.write(
+                f"note: the code has changed since the run began ({', '.join(code.changes)}); "
+                "trials from here on run the new code and are marked 'other code'\n"
+            )
+        return Resumed(
+            asdict(experiment.limits),
+            experiment.num_trials,
+            experiment.strategy.slots,
+            code=experiment.functions.code.digest,
+            began_with=code.began_with,
+            dotrain=own_version(),
+            version=VERSION,
+            needs=NEEDS,
+        )
 
     def _observers(self, display: Observer) -> list[Observer]:
         if not self.experiment.tensorboard:
@@ -150,22 +198,23 @@ class _Run:
 
         return [display, TensorBoard(self.run_dir)]
 
-    def _executor(self) -> Executor:
+    def _executor(self, finally_: ExitStack) -> Executor:
         experiment = self.experiment
-        return make_executor(experiment.cluster, self.run_dir.logs, experiment.strategy.slots)
+        executor = make_executor(experiment.cluster, self.run_dir.logs, experiment.strategy.slots)
+        finally_.callback(executor.close)
+        return executor
 
-    @contextmanager
-    def _closing(self, journal: Journal, executor: Executor) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            executor.close()
-            journal.close()
+    def _journal(self, finally_: ExitStack) -> Journal:
+        journal = Journal(self.run_dir.journal)
+        finally_.callback(journal.close)
+        return journal
 
     def _scheduler(self, header: Mapping[str, Any]) -> Scheduler:
         """Return a scheduler as the run began with it."""
         experiment = self.experiment
         experiment.optimizer.num_trials = header["num_trials"]
+        # Version 1 of the journal may hold configurations that were drawn twice.
+        experiment.optimizer.tries_once = header.get("version", VERSION) > 1
         for policy in (experiment.optimizer, experiment.early_stop):
             try:
                 policy.initialize()
@@ -176,8 +225,10 @@ class _Run:
             experiment.early_stop,
             direction=experiment.direction,
             seed=experiment.seed,
-            limits=Limits(**header["limits"]),
+            limits=Limits.of(header["limits"]),
             slots_per_trial=header.get("slots_per_trial", 1),
+            code=code_of(header),
+            marks=marks_of(header),
         )
 
     def _refuse_changes(self, header: Mapping[str, Any]) -> None:
@@ -236,7 +287,8 @@ class _Run:
         error: DotrainError | None,
     ) -> Result:
         """Write all that is made of a run when it is over."""
-        trials = list(scheduler.book.trials.values())
+        # What was drawn and never launched is no part of the journal, nor of any report.
+        trials = [t for t in scheduler.book.trials.values() if t.state is not TrialState.NEW]
         summary = summarize_run(header, scheduler.book, status, elapsed_s, self.run_dir.path)
         if error is not None:
             summary["error"] = str(error)

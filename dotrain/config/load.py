@@ -19,7 +19,7 @@ from dotrain.config.errors import ConfigError, Problem
 from dotrain.config.schema import Settings, Table
 from dotrain.config.source import Source, read_source
 from dotrain.config.table import table_problems
-from dotrain.config.target import Target, find_target
+from dotrain.config.target import Target, find_target, target_of
 from dotrain.config.validation import validate_options, validate_settings
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
@@ -50,6 +50,7 @@ class LoadedConfig:
         mode: What is to be done with it.
         closure: The user's files behind these functions.
         folder: Where paths in the config start from.
+        archived: Whether the functions are those of an earlier run.
         source: Where every value came from.
         warnings: What a person should look at before anything is trained.
         notes: What was taken because nothing tells.
@@ -71,6 +72,7 @@ class LoadedConfig:
     mode: Mode
     closure: Closure
     folder: Path
+    archived: bool
     source: Source
     warnings: Sequence[Problem]
     notes: Sequence[Problem]
@@ -82,6 +84,7 @@ def load_config(
     overrides: Sequence[str] = (),
     *,
     folder: Path | None = None,
+    code: Path | None = None,
     mode: Mode = "run",
     goes_on: bool = False,
 ) -> LoadedConfig:
@@ -91,6 +94,7 @@ def load_config(
         file: The YAML file.
         overrides: ``key.path=value`` pairs, applied in order.
         folder: Where paths in the config start from; by default the file's own folder.
+        code: Where an earlier run's code has been unpacked, which is then meant and no other.
         mode: What is to be done with it.
         goes_on: Whether a run that began with it goes on. What a config can't change any more is
             then a warning: an unused hyperparameter, a direction against the metric's name.
@@ -99,7 +103,7 @@ def load_config(
         ConfigError: With every mistake that was found.
     """
     source = read_source(file, overrides)
-    return _Loader(source, file, folder or file.absolute().parent, mode, goes_on).load()
+    return _Loader(source, file, folder or file.absolute().parent, code, mode, goes_on).load()
 
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:
@@ -113,13 +117,22 @@ def _in_order(problems: Sequence[Problem]) -> list[Problem]:
 class _Loader:
     """The checks that go beyond the file's structure; collects problems instead of raising."""
 
-    def __init__(self, source: Source, file: Path, folder: Path, mode: Mode, goes_on: bool) -> None:
+    def __init__(
+        self,
+        source: Source,
+        file: Path,
+        folder: Path,
+        code: Path | None,
+        mode: Mode,
+        goes_on: bool,
+    ) -> None:
         self.source = source
         self.mode = mode
         self.goes_on = goes_on
         self.warnings: list[Problem] = []
         self.notes: list[Problem] = []
         self.folder = folder
+        self.code = code
         self.stem = file.stem
         self.settings, self.problems = validate_settings(source)
         broken = self._broken = {problem.path[0] for problem in self.problems if problem.path}
@@ -162,7 +175,8 @@ class _Loader:
         plugins_ = (self.optimizer, self.early_stop, self.strategy)
         if self.train is None or any(plugin is None for plugin in plugins_):
             raise AssertionError("a missing part that is no problem")
-        targets = (self.train, self.model, self.dataset, *self.models.values())
+        targets = [self.train, self.model, self.dataset, *self.models.values()]
+        targets += [target_of(type(plugin)) for plugin in plugins_]
         closure = find_closure(target for target in targets if target)
         settings = settings.model_copy(update={"name": settings.name or _slug(self.stem)})
         if settings.cluster.tls is not None:
@@ -188,6 +202,7 @@ class _Loader:
             mode=self.mode,
             closure=closure,
             folder=self.folder,
+            archived=self.code is not None,
             source=self.source,
             warnings=_in_order(self.warnings),
             notes=self.notes,
@@ -304,7 +319,7 @@ class _Loader:
         if not isinstance(name, str):
             return None
         try:
-            plugin = plugins.load_plugin(group, name, self.folder)
+            plugin = plugins.load_plugin(group, name, self.code or self.folder)
         except UsageError as error:
             self.problems.append(self.source.problem((*path, key), str(error)))
             return None
@@ -338,7 +353,7 @@ class _Loader:
         if not isinstance(spec, str):
             return None
         try:
-            target = find_target(spec, self.folder)
+            target = find_target(spec, self.folder, self.code)
             target.signature()
         except UsageError as error:
             self.problems.append(self.source.problem(path, str(error)))

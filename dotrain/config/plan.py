@@ -6,6 +6,9 @@ from typing import Any
 
 from dotrain.config.load import LoadedConfig
 
+#: What is said of a config that lies in a run directory.
+ARCHIVED = "the config lies in a run directory: the code that ran there is run, not today's"
+
 
 def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
     """Return what ``dotrain check`` prints: trials, rungs, total steps, slots.
@@ -30,7 +33,7 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "slots": cluster.slots(loaded.strategy.slots),
         "slots_per_trial": loaded.strategy.slots,
         "strategy": settings.distribution.strategy,
-        "notes": [str(note) for note in loaded.notes],
+        "notes": [*map(str, loaded.notes), *([ARCHIVED] if loaded.archived else [])],
         "warnings": [str(warning) for warning in loaded.warnings],
     }
     if loaded.study is not None:

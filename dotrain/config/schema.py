@@ -174,6 +174,12 @@ class SimulationModel(Section):
     hanging: Probability = Field(
         default=0.0, description="Probability that an attempt never reports again."
     )
+    diverging: Probability = Field(
+        default=0.0, description="Probability that an attempt's metric becomes NaN."
+    )
+    repeating: Probability = Field(
+        default=0.0, description="Probability that a step is reported twice, the second time anew."
+    )
     stragglers: Probability = Field(default=0.0, description="Probability that an attempt is slow.")
     straggler_factor: float = Field(
         default=10.0, ge=1, description="How many times slower a slow attempt is."
@@ -267,7 +273,10 @@ class LimitsSection(Section):
         default=2, ge=0, description="How often a trial that lost its worker is tried again."
     )
     max_failures: int = Field(
-        default=10, ge=1, description="So many failed trials in a row end the run."
+        default=10,
+        ge=1,
+        description="So many failed trials in a row end the run, or so many at its start if all "
+        "of them diverged.",
     )
 
 
@@ -303,9 +312,10 @@ class Settings(Section):
         description="Whether larger or smaller values are better; must be written where the "
         "metric's name says smaller.",
     )
-    value: Literal["last", "best"] = Field(
-        default="last",
-        description="Which of its reports is the value of a function that returns nothing.",
+    value: Literal["last", "best"] | None = Field(
+        default=None,
+        description="Which of its reports is the value of a function that returns nothing; by "
+        "default the last, and marked as guessed.",
     )
     seed: int = Field(default=0, ge=0, description="All randomness of the run is derived from it.")
     hparams: dict[str, Any] = Field(

@@ -153,13 +153,14 @@ def _signature(node: ast.FunctionDef) -> Signature:
     )
 
 
-def find_target(spec: str, config_dir: Path) -> Target:
+def find_target(spec: str, config_dir: Path, code: Path | None = None) -> Target:
     """Find the function that a config names.
 
     Args:
         spec: ``path.py:function`` or ``module:function``. A path is looked for beside the config,
             then in each folder above it; a module there too, then on ``sys.path``.
         config_dir: The folder of the config file.
+        code: Where an earlier run's code has been unpacked; looked for there and nowhere above.
 
     Raises:
         UsageError: If the spec is malformed or names nothing; with the places tried.
@@ -168,9 +169,29 @@ def find_target(spec: str, config_dir: Path) -> Target:
     if not colon or not place or not function.isidentifier():
         raise UsageError(f"expected path.py:function or module:function, got '{spec}'")
     folders = [config_dir.resolve(), *config_dir.resolve().parents]
+    if code is not None:
+        # A file that lay outside the config's folders was kept by its name alone.
+        outside = Path(place).is_absolute() or ".." in Path(place).parts
+        place = Path(place).name if outside else place
+        folders = [code]
     if place.endswith(".py"):
         return _find_file(spec, place, function, folders)
     return _find_module(spec, place, function, folders)
+
+
+def target_of(cls: type) -> Target | None:
+    """Return where a class of the user's stands; None of one that is installed, or in no file."""
+    module = sys.modules.get(cls.__module__)
+    name = getattr(module, "__file__", None)
+    if name is None or cls.__module__ == "__main__":
+        return None
+    file = Path(os.path.abspath(name))
+    depth = cls.__module__.count(".") + (file.name == "__init__.py")
+    root = file.parents[depth]
+    known = {Path(os.path.abspath(entry or ".")) for entry in sys.path}
+    if file.suffix != ".py" or root not in known or "site-packages" in file.parts:
+        return None
+    return Target(f"{cls.__module__}:{cls.__name__}", file, root, cls.__module__, cls.__name__)
 
 
 def _find_file(spec: str, place: str, function: str, folders: list[Path]) -> Target:

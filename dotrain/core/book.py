@@ -65,7 +65,12 @@ class TrialBook:
     """
 
     def __init__(
-        self, seed: int, limits: Limits, *, code: str | None = None, simulated: bool = False
+        self,
+        seed: int,
+        limits: Limits,
+        *,
+        code: str | None = None,
+        marks: Mapping[Mark, str] | None = None,
     ) -> None:
         """Open an empty book.
 
@@ -73,7 +78,7 @@ class TrialBook:
             seed: The run's seed; trials' seeds are derived from it.
             limits: Decides how often a lost trial is tried again.
             code: Digest of the user's code that the run begins with, None where it isn't known.
-            simulated: Whether nothing is trained.
+            marks: What must be known of every trial.
         """
         self.trials: dict[str, Trial] = {}
         self.active: dict[str, Trial] = {}
@@ -81,7 +86,7 @@ class TrialBook:
         self.counts: Counter[TrialState] = Counter()
         self.held = 0
         self.codes = [code] if code else []
-        self._simulated = simulated
+        self._marks = dict(marks or {})
         self._seed = seed
         self._limits = limits
 
@@ -91,6 +96,7 @@ class TrialBook:
         trial.trial_id = f"t{trial.number:04d}"
         if trial.seed is None:
             trial.seed = derive_seed(self._seed, "trial", trial.number)
+        trial.notes.update(self._marks)
         self.trials[trial.trial_id] = trial
         self.counts[trial.state] += 1
 
@@ -110,8 +116,6 @@ class TrialBook:
         self._move(trial, "launch", time_s, reason)
         assert trial.seed is not None, "a trial is launched that was not accepted"
         trial.attempt += 1
-        if self._simulated:
-            trial.notes[Mark.SIMULATED] = "nothing was trained; the values are made up"
         if self.codes and self.codes[-1] != self.codes[0]:
             trial.notes[Mark.OTHER_CODE] = f"attempt {trial.attempt} ran code {self.codes[-1]}"
         trial.budget = budget
@@ -131,18 +135,27 @@ class TrialBook:
         """Note that a running trial has been told to stop."""
         self._move(trial, "stop", time_s, reason)
 
-    def resume(self, limits: Limits, time_s: float, code: str | None = None) -> list[Trial]:
+    def resume(
+        self,
+        limits: Limits,
+        time_s: float,
+        code: str | None = None,
+        began_with: str | None = None,
+    ) -> list[Trial]:
         """Go on under a new driver: nothing runs any more.
 
         Args:
             limits: Those from here on.
             time_s: Now.
             code: Digest of the user's code from here on, None where it isn't known.
+            began_with: That of the first, if it has not been known.
 
         Returns:
             The trials that ran, now WAITING or, if they were to stop, STOPPED.
         """
         self._limits = limits
+        if began_with and not self.codes:
+            self.codes.append(began_with)
         if code:
             self.codes.append(code)
         gone = list(self.active.values())
@@ -184,7 +197,9 @@ class TrialBook:
                 trial.notes.setdefault(Mark(event.mark), event.what)
             case Finished():
                 if event.taken:
-                    trial.notes[Mark.GUESSED] = f"returned nothing; its {event.taken} report counts"
+                    guess = f"returned nothing, so its {event.taken} report counts"
+                    before = self._marks.get(Mark.GUESSED)
+                    trial.notes[Mark.GUESSED] = f"{guess}; {before}" if before else guess
                 trial.results.append(Result(trial.budget, event.value))
                 self._finalize(trial, "finish", event.value, time_s)
                 trial.metrics = event.metrics or trial.metrics

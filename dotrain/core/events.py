@@ -44,8 +44,8 @@ class Resumed(Event):
     """A new driver goes on with the run; whatever ran under the one before is gone.
 
     `limits`, `num_trials` and `slots_per_trial` are those from here on; `num_trials` may only grow.
-    `code` is the digest of the user's code from here on, None where that isn't known. `dotrain`
-    and `version` are those of the new driver and of the journal's format as it writes it, and
+    `code` is the digest of the user's code from here on, None where that isn't known, and
+    `began_with` that of the first, if the header doesn't say. `dotrain` and `version` are those of the new driver and of the journal's format as it writes it, and
     `needs` is the least format whose rules suffice to go on from there.
     """
 
@@ -53,6 +53,7 @@ class Resumed(Event):
     num_trials: int | None = None
     slots_per_trial: int = 1
     code: str | None = None
+    began_with: str | None = None
     dotrain: str | None = None
     version: int | None = None
     needs: int | None = None

@@ -32,7 +32,7 @@ from dotrain.core.policy import (
     Promotion,
     policy_error,
 )
-from dotrain.core.trial import Failure, Trial, TrialState
+from dotrain.core.trial import Failure, Mark, Trial, TrialState
 from dotrain.errors import PolicyError
 
 
@@ -56,7 +56,7 @@ class Scheduler:
         limits: Limits | None = None,
         slots_per_trial: int = 1,
         code: str | None = None,
-        simulated: bool = False,
+        marks: Mapping[Mark, str] | None = None,
     ) -> None:
         """Make a scheduler; nothing happens before the first event.
 
@@ -68,10 +68,10 @@ class Scheduler:
             limits: What ends attempts and the run early.
             slots_per_trial: Slots that each trial holds.
             code: Digest of the user's code that the run begins with, None where it isn't known.
-            simulated: Whether nothing is trained.
+            marks: What must be known of every trial.
         """
         self.limits = limits or Limits()
-        self.book = TrialBook(seed, self.limits, code=code, simulated=simulated)
+        self.book = TrialBook(seed, self.limits, code=code, marks=marks)
         self.slots = 0
         self.status: str | None = None
         self.took_in = True
@@ -129,7 +129,7 @@ class Scheduler:
 
     def _resume(self, event: Resumed, time_s: float) -> None:
         self.limits = Limits.of(event.limits)
-        for trial in self.book.resume(self.limits, time_s, event.code):
+        for trial in self.book.resume(self.limits, time_s, event.code, event.began_with):
             self._written_off(trial)
         trials = self.book.trials.values()
         self._retries = deque(t for t in trials if t.state is TrialState.WAITING)

@@ -16,6 +16,7 @@ from typing import Any
 
 from dotrain.config.schema import SimulationModel
 from dotrain.core.events import (
+    Diverged,
     Event,
     Failed,
     Finished,
@@ -217,8 +218,14 @@ class SimulatedExecutor(Executor):
                     yield Lost(*name, "its simulated worker died")
                 elif fate < model.failing + model.losing + model.hanging:
                     return
+                elif fate < model.failing + model.losing + model.hanging + model.diverging:
+                    yield Diverged(*name, f"reported nan at step {step}")
             value = self._curve(launch.params, step, launch.seed)
-            yield Reported(*name, step, value)
+            if model.repeating and rng.random() < model.repeating:
+                yield Reported(*name, step, value + rng.gauss(0.0, model.noise))
+                yield Reported(*name, step, value, replaces=1)
+            else:
+                yield Reported(*name, step, value)
         yield Finished(*name, value)
 
     def _made_up(self, params: Params, step: int, seed: int) -> float:

@@ -21,7 +21,7 @@ from typing import Any
 from dotrain.ablation.study import ARM, BASELINE, SEED
 from dotrain.core import events as e
 from dotrain.core.book import Limits, TrialBook
-from dotrain.core.trial import Failure, Trial
+from dotrain.core.trial import Failure, Mark, Trial
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.report.reading import summarize_run
 from dotrain.space import Searchspace
@@ -43,6 +43,7 @@ _SYNTAX = re.compile(
 _NO_COUNT = {
     "trials": {"unfinished": 0},
     "promotions": {"total": 0, "from_checkpoint": 0, "steps_saved": 0},
+    "marks": {str(mark): {"count": 0} for mark in Mark},
 }
 _MISSING = object()
 

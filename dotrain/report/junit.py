@@ -118,6 +118,9 @@ def to_junit(
     properties = {
         **{key: result[key] for key in ("metric", "direction", "status", "run_dir")},
         **{"seed": header["seed"], "dotrain": header.get("dotrain", "")},
+        **({"simulated": "true"} if result["simulated"] else {}),
+        **{f"marks.{mark}": told["count"] for mark, told in result["marks"].items()},
+        **({"guessed": ", ".join(result["guessed"])} if result["guessed"] else {}),
         **{f"best.{key}": best[key] for key in ("trial_id", "value") if key in best},
         **{f"best.params.{name}": value for name, value in best.get("params", {}).items()},
     }
@@ -208,11 +211,14 @@ def _write_first(file: Path, text: bytes) -> None:
 def _trial_case(trial: Trial, result: Mapping[str, Any]) -> Case:
     name = f"{trial.trial_id} {params_text(trial.params)}".strip()
     log = Path(result["run_dir"]) / "trials" / trial.trial_id / "output.log"
-    output = [line for line in (_outcome(trial, result["metric"]), f"log: {log}") if line]
+    marks = [f"{mark}: {trial.notes[mark]}" for mark in trial.marks]
+    output = [line for line in (_outcome(trial, result["metric"]), *marks, f"log: {log}") if line]
     return Case("trials", name, trial.busy_s, _verdict(trial), "\n".join(output))
 
 
 def _outcome(trial: Trial, metric: str) -> str:
+    if trial.divergence:
+        return f"diverged: {trial.divergence}"
     if trial.final_metric is None:
         return ""
     steps = "1 step" if trial.steps_run == 1 else f"{trial.steps_run} steps"
@@ -241,9 +247,16 @@ def _component_cases(trials: Sequence[Trial], result: Mapping[str, Any]) -> Iter
     for component in ({"name": BASELINE, **result["baseline"]}, *result["components"]):
         own = runs.get(component["name"], [])
         busy_s = sum(trial.busy_s for trial in own)
-        output = _effect(component, result["metric"])
+        output = "\n".join([_effect(component, result["metric"]), *_marks_of(own)]).strip()
         verdict = _component_verdict(component, own, result["seeds"])
         yield Case("components", component["name"], busy_s, verdict, output)
+
+
+def _marks_of(runs: Sequence[Trial]) -> list[str]:
+    """Return what must be known of a component's runs, each thing once."""
+    lines = [f"diverged: {run.trial_id} {run.divergence}" for run in runs if run.divergence]
+    marks = {f"{mark}: {run.notes[mark]}": None for run in runs for mark in run.marks}
+    return [*lines, *marks]
 
 
 def _effect(component: Mapping[str, Any], metric: str) -> str:
@@ -273,7 +286,7 @@ def _component_verdict(
         )
         message = f"{len(failed)} of {len(seeds)} runs failed: {first.message}"
         return first._replace(message=message, text=text)
-    missing = component["values"].count(None)
+    missing = component["values"].count(None) - len(component.get("diverged", ()))
     if missing:
         return Verdict("skipped", f"{missing} of {len(seeds)} runs have not come to their end")
     return None

@@ -13,6 +13,7 @@ from dotrain.core.book import TrialBook
 from dotrain.core.trial import Trial
 from dotrain.errors import UsageError
 from dotrain.report.ablation import summarize_study
+from dotrain.report.marks import mark_lines, marks_in, marks_text
 from dotrain.report.summary import summarize
 from dotrain.space import Categorical, Discrete, Domain, Searchspace
 from dotrain.store import Holder, Record, RunDir, RunState, read_holder, read_journal, replay
@@ -92,6 +93,18 @@ def summarize_run(
     return make(header, book, status, elapsed_s, run_dir)
 
 
+def run_notes(run: Run) -> list[str]:
+    """Return what must be known of a run and its values, a line each."""
+    lines = mark_lines({**marks_in(run.header, run.trials), "trials": {"total": len(run.trials)}})
+    passed_over = run.state.passed_over
+    total = passed_over.total()
+    if total:
+        what = "1 record of a type" if total == 1 else f"{total} records of types"
+        names = ", ".join(passed_over)
+        lines.append(f"passed over: {what} that this dotrain doesn't know ({names})")
+    return lines
+
+
 def domains_of(header: Mapping[str, Any]) -> dict[str, Domain]:
     """Return what the trials' hyperparameters may be, by name, as far as the journal says.
 
@@ -130,6 +143,7 @@ def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:
             "steps": trial.steps_run,
             "budget": trial.budget,
             "attempts": trial.attempt,
+            "marks": marks_text(trial),
             "seconds": round(trial.busy_s, 3),
         }
         fixed = {*row, "error"}

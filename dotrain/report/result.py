@@ -9,7 +9,8 @@ from rich.console import Console
 
 from dotrain.core.trial import Trial
 from dotrain.report.columns import Column, fit
-from dotrain.report.summary import ranked
+from dotrain.report.marks import mark_lines, marks_text
+from dotrain.report.summary import counts_text, ranked
 from dotrain.report.text import duration, make_console, number_text, params_text, printable
 
 #: How many of the best trials are shown.
@@ -50,10 +51,11 @@ def _best_lines(metric: str, trials: Sequence[Trial], width: int | None) -> list
             printable(metric), [number_text(trial.final_metric or 0.0) for trial in trials], least=8
         ),
         Column("state", [trial.state for trial in trials], rank=3),
+        Column("marks", [marks_text(trial) for trial in trials], rank=4),
         Column("steps", [str(trial.steps_run) for trial in trials], rank=2, right=True),
         Column("parameters", params, rank=1, least=20),
     ]
-    lines, _ = fit(columns, width)
+    lines, _ = fit([column for column in columns if any(column.cells)], width)
     if not lines[1].endswith(params[0]):
         # The row had no room for them.
         lines.append(f"best parameters: {params[0]}")
@@ -70,12 +72,11 @@ def result_lines(result: Mapping[str, Any], valued: int) -> list[str]:
     counts = result["trials"]
     lines = [f"the best {_TOP} of {valued} trials"] if valued > _TOP else []
     lines += fixed_lines(result.get("hparams"))
-    parts = [f"{counts['finished']} finished"]
-    parts += [f"{counts[k]} {k}" for k in ("stopped", "failed", "unfinished") if counts.get(k)]
     lines.append(
-        f"{result['status']}: {counts['total']} trials ({', '.join(parts)}), "
+        f"{result['status']}: {counts_text(counts)}, "
         f"{result['steps']} steps, {duration(result['elapsed_s'])}"
     )
+    lines += [printable(line) for line in mark_lines(result)]
     promotions = result.get("promotions")
     if promotions:
         rungs = ", ".join(f"{r['trials']} at {r['budget']:g}" for r in result["rungs"])
@@ -97,7 +98,7 @@ def fixed_lines(hparams: Mapping[str, Any] | None) -> list[str]:
 
 def _saved(promotions: Mapping[str, int]) -> str:
     if not promotions["from_checkpoint"]:
-        return "none from a checkpoint (the train function keeps none), so each began again"
+        return "none from a checkpoint (the train function uses none), so each began again"
     return (
         f"{promotions['from_checkpoint']} from a checkpoint, which saved "
         f"{promotions['steps_saved']} steps"

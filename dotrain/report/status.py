@@ -8,7 +8,7 @@ from typing import Any
 
 from dotrain.ablation.study import ARM
 from dotrain.core.trial import Trial, TrialState
-from dotrain.report.reading import read_run
+from dotrain.report.reading import read_run, run_notes
 from dotrain.report.result import print_lines
 from dotrain.report.resuming import resume_command
 from dotrain.report.summary import summarize
@@ -41,6 +41,8 @@ def read_status(path: Path) -> dict[str, Any]:
         "reason": run.reason,
         "driver": str(holder) if holder and alive is not False else None,
         "slots": state.slots if alive is not False else 0,
+        "passed_over": dict(state.passed_over),
+        "notes": run_notes(run),
         "running": [_running(t, state.time_s) for t in state.book.active.values()],
         "waiting": [
             {"trial_id": t.trial_id, "why": t.story[-1].what}
@@ -72,6 +74,7 @@ def _lines(status: Mapping[str, Any]) -> Iterator[str]:
     yield f"{status['name']}: {status['status']} ({status['reason']})"
     counts = ", ".join(f"{n} {what}" for what, n in status["trials"].items())
     yield f"trials: {counts}; {status['steps']} steps, {duration(status['elapsed_s'])}"
+    yield from status["notes"]
     if "arms" in status:
         yield "seeds done: " + ", ".join(f"{arm} {n}" for arm, n in status["arms"].items())
     elif status["best"]:

@@ -55,6 +55,7 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
         "run_status": run.status,
         "trial_id": trial.trial_id,
         "state": str(trial.state),
+        "marks": {str(mark): trial.notes[mark] for mark in trial.marks},
         **_arm_of(run.header, trial),
         "metric": metric,
         "value": trial.final_metric,
@@ -140,6 +141,11 @@ class Story:
             if trial.steps_run > reports:
                 reports = trial.steps_run
                 self._report(record)
+            elif record.get("replaces") and record["trial_id"] == trial_id and trial.repeats:
+                self._replaced(record)
+            elif record["type"] == "Noted" and record["trial_id"] == trial_id:
+                self._together = []
+                self._tell(record["t"], f"note: {record['what']}")
             for line in trial.story[moves:]:
                 self._move(trial, line)
             moves = len(trial.story)
@@ -167,6 +173,13 @@ class Story:
                 f"{number_text(value)}",
             )
 
+    def _replaced(self, record: Record) -> None:
+        step, value = record["step"], record["value"]
+        self._metrics[step] = {k: v for k, v in record.get("metrics", {}).items() if k != "step"}
+        self.attempts[-1]["values"][-1] = value
+        self._together = []
+        self._tell(record["t"], f"reported step {step} again: {number_text(value)} replaces it")
+
     def _tell(self, time_s: float, what: str) -> None:
         self.lines.append(_line(time_s, what))
 
@@ -191,6 +204,7 @@ _VALUED = (TrialState.FINISHED, TrialState.STOPPED)
 _OUTCOMES = {
     TrialState.FINISHED: "finished",
     TrialState.STOPPED: "stopped",
+    TrialState.DIVERGED: "diverged",
     TrialState.FAILED: "failed",
     TrialState.WAITING: "lost",
 }
@@ -237,6 +251,8 @@ def _words(attempt: Mapping[str, Any], state: TrialState, what: str) -> str:
             return f"finished: {number_text(attempt['value'])}"
         case TrialState.STOPPED:
             return f"ended early: {number_text(attempt['value'])}"
+        case TrialState.DIVERGED:
+            return f"diverged: {what}"
         case TrialState.FAILED:
             return f"failed: {what}"
         case TrialState.WAITING:
@@ -296,6 +312,7 @@ def _facts(found: Mapping[str, Any]) -> list[str]:
         facts.append(("seed", str(found["seed"])))
     took = f"{found['steps']} reported, {duration(found['seconds'])} in the train function"
     facts.append(("steps", took))
+    facts += [(mark, what) for mark, what in found["marks"].items()]
     facts += [(name, number_text(value)) for name, value in found["metrics"].items()]
     width = max(10, *(len(name) for name, _ in facts))
     return [f"{name:{width}}  {value}".rstrip() for name, value in facts]

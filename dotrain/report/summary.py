@@ -11,7 +11,23 @@ from typing import Any, NamedTuple
 from dotrain.core.book import TrialBook
 from dotrain.core.policy import Direction, sign_of
 from dotrain.core.trial import Failure, Trial, TrialState
+from dotrain.report.marks import marks_in
 from dotrain.report.resuming import how_to_resume
+
+#: How a trial can end, in the order in which reports count them.
+ENDINGS = (TrialState.FINISHED, TrialState.STOPPED, TrialState.DIVERGED, TrialState.FAILED)
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return how many trials there are, and what became of them.
+
+    Args:
+        counts: What `trial_counts` returned.
+    """
+    rare = (*map(str, ENDINGS[1:]), "unfinished")
+    parts = [f"{counts['finished']} finished"]
+    parts += [f"{counts[name]} {name}" for name in rare if counts.get(name)]
+    return f"{counts['total']} trials ({', '.join(parts)})"
 
 
 class FailureGroup(NamedTuple):
@@ -69,7 +85,7 @@ def summarize(
         elapsed_s: How long it took, in seconds.
         run_dir: The run directory.
     """
-    trials = list(book.trials.values())
+    trials = launched(book)
     best = best_trial(trials, header["direction"])
     promotions = sum(t.promotions for t in trials)
     result: dict[str, Any] = {
@@ -80,11 +96,17 @@ def summarize(
         "direction": header["direction"],
         "seed": header["seed"],
         "best": best
-        and {"trial_id": best.trial_id, "value": best.final_metric, "params": best.params},
+        and {
+            "trial_id": best.trial_id,
+            "value": best.final_metric,
+            "params": best.params,
+            "marks": [str(mark) for mark in best.marks],
+        },
         "trials": trial_counts(book),
         "steps": sum(t.steps_run for t in trials),
         "elapsed_s": round(elapsed_s, 3),
         "resume": how_to_resume(header, status, run_dir),
+        **marks_in(header, trials),
     }
     if promotions:
         result["promotions"] = {
@@ -101,16 +123,19 @@ def summarize(
     return result
 
 
+def launched(book: TrialBook) -> list[Trial]:
+    """Return the trials that a journal tells of; what was only drawn may be drawn anew."""
+    return [trial for trial in book.trials.values() if trial.state is not TrialState.NEW]
+
+
 def trial_counts(book: TrialBook) -> dict[str, int]:
     """Return how many trials there are by what became of them; ``unfinished`` only if any are."""
     count = book.counts
     counts = {
-        "total": len(book.trials),
-        "finished": count[TrialState.FINISHED],
-        "stopped": count[TrialState.STOPPED],
-        "failed": count[TrialState.FAILED],
+        "total": len(book.trials) - count[TrialState.NEW],
+        **{str(state): count[state] for state in ENDINGS},
     }
-    unfinished = count[TrialState.WAITING] + count[TrialState.NEW] + len(book.active)
+    unfinished = count[TrialState.WAITING] + len(book.active)
     return {**counts, "unfinished": unfinished} if unfinished else counts
 
 

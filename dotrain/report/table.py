@@ -12,7 +12,7 @@ from typing import Any
 from dotrain.core.trial import TrialState
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.report.columns import Column, fit
-from dotrain.report.reading import read_run, trial_rows
+from dotrain.report.reading import read_run, run_notes, trial_rows
 from dotrain.report.result import fixed_lines, print_lines, width_of
 from dotrain.report.stdout import print_data, print_json
 from dotrain.report.text import make_console, number_text, printable
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 #: Which columns go first where there is no room: the higher, the sooner. Every other is a
 #: hyperparameter, or a number beside the metric.
-_RANKS = {"state": 1, "steps": 3, "error": 4, "budget": 5, "seconds": 6, "attempts": 7}
+_RANKS = {"state": 1, "steps": 3, "marks": 4, "error": 5, "budget": 6, "seconds": 7, "attempts": 8}
 _OTHER_RANK = 2
 #: How narrow the text of an error may get.
 _ERROR_WIDTH = 20
@@ -36,12 +36,14 @@ class TrialTable:
         metric: The column of the metric.
         status: How the run stands.
         hparams: What was the same in every trial.
+        notes: What must be known of the run and its values, a line each.
     """
 
     rows: list[Row]
     metric: str
     status: str
     hparams: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def read_table(
@@ -80,7 +82,7 @@ def read_table(
     if state:
         rows = [row for row in rows if row["state"] == state]
     fixed = run.header.get("config", {}).get("hparams") or {}
-    return TrialTable(rows[:top], metric, run.status, fixed)
+    return TrialTable(rows[:top], metric, run.status, fixed, run_notes(run))
 
 
 def _sorted(
@@ -146,7 +148,7 @@ def table_lines(table: TrialTable, width: int | None) -> list[str]:
         lines.append(
             f"no room for: {', '.join(left_out)} (a wider terminal, --csv or --json has them)"
         )
-    return [*fixed_lines(table.hparams), *lines]
+    return [*map(printable, table.notes), *fixed_lines(table.hparams), *lines]
 
 
 def _column(name: str, rows: Sequence[Row], metric: str) -> Column:

@@ -1,12 +1,30 @@
 """The run directory and its journal: the only writer of run state."""
 
-from dotrain.store.journal import Journal, Record, newer, read_journal, written_by
+from dotrain.store.code import archived_code, code_that_goes_on, unpacked
+from dotrain.store.journal import (
+    NEEDS,
+    VERSION,
+    Journal,
+    Record,
+    newer,
+    read_journal,
+    written_by,
+)
 from dotrain.store.lock import Holder, Lock, read_holder
-from dotrain.store.replay import RunState, code_of, is_simulated, replay, replay_each
+from dotrain.store.replay import (
+    RunState,
+    code_of,
+    is_simulated,
+    marks_of,
+    replay,
+    replay_each,
+)
 from dotrain.store.restore import Restored, restore
 from dotrain.store.run_dir import RunDir, replace_file
 
 __all__ = [
+    "NEEDS",
+    "VERSION",
     "Holder",
     "Journal",
     "Lock",
@@ -14,8 +32,11 @@ __all__ = [
     "Restored",
     "RunDir",
     "RunState",
+    "archived_code",
     "code_of",
+    "code_that_goes_on",
     "is_simulated",
+    "marks_of",
     "newer",
     "read_holder",
     "read_journal",
@@ -23,5 +44,6 @@ __all__ = [
     "replay",
     "replay_each",
     "restore",
+    "unpacked",
     "written_by",
 ]

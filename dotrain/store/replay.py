@@ -9,7 +9,7 @@ from typing import Any
 
 from dotrain.core.book import Limits, TrialBook
 from dotrain.core.events import EVENTS, TrialEvent, from_record
-from dotrain.core.trial import Failure, IllegalTransition, Trial
+from dotrain.core.trial import Failure, IllegalTransition, Mark, Trial
 from dotrain.errors import JournalError
 from dotrain.store.journal import Record, newer, written_by
 
@@ -47,6 +47,20 @@ def is_simulated(header: Mapping[str, Any]) -> bool:
     return bool(header.get("simulated", cluster.get("kind") == "simulated"))
 
 
+def marks_of(header: Mapping[str, Any]) -> dict[Mark, str]:
+    """Return what must be known of every trial of a run.
+
+    Args:
+        header: The journal's header, of any version.
+    """
+    marks = {}
+    if is_simulated(header):
+        marks[Mark.SIMULATED] = "nothing was trained; the value is made up"
+    if header.get("guessed"):
+        marks[Mark.GUESSED] = f"nobody said so: {', '.join(header['guessed'])}"
+    return marks
+
+
 def code_of(header: Mapping[str, Any]) -> str | None:
     """Return the digest of the user's code that a run began with, None where it isn't known."""
     return (header.get("code") or {}).get("digest")
@@ -76,7 +90,7 @@ def replay_each(records: Iterable[Record]) -> Iterator[tuple[RunState, Record]]:
     if header is None or header.get("type") != "Run":
         raise JournalError("the journal has no header; the run never began")
     limits = Limits.of(header.get("limits", {}))
-    book = TrialBook(header["seed"], limits, code=code_of(header), simulated=is_simulated(header))
+    book = TrialBook(header["seed"], limits, code=code_of(header), marks=marks_of(header))
     state = RunState(header, book)
     writer = written_by([header])
     yield state, header
@@ -117,7 +131,8 @@ def _apply(state: RunState, record: Record) -> None:
             state.slots = record["slots"]
         case "Resumed":
             state.status, state.reason, state.slots = None, "", 0
-            book.resume(Limits.of(record["limits"]), time_s, record.get("code"))
+            limits = Limits.of(record["limits"])
+            book.resume(limits, time_s, record.get("code"), record.get("began_with"))
         case _ if kind in EVENTS:
             event = from_record(record)
             if isinstance(event, TrialEvent):

@@ -129,6 +129,22 @@ class RunDir:
         """Write ``code.zip``."""
         replace_file(self.code, archive)
 
+    def later_code(self, digest: str) -> Path:
+        """The user's modules that ran after the code had changed."""
+        return self.path / f"code-{digest}.zip"
+
+    def read_code(self, digest: str | None = None) -> bytes:
+        """Return the archive of the code that ran first, or of a later one; ``b""`` if none is kept.
+
+        Args:
+            digest: Of the later one.
+        """
+        later = self.later_code(digest) if digest else None
+        for path in (later, self.code):
+            if path is not None and path.is_file():
+                return path.read_bytes()
+        return b""
+
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json``."""
         replace_file(self.result, (json.dumps(result, indent=2) + "\n").encode())

@@ -81,7 +81,10 @@ def check_optimizer(
         assert launched == set(first.scheduler.book.trials), "a trial was never launched"
         if num_trials is not None:
             assert len(launched) <= num_trials, "more configurations than num_trials"
-    faulty = run(failing=0.2, losing=0.2, stragglers=0.2, duplicates=0.5, late=0.5)
+    faulty = run(
+        **{"failing": 0.2, "losing": 0.2, "diverging": 0.2, "repeating": 0.2},
+        **{"stragglers": 0.2, "duplicates": 0.5, "late": 0.5},
+    )
     assert faulty.scheduler.status in ("finished", "failed")
     _check_reads_only(make, space, num_trials)
 
@@ -109,7 +112,8 @@ def check_early_stop(make: EarlyStopFactory, *, steps: int = 8, num_trials: int 
     """Check the contract of an early-stop rule.
 
     `min` of f and `max` of -f stop the same trials at the same steps; the same reports lead to the
-    same stops, whatever the rule was used for before; every stop has a reason; not everything is stopped; failures don't stop it.
+    same stops, whatever the rule was used for before; every stop has a reason; not everything is stopped;
+    failures, divergence and replaced reports don't stop it.
 
     Args:
         make: Returns a new instance.
@@ -124,8 +128,8 @@ def check_early_stop(make: EarlyStopFactory, *, steps: int = 8, num_trials: int 
     def run(
         direction: Direction = "max",
         seed: int = 0,
-        failing: float = 0.0,
         rule: AbstractEarlyStop | None = None,
+        **faults: float,
     ) -> Simulation:
         sign = 1.0 if direction == "max" else -1.0
         return simulate(
@@ -137,7 +141,7 @@ def check_early_stop(make: EarlyStopFactory, *, steps: int = 8, num_trials: int 
             direction=direction,
             seed=seed,
             steps=steps,
-            failing=failing,
+            **faults,
         )
 
     for seed in (0, 1):
@@ -150,7 +154,7 @@ def check_early_stop(make: EarlyStopFactory, *, steps: int = 8, num_trials: int 
         assert any(count for state, count in counts.items() if state == "finished"), "stops all"
         reasons = [i.reason for _, _, out in first.log for i in out if type(i).__name__ == "Stop"]
         assert all(" at step " in reason for reason in reasons)
-    run(failing=0.3)
+    run(failing=0.2, diverging=0.2, repeating=0.3)
 
 
 def check_strategy(make: StrategyFactory) -> None:

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.ablation.study import ARM, SEED, Component, Variant
-from dotrain.core.events import Failed, Finished, Reported, Started, Stopped, TrialEvent
+from dotrain.core.events import (
+    Diverged,
+    Failed,
+    Finished,
+    Reported,
+    Started,
+    Stopped,
+    TrialEvent,
+)
 from dotrain.core.instructions import Launch
 from dotrain.core.trial import Failure
 from dotrain.errors import Interrupt
@@ -25,7 +33,7 @@ from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
 from dotrain.training.numbers import split_metrics
 from dotrain.training.output import captured
 from dotrain.training.place import Place
-from dotrain.training.program import LoadedProgram
+from dotrain.training.program import LoadedProgram, Program
 from dotrain.training.report_log import ReportLog
 from dotrain.training.reporter import Reporter
 from dotrain.training.seeding import seed_everything
@@ -118,29 +126,44 @@ def _call(
 ) -> TrialEvent:
     trial_id, attempt = launch.trial_id, launch.attempt
     metric = loaded.program.metric
+    reporter: Reporter | None = None
     try:
         seed_everything(launch.seed)
         checkpoint = Checkpoint(trial_dir / "checkpoint")
-        reporter = Reporter(trial_id, attempt, metric, channel, place.agreement, launch.budget)
+        reporter = Reporter(
+            *(trial_id, attempt, metric, channel, place.agreement, launch.budget),
+            loaded.program.direction,
+        )
         given = _given(loaded, launch, reporter, checkpoint, trial_dir, place)
         resume_step = 0
         kept = ReportLog(trial_dir / "reports.jsonl")
         if "checkpoint" in given.arguments:
-            resume_step, reporter.log_file = checkpoint.step, kept if place.is_chief else None
+            resume_step = checkpoint.found_step()
+            reporter.log_file = kept if place.is_chief else None
         place.agreement.begin(resume_step)
-        reporter.next_step = resume_step
+        reporter.go_on_from(checkpoint, resume_step)
         channel.send(Started(trial_id, attempt, worker, resume_step))
         for report in kept.between(launch.known_step, resume_step) if resume_step else ():
             channel.send(Reported(trial_id, attempt, *report, kept=True))
         returned = loaded.train(**given.arguments)
+        if reporter.divergence:
+            return Diverged(trial_id, attempt, reporter.divergence)
         given.check_use()
         place.strategy.check_use()
-        value, others, wrong = split_metrics(returned, metric, "returned")
+        taken = None
+        if returned is None:
+            earlier = kept.between(-1, resume_step) if resume_step else ()
+            returned, taken = _from_reports(loaded.program, reporter, [r.value for r in earlier])
+        numbers = split_metrics(returned, metric, "returned")
     except Interrupt:
         raise
     except EarlyStop:
+        if reporter is not None and reporter.divergence:
+            return Diverged(trial_id, attempt, reporter.divergence)
         return Stopped(trial_id, attempt)
     except BaseException as error:
+        if reporter is not None and reporter.divergence:
+            return Diverged(trial_id, attempt, reporter.divergence)
         failure = _failure_of(error, loaded.program.run_dir)
         if place.seat.ranks > 1 and place.strategy.peer_is_gone(error):
             failure = replace(failure, kind="peer")
@@ -149,9 +172,24 @@ def _call(
         if os.getpid() != channel.pid:
             # A child that the function has forked came back; the attempt is its parent's.
             os._exit(0)
-    if wrong:
-        return Failed(trial_id, attempt, describe_bad_result(wrong, loaded.train))
-    return Finished(trial_id, attempt, value, others)
+    if numbers.diverged:
+        return Diverged(trial_id, attempt, f"returned {numbers.value}")
+    if numbers.wrong:
+        return Failed(trial_id, attempt, describe_bad_result(numbers.wrong, loaded.train))
+    return Finished(trial_id, attempt, numbers.value, numbers.others, taken)
+
+
+def _from_reports(
+    program: Program, reporter: Reporter, earlier: Sequence[float]
+) -> tuple[float | None, str | None]:
+    """Return the value of a function that returned nothing, and which report it is, if unasked."""
+    own = reporter.best if program.value == "best" else reporter.last
+    if program.value == "best":
+        better = max if program.direction == "max" else min
+        return better([*earlier, *([] if own is None else [own])], default=None), None
+    if own is None and earlier:
+        own = earlier[-1]
+    return own, None if own is None or program.value else "last"
 
 
 def _failure_of(error: BaseException, run_dir: str) -> Failure:
@@ -225,7 +263,7 @@ def _given(
     }
     bound = bind(loaded.train, available, hparams)
     asked |= bound.hparams
-    goes_on = "checkpoint" in bound.kwargs and checkpoint.step > 0
+    goes_on = "checkpoint" in bound.kwargs and checkpoint.found_step() > 0
     use = Use(sources, model_gen, data_gen, goes_on)
     # The chief's result is the trial's.
     return _Given(bound.kwargs, left_out if place.is_chief else (), arm, use)
@@ -249,6 +287,8 @@ def _last_line(event: TrialEvent) -> str:
             return f"--- finished: {event.value:.6g}"
         case Stopped():
             return "--- stopped early"
+        case Diverged():
+            return f"--- diverged: {event.what}"
         case Failed(failure=failure):
             return f"{failure.traceback}--- failed: {failure.message}"
     return ""

@@ -27,16 +27,24 @@ class Checkpoint:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        #: Whether the function has asked for what was saved.
+        self.was_read = False
 
     @property
     def latest(self) -> Path | None:
         """The folder of the newest checkpoint, or None if there is none."""
+        self.was_read = True
         found = self._all()
         return found[-1][1] if found else None
 
     @property
     def step(self) -> int:
         """The `step` of the newest checkpoint: how many steps need not be done again."""
+        self.was_read = True
+        return self.found_step()
+
+    def found_step(self) -> int:
+        """Return `step`, without counting as a reader."""
         found = self._all()
         return found[-1][0] if found else 0
 

@@ -11,6 +11,10 @@ class EarlyStop(BaseException):
     """
 
 
+class Diverged(EarlyStop):
+    """Raised in the train function when it has reported NaN or infinity: nothing comes after that."""
+
+
 class BadReport(ValueError):
     """The train function reported something that is no report."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from dotrain.training.failure import plain_text
 
@@ -43,36 +43,53 @@ def _converted(value: Any) -> float | None:
     return float(value)
 
 
-def split_metrics(
-    value: Any, metric: str, what: str
-) -> tuple[float, dict[str, float] | None, str | None]:
+class Numbers(NamedTuple):
+    """What a report or a result holds.
+
+    Attributes:
+        value: The metric; NaN or infinite if the training has diverged.
+        others: The other finite numbers, or None.
+        wrong: What is wrong with it, or None.
+        left_out: Names of what else was in it and is no finite number.
+    """
+
+    value: float
+    others: dict[str, float] | None = None
+    wrong: str | None = None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the metric is a number and not a finite one."""
+        return self.wrong is None and not math.isfinite(self.value)
+
+
+def split_metrics(value: Any, metric: str, what: str) -> Numbers:
     """Split a report or a result into the metric and the other numbers.
 
     Args:
         value: A number, or a dict of numbers that holds `metric`.
         metric: The config's metric.
         what: ``reported`` or ``returned``, for the message.
-
-    Returns:
-        (the metric's value, the other finite numbers or None, what is wrong or None).
     """
-    others: dict[str, float] | None = None
+    others: dict[str, float] = {}
+    left_out: tuple[str, ...] = ()
     chosen = value
     if isinstance(value, Mapping):
         if metric not in value:
             held = ", ".join(map(str, value)) or "nothing"
-            return math.nan, None, f"{what} a dict without '{metric}'; it holds {held}"
+            wrong = f"{what} a dict without '{metric}'; it holds {held}"
+            return Numbers(math.nan, wrong=wrong)
         chosen = value[metric]
         numbers = {plain_text(str(k)): as_number(v) for k, v in value.items() if k != metric}
         others = {k: v for k, v in numbers.items() if v is not None and math.isfinite(v)}
+        left_out = tuple(name for name in numbers if name not in others)
     number = as_number(chosen)
     expected = f"expected a number, or a dict that holds '{metric}'"
     if number is None:
         shown = "None" if chosen is None else f"{_short(chosen)} ({type(chosen).__name__})"
-        return math.nan, None, f"{what} {shown}; {expected}"
-    if not math.isfinite(number):
-        return number, None, f"{what} {number}; expected a finite number"
-    return number, others or None, None
+        return Numbers(math.nan, wrong=f"{what} {shown}; {expected}")
+    return Numbers(number, others or None, None, left_out)
 
 
 def _short(value: Any) -> str:

@@ -14,12 +14,14 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
 from dotrain.ablation.study import Study
+from dotrain.core.policy import Direction
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.training.errors import BadSetup
 from dotrain.training.seeding import import_seeded
@@ -63,21 +65,58 @@ class Code:
     digests: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, files: Mapping[Path, str]) -> Code:
-        """Read the files; `files` maps each to its name in the archive."""
-        buffer = io.BytesIO()
+    def of(cls, files: Mapping[Path, str], texts: Mapping[str, str] | None = None) -> Code:
+        """Read the files.
+
+        Args:
+            files: Maps each to its name in the archive.
+            texts: Code that stands in no file, such as a notebook's, by a name for the archive.
+        """
+        contents = {name: text.encode("utf-8", "replace") for name, text in (texts or {}).items()}
         digests = {}
+        for path, name in files.items():
+            contents[name] = path.read_bytes()
+            digests[str(path)] = hashlib.sha256(contents[name]).hexdigest()
+        buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path, name in sorted(files.items(), key=lambda item: item[1]):
-                content = path.read_bytes()
-                digests[str(path)] = hashlib.sha256(content).hexdigest()
+            for name, content in sorted(contents.items()):
                 # A fixed date makes equal code give equal bytes.
                 archive.writestr(zipfile.ZipInfo(name), content)
         return cls(buffer.getvalue(), digests)
 
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """The SHA-256 of each file, by its name in the archive."""
+        return digests_in(self.archive)
+
+    @property
+    def digest(self) -> str | None:
+        """What tells this code from any other; None where there is none to tell."""
+        return digest_of(self.files)
+
     def is_here(self) -> bool:
         """Whether this machine sees the very files that the driver read."""
         return all(_digest(path) == digest for path, digest in self.digests.items())
+
+
+def digests_in(archive: bytes) -> dict[str, str]:
+    """Return the SHA-256 of each file in a zip archive, by name; of no archive, nothing."""
+    if not archive:
+        return {}
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        return {name: hashlib.sha256(opened.read(name)).hexdigest() for name in opened.namelist()}
+
+
+def digest_of(files: Mapping[str, str]) -> str | None:
+    """Return what tells these files from any others; None if there are none.
+
+    Args:
+        files: The SHA-256 of each, by name.
+    """
+    if not files:
+        return None
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -90,6 +129,9 @@ class Program:
         model: What ``model_gen`` calls, or None.
         data: What ``data_gen`` calls, or None.
         metric: Name of the metric.
+        direction: Which values are better.
+        value: Which report is the value of a function that returns nothing: ``last`` or ``best``;
+            None if nobody has said so.
         hparams: Fixed hyperparameters.
         run_dir: The run directory.
         packages: Top-level packages that the user's code imports.
@@ -108,6 +150,8 @@ class Program:
     metric: str
     hparams: Mapping[str, Any]
     run_dir: str
+    direction: Direction = "max"
+    value: str | None = None
     packages: tuple[str, ...] = ()
     code: Code = field(default_factory=Code)
     path: tuple[str, ...] = ()

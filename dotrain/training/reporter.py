@@ -8,10 +8,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from dotrain.core.events import Reported
+from dotrain.core.events import Noted, Reported
+from dotrain.core.policy import Direction
+from dotrain.core.trial import Mark
 from dotrain.training.channel import Channel
-from dotrain.training.errors import BadReport, EarlyStop
-from dotrain.training.numbers import split_metrics
+from dotrain.training.checkpoint import Checkpoint
+from dotrain.training.errors import BadReport, Diverged, EarlyStop
+from dotrain.training.numbers import Numbers, split_metrics
 from dotrain.training.place import Agreement
 from dotrain.training.report_log import ReportLog
 
@@ -25,6 +28,8 @@ class Reporter:
     Attributes:
         metric: Name of the config's metric.
         next_step: The step that `broadcast` uses if it isn't given one.
+        last: The value last reported, or None.
+        divergence: How the metric has become NaN or infinite, or ``""``.
     """
 
     def __init__(
@@ -35,52 +40,96 @@ class Reporter:
         channel: Channel,
         agreement: Agreement,
         budget: float | None = None,
+        direction: Direction = "max",
     ) -> None:
         self.metric = metric
         self.next_step = 0
+        self.last: float | None = None
+        self._best_before: float | None = None
+        self._better = max if direction == "max" else min
+        self.divergence = ""
         self._agreement = agreement
         self._trial_id = trial_id
         self._attempt = attempt
         self._channel = channel
-        self._last: int | None = None
+        self._last_step: int | None = None
+        #: How often the last step was reported again.
+        self._repeats = 0
+        self._checkpoint: Checkpoint | None = None
+        self._resume_step = 0
+        self._said: set[str] = set()
         self._budget = budget
         #: What the first step is counted as, 0 or 1; None before the first report.
         self._counts_from: int | None = None
         #: Where reports are kept too, if the function keeps checkpoints.
         self.log_file: ReportLog | None = None
 
+    @property
+    def best(self) -> float | None:
+        """The best value reported so far, each step's as it was last reported."""
+        known = [value for value in (self._best_before, self.last) if value is not None]
+        return self._better(known, default=None)
+
+    def go_on_from(self, checkpoint: Checkpoint, step: int) -> None:
+        """Count on from the step of a checkpoint, which the function may use or not."""
+        self._checkpoint, self._resume_step, self.next_step = checkpoint, step, step
+
     def broadcast(self, metric: Any, step: int | None = None) -> None:
         """Report the metric; every report reaches the search, in order.
 
         Args:
-            metric: A finite number, or a dict of numbers that holds the config's metric; the
-                others are recorded with it.
-            step: A whole number >= 0, larger than that of the report before; by default the
-                next one. Count what the budget counts: epochs, if that is epochs.
+            metric: A number, or a dict of numbers that holds the config's metric; the others are
+                recorded with it. NaN or infinity ends the trial as diverged.
+            step: A whole number >= 0, by default the next one. It may not be smaller than that of
+                the report before; the same one again replaces that report. Count what the budget
+                counts: epochs, if that is epochs.
 
         Raises:
             BadReport: If the metric or the step is not as described; this fails the trial.
-            EarlyStop: If the trial is to stop. Let it pass.
+            EarlyStop: If the trial is to stop, or has diverged. Let it pass.
         """
         if self._channel.closed or self._channel.pid != os.getpid():
             raise BadReport("reported after the trial has ended, or from a child process")
         with self._channel.lock:
             self._report(metric, step)
-            reason = self._agreement.stop(self._channel.stop_reason)
+            reason = self._agreement.stop(self.divergence or self._channel.stop_reason)
+        if self.divergence:
+            raise Diverged(self.divergence)
         if reason is not None:
             raise EarlyStop(reason)
 
     def _report(self, metric: Any, step: int | None) -> None:
         step = self._checked_step(step)
-        value, others, wrong = split_metrics(metric, self.metric, "reported")
-        if wrong:
-            raise BadReport(f"step {step}: {wrong}")
-        self._check_budget(step)
-        self._last = step
+        numbers = split_metrics(metric, self.metric, "reported")
+        if numbers.wrong:
+            raise BadReport(f"step {step}: {numbers.wrong}")
+        if numbers.left_out:
+            names = ", ".join(numbers.left_out)
+            self._say(f"left out of reports, being no finite number: {names}")
+        if numbers.diverged:
+            self.divergence = f"reported {numbers.value} at step {step}"
+            return
+        if step == self._last_step:
+            self._repeats += 1
+            self._say(f"step {step} was reported more than once; the last report of it counts")
+        else:
+            self._repeats = 0
+            self._check_recount(step)
+            self._check_budget(step)
+        self._last_step = step
         self.next_step = step + 1
+        self._send(step, numbers)
+
+    def _send(self, step: int, numbers: Numbers) -> None:
+        value, others = numbers.value, numbers.others
+        if not self._repeats:
+            self._best_before = self.best
+        self.last = value
         if self.log_file is not None:
             self.log_file.append(step, value, others)
-        self._channel.send(Reported(self._trial_id, self._attempt, step, value, others))
+        replaces = self._repeats or None
+        name = (self._trial_id, self._attempt)
+        self._channel.send(Reported(*name, step, value, others, replaces=replaces))
 
     def _checked_step(self, step: Any) -> int:
         if step is None:
@@ -91,9 +140,21 @@ class Reporter:
             number = -1
         if isinstance(step, bool) or not 0 <= number < _MAX_STEP:
             raise BadReport(f"the step must be a whole number >= 0 and < 2**53, got {step!r}")
-        if self._last is not None and number <= self._last:
-            raise BadReport(f"step {number} was reported after step {self._last}; steps must grow")
+        if self._last_step is not None and number < self._last_step:
+            raise BadReport(
+                f"step {number} was reported after step {self._last_step}; steps must not go back"
+            )
         return number
+
+    def _check_recount(self, step: int) -> None:
+        """Note that a function which goes on from its checkpoint counts its steps anew."""
+        behind = self._last_step is None and step < self._resume_step
+        if behind and self._checkpoint is not None and self._checkpoint.was_read:
+            self._note(
+                Mark.RECOUNTED,
+                f"continued from step {self._resume_step}, but reported step {step}; "
+                "report checkpoint.step + n",
+            )
 
     def _check_budget(self, step: int) -> None:
         """Note, once, that the function trains on past its budget."""
@@ -103,14 +164,23 @@ class Reporter:
         done = step + 1 - self._counts_from
         if self._budget is not None and done > self._budget:
             self._note(
+                Mark.OVER_BUDGET,
                 f"trained {done} steps, more than its budget of {self._budget:g}; the train "
-                "function must ask for 'budget' and stop there"
+                "function must ask for 'budget' and stop there",
             )
             self._budget = None
 
-    def _note(self, text: str) -> None:
-        """Tell a person what is wrong with an attempt that goes on all the same."""
-        self.log(f"--- note: {text}")
+    def _note(self, mark: Mark, what: str) -> None:
+        """Tell what must be known of an attempt that goes on all the same."""
+        self._say(what)
+        self._channel.send(Noted(self._trial_id, self._attempt, mark.value, what))
+
+    def _say(self, what: str) -> None:
+        """Write a note to the trial's log, each kind once."""
+        kind = what.lstrip("step 0123456789")
+        if kind not in self._said:
+            self._said.add(kind)
+            self.log(f"--- note: {what}")
 
     def log(self, message: Any) -> None:
         """Write a line to the trial's log."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import settings
@@ -11,12 +11,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dotrain.core.book import Limits
 from dotrain.core.events import (
+    Diverged,
     Event,
     Failed,
     Finished,
     Interrupted,
     Lost,
+    Noted,
     Reported,
+    Resumed,
     SlotsChanged,
     Started,
     Stopped,
@@ -25,7 +28,7 @@ from dotrain.core.events import (
 from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
 from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Promotion
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import Failure, IllegalTransition, Trial, TrialState
+from dotrain.core.trial import Failure, IllegalTransition, Mark, Trial, TrialState
 from dotrain.earlystop.median import MedianStop
 from dotrain.earlystop.none import NoStop
 from dotrain.errors import PolicyError
@@ -195,6 +198,131 @@ def test_early_failures_on_many_slots_are_no_sign_of_a_broken_function() -> None
         assert scheduler.status is None
     out = scheduler.handle(Failed("t0007", 1, BROKEN), 1.0)
     assert partial(out[-1], Finish, status="failed")
+
+
+def ends(scheduler: Scheduler, *outcomes: str) -> list[Instruction]:
+    """Let trials, one after the other on one slot, end so; return what the last end led to."""
+    out: list[Instruction] = []
+    for number, outcome in enumerate(outcomes, len(scheduler.book.trials) - 1):
+        name = (f"t{number:04d}", 1)
+        scheduler.handle(Started(*name), number)
+        assert scheduler.status is None
+        end: dict[str, Event] = {
+            "fail": Failed(*name, BROKEN),
+            "diverge": Diverged(*name, "reported nan at step 0"),
+            "finish": Finished(*name, 0.5),
+        }
+        out = scheduler.handle(end[outcome], number)
+        scheduler.validate()
+    return out
+
+
+def test_a_trial_that_diverges_has_no_value_and_is_no_failure() -> None:
+    optimizer = Suggests(*(Trial({"x": 0.1 * n}) for n in range(30)))
+    scheduler = make(optimizer, num_trials=30, max_failures=3)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    ends(scheduler, "finish", *["diverge"] * 20)
+    assert scheduler.status is None
+    assert optimizer.told[1] == "t0001 diverged"
+    trial = scheduler.book.trials["t0001"]
+    assert (trial.state, trial.final_metric, trial.error) == (TrialState.DIVERGED, None, None)
+    assert [t.trial_id for t in scheduler.book.finalized] == ["t0000"]
+
+
+def test_where_the_first_trials_all_diverge_the_run_ends() -> None:
+    scheduler = make(num_trials=100, max_failures=3)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    out = ends(scheduler, *["diverge"] * 3)
+    assert partial(out[-1], Finish, status="failed")
+    assert out[-1].reason == (
+        "the first 3 trials all diverged (limits.max_failures); the last reported nan at step 0"
+    )
+
+
+def test_failures_between_diverged_trials_are_failures_in_a_row() -> None:
+    scheduler = make(num_trials=100, max_failures=3)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    out = ends(scheduler, "fail", "diverge", "fail", "diverge", "diverge", "diverge", "fail")
+    assert partial(out[-1], Finish, status="failed")
+    assert "3 trials in a row failed" in out[-1].reason
+
+
+def test_a_promoted_trial_that_diverges_loses_the_value_it_had() -> None:
+    optimizer = Suggests(Trial({"x": 0.1}, budget=1), Promotion("t0000", 3))
+    scheduler = make(optimizer, num_trials=1)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    scheduler.handle(Finished("t0000", 1, 0.9), 1.0)
+    scheduler.handle(Started("t0000", 2), 2.0)
+    scheduler.handle(Diverged("t0000", 2, "returned inf"), 3.0)
+    trial = scheduler.book.trials["t0000"]
+    assert (trial.state, trial.final_metric) == (TrialState.DIVERGED, None)
+    assert scheduler.book.finalized == []
+    scheduler.validate()
+
+
+def test_a_report_of_the_same_step_replaces_the_one_before() -> None:
+    class Sees(AbstractEarlyStop):
+        told: ClassVar[list[tuple[str, float]]] = []
+
+        def on_report(self, trial: Trial, step: int, value: float) -> None:
+            self.told.append(("report", value))
+
+        def on_replaced(self, trial: Trial, step: int, value: float) -> None:
+            self.told.append(("replaced", value))
+
+        def earlystop_check(self, to_check: Any, finalized_trials: Any, direction: Any) -> Any:
+            return [t for t in to_check.values() if t.metric_history[-1] < 0.3]
+
+    scheduler = make(early_stop=Sees(), num_trials=1)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    scheduler.handle(Reported("t0000", 1, 0, 0.5), 1.0)
+    (stop,) = scheduler.handle(Reported("t0000", 1, 0, 0.2, replaces=1), 2.0)
+    # A stop that was decided stands, whatever replaces the report it was decided on.
+    assert scheduler.handle(Reported("t0000", 1, 0, 0.6, replaces=2), 2.0) == []
+    trial = scheduler.book.trials["t0000"]
+    assert trial.state is TrialState.STOPPING
+    assert (trial.step_history, trial.metric_history, trial.steps_run) == ([0], [0.6], 1)
+    assert Sees.told == [("report", 0.5), ("replaced", 0.2), ("replaced", 0.6)]
+    assert partial(stop, Stop, trial_id="t0000")
+    assert trial.marks == [Mark.REPLACED]
+
+
+def test_a_function_that_counts_anew_keeps_what_it_went_on_from() -> None:
+    optimizer = Suggests(Trial({"x": 0.1}, budget=2), Promotion("t0000", 4))
+    scheduler = make(optimizer, num_trials=1)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    for step in range(2):
+        scheduler.handle(Reported("t0000", 1, step, 0.1), 0.0)
+    scheduler.handle(Finished("t0000", 1, 0.1), 1.0)
+    scheduler.handle(Started("t0000", 2, "w", 2), 2.0)
+    what = "continued from step 2, but reported step 0; report checkpoint.step + n"
+    scheduler.handle(Noted("t0000", 2, "recounted", what), 2.0)
+    scheduler.handle(Reported("t0000", 2, 0, 0.2), 2.0)
+    trial = scheduler.book.trials["t0000"]
+    assert (trial.promotions, trial.continued) == (1, 1)
+    assert trial.marks == [Mark.CONTINUED, Mark.RECOUNTED]
+    assert trial.notes[Mark.RECOUNTED] == what
+
+
+@pytest.mark.parametrize("codes", [("first", "second"), (None, "second", "first")])
+def test_a_trial_that_has_run_other_code_is_marked(codes: tuple[str | None, ...]) -> None:
+    """A header of an older version doesn't say which code it was; whoever goes on does."""
+    optimizer = Suggests(Trial({"x": 0.1}))
+    optimizer.setup(SPACE, 1, "max", 0)
+    optimizer.initialize()
+    scheduler = Scheduler(optimizer, NoStop(), code=codes[0])
+    scheduler.handle(SlotsChanged(1), 0.0)
+    trial = scheduler.book.trials["t0000"]
+    for attempt, code in enumerate(codes, 1):
+        assert (trial.attempt, trial.marks) == (attempt, [Mark.OTHER_CODE] * (attempt > 1))
+        if attempt < len(codes):
+            scheduler.handle(Interrupted("Ctrl-C"), 0.0)
+            began_with = "first" if code is None else None
+            scheduler.handle(Resumed({}, code=codes[attempt], began_with=began_with), 0.0)
+            scheduler.handle(SlotsChanged(1), 0.0)
 
 
 def test_an_attempt_over_its_time_out_is_killed_and_its_slot_used_again() -> None:
@@ -385,6 +513,30 @@ class SchedulerMachine(RuleBasedStateMachine):
         trial = self.pick(data, "launched", "running", "stopping")
         if trial:
             self.take(Failed(trial.trial_id, trial.attempt, BROKEN))
+
+    @rule(data=st.data())
+    def diverge(self, data: st.DataObject) -> None:
+        trial = self.pick(data, "running", "stopping")
+        if trial:
+            self.take(Diverged(trial.trial_id, trial.attempt, "reported nan at step 1"))
+
+    @rule(data=st.data(), value=st.integers(-3, 3))
+    def replace(self, data: st.DataObject, value: int) -> None:
+        trial = self.pick(data, "running", "stopping")
+        if trial and trial.attempt_step is not None:
+            history = list(trial.metric_history)
+            times = trial.repeats + 1
+            name = (trial.trial_id, trial.attempt)
+            for _ in range(data.draw(st.integers(1, 2))):  # it may arrive twice
+                self.take(Reported(*name, trial.attempt_step, float(value), replaces=times))
+            assert trial.metric_history == [*history[:-1], float(value)]
+            assert Mark.REPLACED in trial.marks
+
+    @rule(data=st.data(), mark=st.sampled_from(list(Mark)))
+    def note(self, data: st.DataObject, mark: Mark) -> None:
+        trial = self.pick(data, "running", "stopping")
+        if trial:
+            self.take(Noted(trial.trial_id, trial.attempt, mark.value, "so it is"))
 
     @rule(data=st.data())
     def lose(self, data: st.DataObject) -> None:

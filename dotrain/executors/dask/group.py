@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from dotrain.core.events import Failed, Finished, Lost, Stopped, TrialEvent
+from dotrain.core.events import Diverged, Failed, Finished, Lost, Stopped, TrialEvent
 from dotrain.core.instructions import Launch
 from dotrain.core.trial import Failure
 from dotrain.distribution.rank import PORT_TAKEN
@@ -93,7 +93,9 @@ class Group:
             self._suspicion = self._suspicion or event
         elif isinstance(event, Failed):
             self._settle(replace(event, failure=self._of_rank(address, event)))
-        elif isinstance(event, Finished | Stopped) and address == self.addresses[0]:
+        elif isinstance(event, Diverged) or (
+            isinstance(event, Finished | Stopped) and address == self.addresses[0]
+        ):
             self._settle(event)
 
     def gone(self, address: str, cause: str) -> None:

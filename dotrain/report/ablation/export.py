@@ -107,16 +107,18 @@ def _latex_number(text: str) -> str:
 
 
 def to_csv(result: Mapping[str, Any]) -> str:
-    """Return every value in a row of its own: arm, kind, seed_index, seed, value.
+    """Return every value in a row of its own: arm, kind, seed_index, seed, value, state, marks.
 
     Args:
         result: What `summarize_study` returned.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("arm", "kind", "seed_index", "seed", "value"))
+    writer.writerow(("arm", "kind", "seed_index", "seed", "value", "state", "marks"))
     for name, arm in named_arms(result):
         kind = arm.get("kind", BASELINE)
-        for index, (seed, value) in enumerate(zip(result["seeds"], arm["values"], strict=True)):
-            writer.writerow((name, kind, index, seed, "" if value is None else repr(value)))
+        runs = zip(result["seeds"], arm["values"], arm["states"], arm["marks"], strict=True)
+        for index, (seed, value, state, marks) in enumerate(runs):
+            shown = "" if value is None else repr(value)
+            writer.writerow((name, kind, index, seed, shown, state or "", marks))
     return out.getvalue()

@@ -14,8 +14,9 @@ from dotrain.ablation.study import ARM, BASELINE, SEED
 from dotrain.core.book import TrialBook
 from dotrain.core.policy import sign_of
 from dotrain.core.trial import Trial, TrialState
+from dotrain.report.marks import marks_in, marks_text
 from dotrain.report.resuming import how_to_resume
-from dotrain.report.summary import failures, trial_counts
+from dotrain.report.summary import failures, launched, trial_counts
 
 
 def summarize_study(
@@ -33,7 +34,7 @@ def summarize_study(
         run_dir: The run directory.
     """
     study = header["study"]
-    trials = list(book.trials.values())
+    trials = launched(book)
     runs: dict[str, dict[int, Trial]] = {arm["name"]: {} for arm in study["arms"]}
     for trial in trials:
         runs[trial.params[ARM]][trial.params[SEED]] = trial
@@ -72,6 +73,7 @@ def summarize_study(
         "trials": trial_counts(book),
         "elapsed_s": round(elapsed_s, 3),
         "resume": how_to_resume(header, status, run_dir),
+        **marks_in(header, trials),
     }
     if book.counts[TrialState.FAILED]:
         result["failures"] = failures(trials, run_dir)
@@ -118,5 +120,13 @@ def _arm(
         {"seed": seeds[index], "trial_id": trial.trial_id, "message": trial.error.message}
         for index, trial in sorted(runs.items())
         if trial.error is not None
+    ]
+    ordered = [runs.get(index) for index in range(len(seeds))]
+    shown["states"] = [trial and str(trial.state) for trial in ordered]
+    shown["marks"] = ["" if trial is None else marks_text(trial) for trial in ordered]
+    shown["diverged"] = [
+        {"seed": seeds[index], "trial_id": trial.trial_id, "message": trial.divergence}
+        for index, trial in sorted(runs.items())
+        if trial.divergence
     ]
     return shown

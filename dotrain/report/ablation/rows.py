@@ -10,6 +10,8 @@ from dotrain.ablation.statistics import seeds_needed
 from dotrain.ablation.study import BASELINE
 from dotrain.core.policy import sign_of
 from dotrain.report.ablation.numbers import NOTHING, Numbers, p_text
+from dotrain.report.marks import mark_lines
+from dotrain.report.summary import counts_text
 from dotrain.report.text import duration
 
 #: Verdicts as they fit into a column; every other begins "not distinguishable from noise".
@@ -124,15 +126,12 @@ def study_lines(result: Mapping[str, Any]) -> list[str]:
     counts = result["trials"]
     lines: list[str] = []
     for name, arm in named_arms(result):
-        lines += _failure_lines(name, arm, result["run_dir"])
-    parts = [f"{counts['finished']} finished"]
-    parts += [f"{counts[k]} {k}" for k in ("stopped", "failed", "unfinished") if counts.get(k)]
-    lines.append(
-        f"{result['status']}: {counts['total']} trials ({', '.join(parts)}), "
-        f"{duration(result['elapsed_s'])}"
-    )
+        for fate in ("failed", "diverged"):
+            lines += _lines_without_a_pair(fate, name, arm, result["run_dir"])
+    lines.append(f"{result['status']}: {counts_text(counts)}, {duration(result['elapsed_s'])}")
+    lines += mark_lines(result)
     lines.append(f"run directory: {result['run_dir']}")
-    missing = sum(a["values"].count(None) - len(a["failed"]) for _, a in named_arms(result))
+    missing = sum(_missing(a) for _, a in named_arms(result))
     if missing:
         runs = "1 run is" if missing == 1 else f"{missing} runs are"
         advice = f"; go on with: {result['resume']}" if result["resume"] else ""
@@ -173,13 +172,18 @@ def named_arms(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]
     return [(BASELINE, result["baseline"]), *((c["name"], c) for c in result["components"])]
 
 
-def _failure_lines(name: str, arm: Mapping[str, Any], run_dir: str) -> list[str]:
-    failed = arm["failed"]
+def _missing(arm: Mapping[str, Any]) -> int:
+    """Return how many runs of an arm are still to come."""
+    return int(arm["values"].count(None)) - len(arm["failed"]) - len(arm.get("diverged", ()))
+
+
+def _lines_without_a_pair(fate: str, name: str, arm: Mapping[str, Any], run_dir: str) -> list[str]:
+    failed = arm.get(fate)
     if not failed:
         return []
     seeds = ", ".join(str(failure["seed"]) for failure in failed)
     log = Path(run_dir) / "trials" / failed[0]["trial_id"] / "output.log"
     return [
-        f"failed, so without a pair: {name} with {'seed' if len(failed) == 1 else 'seeds'} {seeds}: "
+        f"{fate}, so without a pair: {name} with {'seed' if len(failed) == 1 else 'seeds'} {seeds}: "
         f"{failed[0]['message']}\n    log: {log}"
     ]

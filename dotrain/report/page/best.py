@@ -37,23 +37,38 @@ def values_over_time(trials: Iterable[Trial]) -> list[Value]:
     return sorted(found, key=lambda value: value.time_s)
 
 
+def _changes_over_time(trials: Iterable[Trial]) -> list[tuple[float, float | None, str]]:
+    """Return each time at which a trial's value changed; None is one that is no more."""
+    trials = list(trials)
+    gone = [
+        (line.time_s, None, trial.trial_id)
+        for trial in trials
+        for line in trial.story
+        if line.state is TrialState.DIVERGED
+    ]
+    return sorted([*values_over_time(trials), *gone], key=lambda change: change[0])
+
+
 def best_over_time(trials: Iterable[Trial], direction: Direction) -> list[Value]:
     """Return the best value at each time at which it changed.
 
     A trial counts with its latest value, as in the result; so a promoted one that has become worse
-    may take the best value with it.
+    or has diverged may take the best value with it.
     """
     trials = list(trials)
     numbers = {trial.trial_id: trial.number for trial in trials}
     sign = sign_of(direction)
-    latest: dict[str, float] = {}
+    latest: dict[str, float | None] = {}
     ranking: list[tuple[float, int, str]] = []
     best: list[Value] = []
-    for time_s, value, trial_id in values_over_time(trials):
-        latest[trial_id] = -sign * value
-        heapq.heappush(ranking, (-sign * value, numbers[trial_id], trial_id))
-        while latest[ranking[0][2]] != ranking[0][0]:
+    for time_s, value, trial_id in _changes_over_time(trials):
+        latest[trial_id] = None if value is None else -sign * value
+        if value is not None:
+            heapq.heappush(ranking, (-sign * value, numbers[trial_id], trial_id))
+        while ranking and latest[ranking[0][2]] != ranking[0][0]:
             heapq.heappop(ranking)
+        if not ranking:
+            continue
         loss, _, leader = ranking[0]
         now = Value(time_s, -sign * loss, leader)
         if not best or best[-1][1:] != now[1:]:

@@ -31,6 +31,7 @@ MARKS = {
     "finished": ("circle", QUIET),
     "promoted": ("triangle-up", GOOD),
     "stopped": ("square", BAD),
+    "diverged": ("triangle-down", BAD),
     "failed": ("cross", BAD),
     "unfinished": ("diamond", QUIET),
 }
@@ -99,6 +100,8 @@ def why(trial: Trial) -> str:
     """Return the reason for what has become of a trial, for people."""
     if trial.error is not None:
         return trial.error.message
+    if trial.divergence:
+        return trial.divergence
     if trial.state is TrialState.STOPPED:
         told = [line.what for line in trial.story if line.state is TrialState.STOPPING]
         return told[-1] if told else "it stopped by itself"

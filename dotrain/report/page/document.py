@@ -9,6 +9,7 @@ from typing import Any
 from dotrain.ablation.study import ARM, BASELINE
 from dotrain.config.writing import to_yaml
 from dotrain.core.trial import Trial
+from dotrain.report.marks import SIMULATED, mark_lines
 from dotrain.report.page.charts import Spec
 from dotrain.report.page.cost import Cost, cost_of
 from dotrain.report.page.curves import Curves, curves_of, fate, why
@@ -79,6 +80,7 @@ class Document:
         environment: Where it was driven: what, and which.
         config: The resolved config, in YAML.
         table: Of all trials.
+        marks: What must be known of the values, a sentence for each mark.
         charts: Every chart by its id on the page.
         data: The datasets of all charts by name.
     """
@@ -103,6 +105,7 @@ class Document:
     environment: Sequence[tuple[str, str]]
     config: str
     table: TrialTable
+    marks: Sequence[str]
     charts: Mapping[str, Spec]
     data: Mapping[str, list[Any]]
 
@@ -162,6 +165,7 @@ def make_document(run: Run, made_at: str) -> Document:
         environment=environment_of(header),
         config=to_yaml(header["config"]),
         table=table_of(trials, metric, direction),
+        marks=[line for line in mark_lines(summary) if line != SIMULATED],
         charts={name: spec for name, spec in charts.items() if spec is not None},
         data={name: rows for part in parts for name, rows in part.data.items()},
     )

@@ -23,6 +23,7 @@ _ENDINGS = {
 _FATES = {
     "finished": "finished",
     "stopped": "stopped early",
+    "diverged": "diverged",
     "failed": "failed",
     "unfinished": "not finished",
 }
@@ -50,9 +51,9 @@ class Verdict:
 
 def verdict_of(run: Run) -> Verdict:
     """Return what a run has come to."""
-    summary, config = run.summary, run.header["config"]
+    summary = run.summary
     kind = kind_of(run)
-    simulated = (config.get("cluster") or {}).get("kind") == "simulated"
+    simulated = summary["simulated"]
     subject = f"The {'simulated ' if simulated else ''}{_WHAT[kind]} {run.header['name']}"
     ending = _ENDINGS.get(run.status, f"{run.status} after {{}}")
     outcome = effects_text(summary) if kind == "ablation" else _best_text(summary, kind)
