@@ -14,7 +14,7 @@ from dotrain.running import run
 #: What a careless page would take for its own markup or script.
 HOSTILE = "</script><img src=x onerror=alert(1)>&amp;{{ 7*7 }}"
 
-_TRAIN = "def train(dist_strategy, {}):\n    return 0.0\n"
+_TRAIN = "def train(dist_strategy, budget=None, {}):\n    return 0.0\n"
 _SPACE = {
     "lr": {"type": "float", "range": [1e-4, 1e-1], "scale": "log"},
     "units": {"type": "int", "range": [16, 128]},
