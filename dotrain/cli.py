@@ -295,7 +295,7 @@ def report(
 def check(config: ConfigArgument, set_: SetOption = None, json: JsonOption = False) -> None:
     """Validate a config and print the plan; nothing is run."""
     from dotrain.config.plan import make_plan
-    from dotrain.definition import load
+    from dotrain.loading import load
     from dotrain.report.result import print_plan
     from dotrain.report.stdout import print_json, printing
 

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dotrain.ablation.study import Study
-from dotrain.config.load import LoadedConfig, Mode, load_config
+from dotrain.config.load import LoadedConfig
 from dotrain.config.schema import Cluster
 from dotrain.config.secrets import without_secrets
 from dotrain.config.target import Target
 from dotrain.core.book import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.strategy import AbstractStrategy
-from dotrain.store import archived_code
 from dotrain.training.program import Code, FunctionRef, Program, pack_strategy
 from dotrain.training.rehearsal import Rehearsal
 from dotrain.training.tabular import TabularSource
-
-
-def load(config: Path, overrides: Sequence[str] = (), *, mode: Mode = "run") -> LoadedConfig:
-    """Load a config; one that lies in a run directory means the code that ran there.
-
-    Args, returns and errors are those of `load_config`.
-    """
-    archived = archived_code(config)
-    if archived is None:
-        return load_config(config, overrides, mode=mode)
-    return load_config(config, overrides, folder=archived.folder, code=archived.code, mode=mode)
 
 
 @dataclass(frozen=True)

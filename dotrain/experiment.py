@@ -36,10 +36,11 @@ from dotrain.core.policy import (
     policy_error,
 )
 from dotrain.core.strategy import AbstractStrategy
-from dotrain.definition import Experiment, load
+from dotrain.definition import Experiment
 from dotrain.driver import Observer
 from dotrain.errors import DotrainError, UsageError
 from dotrain.header import make_header
+from dotrain.loading import load
 from dotrain.report.ablation import print_study
 from dotrain.report.display import Subject, choose_observer
 from dotrain.report.gates import Gate, check_gates, expected_result, parse_gates

@@ -60,7 +60,13 @@ def test_a_full_disk_ends_the_run_with_the_reason_and_it_goes_on_later(
     assert again.returncode == 0, again.stderr
     result = json.loads(again.stdout)
     # A full disk is nobody's failure: the trials it hit have been run again.
-    assert result["trials"] == {"total": 12, "finished": 12, "stopped": 0, "failed": 0}
+    assert result["trials"] == {
+        "total": 12,
+        "finished": 12,
+        "stopped": 0,
+        "diverged": 0,
+        "failed": 0,
+    }
 
 
 @pytest.mark.parametrize("tensorboard", [True, False])

@@ -26,7 +26,7 @@ LAYERS = [
     {"config"},
     {"store", "scaffold"},
     {"executors", "report"},
-    {"definition", "completion", "result"},
+    {"definition", "loading", "completion", "result"},
     {"driver", "testing", "header", "by_value"},
     {"running"},
     {"experiment"},

@@ -153,7 +153,13 @@ def test_a_circuit_breaker_can_be_reset(project: Project) -> None:
     assert (result.status, result.summary["trials"]["total"]) == ("failed", 2)
     project.write("user.py", "def train(x, n): return x")
     done = experiment.resume(result.run_dir, quiet=True)
-    assert done.summary["trials"] == {"total": 8, "finished": 6, "stopped": 0, "failed": 2}
+    assert done.summary["trials"] == {
+        "total": 8,
+        "finished": 6,
+        "stopped": 0,
+        "diverged": 0,
+        "failed": 2,
+    }
 
 
 def test_a_finished_run_stays_as_it_is_and_takes_more_trials(project: Project) -> None:
@@ -210,7 +216,10 @@ def test_a_policy_that_decides_otherwise_is_refused(project: Project) -> None:
     sys.modules.pop("moody")
     project.write("moody.py", mine.format(value=2))
     os.utime(project.path / "moody.py", (1, 1))
-    with pytest.raises(PolicyError, match="can't resume: at record 2 of the journal the run did"):
+    with pytest.raises(
+        PolicyError,
+        match=r"can't resume: at record 2 of the journal .*: params was {.*'n': 1}, is now {.*'n': 2}",
+    ):
         experiment.resume(run_dir, quiet=True)
 
 
@@ -320,7 +329,7 @@ def test_a_killed_driver_on_dask_is_resumed_from_the_command_line(project: Proje
     assert done.returncode == 0, done.stderr
     assert "has died; going on" in done.stderr
     result = json.loads(done.stdout)
-    assert result["trials"] == {"total": 9, "finished": 9, "stopped": 0, "failed": 0}
+    assert result["trials"] == {"total": 9, "finished": 9, "stopped": 0, "diverged": 0, "failed": 0}
     state = replay(read_journal(run_dir / "journal.jsonl"))
     for trial in state.book.trials.values():
         assert trial.step_history == list(range(int(trial.budget or 0)))

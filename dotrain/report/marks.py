@@ -54,10 +54,10 @@ def mark_lines(result: Mapping[str, Any]) -> list[str]:
     """Return a line for each mark, for people.
 
     Args:
-        result: What holds `marks_in`.
+        result: What holds `marks_in`; one that an older version wrote has none.
     """
-    lines = [SIMULATED] if result["simulated"] else []
-    for mark, told in result["marks"].items():
+    lines = [SIMULATED] if result.get("simulated") else []
+    for mark, told in result.get("marks", {}).items():
         if mark != Mark.SIMULATED:
             lines.append(f"{mark}: {_who(told, result)}: {told['what']}")
     return lines

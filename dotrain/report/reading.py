@@ -101,7 +101,7 @@ def run_notes(run: Run) -> list[str]:
     if total:
         what = "1 record of a type" if total == 1 else f"{total} records of types"
         names = ", ".join(passed_over)
-        lines.append(f"passed over: {what} that this dotrain doesn't know ({names})")
+        lines.append(f"passed over: {what} that this version doesn't know ({names})")
     return lines
 
 
@@ -143,17 +143,17 @@ def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:
             "steps": trial.steps_run,
             "budget": trial.budget,
             "attempts": trial.attempt,
-            "marks": marks_text(trial),
             "seconds": round(trial.busy_s, 3),
         }
-        fixed = {*row, "error"}
+        fixed = {*row, "marks", "error"}
         columns = {name: f"param.{name}" if name in fixed else name for name in params}
         row.update({column: trial.params.get(name) for name, column in columns.items()})
-        taken = {*row, "error"}
+        taken = {*row, "marks", "error"}
         for name in others:
             if name != metric:
                 column = f"metric.{name}" if name in taken else name
                 row[column] = (trial.metrics or {}).get(name)
+        row["marks"] = marks_text(trial)
         row["error"] = trial.error.message if trial.error else None
         rows.append(row)
     return rows

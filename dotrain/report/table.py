@@ -148,7 +148,7 @@ def table_lines(table: TrialTable, width: int | None) -> list[str]:
         lines.append(
             f"no room for: {', '.join(left_out)} (a wider terminal, --csv or --json has them)"
         )
-    return [*map(printable, table.notes), *fixed_lines(table.hparams), *lines]
+    return [*fixed_lines(table.hparams), *lines, *map(printable, table.notes)]
 
 
 def _column(name: str, rows: Sequence[Row], metric: str) -> Column:

@@ -10,11 +10,15 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dotrain.errors import UsageError
 from dotrain.store.journal import Record, read_journal
 from dotrain.store.run_dir import RunDir, replace_file
-from dotrain.training.program import Code, digest_of, digests_in
+from dotrain.training.digests import digest_of, digests_in
+
+if TYPE_CHECKING:
+    from dotrain.training.program import Code
 
 
 @dataclass(frozen=True)

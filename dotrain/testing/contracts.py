@@ -56,7 +56,7 @@ def check_optimizer(
     """
     space = example_space() if space is None else space
 
-    def run(direction: Direction = "max", seed: int = 0, **faults: float) -> Simulation:
+    def run(direction: Direction = "max", seed: int = 0, **faults: Any) -> Simulation:
         sign = 1.0 if direction == "max" else -1.0
         return simulate(
             make(),
@@ -129,7 +129,7 @@ def check_early_stop(make: EarlyStopFactory, *, steps: int = 8, num_trials: int 
         direction: Direction = "max",
         seed: int = 0,
         rule: AbstractEarlyStop | None = None,
-        **faults: float,
+        **faults: Any,
     ) -> Simulation:
         sign = 1.0 if direction == "max" else -1.0
         return simulate(

@@ -49,7 +49,7 @@ def bind(
 
     Raises:
         BadSetup: If the function asks for something nobody provides, or only by position; if the
-            caller gives what it doesn't take, something twice, or what only dotrain can give.
+            caller gives what it doesn't take, something twice, or what only the trial can give.
     """
     given = dict(given or {})
     try:

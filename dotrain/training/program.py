@@ -23,6 +23,7 @@ import cloudpickle
 from dotrain.ablation.study import Study
 from dotrain.core.policy import Direction
 from dotrain.core.strategy import AbstractStrategy
+from dotrain.training.digests import digest_of, digests_in
 from dotrain.training.errors import BadSetup
 from dotrain.training.seeding import import_seeded
 from dotrain.training.tabular import TabularSource
@@ -97,26 +98,6 @@ class Code:
     def is_here(self) -> bool:
         """Whether this machine sees the very files that the driver read."""
         return all(_digest(path) == digest for path, digest in self.digests.items())
-
-
-def digests_in(archive: bytes) -> dict[str, str]:
-    """Return the SHA-256 of each file in a zip archive, by name; of no archive, nothing."""
-    if not archive:
-        return {}
-    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-        return {name: hashlib.sha256(opened.read(name)).hexdigest() for name in opened.namelist()}
-
-
-def digest_of(files: Mapping[str, str]) -> str | None:
-    """Return what tells these files from any others; None if there are none.
-
-    Args:
-        files: The SHA-256 of each, by name.
-    """
-    if not files:
-        return None
-    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,13 @@ def test_arms_begin_with_the_baselines_weights(
     done = project.cli("ablate", "config.yaml", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["trials"] == {"total": 10, "finished": 10, "stopped": 0, "failed": 0}
+    assert result["trials"] == {
+        "total": 10,
+        "finished": 10,
+        "stopped": 0,
+        "diverged": 0,
+        "failed": 0,
+    }
     assert result["baseline"]["params"] == 16 + 20 + 20 + 5
     arms = {arm["name"]: arm for arm in result["components"]}
     assert {name: arm["params"] for name, arm in arms.items()} == {

@@ -185,7 +185,7 @@ class TestSummary:
             "direction": "max",
             "adds": False,
             "seeds": [1000, 1001, 1002],
-            "trials": {"total": 6, "finished": 6, "stopped": 0, "failed": 0},
+            "trials": {"total": 6, "finished": 6, "stopped": 0, "diverged": 0, "failed": 0},
             "elapsed_s": 61.235,
             "resume": None,
         }
@@ -228,7 +228,14 @@ class TestSummary:
         assert [failure["seed"] for failure in age["failed"]] == [1000]
         assert (fare["values"], fare["n"]) == ([0.75, 0.9, None], 1)
         assert fare["delta_ci95"] is None
-        trials = {"total": 11, "finished": 8, "stopped": 0, "failed": 2, "unfinished": 1}
+        trials = {
+            "total": 11,
+            "finished": 8,
+            "stopped": 0,
+            "diverged": 0,
+            "failed": 2,
+            "unfinished": 1,
+        }
         assert half["trials"] == trials
         (group,) = half["failures"]
         assert (group["count"], group["location"]) == (2, "net.py:3 in build")

@@ -185,7 +185,8 @@ def test_a_function_that_returns_or_may_report_is_not(folder: Folder, source: st
 
 def test_which_report_is_the_value_can_be_chosen(folder: Folder) -> None:
     folder.write("u.py", "def train(reporter): reporter.broadcast(1)\n")
-    assert folder.load(HEAD).settings.value == "last"
+    assert folder.load(HEAD).settings.value is None
+    assert folder.load(HEAD + "value: last\n").settings.value == "last"
     assert folder.load(HEAD + "value: best\n").settings.value == "best"
     assert folder.problems(HEAD + "value: first\n") == [
         "3:8: value: expected 'last' or 'best', got 'first'"

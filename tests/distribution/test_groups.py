@@ -61,7 +61,13 @@ def test_one_function_on_two_ranks_speaks_with_one_voice(
         distribution=PAIR,
         cluster=workers,
     )
-    assert result.summary["trials"] == {"total": 4, "finished": 4, "stopped": 0, "failed": 0}
+    assert result.summary["trials"] == {
+        "total": 4,
+        "finished": 4,
+        "stopped": 0,
+        "diverged": 0,
+        "failed": 0,
+    }
     pids = set()
     for n, trial in enumerate(result.trials):
         assert trial.final_metric == n
@@ -126,7 +132,13 @@ def test_a_stop_ends_all_ranks_at_the_same_step(ranks: Project, workers: dict[st
         distribution=PAIR,
         cluster=workers,
     )
-    assert result.summary["trials"] == {"total": 4, "finished": 1, "stopped": 3, "failed": 0}
+    assert result.summary["trials"] == {
+        "total": 4,
+        "finished": 1,
+        "stopped": 3,
+        "diverged": 0,
+        "failed": 0,
+    }
     for trial in result.trials[1:]:
         chief, other = (
             re.findall(r"past step \d+", text)
@@ -277,7 +289,13 @@ def test_a_hung_group_is_ended_and_its_workers_go_on(
         cluster=workers,
         limits={"trial_timeout_s": 2},
     )
-    assert result.summary["trials"] == {"total": 4, "finished": 3, "stopped": 0, "failed": 1}
+    assert result.summary["trials"] == {
+        "total": 4,
+        "finished": 3,
+        "stopped": 0,
+        "diverged": 0,
+        "failed": 1,
+    }
     error = result.trials[1].error
     assert error is not None
     assert error.kind == "timeout"

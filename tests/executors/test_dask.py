@@ -47,7 +47,13 @@ def test_a_trial_whose_worker_is_killed_runs_again_from_its_checkpoint(project: 
         search=SEARCH,
         cluster=LOCAL,
     )
-    assert result.summary["trials"] == {"total": 6, "finished": 6, "stopped": 0, "failed": 0}
+    assert result.summary["trials"] == {
+        "total": 6,
+        "finished": 6,
+        "stopped": 0,
+        "diverged": 0,
+        "failed": 0,
+    }
     trial = result.trials[2]
     assert (trial.attempt, trial.losses) == (2, 1)
     # Even the report of the very moment of death.
@@ -72,7 +78,13 @@ def test_a_trial_that_kills_every_worker_fails_alone(project: Project) -> None:
         cluster=LOCAL,
         limits={"retries": 1},
     )
-    assert result.summary["trials"] == {"total": 6, "finished": 5, "stopped": 0, "failed": 1}
+    assert result.summary["trials"] == {
+        "total": 6,
+        "finished": 5,
+        "stopped": 0,
+        "diverged": 0,
+        "failed": 1,
+    }
     (group,) = result.summary["failures"]
     assert "ended with exit code 7; given up after 2 tries" in group["message"]
     assert group["last_lines"][-1] == "about to go"
@@ -92,7 +104,13 @@ def test_a_hung_function_is_killed_and_the_others_go_on(project: Project) -> Non
         cluster=LOCAL,
         limits={"trial_timeout_s": 1.0},
     )
-    assert result.summary["trials"] == {"total": 6, "finished": 5, "stopped": 0, "failed": 1}
+    assert result.summary["trials"] == {
+        "total": 6,
+        "finished": 5,
+        "stopped": 0,
+        "diverged": 0,
+        "failed": 1,
+    }
     (group,) = result.summary["failures"]
     assert group["kind"] == "timeout"
     assert "ran longer than 1 s (limits.trial_timeout_s)" in group["message"]
@@ -350,7 +368,7 @@ def test_a_scheduler_that_goes_away_ends_the_run_so_that_it_can_be_resumed(
         result = json.loads(done.stdout)
         assert result["status"] == "interrupted"
         assert result["trials"] == {
-            **{"total": 4, "finished": 3, "stopped": 0, "failed": 0},
+            **{"total": 4, "finished": 3, "stopped": 0, "diverged": 0, "failed": 0},
             "unfinished": 1,
         }
     finally:

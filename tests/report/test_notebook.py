@@ -50,7 +50,7 @@ def test_rows_are_ready_for_pandas(searched: Result) -> None:
     frame = pd.DataFrame(searched.rows)
     assert list(frame.columns) == [
         *("trial", "state", "score", "steps", "budget", "attempts", "seconds"),
-        *("lr", "kind", "loss", "error"),
+        *("lr", "kind", "loss", "marks", "error"),
     ]
     assert len(frame) == 12
     best = frame.loc[frame["score"].idxmax()]
@@ -133,7 +133,7 @@ def study(*components: dict[str, Any]) -> dict[str, Any]:
         **{"run_dir": "/runs/study/1", "name": "study", "status": "finished", "metric": "score"},
         **{"direction": "max", "adds": False, "seeds": [1, 2], "baseline": baseline},
         **{"components": list(components), "elapsed_s": 3.0, "resume": None},
-        "trials": {"total": 6, "finished": 6, "stopped": 0, "failed": 0},
+        "trials": {"total": 6, "finished": 6, "stopped": 0, "diverged": 0, "failed": 0},
     }
 
 

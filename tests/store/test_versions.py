@@ -69,7 +69,7 @@ def test_fields_and_types_that_came_later_are_passed_over_and_that_is_said(
     state = replay(read_journal(run_dir / "journal.jsonl"))
     assert state.passed_over == {"Weather": 1}
     status = project.cli("status", str(run_dir))
-    assert "passed over: 1 record of a type that this dotrain doesn't know (Weather)" in (
+    assert "passed over: 1 record of a type that this version doesn't know (Weather)" in (
         status.stdout
     )
 

@@ -1,0 +1,344 @@
+"""What must be known of a value stands wherever the value is shown."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from dotrain import experiment
+from dotrain.core.trial import Mark
+from dotrain.report.marks import SIMULATED
+from dotrain.report.page.writing import write_page
+from dotrain.report.reading import read_run
+from dotrain.report.result import print_result
+from dotrain.report.status import print_status, read_status
+from dotrain.report.story import print_trial, read_trial
+from dotrain.report.table import print_table, read_table
+from dotrain.report.tensorboard import write_all
+from dotrain.store import RunDir
+from tests.conftest import Project
+
+ASHA = {
+    "space": {"x": {"type": "float", "range": [0.0, 1.0]}},
+    "optimizer": {"name": "asha", "resource_max": 4, "reduction_factor": 2},
+    "num_trials": 2,
+}
+ONE = {"hparams": {"x": 0.5}}
+
+GOES_ON = """
+def train(x, checkpoint, reporter, budget):
+    for step in range(checkpoint.step, budget):
+        with checkpoint.save(step=step + 1):
+            pass
+        reporter.broadcast(x, step)
+    return x
+"""
+COUNTS_ANEW = GOES_ON.replace("range(checkpoint.step, budget)", "range(budget - checkpoint.step)")
+REPORTS_TWICE = """
+def train(x, reporter):
+    for value in (x, x + 1):
+        reporter.broadcast(value, 3)
+    return x
+"""
+TOO_LONG = """
+def train(x, reporter, **others):
+    for step in range(6):
+        reporter.broadcast(x, step)
+    return x
+"""
+RETURNS_NOTHING = """
+def train(x, reporter):
+    reporter.broadcast(x)
+"""
+
+
+def simulated(project: Project) -> Path:
+    project.write("user.py", GOES_ON)
+    return project.run(search=ASHA, cluster={"kind": "simulated"}).run_dir
+
+
+def of(source: str, **sections: Any) -> Callable[[Project], Path]:
+    def make(project: Project) -> Path:
+        return project.run(source, cluster={"kind": "inline"}, **sections).run_dir
+
+    return make
+
+
+def other_code(project: Project) -> Path:
+    """Interrupted in its second trial, and resumed when the code had been edited."""
+    source = """
+    import os, signal
+    def train(x):
+        if x == 2 and {first}:
+            os.kill(os.getpid(), signal.SIGINT)
+        return x
+    """
+    search = {
+        "space": {"x": {"type": "discrete", "values": [1, 2, 3]}},
+        "optimizer": {"name": "grid"},
+    }
+    project.write("user.py", source.format(first=True))
+    project.config(search=search, cluster={"kind": "inline"})
+    assert project.cli("run", "config.yaml", "-q").returncode == 130
+    (run_dir,) = project.path.glob("runs/*/*")
+    project.write("user.py", source.format(first=False))
+    project.write("lib.py", "")
+    resumed = project.cli("resume", str(run_dir))
+    assert resumed.returncode == 0, resumed.stderr
+    assert "note: the code has changed since the run began (user.py: changed)" in resumed.stderr
+    return run_dir
+
+
+def guessed_direction(project: Project) -> Path:
+    project.write("user.py", "def train(x): return x")
+    file = project.config(**ONE, cluster={"kind": "inline"})
+    data = json.loads(file.read_text())
+    del data["direction"]
+    data["metric"] = "outcome"  # a name that tells nothing
+    file.write_text(json.dumps(data))
+    return experiment.run(file, runs_dir=project.path / "runs", quiet=True).run_dir
+
+
+CASES: dict[str, tuple[Mark, Callable[[Project], Path]]] = {
+    "simulated": (Mark.SIMULATED, simulated),
+    "continued": (Mark.CONTINUED, of(GOES_ON, search=ASHA)),
+    "recounted": (Mark.RECOUNTED, of(COUNTS_ANEW, search=ASHA)),
+    "replaced": (Mark.REPLACED, of(REPORTS_TWICE, **ONE)),
+    "over budget": (Mark.OVER_BUDGET, of(TOO_LONG, search=ASHA)),
+    "other code": (Mark.OTHER_CODE, other_code),
+    "guessed value": (Mark.GUESSED, of(RETURNS_NOTHING, **ONE)),
+    "guessed direction": (Mark.GUESSED, guessed_direction),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_mark_stands_wherever_the_value_is_shown(
+    project: Project, case: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    mark, make = CASES[case]
+    run_dir = make(project)
+    run = read_run(run_dir)
+    marked = [trial for trial in run.trials if mark in trial.marks]
+    assert marked, "no trial bears the mark"
+    trial = marked[0]
+    what = trial.notes[mark]
+    line = SIMULATED if mark is Mark.SIMULATED else f"{mark}: "
+    capsys.readouterr()
+
+    def printed(show: Callable[[], None]) -> str:
+        show()
+        return capsys.readouterr().out
+
+    # Terminal: the result, the table, one trial, the status.
+    assert line in printed(lambda: print_result(run.summary, run.trials))
+    for text in (
+        printed(lambda: print_table(read_table(run_dir))),
+        printed(lambda: print_status(read_status(run_dir))),
+    ):
+        assert line in text
+        assert mark is Mark.SIMULATED or what in text
+    assert (
+        re.search(
+            rf"{mark} +{re.escape(what)}", printed(lambda: print_trial(read_trial(run_dir, "0")))
+        )
+        or trial.number
+    )
+    # JSON: the result, the rows, one trial, the status.
+    result = json.loads(RunDir(run_dir).result.read_text())
+    assert result["marks"][mark]["count"] == len(marked)
+    assert result["marks"][mark]["what"] == what
+    assert result["simulated"] is (mark is Mark.SIMULATED)
+    assert result["guessed"] == (["direction max"] if case == "guessed direction" else [])
+    best = result["best"]
+    assert (mark in best["marks"]) == (best["trial_id"] in {t.trial_id for t in marked})
+    rows = json.loads(printed(lambda: print_table(read_table(run_dir), "json")))
+    assert mark in rows[trial.number]["marks"].split(", ")
+    assert read_trial(run_dir, trial.trial_id)["marks"][mark] == what
+    assert read_status(run_dir)["marks"] == result["marks"]
+    # CSV
+    text = printed(lambda: print_table(read_table(run_dir), "csv"))
+    assert mark in list(csv.DictReader(io.StringIO(text)))[trial.number]["marks"].split(", ")
+    # JUnit
+    junit = tmp_path / "junit.xml"
+    experiment.resume(run_dir, quiet=True, junit=junit)
+    suite = ElementTree.parse(junit).getroot()[0]
+    properties = {p.get("name"): p.get("value") for p in suite.iter("property")}
+    assert properties[f"marks.{mark}"] == str(len(marked))
+    (case_,) = [c for c in suite.iter("testcase") if c.get("name", "").startswith(trial.trial_id)]
+    assert f"{mark}: {what}" in (case_.findtext("system-out") or "")
+    # Page
+    page = html.unescape(write_page(run_dir, tmp_path / "page.html").read_text())
+    assert ("Nothing was trained" if mark is Mark.SIMULATED else f"<li>{line}") in page
+    assert re.search(rf'id="{trial.trial_id}".*?{mark}', page, re.DOTALL)
+    # TensorBoard
+    write_all(run)
+    assert mark in hparams_of(run_dir, trial.trial_id)["marks"]
+
+
+def hparams_of(run_dir: Path, trial_id: str) -> dict[str, Any]:
+    """Return what TensorBoard's files say of a trial."""
+    from tests.report.test_tensorboard import read_hparams
+
+    return read_hparams(run_dir, trial_id)
+
+
+def test_a_gate_on_a_simulated_run_is_refused_unless_it_is_allowed(project: Project) -> None:
+    project.write("user.py", GOES_ON)
+    project.config(search=ASHA, cluster={"kind": "simulated"})
+    gate = ("--require", "score>=0")
+    refused = project.cli("run", "config.yaml", *gate)
+    assert refused.returncode == 2
+    assert "the run is simulated, so its values are made up" in refused.stderr
+    assert not (project.path / "runs").exists()
+    allowed = project.cli("run", "config.yaml", *gate, "--allow-simulated", "-q", "--json")
+    assert allowed.returncode in (0, 4)
+    assert json.loads(allowed.stdout)["simulated"] is True
+
+
+def test_a_gate_may_ask_for_marks(project: Project) -> None:
+    project.write("user.py", REPORTS_TWICE)
+    project.config(**ONE, cluster={"kind": "inline"})
+    for gate, code in (
+        ("marks.replaced.count==0", 4),
+        ("marks.replaced.count==1", 0),
+        ("marks.guessed.count==0", 0),
+        ("trials.diverged==0", 0),
+    ):
+        assert project.cli("run", "config.yaml", "-q", "--require", gate).returncode == code, gate
+
+
+def test_a_first_trial_that_diverges_is_counted_everywhere(
+    project: Project, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    search = {
+        "space": {"x": {"type": "discrete", "values": [1, 2, 3]}},
+        "optimizer": {"name": "grid"},
+    }
+    source = """
+    def train(x, reporter):
+        reporter.broadcast(x)
+        if x == 1:
+            reporter.broadcast(float("nan"))
+        return float("inf") if x == 2 else x
+    """
+    result = project.run(source, search=search, cluster={"kind": "inline"})
+    counts = {"total": 3, "finished": 1, "stopped": 0, "diverged": 2, "failed": 0}
+    assert result["trials"] == counts
+    assert (result.best or {})["trial_id"] == "t0002"
+    assert result.exit_code == 0
+    run_dir = result.run_dir
+    for file in ("journal.jsonl", "result.json"):
+        assert not re.search(r"\b(NaN|Infinity)\b", (run_dir / file).read_text())
+    print_table(read_table(run_dir))
+    print_status(read_status(run_dir))
+    print_trial(read_trial(run_dir, "0"))
+    text = capsys.readouterr().out
+    assert text.count("diverged") >= 4
+    assert "diverged: reported nan at step 1" in text
+    junit = tmp_path / "junit.xml"
+    experiment.resume(run_dir, quiet=True, junit=junit)
+    suite = ElementTree.parse(junit).getroot()[0]
+    assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("0", "0", "0")
+    assert "diverged: returned inf" in junit.read_text()
+    page = write_page(run_dir, tmp_path / "page.html").read_text()
+    assert "2 diverged" in page
+
+
+def test_where_all_diverge_the_run_ends_without_a_result(project: Project) -> None:
+    search = {
+        "space": {"x": {"type": "float", "range": [0.0, 1.0]}},
+        "num_trials": 50,
+    }
+    project.write("user.py", "def train(x):\n    return float('nan')")
+    project.config(search=search, cluster={"kind": "inline"}, limits={"max_failures": 4})
+    run = project.cli("run", "config.yaml", "--json")
+    assert run.returncode == 1
+    assert json.loads(run.stdout)["trials"]["diverged"] == 4
+    assert "the first 4 trials all diverged (limits.max_failures)" in run.stderr
+
+
+def test_an_ablation_tells_which_runs_diverged(project: Project, tmp_path: Path) -> None:
+    project.write(
+        "user.py",
+        "def train(seed, augment):\n    return 1.0 + seed % 7 if augment else float('nan')",
+    )
+    project.config(
+        hparams={"augment": True},
+        ablation={"components": {"augmentation": {"augment": False}}, "seeds": 2},
+        cluster={"kind": "inline"},
+    )
+    run = project.cli("ablate", "config.yaml", "-q")
+    assert "diverged, so without a pair: component:augmentation with seeds" in run.stdout
+    assert "4 trials (2 finished, 2 diverged)" in run.stdout
+    (run_dir,) = project.path.glob("runs/*/*")
+    again = project.cli("ablate", "config.yaml", "-q", "--csv")
+    rows = list(csv.DictReader(io.StringIO(again.stdout)))
+    assert [row["state"] for row in rows] == ["finished"] * 2 + ["diverged"] * 2
+    write_page(run_dir, tmp_path / "page.html")
+
+
+def test_value_best_takes_the_best_report_and_is_no_guess(project: Project) -> None:
+    source = """
+    def train(x, reporter):
+        for value in (3.0, 1.0, 2.0):
+            reporter.broadcast(value)
+    """
+    for direction, value, expected, marks in (
+        ("max", "best", 3.0, []),
+        ("min", "best", 1.0, []),
+        ("max", "last", 2.0, []),
+        ("max", None, 2.0, ["guessed"]),
+    ):
+        more = {} if value is None else {"value": value}
+        result = project.run(source, **ONE, direction=direction, cluster={"kind": "inline"}, **more)
+        assert (result.best or {})["value"] == expected
+        assert (result.best or {})["marks"] == marks
+
+
+def test_a_config_in_a_run_directory_means_the_code_that_ran_there(project: Project) -> None:
+    project.write("user.py", "from lib import VALUE\n\ndef train(x): return VALUE")
+    project.write("lib.py", "VALUE = 0.9")
+    project.config(**ONE, cluster={"kind": "local", "workers": 1})
+    assert project.cli("run", "config.yaml", "-q").returncode == 0
+    (first,) = project.path.glob("runs/*/*")
+    project.write("lib.py", "VALUE = 0.5")
+    said = project.cli("check", str(first / "config.yaml"))
+    assert "note: the config lies in a run directory" in said.stdout
+    again = project.cli("run", str(first / "config.yaml"), "--json")
+    assert again.returncode == 0, again.stderr
+    assert "the code that ran there is run, not today's" in again.stderr
+    assert json.loads(again.stdout)["best"]["value"] == 0.9
+    (second,) = set(project.path.glob("runs/*/*")) - {first}
+    assert (second / "code.zip").read_bytes() == (first / "code.zip").read_bytes()
+    # The new run goes on with the same code, whatever lies about today.
+    cut_off_finish(second)
+    resumed = project.cli("resume", str(second), "--json")
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout)["marks"] == {}
+    (first / "code.zip").unlink()
+    refused = project.cli("run", str(first / "config.yaml"))
+    assert refused.returncode == 2
+    assert "has kept no code (code.zip)" in refused.stderr
+
+
+def cut_off_finish(run_dir: Path) -> None:
+    """Cut a journal off behind its first launch."""
+    lines = (run_dir / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (run_dir / "journal.jsonl").write_bytes(b"".join(lines[:3]))
+
+
+def test_both_archives_are_kept_when_the_code_changes(project: Project) -> None:
+    run_dir = other_code(project)
+    (later,) = run_dir.glob("code-*.zip")
+    assert later.read_bytes() != (run_dir / "code.zip").read_bytes()
+    states = {t.trial_id: t.marks for t in read_run(run_dir).trials}
+    assert states == {"t0000": [], "t0001": [Mark.OTHER_CODE], "t0002": [Mark.OTHER_CODE]}
