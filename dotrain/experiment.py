@@ -105,7 +105,7 @@ def run(
         _say(loaded, quiet)
         experiment = Experiment.of_config(loaded)
         demands = _demands(experiment, gates, junit, allow_simulated)
-        observer = display(experiment, quiet=quiet)
+        observer = display(experiment, quiet=quiet, is_new=True)
         return run_experiment(experiment, Path(runs_dir), observer, demands)
 
 
@@ -272,12 +272,20 @@ def resume(
         return resume_experiment(experiment, run_dir, observer, demands, quiet=quiet)
 
 
-def display(experiment: Experiment, *, quiet: bool = False) -> Observer:
-    """Return what shows the progress of an experiment on stderr, if anything."""
+def display(experiment: Experiment, *, quiet: bool = False, is_new: bool = False) -> Observer:
+    """Return what shows the progress of an experiment on stderr, if anything.
+
+    Args:
+        experiment: What is run.
+        quiet: Show nothing.
+        is_new: Say first what the plan has to say of a run that begins.
+    """
     try:
         plan = experiment.optimizer.plan()
     except Exception as error:
         raise policy_error(experiment.optimizer, error) from error
+    if plan is not None and is_new and not quiet:
+        sys.stderr.writelines(f"note: {note}\n" for note in plan.notes)
     size = "" if plan is None else f", {_count(plan.configurations, 'configuration')}"
     what = type(experiment.optimizer).__name__
     shape: dict[str, Any] = {}
@@ -446,7 +454,7 @@ def lagom(
     )
     if ablation is not None and not experiment.simulated and resume is None:
         experiment = _rehearsed(experiment)
-    observer = display(experiment, quiet=quiet)
+    observer = display(experiment, quiet=quiet, is_new=resume is None)
     if resume is not None:
         result = resume_experiment(experiment, RunDir.open(Path(resume)), observer)
     else:

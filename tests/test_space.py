@@ -359,7 +359,12 @@ def test_a_configuration_with_a_missing_or_an_extra_parameter_is_not_in_the_spac
     assert {"opt": "sgd"} not in space
     assert {"opt": "adam", "more": 1} not in space
     assert {} not in space
-    assert "opt" not in space
+    assert ["opt"] not in space
+
+
+def test_a_name_is_in_a_space_if_there_is_such_a_parameter():
+    assert "opt" in chain()
+    assert "opr" not in chain()
 
 
 @pytest.mark.parametrize(
@@ -393,6 +398,99 @@ def test_a_configuration_with_a_missing_or_an_extra_parameter_is_not_in_the_spac
 def test_a_condition_or_name_that_can_not_be_is_refused(params: dict[str, Any], message: str):
     with pytest.raises(UsageError, match=message):
         Searchspace(**params)
+
+
+CONDITIONED = {
+    "rate": Float(range=(0.1, 10.0)),
+    "half": Float(range=(0.0, 2.0), step=0.5),
+    "n": Int(range=(1, 5)),
+    "size": Discrete(values=[16, 32, 64]),
+    "opt": Categorical(values=["sgd", 3]),
+}
+
+
+@pytest.mark.parametrize(
+    ("when", "holds"),
+    [
+        ({"rate": {"min": 2}}, lambda p: p["rate"] >= 2),
+        ({"rate": {"max": 5}}, lambda p: p["rate"] <= 5),
+        ({"rate": {"min": 1, "max": 10}}, lambda p: 1 <= p["rate"] <= 10),
+        ({"half": {"min": 0.5, "max": 1.5}}, lambda p: 0.5 <= p["half"] <= 1.5),
+        ({"half": [0.5, 2]}, lambda p: p["half"] in (0.5, 2.0)),
+        ({"n": {"min": 2, "max": 4}}, lambda p: 2 <= p["n"] <= 4),
+        ({"n": [1, 5]}, lambda p: p["n"] in (1, 5)),
+        ({"size": {"min": 17}}, lambda p: p["size"] > 16),
+        ({"n": {"max": 3}, "opt": "sgd"}, lambda p: p["n"] <= 3 and p["opt"] == "sgd"),
+    ],
+    ids=str,
+)
+def test_a_range_is_a_condition_with_both_ends_included(when: Any, holds: Any):
+    space = Searchspace(**CONDITIONED, extra=Int(range=(0, 1), when=when))
+    seen = set()
+    for seed in range(200):
+        params = space.sample(Random(seed))
+        assert params in space
+        assert ("extra" in params) == holds(params)
+        seen.add("extra" in params)
+    assert seen == {True, False}
+    assert Searchspace(**space.to_data()).domains == space.domains
+
+
+def test_the_ends_of_a_range_belong_to_it():
+    space = Searchspace(
+        a=Float(range=(0.0, 1.0)), b=Int(range=(0, 1), when={"a": {"min": 0.5, "max": 0.75}})
+    )
+    for a, there in ((0.49, False), (0.5, True), (0.75, True), (0.76, False)):
+        assert ("b" in space.from_unit([a, 0.0])) == there
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        (
+            {"rate": [1, 10]},
+            r"'rate' is a float and never exactly 1, 10; write a range: {min: 1, max: 10}",
+        ),
+        (
+            {"rate": 1},
+            r"'rate' is a float and never exactly 1; write a range: {min: 1} or {max: 1}",
+        ),
+        ({"rate": None}, "'rate' is never None"),
+        ({"rate": {"min": 11}}, r"rate >= 11 never holds; 'rate' is float\[0.1, 10\]"),
+        ({"half": 0.7}, "'half' is never 0.7"),
+        ({"half": {"min": 0.6, "max": 0.9}}, "0.6 <= half <= 0.9 never holds"),
+        ({"n": {"max": 0}}, "n <= 0 never holds"),
+        ({"n": {"min": 1.2, "max": 1.8}}, "1.2 <= n <= 1.8 never holds"),
+        ({"opt": {"min": 1}}, "'opt' is categorical and has no order; write a list of its values"),
+        ({"n": {"min": 3, "max": 2}}, "min 3 of 'n' is over max 2; swap them"),
+        (
+            {"n": {"mni": 3}},
+            r"a range such as {min: 2}, {max: 5} or {min: 2, max: 5}, got {'mni': 3}",
+        ),
+        ({"n": {}}, "a range such as"),
+        ({"n": {"min": "2"}}, "expected a number for min of 'n', got '2'"),
+        ({"n": {"min": math.nan}}, "expected a number for min of 'n', got nan"),
+        ({"n": {"max": True}}, "expected a number for max of 'n', got True"),
+    ],
+    ids=str,
+)
+def test_a_condition_that_never_holds_is_refused(when: Any, message: str):
+    with pytest.raises(UsageError, match=rf"'extra': .*{message}"):
+        Searchspace(**CONDITIONED, extra={"type": "int", "range": [0, 1], "when": when})
+
+
+def test_a_domain_reads_with_its_step_and_its_conditions():
+    whens = [{"C": {"min": 2}}, {"C": {"min": 1, "max": 3}}, {"opt": "sgd", "n": [1, 2]}]
+    assert [str(Int(range=(1, 10**7), step=2, when=when)) for when in whens] == [
+        "int[1, 10000000] step 2 if C >= 2",
+        "int[1, 10000000] step 2 if 1 <= C <= 3",
+        "int[1, 10000000] step 2 if opt = sgd and n in [1, 2]",
+    ]
+    assert str(Float(range=(0.1, 1), scale="log")) == "float[0.1, 1, log]"
+    assert str(Float(range=(0.0, 1), step=0.25)) == "float[0, 1] step 0.25"
+    assert (
+        str(Categorical(values=["a", 1], when={"C": {"max": 5}})) == "categorical[a, 1] if C <= 5"
+    )
 
 
 # The forms a domain is written in

@@ -137,7 +137,16 @@ def _describe_domains(definitions: dict[str, Any]) -> None:
             keys[key]["description"] = text
         keys["type"].pop("default")
         keys["when"]["additionalProperties"] = {
-            "anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}]
+            "anyOf": [
+                _SCALAR,
+                {"type": "array", "items": _SCALAR, "minItems": 1},
+                {
+                    "type": "object",
+                    "properties": {"min": {"type": "number"}, "max": {"type": "number"}},
+                    "additionalProperties": False,
+                    "minProperties": 1,
+                },
+            ]
         }
         assert set(keys) == {field.name for field in fields(domain)}
         schema["properties"] = keys

@@ -136,6 +136,8 @@ class _Loader:
         self.stem = file.stem
         self.settings, self.problems = validate_settings(source)
         broken = self._broken = {problem.path[0] for problem in self.problems if problem.path}
+        #: Whether a policy can be told what is searched.
+        self._space_is_sound = True
         #: Whether what is searched and what is fixed can be told at all.
         self._params_are_known = not broken & {"search", "hparams"}
         # Functions and plugins are checked whether or not the rest of the file is sound.
@@ -300,7 +302,9 @@ class _Loader:
             if name in search.space and self.mode == "run"
         ]
         self.problems += found
-        return Searchspace() if found else Searchspace(**search.space)
+        self._space_is_sound = not found
+        # Whether functions take what is searched doesn't depend on what is wrong with it.
+        return space if found else Searchspace(**search.space)
 
     def _plugin(self, group: str, key: str, default: str, where: str) -> Any:
         whole = self.source.data.get(where)
@@ -329,13 +333,13 @@ class _Loader:
 
     def _set_up(self, optimizer: AbstractOptimizer, space: Searchspace) -> None:
         search = self.settings.search if self.mode == "run" else None
-        if search and not space.names:
-            return  # the space is at fault, and has been reported
         if search and optimizer.needs_num_trials and search.num_trials is None:
             message = "required by this optimizer: how many configurations to sample"
             self.problems.append(
                 self.source.problem(("search", "num_trials"), message, at_key=True)
             )
+            return
+        if search and not self._space_is_sound:
             return
         num_trials = search.num_trials if search else 1
         if self.mode == "ablate" and (plan := optimizer.plan()) is not None:

@@ -18,8 +18,9 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from dotrain.core.seeding import derive_rng
 from dotrain.core.trial import Trial
+from dotrain.core.untried import Untried
 from dotrain.errors import PolicyError
-from dotrain.space import Searchspace
+from dotrain.space import Params, Searchspace, plain_params
 
 Direction = Literal["max", "min"]
 
@@ -113,6 +114,8 @@ class AbstractOptimizer(ABC):
         direction: ``max`` or ``min``.
         rng: The only source of randomness.
         trials: Every trial so far by id, in order of acceptance; read only.
+        tries_once: Whether a configuration of a finite space is tried only once. False goes on with
+            a run that began before that was the rule; to be set before `initialize`.
     """
 
     #: Whether `search.num_trials` must be given.
@@ -128,6 +131,8 @@ class AbstractOptimizer(ABC):
     direction: Direction
     rng: Random
     trials: Mapping[str, Trial]
+    tries_once: bool = True
+    _untried: Untried | None = None
 
     def setup(
         self,
@@ -143,6 +148,7 @@ class AbstractOptimizer(ABC):
         self.rng = derive_rng(seed, "optimizer")
         self.trials = {}
         self._sign = sign_of(direction)
+        self._untried = None if searchspace.size is None else Untried(searchspace)
 
     def score(self, value: float) -> float:
         """Turn a metric value into a score: larger is better, whatever the direction."""
@@ -151,8 +157,47 @@ class AbstractOptimizer(ABC):
     def create_trial(
         self, params: Mapping[str, Any], budget: float | None = None, reason: str = ""
     ) -> Trial:
-        """Return a new trial to suggest."""
-        return Trial(dict(params), budget=budget, reason=reason)
+        """Return a new trial to suggest.
+
+        Raises:
+            TypeError: If a value is neither text, a number, true or false, none nor a list.
+        """
+        plain = plain_params(params)
+        if self._untried is not None:
+            self._untried.note(plain)
+        return Trial(plain, budget=budget, reason=reason)
+
+    def draw_untried(self, draw: Callable[[], Params] | None = None) -> Params | None:
+        """Return a configuration that was not suggested before, or None if there is none left.
+
+        Of an infinite space every draw will do. It counts as tried what this method returns and
+        what `create_trial` is given, whatever becomes of the trials.
+
+        Args:
+            draw: Returns a configuration of `searchspace`, at random; by default a draw of `rng`.
+                It is called until it gives a new one; after many repeats one is taken from what
+                is left, each as likely.
+        """
+        if draw is None:
+            draw = lambda: self.searchspace.sample(self.rng)  # noqa: E731
+        if self._untried is None or not self.tries_once:
+            return draw()
+        return self._untried.draw(draw, self.rng)
+
+    def configurations_at_most(self) -> tuple[int | None, tuple[str, ...]]:
+        """Return how many configurations will be suggested at most, for `plan`.
+
+        Returns:
+            `num_trials`, or all that the space has if these are fewer; and a note that says so.
+        """
+        size = self._untried.size if self._untried is not None and self.tries_once else None
+        if size is None or self.num_trials is None or size >= self.num_trials:
+            return self.num_trials, ()
+        note = (
+            f"the space has {size} configurations, fewer than num_trials {self.num_trials}: each is "
+            "tried once, then the search ends"
+        )
+        return size, (note,)
 
     def plan(self) -> Plan | None:
         """Return what the search will do at least, or None if that can't be said beforehand."""

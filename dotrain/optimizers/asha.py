@@ -60,8 +60,8 @@ class ASHA(AbstractOptimizer):
     """Asynchronous successive halving: many short trials, few long ones, nobody waits.
 
     A free slot promotes the best trial that is due, of the highest rung that has one; if none is,
-    it samples a new configuration. The search ends when `num_trials` configurations are sampled
-    and no promotion is due any more. A trial that was stopped early or diverged takes the last
+    it samples a new configuration. The search ends when `num_trials` configurations are sampled, or
+    all that the space has, and no promotion is due any more. A trial that was stopped early or diverged takes the last
     place of its rung; a failed one takes none.
 
     Args:
@@ -142,22 +142,25 @@ class ASHA(AbstractOptimizer):
     def _sample(self) -> Trial | None:
         if self._sampled == self.num_trials:
             return None
+        params = self.draw_untried()
+        if params is None:
+            return None
         self._sampled += 1
-        params = self.searchspace.sample(self.rng)
         return self.create_trial(params, self.resource_min, "random draw for the lowest rung")
 
     def plan(self) -> Plan:
-        """The least the rungs will hold: ``n_0 = num_trials``, ``n_(k+1) = n_k // eta``.
+        """The least the rungs will hold: ``n_0`` configurations, ``n_(k+1) = n_k // eta``.
 
         At the end every trial among the best ``n_k // eta`` of rung k has been promoted, so no
         run does less; promotions that later results overtake come on top.
         """
         rungs = []
-        trials = self.num_trials or 0
+        at_most, few = self.configurations_at_most()
+        configurations = trials = at_most or 0
         for budget in self.budgets:
             rungs.append(Rung(budget, trials))
             trials //= self.reduction_factor
-        notes = []
+        notes = list(few)
         if rungs[-1].budget < self.resource_max:
             notes.append(
                 f"the top rung is {rungs[-1].budget} steps: the largest "
@@ -165,8 +168,9 @@ class ASHA(AbstractOptimizer):
             )
         if rungs[-1].trials == 0:
             notes.append(
-                f"no trial is sure to reach the top rung: that takes num_trials >= "
+                f"no trial is sure to reach the top rung: that takes "
+                f"{'configurations' if few else 'num_trials'} >= "
                 f"{self.reduction_factor ** (len(rungs) - 1)}"
             )
         launches = sum(rung.trials for rung in rungs)
-        return Plan(self.num_trials or 0, launches, tuple(rungs), tuple(notes))
+        return Plan(configurations, launches, tuple(rungs), tuple(notes))

@@ -8,7 +8,7 @@ from annotated_types import Ge
 
 from dotrain.core.policy import AbstractOptimizer, Plan
 from dotrain.core.trial import Trial
-from dotrain.space import SpaceError
+from dotrain.space import Axis, SpaceError
 
 
 class GridSearch(AbstractOptimizer):
@@ -28,7 +28,7 @@ class GridSearch(AbstractOptimizer):
         """Refuse a continuum without `points`."""
         for name, domain in self.searchspace.domains.items():
             try:
-                domain.grid(self.points)
+                Axis.of(domain, self.points)
             except SpaceError as error:
                 raise ValueError(f"parameter '{name}': {error}") from None
 
@@ -49,7 +49,7 @@ class GridSearch(AbstractOptimizer):
 
     def plan(self) -> Plan:
         """One launch per combination, `num_trials` at most."""
-        size = sum(1 for _ in self.searchspace.grid(self.points))
+        size = self.searchspace.configurations(self.points).size
         if self.num_trials is None or self.num_trials >= size:
             return Plan(configurations=size, launches=size)
         note = f"num_trials leaves out {size - self.num_trials} of the grid's {size} points"

@@ -7,7 +7,7 @@ from dotrain.core.trial import Trial
 
 
 class RandomSearch(AbstractOptimizer):
-    """Draw `num_trials` configurations, each independent of all others.
+    """Draw `num_trials` configurations at random; of a finite space, each once.
 
     Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012.
     """
@@ -17,12 +17,16 @@ class RandomSearch(AbstractOptimizer):
         self._drawn = 0
 
     def get_suggestion(self, trial: Trial | None = None) -> Trial | None:
-        """Return a fresh draw, or None after `num_trials`."""
+        """Return a fresh draw, or None after `num_trials` or when all have been tried."""
         if self._drawn == self.num_trials:
             return None
+        params = self.draw_untried()
+        if params is None:
+            return None
         self._drawn += 1
-        return self.create_trial(self.searchspace.sample(self.rng), reason="random draw")
+        return self.create_trial(params, reason="random draw")
 
     def plan(self) -> Plan:
-        """`num_trials` launches."""
-        return Plan(configurations=self.num_trials or 0, launches=self.num_trials or 0)
+        """One launch per configuration: `num_trials`, or all that there are."""
+        configurations, notes = self.configurations_at_most()
+        return Plan(configurations or 0, configurations or 0, notes=notes)

@@ -1,13 +1,12 @@
 """The search space: domains, and hyperparameters by name."""
 
+from dotrain.space.counting import Axis, Configurations
 from dotrain.space.domains import (
     Categorical,
     Discrete,
     Domain,
     Float,
     Int,
-    Scalar,
-    SpaceError,
 )
 from dotrain.space.searchspace import (
     DECK_TYPES,
@@ -16,11 +15,14 @@ from dotrain.space.searchspace import (
     Searchspace,
     expand_deck_form,
 )
+from dotrain.space.values import Scalar, SpaceError, plain_or_text, plain_params, plain_value
 
 __all__ = [
     "DECK_TYPES",
     "DOMAINS",
+    "Axis",
     "Categorical",
+    "Configurations",
     "Discrete",
     "Domain",
     "Float",
@@ -30,4 +32,7 @@ __all__ = [
     "Searchspace",
     "SpaceError",
     "expand_deck_form",
+    "plain_or_text",
+    "plain_params",
+    "plain_value",
 ]

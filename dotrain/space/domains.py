@@ -15,19 +15,15 @@ from dataclasses import dataclass, field, fields
 from random import Random
 from typing import Any, ClassVar, Literal
 
-Scalar = str | int | float | bool | None
-
-
-class SpaceError(ValueError):
-    """A domain or a space that can't be.
-
-    Attributes:
-        key: The field at fault (``range``, ``step``, ...), or ``""`` for the whole domain.
-    """
-
-    def __init__(self, message: str, key: str = "") -> None:
-        super().__init__(message)
-        self.key = key
+from dotrain.space.conditions import check_when, condition_text, plain_when
+from dotrain.space.values import (
+    Scalar,
+    SpaceError,
+    as_sequence,
+    is_number,
+    plain_if_possible,
+    same_value,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +31,9 @@ class Domain(ABC):
     """One hyperparameter: its values, and when it exists at all.
 
     Attributes:
-        when: Conditions of the form ``{other: value}`` or ``{other: [values]}``; the parameter
-            is part of a trial only if all of them hold. Empty means always.
+        when: Conditions of the form ``{other: value}``, ``{other: [values]}`` or, of a number,
+            ``{other: {min: low, max: high}}`` with one end or both; the parameter is part of a
+            trial only if all of them hold. Empty means always.
     """
 
     #: Read by pydantic where the config is validated: a domain takes no keys but its fields, and
@@ -45,12 +42,14 @@ class Domain(ABC):
 
     when: Mapping[str, Any] = field(default_factory=dict)
 
+    def _take(self, key: str) -> None:
+        """Take the values of a field as what they stand for; what can't be is left for the checks."""
+        take = {"when": plain_when, "step": plain_if_possible}.get(key, as_sequence)
+        object.__setattr__(self, key, take(getattr(self, key)))
+
     def _check_when(self) -> None:
-        if not isinstance(self.when, Mapping):
-            raise SpaceError(f"expected {{other: value}}, got {self.when!r}", "when")
-        for other, values in self.when.items():
-            if not as_list(values):
-                raise SpaceError(f"expected at least one value of '{other}'", "when")
+        self._take("when")
+        check_when(self.when)
 
     @property
     @abstractmethod
@@ -72,6 +71,10 @@ class Domain(ABC):
     @abstractmethod
     def __contains__(self, value: object) -> bool: ...
 
+    def _condition(self) -> str:
+        texts = [condition_text(other, one) for other, one in self.when.items()]
+        return f" if {' and '.join(texts)}" if texts else ""
+
     def to_data(self) -> dict[str, Any]:
         """Return the YAML form: the type, and what differs from its default."""
         kind = {}
@@ -88,6 +91,11 @@ class Domain(ABC):
         """Draw one value with one draw of `rng`."""
         return self.from_unit(rng.random())
 
+    def at(self, index: int) -> Any:
+        """Return the value at an index in [0, size), in the order of the grid."""
+        assert self.size is not None, "a continuum has no values to count"
+        return self.from_unit((index + 0.5) / self.size)
+
     def grid(self, points: int | None = None) -> list[Any]:
         """Return the values of a grid, in order.
 
@@ -98,7 +106,7 @@ class Domain(ABC):
             SpaceError: If the domain is a continuum and `points` is None.
         """
         if self.size is not None and (points is None or self.size <= points):
-            return [self.from_unit((i + 0.5) / self.size) for i in range(self.size)]
+            return [self.at(index) for index in range(self.size)]
         if points is None:
             raise SpaceError("a grid over a float needs 'step' here or 'points' in the optimizer")
         ends = [i / (points - 1) for i in range(points)] if points > 1 else [0.5]
@@ -109,10 +117,6 @@ class Domain(ABC):
 _LARGEST = sys.float_info.max / 2
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Range(Domain):
     """What `Float` and `Int` share: two ends, a scale and a step."""
@@ -121,10 +125,11 @@ class _Range(Domain):
     scale: Literal["linear", "log"] = "linear"
 
     def _check_range(self) -> None:
+        self._take("range")
         if len(self.range) != 2:
             raise SpaceError(f"expected [low, high], got {list(self.range)}", "range")
         low, high = self.range
-        if not (_is_number(low) and _is_number(high)):
+        if not (is_number(low) and is_number(high)):
             raise SpaceError(f"expected two numbers, got {list(self.range)}", "range")
         if not all(-_LARGEST <= bound <= _LARGEST for bound in self.range):
             raise SpaceError(f"expected finite bounds, got {list(self.range)}", "range")
@@ -135,10 +140,12 @@ class _Range(Domain):
         if self.scale == "log" and low <= 0:
             raise SpaceError(f"log scale needs a lower bound > 0, got {low}", "range")
 
-    def _check_step(self, step: float | None) -> None:
+    def _check_step(self) -> None:
+        self._take("step")
+        step: float | None = getattr(self, "step")  # noqa: B009 - the kinds have it
         if step is None:
             return
-        if not _is_number(step) or not 0 < step < math.inf:
+        if not is_number(step) or not 0 < step < math.inf:
             raise SpaceError(f"expected a number > 0, got {step!r}", "step")
         if self.scale == "log":
             raise SpaceError("a step goes with the linear scale only", "step")
@@ -147,7 +154,10 @@ class _Range(Domain):
 
     def __str__(self) -> str:
         scale = ", log" if self.scale == "log" else ""
-        return f"{type(self).__name__.lower()}[{self.range[0]:g}, {self.range[1]:g}{scale}]"
+        step = getattr(self, "step", None)
+        low, high = (f"{bound:g}" if type(self) is Float else str(bound) for bound in self.range)
+        what = f"{type(self).__name__.lower()}[{low}, {high}{scale}]"
+        return what + ("" if step is None else f" step {step:g}") + self._condition()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +176,7 @@ class Float(_Range):
     def __post_init__(self) -> None:
         self._check_when()
         self._check_range()
-        self._check_step(self.step)
+        self._check_step()
 
     @property
     def size(self) -> int | None:
@@ -234,7 +244,7 @@ class Int(_Range):
     def __post_init__(self) -> None:
         self._check_when()
         self._check_range()
-        self._check_step(self.step)
+        self._check_step()
         for key, numbers in (("range", self.range), ("step", (self.step or 1,))):
             if any(not isinstance(n, int) for n in numbers):
                 raise SpaceError(f"expected whole numbers, got {list(numbers)}", key)
@@ -262,11 +272,9 @@ class Int(_Range):
             return (math.log(value) - start) / (end - start)
         return float(((value - low) // (self.step or 1) + 0.5) / self.size)
 
-    def grid(self, points: int | None = None) -> list[int]:
-        """Return the values of a grid, in order; a full one has no gaps on a log scale either."""
-        if points is None or self.size <= points:
-            return list(range(self.range[0], self.range[1] + 1, self.step or 1))
-        return super().grid(points)
+    def at(self, index: int) -> int:
+        """Return the value at an index; there are no gaps on a log scale either."""
+        return self.range[0] + index * (self.step or 1)
 
     def __contains__(self, value: object) -> bool:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -282,10 +290,12 @@ class _Choice(Domain):
     values: Sequence[Any]
 
     def _check_values(self) -> None:
+        self._take("values")
         values = self.values
         # Of a set, the order would be another one in every process.
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-            raise SpaceError(f"expected a list of values, got {values!r}", "values")
+            shown = list(values) if isinstance(values, tuple) else values
+            raise SpaceError(f"expected a list of values, got {shown!r}", "values")
         seen: set[tuple[bool, Scalar]] = set()
         for value in values:
             if not isinstance(value, str | int | float | bool | None) or value != value:
@@ -298,6 +308,10 @@ class _Choice(Domain):
     def size(self) -> int:
         """Number of values."""
         return len(self.values)
+
+    def at(self, index: int) -> Any:
+        """Return the value at an index."""
+        return self.values[index]
 
     def from_unit(self, u: float) -> Any:
         """Map `u` in [0, 1] to one of the values."""
@@ -313,7 +327,8 @@ class _Choice(Domain):
         return any(same_value(known, value) for known in self.values)
 
     def __str__(self) -> str:
-        return f"{type(self).__name__.lower()}[{', '.join(map(str, self.values))}]"
+        what = f"{type(self).__name__.lower()}[{', '.join(map(str, self.values))}]"
+        return what + self._condition()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,7 +344,7 @@ class Discrete(_Choice):
     def __post_init__(self) -> None:
         self._check_when()
         self._check_values()
-        wrong = [value for value in self.values if not _is_number(value)]
+        wrong = [value for value in self.values if not is_number(value)]
         if wrong:
             raise SpaceError(f"expected numbers, got {wrong[0]!r}; use categorical", "values")
         object.__setattr__(self, "values", tuple(sorted(self.values)))
@@ -351,11 +366,6 @@ class Categorical(_Choice):
         object.__setattr__(self, "values", tuple(self.values))
 
 
-def same_value(a: Any, b: Any) -> bool:
-    """Equality that tells True from 1, as a YAML author does."""
-    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
-
-
 def _index_of(u: float, size: int) -> int:
     return min(int(u * size), size - 1)
 
@@ -367,14 +377,3 @@ def _lerp(start: float, end: float, u: float) -> float:
 def _require_ok(ok: bool, value: Any, domain: Domain) -> None:
     if not ok:
         raise ValueError(f"{value!r} is not in {domain}")
-
-
-def plain_value(value: Any) -> Any:
-    """A NumPy scalar as Python's."""
-    item = getattr(value, "item", None)
-    return item() if callable(item) else value
-
-
-def as_list(values: Any) -> Sequence[Any]:
-    """Return a list or tuple as it is, and anything else as the only one."""
-    return values if isinstance(values, list | tuple) else [values]

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, ClassVar
 
 from dotrain.errors import UsageError, did_you_mean
-from dotrain.space.domains import (
-    Categorical,
-    Discrete,
-    Domain,
-    Float,
-    Int,
-    SpaceError,
-    as_list,
-    plain_value,
-    same_value,
-)
+from dotrain.space.conditions import condition_text, is_met
+from dotrain.space.counting import Axis, Configurations
+from dotrain.space.domains import Categorical, Discrete, Domain, Float, Int
+from dotrain.space.values import SpaceError, as_list, is_number
 
 Params = dict[str, Any]
 
@@ -102,23 +94,31 @@ class Searchspace:
         """Number of different configurations, or None for a continuum."""
         if any(domain.size is None for domain in self.domains.values()):
             return None
-        return sum(1 for _ in self.grid())
+        return self.configurations().size
+
+    def configurations(self, points: int | None = None) -> Configurations:
+        """Return all configurations, counted and not yet made.
+
+        Args:
+            points: The most values per parameter. None takes every value.
+
+        Raises:
+            SpaceError: If a parameter is a continuum and `points` is None.
+        """
+        return Configurations(self.domains, points)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (parameter, message) for every mistake that only the whole space shows."""
         for name, domain in self.domains.items():
             if name in self.RESERVED:
                 yield name, "this name is reserved: train functions get something else by it"
-            for other, values in domain.when.items():
+            for other, condition in domain.when.items():
                 if other not in self.domains:
-                    yield (
-                        name,
-                        f"when: no parameter '{other}'{did_you_mean(other, [*self.domains])}",
-                    )
-                    continue
-                for value in as_list(values):
-                    if value not in self.domains[other]:
-                        yield name, f"when: '{other}' is never {value!r}"
+                    hint = did_you_mean(other, [*self.domains])
+                    yield name, f"when: no parameter '{other}'{hint}"
+                else:
+                    for message in _unmet(other, self.domains[other], condition):
+                        yield name, f"when: {message}"
         if not any(True for _ in self._cycles()):
             return
         yield next(self._cycles()), "when: the conditions go round in a circle"
@@ -146,8 +146,8 @@ class Searchspace:
 
     def _is_active(self, name: str, params: Params) -> bool:
         return all(
-            other in params and any(same_value(params[other], v) for v in as_list(values))
-            for other, values in self.domains[name].when.items()
+            other in params and is_met(condition, params[other])
+            for other, condition in self.domains[name].when.items()
         )
 
     def sample(self, rng: Random) -> Params:
@@ -182,7 +182,7 @@ class Searchspace:
         ]
 
     def grid(self, points: int | None = None) -> Iterator[Params]:
-        """Yield every configuration of the grid once, the last name varying fastest.
+        """Return an iterator over every configuration of the grid once, the last name varying fastest.
 
         Args:
             points: The most values per parameter. None takes every value.
@@ -190,24 +190,12 @@ class Searchspace:
         Raises:
             SpaceError: If a parameter is a continuum and `points` is None.
         """
-        values = {name: domain.grid(points) for name, domain in self.domains.items()}
-        seen: set[tuple[tuple[str, str], ...]] = set()
-        conditional = any(domain.when for domain in self.domains.values())
-        for combination in itertools.product(*values.values()):
-            chosen = dict(zip(self.names, combination, strict=True))
-            if conditional:
-                active: Params = {}
-                for name in self._order:
-                    if self._is_active(name, active):
-                        active[name] = chosen[name]
-                chosen = {name: active[name] for name in self.names if name in active}
-                key = tuple((name, repr(value)) for name, value in chosen.items())
-                if key in seen:
-                    continue
-                seen.add(key)
-            yield chosen
+        return iter(self.configurations(points))
 
     def __contains__(self, params: object) -> bool:
+        """Whether there is a parameter of that name; of a dict, whether it is a configuration."""
+        if isinstance(params, str):
+            return params in self.domains
         if not isinstance(params, dict):
             return False
         expected = {name for name in self.names if self._is_active(name, params)}
@@ -226,9 +214,36 @@ def _as_domain(spec: Any) -> Domain:
     kind = spec["type"]
     if kind not in DOMAINS:
         raise SpaceError(f"unknown type '{kind}'{did_you_mean(str(kind), list(DOMAINS))}")
-    rest: dict[str, Any] = {
-        key: tuple(map(plain_value, value)) if isinstance(value, list | tuple) else value
-        for key, value in spec.items()
-        if key != "type"
-    }
-    return DOMAINS[kind](**rest)
+    return DOMAINS[kind](**{key: value for key, value in spec.items() if key != "type"})
+
+
+def _unmet(other: str, domain: Domain, condition: Any) -> Iterator[str]:
+    """Yield what is wrong with a condition on a parameter, of which the domain is given."""
+    if isinstance(condition, Mapping):
+        if isinstance(domain, Categorical):
+            yield f"'{other}' is categorical and has no order; write a list of its values"
+        elif not _is_ever(domain, condition):
+            yield f"{condition_text(other, condition)} never holds; '{other}' is {domain}"
+        return
+    values = as_list(condition)
+    numbers = [value for value in values if is_number(value)]
+    if domain.size is None and numbers:
+        low, high = min(numbers), max(numbers)
+        write = (
+            f"{{min: {low}}} or {{max: {low}}}" if low == high else f"{{min: {low}, max: {high}}}"
+        )
+        shown = ", ".join(map(str, numbers))
+        yield f"'{other}' is a float and never exactly {shown}; write a range: {write}"
+    for value in values:
+        if domain.size is None and is_number(value):
+            continue
+        if domain.size is None or not Axis.of(domain).meets([value]):
+            yield f"'{other}' is never {value!r}"
+
+
+def _is_ever(domain: Domain, condition: Mapping[str, Any]) -> bool:
+    if domain.size is not None:
+        return Axis.of(domain).meets(condition)
+    assert isinstance(domain, Float)
+    low, high = domain.range
+    return bool(condition.get("min", low) <= high and condition.get("max", high) >= low)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from dotrain.core.book import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.earlystop.none import NoStop
@@ -18,6 +19,9 @@ from dotrain.training.program import FunctionRef, Program, load_strategy, pack_s
 OptimizerFactory = Callable[[], AbstractOptimizer]
 EarlyStopFactory = Callable[[], AbstractEarlyStop]
 StrategyFactory = Callable[[], AbstractStrategy]
+
+#: A larger space is not gone through to its end.
+_GONE_THROUGH = 500
 
 
 def example_space() -> Searchspace:
@@ -44,7 +48,8 @@ def check_optimizer(
 
     The search ends; it proposes values of the space only; equal seeds give equal suggestions,
     seed 0 included, whatever the global random state; `min` of f and `max` of -f decide alike;
-    failures and losses don't stop it; trials are not written to.
+    failures and losses don't stop it; trials are not written to. Of a finite space it tries no
+    configuration twice, whatever became of the first trial, and ends when there is none left.
 
     Args:
         make: Returns a new instance.
@@ -87,6 +92,21 @@ def check_optimizer(
     )
     assert faulty.scheduler.status in ("finished", "failed")
     _check_reads_only(make, space, num_trials)
+    size = space.size
+    if size is not None and size <= _GONE_THROUGH:
+        _check_tries_once(make, space, None if num_trials is None else size + 3)
+
+
+def _check_tries_once(make: OptimizerFactory, space: Searchspace, num_trials: int | None) -> None:
+    for seed in (0, 1):
+        run = simulate(
+            make(), NoStop(), example_curve, space=space, num_trials=num_trials, seed=seed,
+            failing=0.1, losing=0.1, limits=Limits(max_failures=10_000),
+        )  # fmt: skip
+        assert run.scheduler.status == "finished", "it doesn't end when the space is used up"
+        tried = [repr(sorted(trial.params.items())) for trial in run.scheduler.book.trials.values()]
+        twice = [params for params in tried if tried.count(params) > 1]
+        assert not twice, f"{twice[0]} is tried twice"
 
 
 def _check_reads_only(make: OptimizerFactory, space: Searchspace, num_trials: int | None) -> None:

@@ -191,3 +191,41 @@ def test_which_report_is_the_value_can_be_chosen(folder: Folder) -> None:
     assert folder.problems(HEAD + "value: first\n") == [
         "3:8: value: expected 'last' or 'best', got 'first'"
     ]
+
+
+BROKEN_WHENS = [
+    *("opt", "3", "[rate]", "{rate: []}", "{rate: 1}", "{rate: [1, 10]}", "{rate: null}"),
+    *("{rat: 1}", "{rate: {min: 20}}", "{rate: {mn: 2}}", "{rate: {}}", "{rate: {min: a}}"),
+    *("{rate: {min: 3, max: 2}}", "{rate: {min: .nan}}", "{more: 1}", "{extra: 1}", "{n: 7}"),
+    *("{n: {min: 7}}", "{n: {min: 1.2, max: 1.8}}", "{opt: {min: 1}}", "{opt: [[sgd]]}"),
+]
+
+
+@pytest.mark.parametrize("when", BROKEN_WHENS)
+def test_a_broken_condition_is_one_message(folder: Folder, when: str):
+    folder.write("own.py", "def train(rate, n, opt, extra=0, more=0):\n    return 1.0\n")
+    problems = folder.problems(
+        "train: own.py:train\nmetric: accuracy\nsearch:\n  num_trials: 3\n  space:\n"
+        "    rate: {type: float, range: [0.1, 10]}\n"
+        "    n: {type: int, range: [1, 5]}\n"
+        "    opt: [CATEGORICAL, [sgd, adam]]\n"
+        f"    extra: {{type: int, range: [1, 2], when: {when}}}\n"
+        "    more: {type: int, range: [1, 2], when: {extra: 1}}\n"
+    )
+    assert len(problems) == 1, problems
+    assert problems[0].startswith("9:"), problems
+    assert "search.space.extra" in problems[0]
+
+
+def test_a_broken_condition_hides_no_other_mistake(folder: Folder):
+    folder.write("own.py", "def train(rate, extra):\n    return 1.0\n")
+    problems = folder.problems(
+        "train: own.py:train\nmetric: accuracy\nsearch:\n  space:\n"
+        "    rate: {type: float, range: [0.1, 10]}\n"
+        "    extra: {type: int, range: [1, 2], when: {rate: 20}}\n"
+        "    other: {type: int, range: [1, 2]}\n"
+    )
+    assert [p.split(": ")[1] for p in problems] == [
+        "train", "search.num_trials", "search.space.extra", "search.space.other"
+    ]  # fmt: skip
+    assert "'extra', which only some trials have; write a default" in problems[0]

@@ -97,6 +97,7 @@ FULL: dict[str, Any] = {
             "opt": {"type": "categorical", "values": ["sgd", 1, True, None]},
             "momentum": {"type": "float", "range": [0.0, 0.9], "when": {"opt": ["sgd", 1]}},
             "kernel": ["INTEGER", [2, 8]],
+            "extra": {"type": "int", "range": [0, 1], "when": {"lr": {"min": 1e-3, "max": 1.0}}},
         },
         "optimizer": {"name": "asha", "resource_max": 9, "reduction_factor": 3},
         "num_trials": 60,

@@ -36,10 +36,12 @@ def test_the_plan_of_a_single_run(folder: Folder):
 @pytest.mark.parametrize(
     ("search", "configurations", "launches"),
     [
-        ("  num_trials: 7\n", 7, 7),
+        ("  num_trials: 5\n", 5, 5),
         ("  optimizer: {name: grid}\n", 6, 6),
         ("  optimizer: {name: grid}\n  num_trials: 4\n", 4, 4),
-        ("  num_trials: 9\n  optimizer: {name: asha, resource_max: 9}\n", 9, 9 + 3 + 1),
+        ("  num_trials: 7\n", 6, 6),
+        ("  num_trials: 5\n  optimizer: {name: asha, resource_max: 9}\n", 5, 5 + 1),
+        ("  num_trials: 9\n  optimizer: {name: asha, resource_max: 9}\n", 6, 6 + 2),
     ],
 )
 def test_the_plan_of_a_search_counts_what_it_will_launch(
@@ -52,7 +54,7 @@ def test_the_plan_of_a_search_counts_what_it_will_launch(
 
 
 def test_the_plan_of_asha_has_its_rungs_and_the_budget(folder: Folder):
-    text = HEAD + "search:\n" + SPACE + "  num_trials: 9\n"
+    text = HEAD + "search:\n" + SPACE.replace("[1, 3]", "[1, 30]") + "  num_trials: 9\n"
     plan = make_plan(folder.load(text + "  optimizer: {name: asha, resource_max: 9}\n"))
     assert [(rung["budget"], rung["trials"]) for rung in plan["rungs"]] == [(1, 9), (3, 3), (9, 1)]
     assert plan["steps"] == 9 * 1 + 3 * 2 + 1 * 6

@@ -1,0 +1,83 @@
+"""A finite space, of which each configuration is tried once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+from dotrain.space import Params, Searchspace
+
+#: Draws that were all tried before, after which the rest of the space is counted out instead.
+_REDRAWS: Final = 1000
+
+_Key = tuple[tuple[str, bool, Any], ...]
+
+
+class Untried:
+    """What is left of a finite space.
+
+    Attributes:
+        size: How many configurations the space has.
+    """
+
+    def __init__(self, space: Searchspace) -> None:
+        """Make it, with nothing tried yet.
+
+        Args:
+            space: A finite one.
+        """
+        self._space = space
+        self._all = space.configurations()
+        self.size = self._all.size
+        self._tried: set[_Key] = set()
+        #: What is left, in the order in which it will be tried, once that is known.
+        self._rest: list[Params] | None = None
+
+    def note(self, params: Params) -> None:
+        """Take a configuration for tried; of one outside the space nothing is known."""
+        if _key_is_known(params) and _key(params) not in self._tried and params in self._space:
+            # As the space has it: a step is met within rounding.
+            self._tried.add(_key(self._space.from_unit(self._space.to_unit(params))))
+
+    def draw(self, draw: Callable[[], Params], rng: Random) -> Params | None:
+        """Return a configuration that wasn't tried, and is from now on; None if none is left.
+
+        The draws' first occurrences come in the draws' order. After many repeats in a row, one is
+        taken from what is left.
+
+        Args:
+            draw: Returns any configuration of the space, at random.
+            rng: Takes from what is left, each as likely.
+        """
+        if len(self._tried) >= self.size:
+            return None
+        for _ in range(_REDRAWS if self._rest is None else 0):
+            params = draw()
+            if self._is_new(params):
+                return params
+        # Most of a large space is new, however seldom it is drawn; a small one is gone through.
+        while self._rest is None and self.size > max(_REDRAWS, 4 * len(self._tried)):
+            params = self._all.at(rng.randrange(self.size))
+            if self._is_new(params):
+                return params
+        if self._rest is None:
+            self._rest = [params for params in self._all if _key(params) not in self._tried]
+            rng.shuffle(self._rest)
+        while not self._is_new(params := self._rest.pop()):
+            pass
+        return params
+
+    def _is_new(self, params: Params) -> bool:
+        before = len(self._tried)
+        self._tried.add(_key(params))
+        return len(self._tried) > before
+
+
+def _key(params: Params) -> _Key:
+    """Return what tells configurations apart, True from 1 among them."""
+    return tuple((name, isinstance(value, bool), value) for name, value in sorted(params.items()))
+
+
+def _key_is_known(params: Params) -> bool:
+    return not any(isinstance(value, list) for value in params.values())
