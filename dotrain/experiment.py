@@ -28,6 +28,7 @@ from dotrain.config.errors import ConfigError
 from dotrain.config.load import LoadedConfig, Mode, load_config
 from dotrain.config.plan import ARCHIVED
 from dotrain.config.secrets import without_secrets
+from dotrain.config.writing import to_yaml
 from dotrain.core.book import Limits
 from dotrain.core.policy import (
     AbstractEarlyStop,
@@ -204,7 +205,9 @@ def _best_of(path: Path) -> list[str]:
     best = best_trial(state.book.trials.values(), state.header["direction"])
     if best is None:
         raise UsageError(f"--from {path}: no trial there has a result")
-    return [f"hparams.{name}={json.dumps(value)}" for name, value in best.params.items()]
+    return [
+        f"hparams.{name}={to_yaml(value, one_line=True)}" for name, value in best.params.items()
+    ]
 
 
 def _refuse_what_changes_nothing(loaded: LoadedConfig, found: Rehearsal) -> None:

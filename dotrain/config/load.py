@@ -102,7 +102,7 @@ def load_config(
     Raises:
         ConfigError: With every mistake that was found.
     """
-    source = read_source(file, overrides)
+    source = read_source(file, overrides, is_written=goes_on or code is not None)
     return _Loader(source, file, folder or file.absolute().parent, code, mode, goes_on).load()
 
 

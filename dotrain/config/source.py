@@ -14,6 +14,8 @@ from dotrain.config.errors import ConfigError, Path, Problem, dotted
 
 #: What people write for a float and YAML 1.1 reads as text.
 LOST_FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d{1,4}")
+#: The same without an exponent: ``08`` beside ``07``, YAML 1.2's octal numbers, ``-.5`` beside ``.5``.
+LOST_NUMBER = re.compile(r"[-+]?0\d{0,17}[89]\d{0,17}|0o[0-7]{1,20}|[-+]\.\d{1,40}")
 
 _TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = {
@@ -22,6 +24,14 @@ _SCALAR_TAGS = {
     _TAG + "float": "a number",
     _TAG + "bool": "true or false",
     _TAG + "null": "nothing",
+}
+#: How YAML 1.2 spells what isn't text. YAML 1.1 also has ``off``, ``010``, ``1:30`` and ``1_000``.
+_SPELLINGS = {
+    _TAG + "bool": re.compile(r"true|True|TRUE|false|False|FALSE"),
+    _TAG + "int": re.compile(r"[-+]?(0|[1-9]\d*|0x[0-9a-fA-F]+)"),
+    _TAG + "float": re.compile(
+        r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+    ),
 }
 
 
@@ -75,12 +85,16 @@ class Source:
         return path in self._values
 
 
-def read_source(file: FilePath, overrides: Sequence[str] = ()) -> Source:
+def read_source(
+    file: FilePath, overrides: Sequence[str] = (), *, is_written: bool = False
+) -> Source:
     """Read a YAML file and apply ``key.path=value`` overrides.
 
     Args:
         file: The config file.
         overrides: As given to ``--set``; the values are YAML.
+        is_written: Whether dotrain has written the file. ``08`` is text there: earlier versions
+            put no quotes around it.
 
     Raises:
         ConfigError: If the file can't be read or is no YAML mapping, or an override can't be
@@ -93,7 +107,7 @@ def read_source(file: FilePath, overrides: Sequence[str] = ()) -> Source:
         raise ConfigError([Problem(name, (), f"can't be read: {error.strerror}")]) from None
     except UnicodeDecodeError as error:
         raise ConfigError([Problem(name, (), f"is not UTF-8 text: {error}")]) from None
-    reader = _Reader(name)
+    reader = _Reader(name, is_written=is_written)
     data = reader.read(text)
     source = Source(name, data, reader.problems, reader.keys, reader.values)
     if not isinstance(data, dict):
@@ -108,8 +122,9 @@ def read_source(file: FilePath, overrides: Sequence[str] = ()) -> Source:
 class _Reader:
     """Turns YAML nodes into plain data, noting positions and mistakes on the way."""
 
-    def __init__(self, origin: str, *, positions: bool = True) -> None:
+    def __init__(self, origin: str, *, positions: bool = True, is_written: bool = False) -> None:
         self.origin = origin
+        self.is_written = is_written
         self.positions = positions
         self.keys: dict[Path, str] = {}
         self.values: dict[Path, str] = {}
@@ -161,12 +176,13 @@ class _Reader:
         return data
 
     def _build_scalar(self, loader: yaml.SafeLoader, node: yaml.ScalarNode, path: Path) -> Any:
-        if node.tag == _TAG + "str" and not node.style and LOST_FLOAT.fullmatch(node.value):
-            mantissa, exponent = node.value.lower().split("e")
-            fixed = f"{mantissa}{'' if '.' in mantissa else '.0'}e{int(exponent):+d}"
-            message = f"YAML reads {node.value} as text; write {fixed} for the number"
+        if node.tag == _TAG + "str" and not node.style and (lost := self._lost_number(node.value)):
+            number, spelling = lost
+            message = f"YAML reads {node.value} as text; write {spelling} for the number"
+            if LOST_NUMBER.fullmatch(node.value):
+                message += f", '{node.value}' in quotes for the text"
             self._problem(node, path, message)
-            return float(node.value)
+            return number
         if node.tag == _TAG + "timestamp":
             message = f"YAML reads {node.value} as a date; put it in quotes for text"
             self._problem(node, path, message)
@@ -183,7 +199,24 @@ class _Reader:
             kind = _SCALAR_TAGS[node.tag]
             self._problem(node, path, f"expected {kind}, got {node.value[:40]!a}")
             return None
+        if reading := _reading(node, value):
+            meant = _perhaps_meant(node, value)
+            choices = ", ".join(dict.fromkeys([_spelled(value), _spelled(meant)]))
+            message = f"YAML reads {reading}; write {choices}, or '{node.value}' in quotes for text"
+            self._problem(node, path, message)
+            return meant
         return value
+
+    def _lost_number(self, text: str) -> tuple[float, str] | None:
+        """Return the number that YAML reads as text, and how to write it."""
+        if LOST_FLOAT.fullmatch(text):
+            mantissa, exponent = text.lower().split("e")
+            dot = "" if "." in mantissa else ".0"
+            return float(text), f"{mantissa}{dot}e{int(exponent):+d}"
+        if LOST_NUMBER.fullmatch(text) and not self.is_written:
+            number = float(text) if "." in text else int(text, 8 if "o" in text else 10)
+            return number, str(number)
+        return None
 
     def _build_mapping(self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: Path) -> Any:
         data: dict[str, Any] = {}
@@ -192,8 +225,7 @@ class _Reader:
             key = key_node.value
             is_text = isinstance(key_node, yaml.ScalarNode) and key_node.tag == _TAG + "str"
             if not is_text or any("\ud800" <= c <= "\udfff" for c in key):
-                shown = f"the key {ascii(key)[1:-1]} is" if isinstance(key, str) else "a key is"
-                self._problem(key_node, path, f"{shown} not text; put it in quotes")
+                self._problem(key_node, path, _refused_key(loader, key_node))
                 continue
             inner = (*path, key)
             if is_own and inner in written:
@@ -238,6 +270,40 @@ class _Reader:
     def _problem(self, node: yaml.Node, path: Path, message: str) -> None:
         at = self._at(node.start_mark.line, node.start_mark.column)
         self.problems.append(Problem(at, path, message))
+
+
+def _reading(node: yaml.ScalarNode, value: Any) -> str:
+    """Return what YAML 1.1 makes of a word that is text in YAML 1.2; ``""`` if they agree."""
+    spelling = _SPELLINGS.get(node.tag)
+    if spelling is None or spelling.fullmatch(node.value):
+        return ""
+    return f"{node.value} as {_spelled(value)}"
+
+
+def _spelled(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _perhaps_meant(node: yaml.ScalarNode, value: Any) -> Any:
+    """Return the number that ``010`` is for most people, and `value` of what isn't such a number."""
+    is_padded = node.tag == _TAG + "int" and re.fullmatch(r"[-+]?0\d+", node.value)
+    return int(node.value) if is_padded else value
+
+
+def _refused_key(loader: yaml.SafeLoader, node: yaml.Node) -> str:
+    """Return what is wrong with a key that isn't text."""
+    if not isinstance(node, yaml.ScalarNode):
+        return "a key is not text; put it in quotes"
+    shown = f"the key {ascii(node.value)[1:-1]} is not text"
+    try:
+        reading = _reading(node, loader.construct_object(node, deep=True))
+    except (ValueError, LookupError):
+        reading = ""
+    return (
+        f"{shown}: YAML reads {reading}; put it in quotes"
+        if reading
+        else (f"{shown}; put it in quotes")
+    )
 
 
 def _apply_override(source: Source, override: str) -> None:

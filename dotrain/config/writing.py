@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from dotrain.config.source import LOST_FLOAT
+from dotrain.config.source import LOST_FLOAT, LOST_NUMBER
 
 
 class _Dumper(yaml.SafeDumper):
@@ -14,7 +14,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    is_plain = text.replace("\n", "").isprintable() and not LOST_FLOAT.fullmatch(text)
+    is_lost = LOST_FLOAT.fullmatch(text) or LOST_NUMBER.fullmatch(text)
+    is_plain = text.replace("\n", "").isprintable() and not is_lost
     style = None if is_plain else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 

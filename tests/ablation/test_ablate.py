@@ -10,17 +10,20 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dotrain import AblationStudy, experiment
 from dotrain.config import load_config
+from dotrain.config.source import read_source
 from dotrain.definition import Experiment
 from dotrain.errors import UsageError
 from dotrain.report.display import Quiet
 from dotrain.result import Result
 from dotrain.running import run
+from dotrain.space import Categorical, Searchspace
 from tests.conftest import Project
 
 USER = """
@@ -329,6 +332,22 @@ def test_what_no_arm_leaves_out_is_told(project: Project) -> None:
     done = project.cli("ablate", "config.yaml")
     assert done.returncode == 0, done.stderr
     assert "all arms are alike in component:augmentation: nothing is learnt of it" in done.stderr
+
+
+def test_a_tiny_or_odd_best_value_is_handed_on_as_it_is(tmp_path: Path) -> None:
+    from dotrain.experiment import _best_of, lagom
+
+    values = [1e-5, "on", "010"]
+    for value in values:
+        done = lagom(
+            lambda x: 1.0, Searchspace(x=Categorical(values=[value])), "grid", metric="accuracy",
+            cluster={"kind": "inline"}, runs_dir=tmp_path, quiet=True,
+        )  # fmt: skip
+        (override,) = _best_of(done.run_dir)
+        file = tmp_path / "config.yaml"
+        file.write_text("train: t.py:train\n")
+        source = read_source(file, [override])
+        assert (source.problems, source.data["hparams"]) == ([], {"x": value})
 
 
 def test_the_best_of_an_earlier_search_is_the_baseline(project: Project) -> None:

@@ -56,6 +56,38 @@ HEAD = "train: t.py:train\nmetric: m\n"
                 "4:16: hparams.day: YAML reads 2024-13-45 as a date; put it in quotes for text",
             ],
         ),
+        (
+            "hparams: {a: off, b: Yes, c: 010, d: 1:30, e: 1_1_1, f: 0b1, g: 1:30.5}\n",
+            [
+                "3:14: hparams.a: YAML reads off as false; write false, or 'off' in quotes for text",
+                "3:22: hparams.b: YAML reads Yes as true; write true, or 'Yes' in quotes for text",
+                "3:30: hparams.c: YAML reads 010 as 8; write 8, 10, or '010' in quotes for text",
+                "3:38: hparams.d: YAML reads 1:30 as 90; write 90, or '1:30' in quotes for text",
+                "3:47: hparams.e: YAML reads 1_1_1 as 111; write 111, or '1_1_1' in quotes for",
+                "3:57: hparams.f: YAML reads 0b1 as 1; write 1, or '0b1' in quotes for text",
+                "3:65: hparams.g: YAML reads 1:30.5 as 90.5; write 90.5, or '1:30.5' in quotes",
+            ],
+        ),
+        (
+            "hparams: {a: 1_0.5, b: -010, c: 08, d: 0o17, e: [no], f: -.5}\nname: on\n",
+            [
+                "3:14: hparams.a: YAML reads 1_0.5 as 10.5; write 10.5, or '1_0.5' in quotes for",
+                "3:24: hparams.b: YAML reads -010 as -8; write -8, -10, or '-010' in quotes for",
+                "3:33: hparams.c: YAML reads 08 as text; write 8 for the number, '08' in quotes for",
+                "3:40: hparams.d: YAML reads 0o17 as text; write 15 for the number, '0o17' in",
+                "3:50: hparams.e[0]: YAML reads no as false; write false, or 'no' in quotes for",
+                "3:58: hparams.f: YAML reads -.5 as text; write -0.5 for the number, '-.5' in quotes",
+                "4:7: name: YAML reads on as true; write true, or 'on' in quotes for text",
+            ],
+        ),
+        (
+            "hparams: {on: 1, 010: 2, true: 3}\n",
+            [
+                "3:11: hparams: the key on is not text: YAML reads on as true; put it in quotes",
+                "3:18: hparams: the key 010 is not text: YAML reads 010 as 8; put it in quotes",
+                "3:26: hparams: the key true is not text; put it in quotes",
+            ],
+        ),
         ("seed: !!int foo\n", ["3:7: seed: expected a whole number of 64 bits, got 'foo'"]),
         ("seed: !!int ''\n", ["3:7: seed: expected a whole number of 64 bits, got ''"]),
         ("seed: 0x_\n", ["3:7: seed: expected a whole number of 64 bits, got '0x_'"]),
@@ -126,7 +158,7 @@ def test_quoted_text_is_text_whatever_it_looks_like(folder: Folder):
 
 
 def test_numbers_are_read_as_numbers(folder: Folder):
-    text = HEAD + "hparams: {a: 1.0e-4, b: 0x10, c: -3, d: .5, e: 1_000, f: null, g: 64e+}\n"
+    text = HEAD + "hparams: {a: 1.0e-4, b: 0x10, c: -3, d: .5, e: +1000, f: null, g: 64e+}\n"
     hparams = folder.load(text).settings.hparams
     assert hparams == {"a": 1e-4, "b": 16, "c": -3, "d": 0.5, "e": 1000, "f": None, "g": "64e+"}
     assert [type(hparams[key]) for key in "ac"] == [float, int]
@@ -267,6 +299,12 @@ def test_the_value_of_an_override_may_hold_an_equals_sign(folder: Folder):
         ("sed=1", "--set sed=1: sed: unknown key; did you mean 'seed'?"),
         ("seed=x", "--set seed=x: seed: expected a whole number, got 'x'"),
         ("seed=1e3", "--set seed=1e3: seed: YAML reads 1e3 as text; write 1.0e+3 for the number"),
+        ("seed=010", "--set seed=010: seed: YAML reads 010 as 8; write 8, 10, or '010' in quotes"),
+        ("hparams.x=off", "--set hparams.x=off: hparams.x: YAML reads off as false; write false"),
+        (
+            "hparams={on: 1}",
+            "--set hparams={on: 1}: hparams: the key on is not text: YAML reads on",
+        ),
         ("seed.x=1", "--set seed.x=1: seed.x: 'seed' is a value, not a section"),
         ("hparams=[1", "--set hparams=[1: not valid YAML: while parsing a flow sequence"),
         ("limits.retires=1", "--set limits.retires=1: limits.retires: unknown key; did you mean"),
@@ -301,6 +339,40 @@ def test_an_override_is_not_blamed_for_the_rest_of_its_section(folder: Folder):
     ]
 
 
+#: Text that YAML, of one version or the other, reads as something else.
+LOOKALIKES = [
+    *(
+        "1e-3",
+        "1e5",
+        "-2.E+3",
+        "2024-01-01",
+        "~",
+        "0x1f",
+        "null",
+        "true",
+        "08",
+        "-09",
+        "0o17",
+        "007",
+    ),
+    *(
+        "on",
+        "off",
+        "yes",
+        "No",
+        "010",
+        "1:30",
+        "1:30.5",
+        "1_1_1",
+        "0b1",
+        "1_0.5",
+        ".inf",
+        "y",
+        "<<",
+    ),
+]
+
+
 @given(
     st.recursive(
         st.none()
@@ -308,9 +380,10 @@ def test_an_override_is_not_blamed_for_the_rest_of_its_section(folder: Folder):
         | st.integers(-(2**62), 2**62)
         | st.floats(allow_nan=False, allow_infinity=False)
         | st.text()
-        | st.sampled_from(["1e-3", "1e5", "-2.E+3", "on", "2024-01-01", "~", "0x1f"]),
+        | st.sampled_from(LOOKALIKES),
         lambda inner: (
-            st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1), inner, max_size=3)
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.text(min_size=1) | st.sampled_from(LOOKALIKES), inner, max_size=3)
         ),
         max_leaves=8,
     )
@@ -323,3 +396,20 @@ def test_what_is_written_reads_back_as_the_same(value: Any) -> None:
         assert source.problems == []
         assert source.data == {"value": value}
         assert read_source(file, [f"other={to_yaml(value, one_line=True)}"]).data["other"] == value
+
+
+def test_a_word_in_the_config_of_an_earlier_run_is_what_it_was(tmp_path: Path) -> None:
+    """What an earlier version wrote without quotes, since YAML 1.1 reads it as text."""
+    file = tmp_path / "config.yaml"
+    file.write_text("hparams: {a: 08, b: 0o17, c: 'on', d: '010'}\n")
+    source = read_source(file, ["hparams.e=09"], is_written=True)
+    assert source.data["hparams"] == {"a": "08", "b": "0o17", "c": "on", "d": "010", "e": 9}
+    assert [problem.origin for problem in source.problems] == ["--set hparams.e=09"]
+
+
+def test_what_both_versions_of_yaml_read_alike_is_taken(folder: Folder):
+    text = (
+        HEAD + "hparams: {a: TRUE, b: False, c: 0x1F, d: ~, e: , f: -0.5, g: 01.5, h: 1., i: +0}\n"
+    )
+    hparams = folder.load(text).settings.hparams
+    assert list(hparams.values()) == [True, False, 31, None, None, -0.5, 1.5, 1.0, 0]

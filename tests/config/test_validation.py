@@ -165,11 +165,11 @@ MISTAKES = {
         ],
     ),
     "true is no number": (
-        HEAD + "seed: true\nlimits: {retries: yes, max_time_s: true}\n",
+        HEAD + "seed: true\nlimits: {retries: true, max_time_s: true}\n",
         [
             "3:7: seed: expected a whole number, got True",
             "4:19: limits.retries: expected a whole number, got True",
-            "4:36: limits.max_time_s: expected a number, got True",
+            "4:37: limits.max_time_s: expected a number, got True",
         ],
     ),
     "text is no number": (
