@@ -26,7 +26,7 @@ from dotrain.config.validation import validate_options, validate_settings
 from dotrain.core.policy import AbstractOptimizer, Direction
 from dotrain.definition import Functions
 from dotrain.errors import UsageError
-from dotrain.space import Searchspace
+from dotrain.space import Searchspace, plain_params
 from dotrain.store.journal import to_json
 from dotrain.training.program import Code, FunctionRef
 from dotrain.training.seeding import SEEDED
@@ -98,6 +98,18 @@ class GivenFunctions:
         others = [_Described(f) for f in (self.model, self.data) if f]
         budget = budget_not_taken(_Described(self.train), others, optimizer)
         return [*faults, *([budget] if budget else [])]
+
+
+def plain_hparams(hparams: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the fixed hyperparameters as a config would have them.
+
+    Raises:
+        UsageError: If a value can't be, with its name.
+    """
+    try:
+        return plain_params(hparams or {})
+    except TypeError as error:
+        raise UsageError(f"hparams: {error}") from None
 
 
 def runner_of(ablation: AblationStudy, settings: Settings, given: GivenFunctions) -> StudyRunner:

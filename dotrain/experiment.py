@@ -20,6 +20,7 @@ from dotrain.by_value import (
     functions_of,
     judged_direction,
     make_plugin,
+    plain_hparams,
     plugin_data,
     refuse,
     runner_of,
@@ -372,6 +373,7 @@ def lagom(
         DotrainError: If no trial gave a result, or the run could not go on; the message says why.
         KeyboardInterrupt: If the run was interrupted; what was recorded is in the run directory.
     """
+    fixed = plain_hparams(hparams)
     study_data: dict[str, Any] = {}
     if ablation is not None:
         if not isinstance(ablation, AblationStudy):
@@ -389,7 +391,7 @@ def lagom(
         metric=metric,
         **({} if direction is None else {"direction": direction}),
         seed=seed,
-        hparams=dict(hparams or {}),
+        hparams=fixed,
         cluster=dict(cluster or {}),
         limits=dict(limits or {}),
         **({} if tensorboard is None else {"tensorboard": tensorboard}),
@@ -416,7 +418,7 @@ def lagom(
         policy.check()
     except ValueError as error:
         raise UsageError(str(error)) from None
-    refuse(given.check(hparams or {}, space, policy), **going)
+    refuse(given.check(fixed, space, policy), **going)
     rule: AbstractEarlyStop = make_plugin(plugins.EARLY_STOP, early_stop)
     spread = {"strategy": "single"} if distribution is None else distribution
     strategy: AbstractStrategy = make_plugin(plugins.STRATEGIES, spread, "strategy")
@@ -425,7 +427,7 @@ def lagom(
         metric=metric,
         direction=settings.direction,
         seed=seed,
-        hparams=dict(hparams or {}),
+        hparams=fixed,
         optimizer=policy,
         early_stop=rule,
         strategy=strategy,
@@ -438,7 +440,7 @@ def lagom(
             "metric": metric,
             "direction": settings.direction,
             "seed": seed,
-            "hparams": json.loads(to_json(dict(hparams or {}))),
+            "hparams": fixed,
             "search": {
                 "space": json.loads(to_json(space.to_data())),
                 "optimizer": plugin_data(chosen, policy),

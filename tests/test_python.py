@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from enum import IntEnum, StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -530,3 +532,72 @@ def test_no_worker_outlives_a_run_that_could_not_begin(project: Project) -> None
     started = [process for process in optimizer.workers if process not in before]
     assert started
     assert not any(process.is_running() for process in started)
+
+
+class Width(IntEnum):
+    NARROW = 8
+    WIDE = 64
+
+
+class Kind(StrEnum):
+    RELU = "relu"
+
+
+def test_values_of_enumerations_and_numpy_are_what_they_stand_for(tmp_path: Path) -> None:
+    fixed = {"kind": "relu", "rate": 0.5, "n": 3, "deep": [1, 64]}
+
+    def train(width: int, **hparams: Any) -> float:
+        assert hparams == fixed
+        assert {name: type(hparams[name]) for name in fixed} == {
+            name: type(value) for name, value in fixed.items()
+        }
+        assert type(width) is int
+        return width
+
+    result = experiment.lagom(
+        train,
+        Searchspace(width=("CATEGORICAL", list(Width))),
+        "grid",
+        hparams={
+            "kind": Kind.RELU,
+            "rate": np.float32(0.5),
+            "n": np.array(3),
+            "deep": (1, Width.WIDE),
+        },
+        metric="accuracy",
+        cluster={"kind": "inline"},
+        runs_dir=tmp_path,
+        quiet=True,
+    )
+    assert sorted(trial.final_metric or 0 for trial in result.trials) == [8, 64]
+
+
+@pytest.mark.parametrize(
+    ("value", "instead"),
+    [
+        (np.array([1, 2]), "; write .tolist() for a list"),
+        ({1, 2}, "; write a list"),
+        (object(), ""),
+    ],
+    ids=["array", "set", "object"],
+)
+def test_what_is_no_hyperparameter_is_refused_by_name(
+    tmp_path: Path, value: Any, instead: str
+) -> None:
+    with pytest.raises(
+        UsageError, match=rf"hparams: 'x': .* is no plain value \(.*\){re.escape(instead)}$"
+    ):
+        experiment.lagom(lambda x: 1.0, hparams={"x": value}, metric="accuracy", runs_dir=tmp_path)
+
+    class Suggests(AbstractOptimizer):
+        def initialize(self) -> None:
+            pass
+
+        def get_suggestion(self, trial: Trial | None = None) -> Trial | None:
+            return self.create_trial({"x": value})
+
+    with pytest.raises(DotrainError, match="Suggests suggested hyperparameter 'x': "):
+        experiment.lagom(
+            lambda x: 1.0, Searchspace(x=("INTEGER", [0, 1])), Suggests(), 3, metric="accuracy",
+            cluster={"kind": "inline"}, runs_dir=tmp_path, quiet=True,
+        )  # fmt: skip

@@ -8,15 +8,27 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from enum import Enum, IntEnum, StrEnum
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dotrain.errors import UsageError
-from dotrain.space import Categorical, Discrete, Domain, Float, Int, Searchspace, SpaceError
+from dotrain.space import (
+    Categorical,
+    Discrete,
+    Domain,
+    Float,
+    Int,
+    Searchspace,
+    SpaceError,
+    plain_params,
+    plain_value,
+)
 
 few = settings(max_examples=60, deadline=None)
 units = st.floats(0, 1)
@@ -571,6 +583,90 @@ def test_any_name_may_be_a_parameter(name: str):
 def test_a_domain_that_can_not_be_is_refused_by_the_name_of_its_parameter(spec: Any, message: str):
     with pytest.raises(UsageError, match=rf"parameter 'bad': .*{message}"):
         Searchspace(fine=("INTEGER", [0, 1]), bad=spec)
+
+
+class Size(IntEnum):
+    SMALL = 16
+    LARGE = 32
+
+
+class Opt(StrEnum):
+    SGD = "sgd"
+    ADAM = "adam"
+
+
+class OldOpt(str, Enum):  # noqa: UP042 - as before Python 3.11
+    SGD = "sgd"
+
+
+class Named(Enum):
+    SGD = "sgd"
+
+
+@pytest.mark.parametrize(
+    ("given_", "plain"),
+    [
+        (Size.SMALL, 16),
+        (Opt.ADAM, "adam"),
+        (OldOpt.SGD, "sgd"),
+        (np.float32(0.5), 0.5),
+        (np.float64(0.25), 0.25),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.str_("a"), "a"),
+        (np.array(7), 7),
+        ((1, np.int8(2)), [1, 2]),
+        ({"a": Size.LARGE}, {"a": 32}),
+    ],
+    ids=str,
+)
+def test_a_value_becomes_what_it_stands_for(given_: Any, plain: Any):
+    found = plain_value(given_)
+    assert found == plain
+    assert type(found) is type(plain)
+    if not isinstance(plain, list | dict):
+        assert type(Categorical(values=[given_]).values[0]) is type(plain)
+        assert Categorical(values=[given_]).values == (plain,)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [np.array([1, 2]), np.array([1]), {1, 2}, frozenset(), object(), Named.SGD, b"a", 1j, print],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_value_is_refused_where_it_is_given(value: Any):
+    with pytest.raises(TypeError, match="is no plain value"):
+        plain_value(value)
+    with pytest.raises(TypeError, match=r"'x': .* is no plain value"):
+        plain_params({"a": 1, "x": value})
+    conditional = {"type": "int", "range": [0, 1], "when": {"ok": value}}
+    for spec in (("CATEGORICAL", ["a", value]), conditional):
+        with pytest.raises(UsageError, match="parameter 'bad': "):
+            Searchspace(ok=("INTEGER", [0, 1]), bad=spec)
+    with pytest.raises(UsageError, match="parameter 'bad': expected two numbers"):
+        Searchspace(bad=("INTEGER", [0, value]))
+
+
+def test_a_space_is_made_of_arrays_and_enumerations_as_of_their_values():
+    space = Searchspace(
+        a=("INTEGER", np.array([1, 8])),
+        b=("DISCRETE", np.array([32, 16])),
+        c=("CATEGORICAL", list(Opt)),
+        d=Float(range=(np.float32(0), np.float64(1)), step=np.float32(0.5), when={"c": Opt.SGD}),
+        e=Int(range=(Size.SMALL, Size.LARGE), step=np.int64(4), when={"a": {"min": np.int64(2)}}),
+        f=Discrete(values=range(1, 3)),
+    )
+    plain = Searchspace(
+        a=Int(range=(1, 8)),
+        b=Discrete(values=[16, 32]),
+        c=Categorical(values=["sgd", "adam"]),
+        d=Float(range=(0.0, 1.0), step=0.5, when={"c": "sgd"}),
+        e=Int(range=(16, 32), step=4, when={"a": {"min": 2}}),
+        f=Discrete(values=[1, 2]),
+    )
+    assert space.domains == plain.domains
+    assert json.loads(json.dumps(space.to_data())) == json.loads(json.dumps(plain.to_data()))
+    assert {type(value) for value in space.sample(Random(0)).values()} <= {int, float, str}
 
 
 def test_discrete_values_are_sorted_and_categories_are_not():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dotrain.errors import UsageError
+from dotrain.space import plain_if_possible
 
 Function = Callable[..., Any]
 
@@ -273,8 +274,7 @@ def _function(where: str, function: Any) -> Function:
 
 
 def _plain(where: str, key: str, value: Any) -> Any:
-    item = getattr(value, "item", None)  # NumPy's scalars are plain ones
-    plain = item() if callable(item) and getattr(value, "shape", None) == () else value
+    plain = plain_if_possible(value)
     finite = not isinstance(plain, float) or math.isfinite(plain)
     if not (plain is None or isinstance(plain, str | int | float | bool)) or not finite:
         raise UsageError(

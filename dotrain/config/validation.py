@@ -14,7 +14,7 @@ from dotrain.config.options import options_model
 from dotrain.config.schema import Settings
 from dotrain.config.source import Source
 from dotrain.errors import UsageError, did_you_mean
-from dotrain.space import DOMAINS, SpaceError, expand_deck_form
+from dotrain.space import DOMAINS, SpaceError, expand_deck_form, plain_or_text
 
 _TYPE_NAMES = {
     "int_type": "a whole number",
@@ -120,18 +120,12 @@ def validate_options(
 
 def _validate(model: type[Any], data: Any, source: Source, path: Path) -> tuple[Any, list[Problem]]:
     # Strict JSON mode is what a YAML author expects: no "3" for 3, yet lists for tuples.
-    text = json.dumps(data, default=_plain)
+    text = json.dumps(data, default=plain_or_text)
     try:
         return model.model_validate_json(text), []
     except ValidationError as error:
         problems = [_problem(found, model, source, path) for found in error.errors()]
         return None, list({problem.path: problem for problem in reversed(problems)}.values())[::-1]
-
-
-def _plain(value: Any) -> Any:
-    """NumPy scalars, which come from Python only, are numbers; the rest is told as text."""
-    item = getattr(value, "item", None)
-    return item() if callable(item) else str(value)
 
 
 def _problem(found: Any, model: type[BaseModel], source: Source, path: Path) -> Problem:

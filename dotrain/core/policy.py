@@ -20,7 +20,7 @@ from dotrain.core.seeding import derive_rng
 from dotrain.core.trial import Trial
 from dotrain.core.untried import Untried
 from dotrain.errors import PolicyError
-from dotrain.space import Params, Searchspace, plain_params
+from dotrain.space import Params, Searchspace, plain_if_possible
 
 Direction = Literal["max", "min"]
 
@@ -157,15 +157,10 @@ class AbstractOptimizer(ABC):
     def create_trial(
         self, params: Mapping[str, Any], budget: float | None = None, reason: str = ""
     ) -> Trial:
-        """Return a new trial to suggest.
-
-        Raises:
-            TypeError: If a value is neither text, a number, true or false, none nor a list.
-        """
-        plain = plain_params(params)
+        """Return a new trial to suggest."""
         if self._untried is not None:
-            self._untried.note(plain)
-        return Trial(plain, budget=budget, reason=reason)
+            self._untried.note({name: plain_if_possible(v) for name, v in params.items()})
+        return Trial(dict(params), budget=budget, reason=reason)
 
     def draw_untried(self, draw: Callable[[], Params] | None = None) -> Params | None:
         """Return a configuration that was not suggested before, or None if there is none left.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
 
 from dotrain.core.book import Limits, TrialBook
 from dotrain.core.events import (
@@ -34,6 +33,7 @@ from dotrain.core.policy import (
 )
 from dotrain.core.trial import Failure, Mark, Trial, TrialState
 from dotrain.errors import PolicyError
+from dotrain.space import plain_params
 
 
 class Scheduler:
@@ -292,9 +292,9 @@ class Scheduler:
             self._over = True
             return
         try:
-            trial.params = {str(key): _plain_value(v) for key, v in trial.params.items()}
+            trial.params = plain_params(trial.params)
         except TypeError as error:
-            raise PolicyError(f"optimizer {name} suggested {trial.params!r}: {error}") from None
+            raise PolicyError(f"optimizer {name} suggested hyperparameter {error}") from None
         self.book.accept(trial)
         self._accepted.append((trial, trial.budget, trial.reason or f"suggested by {name}"))
 
@@ -383,15 +383,3 @@ class Scheduler:
 
 def _id_of(trial: Trial | str) -> str:
     return trial if isinstance(trial, str) else trial.trial_id
-
-
-def _plain_value(value: Any) -> Any:
-    """Return a hyperparameter as the journal can hold it; a NumPy scalar becomes Python's."""
-    if value is None or type(value) in (str, int, float, bool):
-        return value
-    if isinstance(value, list | tuple):
-        return [_plain_value(part) for part in value]
-    item = getattr(value, "item", None)
-    if callable(item) and getattr(value, "shape", None) == ():
-        return item()
-    raise TypeError(f"{value!r} is no plain value (text, number, true or false, none, list)")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
-from dotrain.space import Params, Searchspace
+from dotrain.space import Params, Searchspace, is_scalar
 
 #: Draws that were all tried before, after which the rest of the space is counted out instead.
 _REDRAWS: Final = 1000
@@ -36,7 +36,11 @@ class Untried:
 
     def note(self, params: Params) -> None:
         """Take a configuration for tried; of one outside the space nothing is known."""
-        if _key_is_known(params) and _key(params) not in self._tried and params in self._space:
+        if (
+            all(map(is_scalar, params.values()))
+            and _key(params) not in self._tried
+            and params in self._space
+        ):
             # As the space has it: a step is met within rounding.
             self._tried.add(_key(self._space.from_unit(self._space.to_unit(params))))
 
@@ -77,7 +81,3 @@ class Untried:
 def _key(params: Params) -> _Key:
     """Return what tells configurations apart, True from 1 among them."""
     return tuple((name, isinstance(value, bool), value) for name, value in sorted(params.items()))
-
-
-def _key_is_known(params: Params) -> bool:
-    return not any(isinstance(value, list) for value in params.values())

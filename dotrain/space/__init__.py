@@ -15,7 +15,15 @@ from dotrain.space.searchspace import (
     Searchspace,
     expand_deck_form,
 )
-from dotrain.space.values import Scalar, SpaceError, plain_or_text, plain_params, plain_value
+from dotrain.space.values import (
+    Scalar,
+    SpaceError,
+    is_scalar,
+    plain_if_possible,
+    plain_or_text,
+    plain_params,
+    plain_value,
+)
 
 __all__ = [
     "DECK_TYPES",
@@ -32,6 +40,8 @@ __all__ = [
     "Searchspace",
     "SpaceError",
     "expand_deck_form",
+    "is_scalar",
+    "plain_if_possible",
     "plain_or_text",
     "plain_params",
     "plain_value",

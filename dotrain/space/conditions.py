@@ -10,7 +10,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from dotrain.space.values import SpaceError, as_list, is_number, plain_if_possible, same_value
+from dotrain.space.values import (
+    SpaceError,
+    as_list,
+    is_number,
+    is_scalar,
+    plain_if_possible,
+    same_value,
+)
 
 _RANGE = "a range such as {min: 2}, {max: 5} or {min: 2, max: 5}"
 
@@ -41,6 +48,10 @@ def check_when(when: Any) -> None:
             _check_range(other, condition)
         elif not as_list(condition):
             raise SpaceError(f"expected at least one value of '{other}'", "when")
+        else:
+            for value in as_list(condition):
+                if not is_scalar(value):
+                    raise SpaceError(f"expected plain values of '{other}', got {value!r}", "when")
 
 
 def _check_range(other: str, bounds: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from dotrain.space.values import (
     SpaceError,
     as_sequence,
     is_number,
+    is_scalar,
     plain_if_possible,
     same_value,
 )
@@ -298,7 +299,7 @@ class _Choice(Domain):
             raise SpaceError(f"expected a list of values, got {shown!r}", "values")
         seen: set[tuple[bool, Scalar]] = set()
         for value in values:
-            if not isinstance(value, str | int | float | bool | None) or value != value:
+            if not is_scalar(value) or value != value:
                 raise SpaceError(f"expected plain values, got {value!r}", "values")
             if (isinstance(value, bool), value) in seen:
                 raise SpaceError(f"{value!r} stands twice", "values")

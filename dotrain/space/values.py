@@ -26,7 +26,7 @@ def plain_value(value: Any) -> Any:
     """Return a hyperparameter's value as a config and a journal can hold it.
 
     Enumerations of numbers and text, NumPy's scalars and arrays without dimensions become what
-    they stand for; lists and tuples become lists.
+    they stand for; lists and tuples become lists, and mappings by text dicts.
 
     Raises:
         TypeError: If it is anything else: an array, a set, an object.
@@ -39,6 +39,8 @@ def plain_value(value: Any) -> Any:
             return str.__str__(value) if kind is str else kind(value)
     if isinstance(value, list | tuple):
         return [plain_value(part) for part in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {plain_value(key): plain_value(part) for key, part in value.items()}
     item = getattr(value, "item", None)
     if callable(item) and getattr(value, "shape", None) == ():
         held = item()
@@ -80,7 +82,7 @@ def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for name, value in params.items():
         try:
-            found[str(name)] = plain_value(value)
+            found[str(plain_value(name))] = plain_value(value)
         except TypeError as error:
             raise TypeError(f"'{name}': {error}") from None
     return found
@@ -109,6 +111,11 @@ def as_sequence(values: Any) -> Any:
 def as_list(values: Any) -> Sequence[Any]:
     """Return a list or tuple as it is, and anything else as the only one."""
     return values if isinstance(values, list | tuple) else [values]
+
+
+def is_scalar(value: object) -> bool:
+    """Whether `value` is one that a parameter of a space may have."""
+    return isinstance(value, str | int | float | bool | None)
 
 
 def is_number(value: object) -> bool:

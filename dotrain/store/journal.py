@@ -32,6 +32,7 @@ from typing import Any
 
 from dotrain.core import events, instructions
 from dotrain.errors import JournalError
+from dotrain.space import plain_or_text
 
 #: Version of the format as it is written here.
 VERSION = 2
@@ -204,9 +205,4 @@ def _open_seal(line: bytes, number: int) -> tuple[Record | None, str | None]:
 
 def to_json(value: Any) -> str:
     """Return `value` as JSON; what JSON doesn't know, such as a NumPy scalar, as what it does."""
-    return json.dumps(value, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    item = getattr(value, "item", None)
-    return item() if callable(item) else str(value)
+    return json.dumps(value, default=plain_or_text)
