@@ -288,11 +288,10 @@ class _Loader:
         search = self.settings.search
         if search is None:
             return Searchspace()
-        space = Searchspace.__new__(Searchspace)
-        space.domains = dict(search.space)
+        space = Searchspace.unchecked(search.space)
         found = [
             self.source.problem(("search", "space", name), message)
-            for name, message in space.problems()
+            for name, message in space.problems(goes_on=self.goes_on)
         ]
         found += [
             self.source.problem(
@@ -304,7 +303,7 @@ class _Loader:
         self.problems += found
         self._space_is_sound = not found
         # Whether functions take what is searched doesn't depend on what is wrong with it.
-        return space if found else Searchspace(**search.space)
+        return space
 
     def _plugin(self, group: str, key: str, default: str, where: str) -> Any:
         whole = self.source.data.get(where)

@@ -13,6 +13,7 @@ from dotrain.space.searchspace import (
     DOMAINS,
     Params,
     Searchspace,
+    as_domain,
     expand_deck_form,
 )
 from dotrain.space.values import (
@@ -39,6 +40,7 @@ __all__ = [
     "Scalar",
     "Searchspace",
     "SpaceError",
+    "as_domain",
     "expand_deck_form",
     "is_scalar",
     "plain_if_possible",

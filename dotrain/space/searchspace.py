@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from random import Random
 from typing import Any, ClassVar
 
@@ -73,12 +74,18 @@ class Searchspace:
         self.domains: dict[str, Domain] = {}
         for name, spec in params.items():
             try:
-                self.domains[name] = _as_domain(spec)
+                self.domains[name] = as_domain(spec)
             except (SpaceError, TypeError) as error:
                 raise UsageError(f"search space, parameter '{name}': {error}") from None
         for name, message in self.problems():
             raise UsageError(f"search space, parameter '{name}': {message}")
-        self._order = self._by_dependency()
+
+    @classmethod
+    def unchecked(cls, domains: Mapping[str, Domain]) -> Searchspace:
+        """Return the space of some domains, of which `problems` has yet to be asked."""
+        space = cls()
+        space.domains = dict(domains)
+        return space
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -107,8 +114,13 @@ class Searchspace:
         """
         return Configurations(self.domains, points)
 
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield (parameter, message) for every mistake that only the whole space shows."""
+    def problems(self, *, goes_on: bool = False) -> Iterator[tuple[str, str]]:
+        """Yield (parameter, message) for every mistake that only the whole space shows.
+
+        Args:
+            goes_on: Leave out values that a float is never exactly, which were taken before: a run
+                that began with them goes on.
+        """
         for name, domain in self.domains.items():
             if name in self.RESERVED:
                 yield name, "this name is reserved: train functions get something else by it"
@@ -117,6 +129,8 @@ class Searchspace:
                     hint = did_you_mean(other, [*self.domains])
                     yield name, f"when: no parameter '{other}'{hint}"
                 else:
+                    if goes_on and _was_taken(self.domains[other], condition):
+                        continue
                     for message in _unmet(other, self.domains[other], condition):
                         yield name, f"when: {message}"
         if not any(True for _ in self._cycles()):
@@ -134,7 +148,8 @@ class Searchspace:
                         seen.add(other)
                         todo.append(other)
 
-    def _by_dependency(self) -> tuple[str, ...]:
+    @cached_property
+    def _order(self) -> tuple[str, ...]:
         order: list[str] = []
         while len(order) < len(self.domains):
             order += [
@@ -205,7 +220,13 @@ class Searchspace:
         return f"Searchspace({', '.join(f'{n}={d}' for n, d in self.domains.items())})"
 
 
-def _as_domain(spec: Any) -> Domain:
+def as_domain(spec: Any) -> Domain:
+    """Return the domain that one of its forms describes.
+
+    Raises:
+        SpaceError: If it can't be.
+        TypeError: If it lacks a key, or has one too many.
+    """
     spec = expand_deck_form(spec)
     if isinstance(spec, Domain):
         return spec
@@ -239,6 +260,10 @@ def _unmet(other: str, domain: Domain, condition: Any) -> Iterator[str]:
             continue
         if domain.size is None or not Axis.of(domain).meets([value]):
             yield f"'{other}' is never {value!r}"
+
+
+def _was_taken(domain: Domain, condition: Any) -> bool:
+    return isinstance(domain, Float) and all(value in domain for value in as_list(condition))
 
 
 def _is_ever(domain: Domain, condition: Mapping[str, Any]) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dotrain.config import ConfigError, load_config
 from dotrain.config.plan import make_plan
 from tests.config.conftest import Folder
 
@@ -229,3 +232,16 @@ def test_a_broken_condition_hides_no_other_mistake(folder: Folder):
         "train", "search.num_trials", "search.space.extra", "search.space.other"
     ]  # fmt: skip
     assert "'extra', which only some trials have; write a default" in problems[0]
+
+
+def test_a_run_that_began_with_a_condition_that_never_held_goes_on(folder: Folder):
+    file = folder.write(
+        "config.yaml",
+        "train: t.py:train\nmetric: accuracy\nsearch:\n  num_trials: 3\n  space:\n"
+        "    rate: {type: float, range: [0.1, 10]}\n"
+        "    extra: {type: int, range: [1, 2], when: {rate: [1, 10]}}\n",
+    )
+    with pytest.raises(ConfigError, match=r"write a range: {min: 1, max: 10}"):
+        load_config(file)
+    space = load_config(file, goes_on=True).space
+    assert list(space.sample(Random(0))) == ["rate"]
