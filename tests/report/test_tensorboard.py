@@ -44,6 +44,7 @@ from dotrain.report.tensorboard import (
     Scalars,
     Start,
     TensorBoard,
+    event_files,
     write_all,
 )
 from dotrain.result import Result
@@ -67,6 +68,8 @@ SPACE: dict[str, Any] = {
     "momentum": {"type": "float", "range": [0.0, 0.99], "when": {"opt": "sgd"}},
     "amsgrad": {"type": "categorical", "values": [True, False], "when": {"opt": "adam"}},
 }
+#: What the table has of a trial beside its hyperparameters.
+COLUMNS = ("state", "budget", "steps", "seconds")
 FAULTS = {"losing": 0.1, "failing": 0.05, "duplicates": 0.2, "late": 0.5, "stragglers": 0.1}
 
 
@@ -75,36 +78,66 @@ class Board:
     """A run as TensorBoard's own HParams backend tells it."""
 
     experiment: Any
-    groups: Mapping[str, Any]
+    rows: Mapping[str, Any]
     scalars: Mapping[str, Mapping[str, list[tuple[int, float, float]]]]
 
     @property
     def domains(self) -> dict[str, Any]:
-        return {info.name: info for info in self.experiment.hparam_infos}
+        return {i.name: i for i in self.experiment.hparam_infos if i.name not in COLUMNS}
+
+    @property
+    def groups(self) -> dict[str, Any]:
+        """The rows by trial, of one run."""
+        found = {name.split("/")[-1]: row for name, row in self.rows.items()}
+        assert len(found) == len(self.rows)
+        return found
 
     def params(self, trial_id: str) -> dict[str, Any]:
-        return {
-            name: getattr(value, value.WhichOneof("kind"))
-            for name, value in self.groups[trial_id].hparams.items()
-        }
+        shown = cells(self.groups[trial_id])
+        return {name: value for name, value in shown.items() if name not in COLUMNS}
+
+    def columns(self, trial_id: str) -> dict[str, Any]:
+        shown = cells(self.groups[trial_id])
+        return {name: shown.get(name) for name in COLUMNS}
 
     def metrics(self, trial_id: str) -> dict[str, float]:
-        return {m.name.tag: m.value for m in self.groups[trial_id].metric_values}
+        return metrics_of(self.groups[trial_id])
 
     def curve(self, trial_id: str, tag: str) -> list[tuple[int, float]]:
         points = self.scalars.get(f"trials/{trial_id}", {}).get(tag, [])
         return [(step, value) for step, value, _ in points]
 
 
-def read_board(logdir: Path) -> Board:
-    """Read with TensorBoard's event multiplexer, as with ``--load_fast=false``."""
-    from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
-    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+def cells(row: Any) -> dict[str, Any]:
+    return {name: getattr(v, v.WhichOneof("kind")) for name, v in row.hparams.items()}
 
-    multiplexer = EventMultiplexer(tensor_size_guidance={"scalars": 0})
-    multiplexer.AddRunsFromDirectory(str(logdir))
-    multiplexer.Reload()
-    return ask(MultiplexerDataProvider(multiplexer, str(logdir)))
+
+def metrics_of(row: Any) -> dict[str, float]:
+    """Return the numbers of a row, without those of a callback of the user's."""
+    return {m.name.tag: m.value for m in row.metric_values if not m.name.group}
+
+
+def read_board(logdir: Path) -> Board:
+    """Read what is there now."""
+    return TensorBoardServer(logdir).reload()
+
+
+class TensorBoardServer:
+    """TensorBoard's event multiplexer, as with ``--load_fast=false``."""
+
+    def __init__(self, logdir: Path) -> None:
+        from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+        from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+
+        self.logdir = str(logdir)
+        self.multiplexer = EventMultiplexer(tensor_size_guidance={"scalars": 0})
+        self.provider = MultiplexerDataProvider(self.multiplexer, self.logdir)
+
+    def reload(self) -> Board:
+        """Read what is new, as it does every few seconds."""
+        self.multiplexer.AddRunsFromDirectory(self.logdir)
+        self.multiplexer.Reload()
+        return ask(self.provider)
 
 
 def ask(provider: Any) -> Board:
@@ -187,15 +220,22 @@ def check(board: Board, trials: Sequence[Trial], metric: str = "val_accuracy") -
         history = list(zip(trial.step_history, map(f32, trial.metric_history), strict=True))
         assert board.curve(trial.trial_id, metric) == history
         metrics = board.metrics(trial.trial_id)
+        assert metrics.pop(metric, None) == (history[-1][1] if history else None)
         if trial.final_metric is None:
             assert f"result/{metric}" not in metrics
         else:
             assert metrics.pop(f"result/{metric}") == f32(trial.final_metric)
             others = {k: f32(v) for k, v in (trial.metrics or {}).items()}
             assert metrics == others
+        assert board.columns(trial.trial_id) == {
+            "state": str(trial.state),
+            "budget": trial.budget,
+            "steps": trial.steps_run,
+            "seconds": round(trial.busy_s, 3),
+        }
 
 
-def event_files(run_dir: Path) -> list[str]:
+def folders_of_files(run_dir: Path) -> list[str]:
     return sorted(str(path.parent.relative_to(run_dir)) for path in run_dir.rglob(OURS))
 
 
@@ -231,11 +271,10 @@ def test_a_search_of_some_hundred_trials_is_shown_as_it_was(
         assert 0 <= session.start_time_secs <= session.end_time_secs
 
 
-def test_the_domains_of_the_search_space_are_those_of_the_table(project: Project) -> None:
-    board = read_board(simulated(project, search=search(20)).run_dir)
+def test_every_column_is_of_one_type(project: Project) -> None:
+    board = read_board(simulated(project, search=search(60)).run_dir)
     text, truth, number = 1, 2, 3
-    found = board.domains
-    assert {name: info.type for name, info in found.items()} == {
+    assert {info.name: info.type for info in board.experiment.hparam_infos} == {
         "lr": number,
         "units": number,
         "width": number,
@@ -243,29 +282,87 @@ def test_the_domains_of_the_search_space_are_those_of_the_table(project: Project
         "opt": text,
         "momentum": number,
         "amsgrad": truth,
+        "state": text,
+        "budget": number,
+        "steps": number,
+        "seconds": number,
     }
-    bounds = {
-        name: (info.domain_interval.min_value, info.domain_interval.max_value)
-        for name, info in found.items()
-        if info.HasField("domain_interval")
+    assert set(board.domains["opt"].domain_discrete) == {"sgd", "adam", "None"}
+
+
+# --- several runs at once ---
+
+
+def test_trials_of_two_runs_are_rows_of_their_own_with_all_columns(project: Project) -> None:
+    def made(low: float, **more: Any) -> Result:
+        return project.run(
+            """
+            def train(x, reporter, depth=None, state=None):
+                reporter.broadcast(x, 0)
+                if x % 1 > 0.7:
+                    raise ValueError("too large")
+                return x
+            """,
+            name="same",
+            cluster={"kind": "inline"},
+            search={
+                "space": {"x": {"type": "float", "range": [low, low + 1.0]}, **more},
+                "num_trials": 6,
+            },
+        )
+
+    runs = [
+        made(0.0, depth={"type": "int", "range": [1, 9]}),
+        made(10.0, state={"type": "categorical", "values": ["a", "b"]}),
+    ]
+    board = read_board(project.path / "runs")
+    assert len(board.rows) == 12
+    for run_ in runs:
+        assert {str(trial.state) for trial in run_.trials} == {"finished", "failed"}
+        for trial in run_.trials:
+            row = board.rows[f"{RunDir(run_.run_dir).token}/{trial.trial_id}"]
+            shown = cells(row)
+            assert shown.pop("state") == str(trial.state)
+            assert shown.pop("steps") == 1
+            assert shown.pop("seconds") == round(trial.busy_s, 3)
+            renamed = {"param.state" if k == "state" else k: v for k, v in trial.params.items()}
+            assert shown == renamed
+            value = f32(trial.params["x"])
+            result = {} if trial.error else {"result/score": value}
+            assert metrics_of(row) == {"score": value, **result}
+    columns = {info.name for info in board.experiment.hparam_infos}
+    assert columns == {"x", "depth", "param.state", "state", "steps", "seconds"}
+
+
+def test_a_run_of_an_older_version_that_goes_on_hides_nothing(project: Project) -> None:
+    """It named rows after the trial alone, and said of one run which columns there are."""
+    from tensorboard.compat.proto.event_pb2 import Event as FileEvent
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    result = simulated(project, search=search(9))
+    run_dir, name = result.run_dir, OURS.replace("*", "1")
+    content = HParamsPluginData(experiment={"description": "old"}).SerializeToString()
+    value = {
+        "tag": "_hparams_/experiment",
+        "metadata": {"plugin_data": {"plugin_name": "hparams", "content": content}},
+        "tensor": {"dtype": 1, "tensor_shape": {"dim": [{"size": 0}]}},
     }
-    assert bounds == {"lr": (1e-4, 1e-1), "units": (16, 128), "momentum": (0.0, 0.99)}
-    values = {
-        name: list(info.domain_discrete)
-        for name, info in found.items()
-        if info.HasField("domain_discrete")
-    }
-    assert values == {
-        "width": [16, 32, 64],
-        "activation": ["relu", "tanh"],
-        "opt": ["sgd", "adam", "None"],
-        "amsgrad": [True, False],
-    }
-    # TensorBoard shows those first that every trial has.
-    assert [name for name, info in found.items() if not info.differs] == ["amsgrad", "momentum"]
-    (metric,) = board.experiment.metric_infos
-    assert (metric.name.tag, metric.display_name) == ("result/val_accuracy", "val_accuracy")
-    assert board.experiment.name == "sim"
+    record = FileEvent(summary={"value": [value]})
+    (run_dir / name).write_bytes(event_files.encode([*event_files.file_start(0.0), record]))
+    (file,) = (run_dir / "trials" / "t0003").glob(OURS)
+    old = event_files.trial_start(0.0, "t0003", {"lr": 0.5}, {})
+    file.write_bytes(event_files.encode(event_files.file_start(0.0)) + old)
+    assert read_board(run_dir).experiment.description == "old"
+
+    journal = run_dir / "journal.jsonl"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-9]))
+    resumed = experiment.resume(run_dir, quiet=True)
+
+    board = read_board(run_dir)
+    check(board, resumed.trials)
+    assert set(board.domains) == set(SPACE)
+    token = RunDir(run_dir).token
+    assert set(board.rows) == {f"{token}/{trial.trial_id}" for trial in resumed.trials}
 
 
 def test_other_numbers_are_shown_as_they_were_last_reported_or_returned(project: Project) -> None:
@@ -281,8 +378,8 @@ def test_other_numbers_are_shown_as_they_were_last_reported_or_returned(project:
         search={"space": {"x": {"type": "float", "range": [0.0, 1.0]}}, "num_trials": 3},
     )
     board = read_board(result.run_dir)
-    tags = [(info.name.tag, info.display_name) for info in board.experiment.metric_infos]
-    assert tags == [("result/score", "score"), ("loss", "loss"), ("test_loss", "test_loss")]
+    tags = {info.name.tag for info in board.experiment.metric_infos}
+    assert tags == {"score", "result/score", "loss", "test_loss"}
     for trial in result.trials:
         x = trial.params["x"]
         metrics = board.metrics(trial.trial_id)
@@ -317,8 +414,7 @@ def test_of_an_ablation_the_arms_and_seeds_are_shown(project: Project) -> None:
     board = read_board(result.run_dir)
     check(board, result.trials, "score")
     arms = ["baseline", "component:rate", "component:aug"]
-    assert list(board.domains["arm"].domain_discrete) == arms
-    assert list(board.domains["seed"].domain_discrete) == [0, 1, 2]
+    assert set(board.domains["arm"].domain_discrete) == set(arms)
 
 
 def test_wall_times_are_those_of_the_run(project: Project) -> None:
@@ -334,21 +430,6 @@ def test_wall_times_are_those_of_the_run(project: Project) -> None:
         if record["type"] == "Reported" and record["trial_id"] == "t0000"
     ]
     assert times == pytest.approx(reported, abs=1e-5)  # a simulation begins at time 0
-
-
-def test_a_run_from_python_has_its_domains_too(project: Project) -> None:
-    space = Searchspace(x=("DOUBLE", [0.0, 1.0]), kind=("CATEGORICAL", ["a", "b"]))
-    result = experiment.lagom(
-        lambda x, kind: x,
-        space,
-        num_trials=3,
-        cluster={"kind": "inline"},
-        runs_dir=project.path / "runs",
-        quiet=True,
-    )
-    found = read_board(result.run_dir).domains
-    assert found["x"].domain_interval.max_value == 1.0
-    assert list(found["kind"].domain_discrete) == ["a", "b"]
 
 
 # --- a law: whatever happens, what is shown is what the book says ---
@@ -412,11 +493,17 @@ def test_after_every_record_the_curves_are_the_histories(
         assert board.curves["m"] == history
         results = [value for _, value in board.curves["result/m"]]
         assert results[-1:] == ([] if trial.final_metric is None else [trial.final_metric])
-    for trial_id, item in follower.ends():
-        boards[trial_id].take(item)
     for trial_id, board in boards.items():
         trial = state.book.trials[trial_id]
-        assert len(board.starts) <= 1
+        for item in follower.rest(trial, run_is_over=True):
+            board.take(item)
+        # Its row, and all of it at the end.
+        assert len({(start.time_s, *start.params) for start in board.starts}) <= 1
+        for start in board.starts[:-1]:
+            assert start.columns == {}
+        for start in board.starts[-1:]:
+            assert start.columns["state"] == str(trial.state)
+        assert len(board.starts) in (0, 2)
         assert [end.failed for end in board.ends] == (
             [trial.state is TrialState.FAILED] if trial.state.ended else board.ends and [False]
         )
@@ -446,13 +533,14 @@ def test_after_a_crash_nothing_is_doubled_and_nothing_lost(project: Project) -> 
         torn.write_bytes(torn.read_bytes()[:-7])
         mine = copy / "trials" / "t0000" / "train" / "events.out.tfevents.1.host"
         mine.parent.mkdir()
-        mine.write_bytes(torn.read_bytes())
+        numbers = event_files.scalars(0.0, 0, {"epoch_loss": 1.0})
+        mine.write_bytes(event_files.encode([*event_files.file_start(0.0), numbers]))
 
         resumed = experiment.resume(copy, quiet=True)
 
         assert mine.exists()
         begun = [trial.trial_id for trial in resumed.trials]
-        assert event_files(copy) == sorted([".", *(f"trials/{trial_id}" for trial_id in begun)])
+        assert folders_of_files(copy) == sorted(f"trials/{trial_id}" for trial_id in begun)
         check(read_board(copy), resumed.trials)
     assert read_board(copy).scalars["trials/t0000/train"]
 
@@ -487,8 +575,9 @@ def test_a_trial_that_begins_again_keeps_its_earlier_result(project: Project) ->
 
 def test_from_a_journal_alone_the_same_files_are_written(project: Project) -> None:
     live = simulated(project, search=search(40), cluster={"options": FAULTS})
-    copy = live.run_dir.parent / "copy"
-    copy.mkdir()
+    # Rows are named after the run directory.
+    copy = live.run_dir.parents[2] / "copy" / live.run_dir.parent.name / live.run_dir.name
+    copy.mkdir(parents=True)
     shutil.copy(live.run_dir / "journal.jsonl", copy)
     for _ in range(2):  # the second replaces the first
         done = project.cli("report", str(copy), "--tensorboard")
@@ -566,9 +655,9 @@ def test_while_a_driver_writes_nobody_else_does(project: Project) -> None:
 def test_a_value_is_shown_as_its_column_can_hold_it_or_not_at_all(
     domain: Domain | None, value: Any, expected: Any
 ) -> None:
-    from dotrain.report.tensorboard.event_files import Column
 
-    column = Column.of_domain("p", domain) if domain else Column.of_value("p", value)
+    kind = event_files.Column
+    column = kind.of_domain(domain) if domain else kind.of_value(value)
     found = column.value(value)
     assert (found, type(found)) == (expected, type(expected))
 
@@ -658,7 +747,31 @@ def test_while_it_runs_a_trial_that_has_ended_is_told_from_one_that_runs(tmp_pat
     statuses = {name: group.sessions[0].status for name, group in board.groups.items()}
     assert statuses == {"t0000": 1, "t0001": 0}
     assert board.metrics("t0000") == {"result/m": 0.25}
-    assert board.metrics("t0001") == {}
+    assert board.metrics("t0001") == {"m": 0.5}
+    assert [board.columns(name)["state"] for name in ("t0000", "t0001")] == ["finished", None]
+
+
+def test_a_tensorboard_that_watches_has_the_values_once_and_a_new_one_the_whole_row(
+    tmp_path: Path,
+) -> None:
+    live = Live(tmp_path)
+    live.post(SlotsChanged(1))
+    live.post(Started("t0000", 1))
+    live.post(Reported("t0000", 1, 0, 0.5))
+    live.pulse(2.0)
+    watching = TensorBoardServer(tmp_path)
+    board = watching.reload()
+    assert board.curve("t0000", "m") == [(0, 0.5)]
+    assert board.columns("t0000")["state"] is None
+    live.post(Reported("t0000", 1, 1, 0.75))
+    live.post(Finished("t0000", 1, 0.75))
+    live.pulse(2.0)
+    for board, state in ((watching.reload(), None), (read_board(tmp_path), "finished")):
+        assert board.curve("t0000", "m") == [(0, 0.5), (1, 0.75)]
+        assert board.groups["t0000"].sessions[0].status == 1
+        # It keeps the row that it has read: better nothing than what was true once.
+        assert board.columns("t0000")["state"] == state
+    assert len(list((tmp_path / "trials" / "t0000").glob(OURS))) == 1
 
 
 def test_no_more_than_a_few_files_are_open_at_a_time(project: Project) -> None:
@@ -747,7 +860,7 @@ def test_without_the_package_nothing_is_written_and_nothing_said(
 ) -> None:
     without_tensorboard(monkeypatch)
     result = project.run("def train(): return 1.0", cluster={"kind": "inline"})
-    assert event_files(result.run_dir) == []
+    assert folders_of_files(result.run_dir) == []
     assert capsys.readouterr().err == ""
 
 
@@ -776,7 +889,7 @@ def test_it_is_written_by_default_or_as_the_config_says(
 ) -> None:
     key = {} if asked is None else {"tensorboard": asked}
     result = project.run("def train(): return 1.0", cluster={"kind": kind}, **key)
-    assert bool(event_files(result.run_dir)) == written
+    assert bool(folders_of_files(result.run_dir)) == written
 
 
 def test_it_may_be_switched_on_when_a_run_goes_on(project: Project) -> None:

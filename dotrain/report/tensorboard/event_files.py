@@ -12,21 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.event_pb2 import Event, LogMessage, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_FLOAT
 from tensorboard.plugins.hparams.api_pb2 import (
-    DATA_TYPE_BOOL,
-    DATA_TYPE_FLOAT64,
-    DATA_TYPE_STRING,
     STATUS_FAILURE,
     STATUS_SUCCESS,
-    Experiment,
-    HParamInfo,
-    MetricInfo,
-    MetricName,
 )
 from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,
@@ -34,7 +27,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     SessionStartInfo,
 )
 
-from dotrain.space import Categorical, Domain, Float, Int
+from dotrain.space import Categorical, Domain
 from dotrain.training.failure import plain_text
 
 try:
@@ -44,7 +37,6 @@ except ImportError:  # thirty times slower, for who has installed TensorBoard al
 
 #: As in `tensorboard.plugins.hparams.metadata`.
 _PLUGIN = "hparams"
-_EXPERIMENT = "_hparams_/experiment"
 _TRIAL_START = "_hparams_/session_start_info"
 _TRIAL_END = "_hparams_/session_end_info"
 _NOTHING = TensorProto(
@@ -54,11 +46,13 @@ _NOTHING = TensorProto(
 #: Longer texts make the table unreadable.
 _LONGEST_TEXT = 100
 
-_DATA_TYPES = {
-    "number": DATA_TYPE_FLOAT64,
-    "bool": DATA_TYPE_BOOL,
-    "text": DATA_TYPE_STRING,
-}
+#: Bytes that are kept free behind a row for what it gets later, and how many stay so at least:
+#: protocol buffers write the lengths of messages up to 127 bytes in another way.
+_ROOM = 1024
+_LEAST_ROOM = 200
+
+
+Cell = float | bool | str
 
 
 @dataclass(frozen=True)
@@ -68,39 +62,23 @@ class Column:
     A column is of one type; a value of another is left out.
 
     Attributes:
-        name: Of the hyperparameter.
         kind: The type of its values there.
-        values: All that it may be, or nothing.
-        interval: The bounds of a number, or None.
-        is_common: Whether every trial has it, and not all the same: TensorBoard shows such columns
-            first. Its parallel coordinates leave out trials that lack a value of a shown column.
     """
 
-    name: str
     kind: Literal["number", "bool", "text"]
-    values: Sequence[Any] = ()
-    interval: tuple[float, float] | None = None
-    is_common: bool = False
 
     @classmethod
-    def of_domain(cls, name: str, domain: Domain) -> Column:
+    def of_domain(cls, domain: Domain) -> Column:
         """Return the column of what is searched."""
-        if isinstance(domain, Float | Int):
-            low, high = map(float, domain.range)
-            return cls(name, "number", (), (low, high), not domain.when and low < high)
         values: Sequence[Any] = getattr(domain, "values", ())
-        kind = _kind_of(values) if isinstance(domain, Categorical) else "number"
-        found = cls(name, kind, values)
-        shown = [found.value(value) for value in values]
-        distinct = list(dict.fromkeys(value for value in shown if value is not None))
-        return cls(name, kind, distinct, None, not domain.when and len(distinct) > 1)
+        return cls(_kind_of(values) if isinstance(domain, Categorical) else "number")
 
     @classmethod
-    def of_value(cls, name: str, value: Any) -> Column:
+    def of_value(cls, value: Any) -> Column:
         """Return the column of what is not searched, from the first value that it has."""
-        return cls(name, _kind_of([value]))
+        return cls(_kind_of([value]))
 
-    def value(self, value: Any) -> float | bool | str | None:
+    def value(self, value: Any) -> Cell | None:
         """Return a value as the column holds it, or None if it can't."""
         if self.kind == "text":
             text = plain_text(str(value))
@@ -108,17 +86,6 @@ class Column:
         if self.kind == "bool":
             return value if isinstance(value, bool) else None
         return _number(value)
-
-    def info(self) -> Any:
-        """Return the column's part of the experiment's record."""
-        info = HParamInfo(
-            name=plain_text(self.name), type=_DATA_TYPES[self.kind], differs=self.is_common
-        )
-        if self.interval is not None:
-            info.domain_interval.min_value, info.domain_interval.max_value = self.interval
-        elif self.values:
-            info.domain_discrete.extend(self.values)
-        return info
 
 
 def _kind_of(values: Iterable[Any]) -> Literal["number", "bool", "text"]:
@@ -157,51 +124,46 @@ def scalars(wall_s: float, step: int, values: Mapping[str, float]) -> Any:
     return event
 
 
-def experiment(
-    wall_s: float,
-    name: str,
-    description: str,
-    columns: Iterable[Column],
-    metrics: Mapping[str, str],
-) -> Any:
-    """Return the record of what the table of trials consists of.
+def trial_start(
+    wall_s: float, group: str, cells: Mapping[str, Cell], later: Mapping[str, Cell]
+) -> bytes:
+    """Return a trial's row in the table, as it stands in a file.
+
+    TensorBoard makes the columns of the table from all rows that it finds; and of rows with one
+    name, a single one.
 
     Args:
-        wall_s: When the run began, in seconds since the epoch.
-        name: Of the experiment.
-        description: Of the experiment.
-        columns: The hyperparameters.
-        metrics: The metrics' names by tag, in order.
+        wall_s: When the trial began, in seconds since the epoch.
+        group: The row's name, unlike that of any trial of any run.
+        cells: The row's values by column.
+        later: Those that are known in the end; the row is of the same size with them and without.
     """
-    found = Experiment(
-        name=name,
-        description=description,
-        time_created_secs=wall_s,
-        hparam_infos=[column.info() for column in columns],
-        metric_infos=[
-            MetricInfo(name=MetricName(tag=tag), display_name=shown)
-            for tag, shown in metrics.items()
-        ],
-    )
-    return _hparams(wall_s, _EXPERIMENT, HParamsPluginData(experiment=found))
+    size = len(encode([_row(wall_s, group, cells)])) + _ROOM
+    row = encode([_row(wall_s, group, {**cells, **later})])
+    return row + _padding(wall_s, size - len(row))
 
 
-def trial_start(
-    wall_s: float, trial_id: str, columns: Mapping[str, Column], params: Mapping[str, Any]
-) -> Any:
-    """Return the record of a trial's beginning: its row in the table."""
-    info = SessionStartInfo(group_name=trial_id, start_time_secs=wall_s)
-    for name, given in params.items():
-        value = columns[name].value(given)
+def _padding(wall_s: float, size: int) -> bytes:
+    """Return a record that says nothing in `size` bytes."""
+    if size < _LEAST_ROOM:
+        raise ValueError(f"a row has no room for {_ROOM - size} bytes more")
+
+    def padding(length: int) -> bytes:
+        return encode([Event(wall_time=wall_s, log_message=LogMessage(message=" " * length))])
+
+    return padding(_LEAST_ROOM + size - len(padding(_LEAST_ROOM)))
+
+
+def _row(wall_s: float, group: str, cells: Mapping[str, Cell]) -> Any:
+    info = SessionStartInfo(group_name=group, start_time_secs=wall_s)
+    for name, value in cells.items():
         field = info.hparams[plain_text(name)]
         if isinstance(value, bool):
             field.bool_value = value
         elif isinstance(value, str):
             field.string_value = value
-        elif value is not None:
-            field.number_value = value
         else:
-            del info.hparams[plain_text(name)]
+            field.number_value = value
     return _hparams(wall_s, _TRIAL_START, HParamsPluginData(session_start_info=info))
 
 

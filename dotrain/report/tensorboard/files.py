@@ -1,22 +1,22 @@
-"""The event files of a run: a trial's, and the experiment's."""
+"""The event files of a run: one for each trial."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dotrain.report.reading import domains_of
-from dotrain.report.tensorboard.follower import End, Item, Restart, Scalars, Start
+from dotrain.report.tensorboard.follower import COLUMNS, End, Item, Restart, Scalars, Start
 from dotrain.store import Record, RunDir
-from dotrain.training.failure import plain_text
 
 if TYPE_CHECKING:
-    from dotrain.report.tensorboard.event_files import Column
+    from dotrain.report.tensorboard.event_files import Cell, Column
 
 #: How TensorBoard knows event files, and how we know ours.
 _FILES = "events.out.tfevents.*.dotrain"
@@ -39,81 +39,73 @@ class Files:
 
         self._format = event_files
         self._run_dir = run_dir
-        self._header = header
         self._began_s = datetime.fromisoformat(header["started_at"]).timestamp()
         self._columns: dict[str, Column] = {
-            name: event_files.Column.of_domain(name, domain)
+            name: event_files.Column.of_domain(domain)
             for name, domain in domains_of(header).items()
         }
-        #: What every file begins with.
+        #: What every file begins with; a name after those of earlier drivers: TensorBoard leaves a
+        #: file that it has open for it.
         self._start = event_files.encode(event_files.file_start(self._began_s))
-        self._name = _new_name()
+        self._name = _FILES.replace("*", str(time.time_ns() // 1000))
         self._begun: set[str] = set()
-        self._experiment: Path | None = None
+        # Older versions had one in the run directory too, of which columns there are: the first
+        # that TensorBoard found hid the columns of all other runs.
         for old in (*run_dir.path.glob(_FILES), *run_dir.trials.glob(f"*/{_FILES}")):
             old.unlink(missing_ok=True)
 
     def append(self, trial_id: str, items: Iterable[Item]) -> None:
         """Append what is new of a trial to its file.
 
+        Its row comes first, and another takes its place there. A TensorBoard that has read the
+        first one keeps it; a second file would leave both, or make it lose what it has read.
+
         Raises:
             OSError: If it can't be written.
         """
-        data = self._format.encode(map(self._event, items))
+        items = list(items)
+        rows = [item for item in items if isinstance(item, Start)]
+        rest = self._format.encode(self._event(i) for i in items if not isinstance(i, Start))
+        path = self._run_dir.trial_dir(trial_id) / self._name
         if trial_id not in self._begun:
-            data = self._start + data
-        _append(self._run_dir.trial_dir(trial_id) / self._name, data)
-        self._begun.add(trial_id)
+            _append(path, self._start + self._row(rows[-1]) + rest)
+            self._begun.add(trial_id)
+            return
+        if rows:
+            with open(path, "r+b", buffering=0) as file:
+                file.seek(len(self._start))
+                _write(file, self._row(rows[-1]))
+        _append(path, rest)
 
-    def write_experiment(self, params: Mapping[str, Any], metrics: Mapping[str, str]) -> None:
-        """Write what the table of trials consists of, in place of what was written before.
-
-        A TensorBoard that shows the run already keeps the first it has read.
-
-        Args:
-            params: Hyperparameters that were seen, with a value of each.
-            metrics: The names of the table's numbers by tag.
-
-        Raises:
-            OSError: If it can't be written.
-        """
-        header = self._header
-        columns = {**self._columns, **{name: self._column(name, v) for name, v in params.items()}}
-        experiment = self._format.experiment(
-            self._began_s,
-            plain_text(header["name"]),
-            plain_text(f"{header['direction']} {header['metric']}"),
-            columns.values(),
-            metrics,
+    def _row(self, row: Start) -> bytes:
+        """Return a row as it stands in a file; values that their column can't hold are left out."""
+        cells: dict[str, Cell | None] = {}
+        for name, value in row.params.items():
+            column = self._columns.setdefault(name, self._format.Column.of_value(value))
+            cells[f"param.{name}" if name in COLUMNS else name] = column.value(value)
+        later = {
+            name: self._format.Column.of_value(value).value(value)
+            for name, value in row.columns.items()
+            if value is not None
+        }
+        return self._format.trial_start(
+            self._wall_s(row.time_s),
+            f"{self._run_dir.token}/{row.trial_id}",
+            *({n: cell for n, cell in part.items() if cell is not None} for part in (cells, later)),
         )
-        path = self._run_dir.path / _new_name()
-        _append(path, self._start + self._format.encode([experiment]))
-        if self._experiment is not None:
-            self._experiment.unlink(missing_ok=True)
-        self._experiment = path
 
-    def _column(self, name: str, value: Any) -> Column:
-        if name not in self._columns:
-            self._columns[name] = self._format.Column.of_value(name, value)
-        return self._columns[name]
+    def _wall_s(self, time_s: float) -> float:
+        return self._began_s + round(time_s, 6)  # as the journal has it
 
-    def _event(self, item: Item) -> Any:
-        wall_s = self._began_s + round(item.time_s, 6)  # as the journal has it
+    def _event(self, item: Scalars | Restart | End) -> Any:
+        wall_s = self._wall_s(item.time_s)
         match item:
             case Scalars(step=step, values=values):
                 return self._format.scalars(wall_s, step, values)
             case Restart(step=step):
                 return self._format.restart(wall_s, step)
-            case Start(trial_id=trial_id, params=params):
-                columns = {name: self._column(name, value) for name, value in params.items()}
-                return self._format.trial_start(wall_s, trial_id, columns, params)
             case End(failed=failed):
                 return self._format.trial_end(wall_s, failed=failed)
-
-
-def _new_name() -> str:
-    """Return a file name after those before: TensorBoard leaves a file that it has open for it."""
-    return _FILES.replace("*", str(time.time_ns() // 1000))
 
 
 def _append(path: Path, data: bytes) -> None:
@@ -124,5 +116,9 @@ def _append(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "ab", buffering=0)  # noqa: SIM115
     with file:
-        if file.write(data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        _write(file, data)
+
+
+def _write(file: io.FileIO, data: bytes) -> None:
+    if file.write(data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file.name))

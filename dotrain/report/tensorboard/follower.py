@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,12 +18,29 @@ _RESULT = "result/"
 _LAST_STEP = 2**31 - 1
 
 
+#: What the table shows of a trial beside its hyperparameters, once it is over.
+COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
+    "state": lambda trial: str(trial.state),
+    "budget": lambda trial: trial.budget,
+    "steps": lambda trial: trial.steps_run,
+    "seconds": lambda trial: round(trial.busy_s, 3),
+}
+
+
 class Start(NamedTuple):
-    """A trial begins."""
+    """A trial begins; or, the second time, this is all of its row in the table.
+
+    Attributes:
+        time_s: When it began.
+        trial_id: Which.
+        params: Its hyperparameters.
+        columns: What `COLUMNS` say of it; nothing as long as that may change.
+    """
 
     time_s: float
     trial_id: str
     params: Mapping[str, Any]
+    columns: Mapping[str, Any]
 
 
 class Scalars(NamedTuple):
@@ -60,7 +77,7 @@ class _Told:
         lines: How many lines of its story.
         step: The last step.
         result: Its last result.
-        has_begun: Whether its beginning.
+        began_s: When it began, or None if that hasn't been told.
         is_over: Whether its end.
     """
 
@@ -68,18 +85,12 @@ class _Told:
     lines: int = 0
     step: int = -1
     result: Scalars | None = None
-    has_begun: bool = False
+    began_s: float | None = None
     is_over: bool = False
 
 
 class Follower:
-    """Says what is new of a run's trials; pure.
-
-    Attributes:
-        metrics: The tags of numbers in the table, with their names, in order.
-        params: All hyperparameters that were seen, with their first value.
-        has_values: Whether a trial has reported or returned something.
-    """
+    """Says what is new of a run's trials; pure."""
 
     def __init__(self, header: Record) -> None:
         """Begin to follow a run from its header on."""
@@ -88,9 +99,6 @@ class Follower:
         self._fixed: Mapping[str, Any] = header.get("config", {}).get("hparams") or {}
         self._told: dict[str, _Told] = {}
         self._result = _RESULT + self._metric
-        self.metrics: dict[str, str] = {self._result: self._metric}
-        self.params: dict[str, Any] = {}
-        self.has_values = False
 
     def news(
         self, trial: Trial, time_s: float, metrics: Mapping[str, float] | None = None
@@ -105,6 +113,12 @@ class Follower:
         told = self._told.get(trial.trial_id)
         if told is None:
             told = self._told[trial.trial_id] = _Told()
+        if told.began_s is None:
+            begun = (s for s in trial.story if s.state is TrialState.RUNNING or s.state.ended)
+            line = next(begun, None)
+            if line is not None:
+                told.began_s = line.time_s
+                yield self._row(trial, told, {})
         if trial.steps_run > told.reports:
             told.reports = trial.steps_run
             step, value = trial.step_history[-1], trial.metric_history[-1]
@@ -121,12 +135,6 @@ class Follower:
         self, trial: Trial, told: _Told, line: StoryLine, metrics: Mapping[str, float] | None
     ) -> Iterator[Item]:
         state, time_s = line.state, line.time_s
-        if not told.has_begun and (state is TrialState.RUNNING or state.ended):
-            told.has_begun = True
-            params = trial.params or self._fixed
-            for name, value in params.items():
-                self.params.setdefault(name, value)
-            yield Start(time_s, trial.trial_id, params)
         if state is TrialState.RUNNING:
             if trial.resume_step <= told.step:
                 yield from self._back_to(told, trial.resume_step, time_s)
@@ -136,15 +144,13 @@ class Follower:
             told.result = self._scalars(time_s, step, self._result, value, metrics)
             yield told.result
             if budget is None:
-                yield from self._success(told)
-        elif state is TrialState.STOPPED and trial.final_metric is not None:
-            step, value = trial.last_step or 0, trial.final_metric
-            told.result = self._scalars(time_s, step, self._result, value, None)
-            yield told.result
-            yield from self._success(told)
-        elif state is TrialState.FAILED:
-            told.is_over = True
-            yield End(time_s, failed=True)
+                yield from self._end(trial, told, time_s)
+        elif state.ended:
+            if state is TrialState.STOPPED and trial.final_metric is not None:
+                step, value = trial.last_step or 0, trial.final_metric
+                told.result = self._scalars(time_s, step, self._result, value, None)
+                yield told.result
+            yield from self._end(trial, told, time_s)
 
     def _scalars(
         self,
@@ -154,13 +160,7 @@ class Follower:
         value: float,
         others: Mapping[str, float] | None,
     ) -> Scalars:
-        self.has_values = True
-        values = {tag: value}
-        if others:
-            for name, other in others.items():
-                values.setdefault(name, other)
-                self.metrics.setdefault(name, name)
-        return Scalars(time_s, min(step, _LAST_STEP), values)
+        return Scalars(time_s, min(step, _LAST_STEP), {**(others or {}), tag: value})
 
     def _back_to(self, told: _Told, step: int, time_s: float) -> Iterator[Item]:
         """Take back what an earlier attempt told of steps that are now trained once more."""
@@ -169,16 +169,35 @@ class Follower:
         if told.result is not None and told.result.step >= step:
             yield told.result
 
-    def _success(self, told: _Told) -> Iterator[Item]:
-        if told.result is not None and not told.is_over:
-            told.is_over = True
-            yield End(told.result.time_s, failed=False)
+    def _row(self, trial: Trial, told: _Told, columns: Mapping[str, Any]) -> Start:
+        assert told.began_s is not None
+        return Start(told.began_s, trial.trial_id, trial.params or self._fixed, columns)
 
-    def ends(self) -> Iterator[tuple[str, Item]]:
-        """Yield the ends of trials that could have been promoted until the run was over."""
-        for trial_id, told in self._told.items():
-            for item in self._success(told):
-                yield trial_id, item
+    def _whole_row(self, trial: Trial, told: _Told) -> Start:
+        return self._row(trial, told, {name: tell(trial) for name, tell in COLUMNS.items()})
+
+    def _end(self, trial: Trial, told: _Told, time_s: float) -> Iterator[Item]:
+        told.is_over = True
+        yield self._whole_row(trial, told)
+        well = (TrialState.FINISHED, TrialState.STOPPED)
+        yield End(time_s, failed=trial.state not in well)
+
+    def rest(self, trial: Trial, *, run_is_over: bool) -> Iterator[Item]:
+        """Yield what is left to tell of a trial when no more will be written.
+
+        Args:
+            trial: As it is then.
+            run_is_over: Whether it could still have been promoted until now.
+        """
+        told = self._told.get(trial.trial_id)
+        if told is None or told.began_s is None or told.is_over:
+            return
+        if run_is_over and told.result is not None:
+            told.is_over = True
+            yield self._whole_row(trial, told)
+            yield End(told.result.time_s, failed=False)
+        else:
+            yield self._whole_row(trial, told)
 
     @property
     def open(self) -> list[str]:

@@ -33,7 +33,7 @@ class TensorBoard:
         self._scheduler = scheduler
         try:
             self._writer, _ = begin(self._run_dir, read_journal(self._run_dir.journal), self._clock)
-            self._writer.write_rest(run_is_over=False)
+            self._writer.write_all()
         except Exception as error:
             self._give_up(error)
 
@@ -72,7 +72,8 @@ class TensorBoard:
         """Write the rest; say so if something could not be written."""
         if self._writer is not None:
             try:
-                self._writer.write_rest(run_is_over=self._scheduler.status is not None)
+                scheduler = self._scheduler
+                self._writer.finish(scheduler.book, run_is_over=scheduler.status is not None)
             except Exception as error:
                 self._give_up(error)
         if self._error is not None:

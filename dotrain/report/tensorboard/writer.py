@@ -11,7 +11,7 @@ from dotrain.errors import DotrainError, UsageError
 from dotrain.report.reading import Run
 from dotrain.report.tensorboard.files import Files
 from dotrain.report.tensorboard.follower import Follower, Item
-from dotrain.store import Record, RunDir, replay_each
+from dotrain.store import Record, RunDir, RunState, replay_each
 
 #: The shortest time between two rounds of writing, in seconds; what happens meanwhile goes together.
 _ROUND_S = 1.0
@@ -42,8 +42,6 @@ class Writer:
         self._waiting: dict[str, list[Item]] = {}
         self._count = 0
         self._rest_until_s = -1.0
-        #: How many hyperparameters and metrics the table has.
-        self._known = (-1, -1)
 
     def take(
         self,
@@ -82,46 +80,43 @@ class Writer:
         while self._waiting and now_s - began_s < _SLICE_S:
             self._write(next(iter(self._waiting)))
             now_s = self._clock()
-        if not self._waiting:
-            self._write_experiment()
-            now_s = self._clock()
         rest_s = (now_s - began_s) / _SHARE
         self._rest_until_s = now_s + (rest_s if self._waiting else max(rest_s, _ROUND_S))
 
-    def write_rest(self, *, run_is_over: bool) -> None:
+    def write_all(self) -> None:
         """Write everything that waits.
 
+        Raises:
+            OSError: If it can't be written.
+        """
+        for trial_id in list(self._waiting):
+            self._write(trial_id)
+
+    def finish(self, book: TrialBook, *, run_is_over: bool) -> None:
+        """Write everything that waits, and the rows of trials that are not over as they are now.
+
         Args:
+            book: All trials.
             run_is_over: Whether no trial will be promoted any more.
 
         Raises:
             OSError: If it can't be written.
         """
-        if run_is_over:
-            for trial_id, item in self._follower.ends():
-                self._add(trial_id, [item])
-        for trial_id in list(self._waiting):
-            self._write(trial_id)
-        self._write_experiment()
+        for trial_id in self._follower.open:
+            rest = self._follower.rest(book.trials[trial_id], run_is_over=run_is_over)
+            self._add(trial_id, rest)
+        self.write_all()
 
     def _write(self, trial_id: str) -> None:
         items = self._waiting.pop(trial_id)
         self._count -= len(items)
         self._files.append(trial_id, items)
 
-    def _write_experiment(self) -> None:
-        """Write what the table consists of, if there is more of it than before."""
-        known = len(self._follower.params), len(self._follower.metrics)
-        # Not before the first values: they tell which numbers there are.
-        if self._follower.has_values and known != self._known:
-            self._files.write_experiment(self._follower.params, self._follower.metrics)
-            self._known = known
-
 
 def begin(
     run_dir: RunDir, records: Iterable[Record], clock: Callable[[], float]
-) -> tuple[Writer, str | None]:
-    """Return a writer that has taken in a journal, and how the run has ended, if it has."""
+) -> tuple[Writer, RunState]:
+    """Return a writer that has taken in a journal, and what the journal adds up to."""
     steps = replay_each(records)
     state, header = next(steps)
     writer = Writer(Follower(header), Files(run_dir, header), clock)
@@ -131,7 +126,7 @@ def begin(
         elif "trial_id" in record:
             writer.take(state.book, [record["trial_id"]], record["t"], record.get("metrics"))
         writer.write_some()
-    return writer, state.status
+    return writer, state
 
 
 def write_all(run: Run) -> None:
@@ -144,8 +139,8 @@ def write_all(run: Run) -> None:
     if run.status == "running":
         raise UsageError(f"{run.run_dir.path} is running, {run.reason}; wait for its end")
     try:
-        writer, status = begin(run.run_dir, run.records, time.monotonic)
-        writer.write_rest(run_is_over=status is not None)
+        writer, state = begin(run.run_dir, run.records, time.monotonic)
+        writer.finish(state.book, run_is_over=state.status is not None)
     except ImportError as error:
         raise UsageError(
             f"needs TensorBoard ({error}): pip install 'dotrain[tensorboard]'"
