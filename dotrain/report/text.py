@@ -90,18 +90,28 @@ def spark_line(values: Sequence[float], width: int, *, ascii_only: bool = False)
 
     Args:
         values: In order; if there are more than cells, each cell shows the mean of its share.
+            What is no number is a ``?``.
         width: The most cells.
         ascii_only: For terminals that know no Unicode.
     """
     bars = _ASCII_BARS if ascii_only else _BARS
     if len(values) > width:
         edges = [len(values) * index // width for index in range(width + 1)]
-        values = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
-    if not values:
-        return ""
-    low, high = min(values), max(values)
+        # Divided first: the sum of large numbers may be too large for one.
+        values = [sum(value / (b - a) for value in values[a:b]) for a, b in pairwise(edges)]
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    return "".join(_bar(bars, value, low, high) for value in values)
+
+
+def _bar(bars: str, value: float, low: float, high: float) -> str:
+    if math.isnan(value):
+        return "?"
+    if math.isinf(value):
+        return bars[-1] if value > 0 else bars[0]
     # One that doesn't move is in the middle, neither at its best nor at its worst.
-    size = high - low
-    if not 0 < size < math.inf:
-        return bars[3] * len(values)
-    return "".join(bars[min(7, int(8 * ((value - low) / size)))] for value in values)
+    if low == high:
+        return bars[3]
+    if math.isinf(high - low):
+        value, low, high = value / 2, low / 2, high / 2
+    return bars[min(7, int(8 * ((value - low) / (high - low))))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import pty
 import subprocess
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -549,17 +550,30 @@ def test_packed_lines_fit(parts: list[str], width: int) -> None:
     assert all(cell_len(line) <= width for line in pack(parts, width))
 
 
-@given(st.lists(st.floats(allow_nan=False)), st.integers(1, 30), st.booleans())
+@given(st.lists(st.floats()), st.integers(1, 30), st.booleans())
+@example([0.0, 1.0, math.inf, -math.inf], 3, False)
+@example([-1.7e308, 1.7e308, 0.0], 3, False)
+@example([1.7e308] * 4, 2, False)
 def test_a_spark_line_fits(values: list[float], width: int, ascii_only: bool) -> None:
     line = spark_line(values, width, ascii_only=ascii_only)
     assert len(line) == min(width, len(values))
     assert line.isascii() or not ascii_only
+    if len(values) <= width:
+        # What is larger is no lower, and what is no number is seen.
+        bars = "_.:-=+*#" if ascii_only else "▁▂▃▄▅▆▇█"
+        shown = zip(values, line, strict=True)
+        levels = [(v, bars.index(bar)) for v, bar in shown if not math.isnan(v)]
+        assert [level for _, level in sorted(levels)] == sorted(level for _, level in levels)
+        assert line.count("?") == sum(map(math.isnan, values))
 
 
 def test_spark_lines_go_from_the_smallest_to_the_largest() -> None:
     assert spark_line([0, 1, 2, 3], 10) == "▁▃▆█"
     assert spark_line([3, 0], 10) == "█▁"
     assert spark_line([5.0] * 3, 10) == "▄▄▄"
+    assert spark_line([-1.7e308, 0.0, 1.7e308], 10) == "▁▅█"
+    assert spark_line([1.7e308] * 3 + [-1.7e308] * 3, 2) == "█▁"
+    assert spark_line([0, 1, math.inf, math.nan, -math.inf], 10) == "▁██?▁"
 
 
 @pytest.mark.parametrize(
