@@ -10,16 +10,7 @@ from itertools import cycle, islice
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from dotrain.core.events import (
-    Event,
-    Failed,
-    Finished,
-    Lost,
-    Reported,
-    Resumed,
-    Stopped,
-    TrialEvent,
-)
+from dotrain.core.events import Event, Reported, Resumed, TrialEvent
 from dotrain.core.instructions import Instruction, Kill
 from dotrain.core.policy import Plan
 from dotrain.core.scheduler import Scheduler
@@ -54,12 +45,21 @@ class _Reports:
 
 
 class _End(NamedTuple):
-    """How one attempt ended."""
+    """How one attempt ended, with the retries that it took.
+
+    Attributes:
+        budget: What it might use.
+        state: How it ended.
+        launched_s: When it was launched first.
+        ended_s: When it ended.
+        spent_s: How long it held its slots.
+    """
 
     budget: float | None
     state: TrialState
     launched_s: float
     ended_s: float
+    spent_s: float
 
 
 class Progress:
@@ -67,6 +67,10 @@ class Progress:
 
     Only attempts count, with their own durations, never the time since the run began: a run that
     goes on after a week has the same estimate as one that was not interrupted.
+
+    What ends early is seen first, and says nothing about how long a trial takes. So there is no
+    estimate until one has finished; and of those that failed, were stopped or diverged, only those
+    count that were launched after it was.
     """
 
     def __init__(self, scheduler: Scheduler, plan: Plan | None) -> None:
@@ -81,15 +85,21 @@ class Progress:
         self._count_all()
 
     def _count_all(self) -> None:
-        #: Of attempts that have ended, by budget: how many, and seconds from launch to end.
+        #: Of attempts that have ended, by budget: how many, and for how many seconds they ran.
         self._ended: Counter[float | None] = Counter()
         self._durations: defaultdict[float | None, deque[float]] = defaultdict(
             lambda: deque(maxlen=_KEPT)
         )
-        #: The same of the first wave, which was launched before any attempt had ended: they may
+        #: The same of the first wave, which was launched before any attempt had finished: they may
         #: have loaded, compiled and warmed up what later ones find ready.
         self._first_wave: defaultdict[float | None, list[float]] = defaultdict(list)
-        self._first_end_s: float | None = None
+        #: Budgets with which an attempt after the first wave has finished.
+        self._warm: set[float | None] = set()
+        self._first_finish: _End | None = None
+        #: Before that.
+        self._early: list[_End] = []
+        #: Attempts of each trial that have ended.
+        self._ends: Counter[str] = Counter()
         self._reports: dict[str, _Reports] = {}
         #: Steps of finished trials without a budget.
         self._steps: deque[int] = deque(maxlen=_KEPT)
@@ -97,11 +107,9 @@ class Progress:
         self.tried = 0
         #: Finished attempts by budget.
         self.finished_at: Counter[float] = Counter()
-        for trial in self._scheduler.book.trials.values():
-            ends = list(_attempts(trial))
-            self.tried += bool(ends)
-            for end in ends:
-                self._note(trial, end)
+        ends = [(t, end) for t in self._scheduler.book.trials.values() for end in _attempts(t)]
+        for trial, end in sorted(ends, key=lambda pair: pair[1].ended_s):
+            self._note(trial, end)
 
     def on_event(
         self, event: Event, instructions: Sequence[Instruction], time_s: float
@@ -121,31 +129,47 @@ class Progress:
                     trial.trial_id, _Reports(time_s, event.step, time_s)
                 )
                 seen.last_s = time_s
-            elif isinstance(event, Finished | Stopped | Failed | Lost):
-                self._reports.pop(trial.trial_id, None)
-                if not isinstance(event, Lost) or trial.state.ended:
-                    yield self._end(trial, time_s)
+            else:
+                yield from self._ended_now(trial)
         for instruction in instructions:
             if isinstance(instruction, Kill) and instruction.timeout:
-                yield self._end(trials[instruction.trial_id], time_s)
+                yield from self._ended_now(trials[instruction.trial_id])
 
-    def _end(self, trial: Trial, time_s: float) -> Trial:
-        ends = list(_attempts(trial))
-        self.tried += len(ends) == 1
-        if self._first_end_s is None:
-            self._first_end_s = time_s
-        self._note(trial, ends[-1], is_cold=ends[-1].launched_s < self._first_end_s)
-        return trial
+    def _ended_now(self, trial: Trial) -> Iterator[Trial]:
+        """Note what has become of the current attempt, if it runs no more."""
+        if trial.attempt_step is None or trial.started_s is None:
+            self._reports.pop(trial.trial_id, None)
+        for end in list(_attempts(trial))[self._ends[trial.trial_id] :]:
+            self._note(trial, end)
+            yield trial
 
-    def _note(self, trial: Trial, end: _End, *, is_cold: bool = False) -> None:
-        durations = self._first_wave if is_cold else self._durations
-        durations[end.budget].append(end.ended_s - end.launched_s)
+    def _note(self, trial: Trial, end: _End) -> None:
+        self._ends[trial.trial_id] += 1
+        self.tried += self._ends[trial.trial_id] == 1
         self._ended[end.budget] += 1
+        if self._first_finish is None and end.state is not TrialState.FINISHED:
+            self._early.append(end)
+            return
+        self._first_finish = self._first_finish or end
+        for each in [*self._early, end]:
+            self._note_duration(each, self._first_finish)
+        self._early = []
         if end.state is TrialState.FINISHED:
             if end.budget is not None:
                 self.finished_at[end.budget] += 1
             elif trial.last_step is not None:
                 self._steps.append(trial.last_step + 1)
+
+    def _note_duration(self, end: _End, first: _End) -> None:
+        has_finished = end.state is TrialState.FINISHED
+        if not has_finished and end.launched_s <= first.launched_s:
+            return
+        if end.launched_s < first.ended_s:
+            self._first_wave[end.budget].append(end.spent_s)
+            return
+        self._durations[end.budget].append(end.spent_s)
+        if has_finished:
+            self._warm.add(end.budget)
 
     @property
     def planned(self) -> int | None:
@@ -177,7 +201,7 @@ class Progress:
             if rest_s is None:
                 return None
             rests.append(rest_s)
-            running[trial.budget].append(time_s - _launched_s(trial) + rest_s)
+            running[trial.budget].append(_spent_s(trial, time_s) + rest_s)
         jobs: list[tuple[int, list[float]]] = []
         below: list[float] = []
         for budget, count in self._to_come(self._plan):
@@ -226,7 +250,13 @@ class Progress:
         usual = self._usual(trial.budget)
         usual_s = None
         if usual:
-            usual_s = max(0.0, fmean(usual) - (time_s - _launched_s(trial)))
+            # What a checkpoint holds need not be done again.
+            spent_s = time_s - _launched_s(trial)
+            if trial.losses and trial.resume_step:
+                spent_s = _spent_s(trial, time_s)
+            # Of those that took less, this one is none.
+            longer = [each_s - spent_s for each_s in usual if each_s > spent_s]
+            usual_s = fmean(longer) if longer else 0.0
         total = trial.budget
         if total is None and self._steps:
             total = fmean(self._steps)
@@ -251,16 +281,17 @@ class Progress:
 
         The first wave counts until there are others, unless it might turn a lower bound into none.
         """
-        if budget in self._durations:
+        if budget in self._warm:
             return self._durations[budget]
-        return [] if self.has_rungs else self._first_wave.get(budget, [])
+        first = [] if self.has_rungs else self._first_wave.get(budget, [])
+        return first and [*first, *self._durations[budget]]
 
     def _usual(self, budget: float | None) -> Sequence[float]:
         """Return how long attempts with a budget take, or those with the next smaller one."""
         known = self._known(budget)
         if known or budget is None:
             return known
-        smaller = max((b for b in self._durations if b is not None and b < budget), default=None)
+        smaller = max((b for b in self._warm if b is not None and b < budget), default=None)
         return self._durations.get(smaller, ())
 
 
@@ -270,19 +301,37 @@ def _attempts(trial: Trial) -> Iterator[_End]:
     One that was lost has not: another takes its place.
     """
     budgets = iter([result.budget for result in trial.results])
-    launched_s = 0.0
+    launches: list[float] = []
+    lost_s = 0.0
     for line in trial.story:
         if line.state is TrialState.LAUNCHED:
-            launched_s = line.time_s
+            launches.append(line.time_s)
+        elif line.state is TrialState.WAITING and launches:
+            lost_s += line.time_s - launches[-1]
         elif line.state.ended:
             budget = next(budgets) if line.state is TrialState.FINISHED else trial.budget
-            yield _End(budget, line.state, launched_s, line.time_s)
+            first_s, last_s = launches[0], launches[-1]
+            yield _End(budget, line.state, first_s, line.time_s, lost_s + line.time_s - last_s)
+            launches, lost_s = [], 0.0
 
 
 def _launched_s(trial: Trial) -> float:
     """Return when the current attempt was launched."""
     states = TrialState.LAUNCHED
     return next(s.time_s for s in reversed(trial.story) if s.state is states)
+
+
+def _spent_s(trial: Trial, time_s: float) -> float:
+    """Return for how long the current attempt has held its slots, with the retries before it."""
+    spent_s, launched_s = 0.0, 0.0
+    for line in trial.story:
+        if line.state is TrialState.LAUNCHED:
+            launched_s = line.time_s
+        elif line.state is TrialState.WAITING:
+            spent_s += line.time_s - launched_s
+        elif line.state.ended:
+            spent_s = 0.0
+    return spent_s + time_s - launched_s
 
 
 def _makespan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import io
 import math
 import os
@@ -22,6 +23,7 @@ from dotrain.ablation.study import BASELINE, Arm, Component, Study
 from dotrain.config.schema import SimulationModel
 from dotrain.core.book import Limits
 from dotrain.core.events import (
+    Diverged,
     Event,
     Failed,
     Finished,
@@ -30,9 +32,10 @@ from dotrain.core.events import (
     Reported,
     SlotsChanged,
     Started,
+    Stopped,
     TimePassed,
 )
-from dotrain.core.instructions import Instruction
+from dotrain.core.instructions import Instruction, Launch
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Failure
@@ -194,6 +197,99 @@ def test_the_time_before_a_run_goes_on_does_not_count() -> None:
         assert (left is None) == (left_later is None)
         if left and left_later:
             assert left.seconds == pytest.approx(left_later.seconds, abs=0.01)
+
+
+def scripted(life: Callable[[Launch], list[tuple[float, Event]]], trials: int = 40) -> Watched:
+    """Watch a search with four workers, of which every attempt does as told.
+
+    Args:
+        life: Of an attempt: what happens, and how many seconds after its launch.
+        trials: How many.
+    """
+    optimizer = RandomSearch()
+    scheduler = prepared(optimizer, NoStop(), trials, limits=Limits(max_failures=100))
+    progress = Progress(scheduler, optimizer.plan())
+    watched = Watched(scheduler)
+    events: list[tuple[float, int, Event]] = [(0.0, 0, SlotsChanged(4))]
+    count = 0
+    while events:
+        time_s, _, event = heapq.heappop(events)
+        instructions = scheduler.handle(event, time_s)
+        list(progress.on_event(event, instructions, time_s))
+        watched.estimates.append((time_s, progress.left(time_s)))
+        for instruction in instructions:
+            if isinstance(instruction, Launch):
+                for after_s, later in life(instruction):
+                    count += 1
+                    heapq.heappush(events, (time_s + after_s, count, later))
+    assert scheduler.status == "finished"
+    watched.end_s = time_s
+    return watched
+
+
+def quietly(name: tuple[str, int], seconds: float = 10.0) -> list[tuple[float, Event]]:
+    return [(0.0, Started(*name)), (seconds, Finished(*name, 0.5))]
+
+
+def some_fail(is_failing: Callable[[int], bool]) -> Callable[[Launch], list[tuple[float, Event]]]:
+    def life(launch: Launch) -> list[tuple[float, Event]]:
+        name = launch.trial_id, launch.attempt
+        if is_failing(int(launch.trial_id[1:])):
+            failed = Failed(*name, Failure("exception", "ValueError"))
+            return [(0.0, Started(*name)), (0.1, failed)]
+        return quietly(name)
+
+    return life
+
+
+def the_first_diverge(launch: Launch) -> list[tuple[float, Event]]:
+    name = launch.trial_id, launch.attempt
+    if launch.trial_id < "t0012":
+        return [(0.0, Started(*name)), (0.5, Diverged(*name, "reported nan at step 0"))]
+    return quietly(name)
+
+
+def the_first_stop(launch: Launch) -> list[tuple[float, Event]]:
+    name = launch.trial_id, launch.attempt
+    if launch.trial_id < "t0012":
+        return [(0.0, Started(*name)), (0.5, Reported(*name, 0, 0.5)), (1.0, Stopped(*name))]
+    return quietly(name)
+
+
+def lost_first(launch: Launch) -> list[tuple[float, Event]]:
+    """Its worker dies after eight of ten steps; the next one goes on from a checkpoint."""
+    name = launch.trial_id, launch.attempt
+    if launch.attempt == 1:
+        return [(0.0, Started(*name)), (8.0, Lost(*name, "its worker died"))]
+    return [(0.0, Started(*name, resume_step=8)), (2.0, Finished(*name, 0.5))]
+
+
+@pytest.mark.parametrize(
+    "life",
+    [
+        some_fail(lambda number: number < 12),
+        some_fail(lambda number: number in (0, 1, 2)),
+        some_fail(lambda number: number % 2 == 0),
+        the_first_diverge,
+        the_first_stop,
+        lost_first,
+    ],
+    ids=[
+        *("the first fail", "three of four fail", "every second fails"),
+        *("the first diverge", "the first stop", "lost"),
+    ],
+)
+def test_what_ends_early_is_not_how_long_a_trial_takes(
+    life: Callable[[Launch], list[tuple[float, Event]]],
+) -> None:
+    watched = scripted(life)
+    found = [
+        (time_s, left.seconds / (watched.end_s - time_s))
+        for time_s, left in watched.estimates
+        if left is not None and time_s < 0.85 * watched.end_s
+    ]
+    assert len(found) > 10
+    assert all(1 / 1.6 <= ratio <= 1.6 for _, ratio in found), found
 
 
 def test_reports_of_running_trials_count() -> None:
