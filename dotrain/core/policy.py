@@ -123,9 +123,6 @@ class AbstractOptimizer(ABC):
     #: Whether trials get a `budget`.
     gives_budget: ClassVar[bool] = False
 
-    #: Whether a configuration may be suggested once only. Set before `initialize`.
-    tries_once: bool = True
-
     searchspace: Searchspace
     num_trials: int | None
     direction: Direction

@@ -71,7 +71,7 @@ def check_optimizer(
             num_trials=num_trials,
             direction=direction,
             seed=seed,
-            **faults,  # type: ignore[arg-type]
+            **faults,
         )
 
     for seed in (0, 1):
@@ -87,8 +87,13 @@ def check_optimizer(
         if num_trials is not None:
             assert len(launched) <= num_trials, "more configurations than num_trials"
     faulty = run(
-        **{"failing": 0.2, "losing": 0.2, "diverging": 0.2, "repeating": 0.2},
-        **{"stragglers": 0.2, "duplicates": 0.5, "late": 0.5},
+        failing=0.2,
+        losing=0.2,
+        diverging=0.2,
+        repeating=0.2,
+        stragglers=0.2,
+        duplicates=0.5,
+        late=0.5,
     )
     assert faulty.scheduler.status in ("finished", "failed")
     _check_reads_only(make, space, num_trials)
