@@ -154,17 +154,21 @@ class LiveTable(Watching):
         return [Column("parameters", [params_text(t.params) for t in trials], rank=6, least=12)]
 
     def _found(self, width: int) -> list[str]:
-        """Return the best so far; of a study, how many seeds each arm has."""
+        """Return the best so far, and who runs and is ahead; of a study, the seeds of each arm."""
         if self.subject.arms:
             arms = ", ".join(self.arms_text())
             return [clip(f"{self.best_text()}: {arms}", width)]
+        ahead = self.ahead_text()
+        running = [clip(ahead, width)] if ahead else []
         if self.best is None:
-            return []
+            return running
         trial = self.best
         reached = trial.results[-1].budget if trial.results else None
         after = "" if reached is None else f" after {steps_text(reached)}"
         text = f"{self.best_text()}{after}"
-        return [clip(f"{text}: {params_text(trial.params)}" if trial.params else text, width)]
+        if trial.params:
+            text = f"{text}: {params_text(trial.params)}"
+        return [clip(text, width), *running]
 
     def _counts(self, time_s: float) -> list[str]:
         parts = self.tally()

@@ -72,7 +72,8 @@ class Plain(Watching):
         return True
 
     def _tally(self) -> str:
-        return ", ".join([*self.tally(), self.best_text()])
+        ahead = self.ahead_text()
+        return ", ".join([*self.tally(), self.best_text()]) + (f"; {ahead}" if ahead else "")
 
     def _line(self, text: str) -> None:
         self._left -= 1

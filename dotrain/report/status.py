@@ -11,7 +11,7 @@ from dotrain.core.trial import Trial, TrialState
 from dotrain.report.reading import read_run, run_notes
 from dotrain.report.result import print_lines
 from dotrain.report.resuming import resume_command
-from dotrain.report.summary import summarize
+from dotrain.report.summary import LastReport, ahead_text, summarize
 from dotrain.report.text import duration, number_text, printable
 
 
@@ -77,9 +77,8 @@ def _lines(status: Mapping[str, Any]) -> Iterator[str]:
     yield from status["notes"]
     if "arms" in status:
         yield "seeds done: " + ", ".join(f"{arm} {n}" for arm, n in status["arms"].items())
-    elif status["best"]:
-        best = status["best"]
-        yield f"best: {status['metric']} {number_text(best['value'])} ({best['trial_id']})"
+    else:
+        yield from _best(status)
     verb = "running" if status["status"] == "running" else "was running"
     for trial in status["running"]:
         step = "no report yet" if trial["step"] is None else f"step {trial['step']}"
@@ -91,3 +90,16 @@ def _lines(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"failed: {group['count']} x {group['message']} ({group['log']})"
     if status["resume"]:
         yield f"go on with: {status['resume']}"
+
+
+def _best(status: Mapping[str, Any]) -> Iterator[str]:
+    best = status["best"]
+    last = [
+        LastReport(trial["trial_id"], trial["step"], trial["value"])
+        for trial in status["running"]
+        if trial["value"] is not None
+    ]
+    ahead = ahead_text(last, best and best["value"], status["direction"])
+    ended = f"{status['metric']} {number_text(best['value'])} ({best['trial_id']})" if best else ""
+    if ended or ahead:
+        yield f"best: {'; '.join(filter(None, (ended, ahead)))}"

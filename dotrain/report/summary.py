@@ -13,6 +13,7 @@ from dotrain.core.policy import Direction, sign_of
 from dotrain.core.trial import Failure, Trial, TrialState
 from dotrain.report.marks import marks_in
 from dotrain.report.resuming import how_to_resume
+from dotrain.report.text import number_text
 
 #: How a trial can end, in the order in which reports count them.
 ENDINGS = (TrialState.FINISHED, TrialState.STOPPED, TrialState.DIVERGED, TrialState.FAILED)
@@ -52,6 +53,31 @@ def ranked(trials: Iterable[Trial], direction: Direction) -> list[Trial]:
 def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
     """Return the first of `ranked`, or None."""
     return next(iter(ranked(trials, direction)), None)
+
+
+class LastReport(NamedTuple):
+    """The last report of a trial that runs."""
+
+    trial_id: str
+    step: int | None
+    value: float
+
+
+def ahead_text(
+    running: Iterable[LastReport], best: float | None, direction: Direction
+) -> str | None:
+    """Return the best report of trials that run, if no trial that has ended is as good.
+
+    Args:
+        running: Of the trials that run.
+        best: The best value of those that have ended, or None.
+        direction: ``max`` or ``min``.
+    """
+    sign = sign_of(direction)
+    first = max(running, key=lambda last: sign * last.value, default=None)
+    if first is None or (best is not None and sign * first.value <= sign * best):
+        return None
+    return f"running {number_text(first.value)} ({first.trial_id}, step {first.step})"
 
 
 def failure_key(error: Failure) -> tuple[str, str]:

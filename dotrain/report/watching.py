@@ -16,15 +16,14 @@ from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial, TrialState
 from dotrain.report.display import Quiet, Subject
 from dotrain.report.progress import Progress
-from dotrain.report.summary import best_trial, failure_key
+from dotrain.report.summary import LastReport, ahead_text, best_trial, failure_key
 from dotrain.report.text import make_console, number_text, printable, steps_text
 
 INTERRUPTED = "stopping; Ctrl-C again to stop at once"
-_COUNTED = {
-    TrialState.STOPPED: "stopped early",
-    TrialState.FAILED: "failed",
-    TrialState.WAITING: "waiting",
-}
+#: What is counted, if there is any, and in which words if not that of the state.
+_COUNTED = [state for state in TrialState if state.ended and state is not TrialState.FINISHED]
+_COUNTED.append(TrialState.WAITING)
+_WORDS = {TrialState.STOPPED: "stopped early"}
 
 
 class Kind(Enum):
@@ -34,7 +33,7 @@ class Kind(Enum):
     BEST = "a trial has finished and is the best so far"
     PROMOTED = "a trial has finished with a larger budget"
     STOPPED = "a trial was stopped early"
-    TROUBLE = "a trial failed or lost its worker, or workers have trouble"
+    TROUBLE = "a trial failed, diverged or lost its worker, or workers have trouble"
     END = "the run has ended in another way than it should"
 
 
@@ -123,6 +122,9 @@ class Watching(Quiet):
             where = f" at {trial.error.location}" if trial.error.location else ""
             text = printable(f"{name} failed{where}: {trial.error.message}")
             return News(Kind.TROUBLE, text, failure_key(trial.error))
+        if trial.divergence:
+            text = printable(f"{name} diverged: {trial.divergence}")
+            return News(Kind.TROUBLE, text, TrialState.DIVERGED)
         if not isinstance(event, Finished):
             why = next((s.what for s in reversed(trial.story) if s.state == "stopping"), "")
             return News(Kind.STOPPED, printable(why or f"{name} has stopped by itself"))
@@ -162,6 +164,18 @@ class Watching(Quiet):
             return "no result yet"
         return f"best {number_text(self.best.final_metric)} ({self.best.trial_id})"
 
+    def ahead_text(self) -> str | None:
+        """Return the best value of the trials that run, if none that has ended is as good."""
+        if self.subject.arms or self.scheduler.status is not None:
+            return None
+        last = [
+            LastReport(trial.trial_id, trial.last_step, trial.metric_history[-1])
+            for trial in self.scheduler.book.active.values()
+            if trial.metric_history
+        ]
+        best = None if self.best is None else self.best.final_metric
+        return ahead_text(last, best, self.subject.direction)
+
     def arms_text(self) -> list[str]:
         """Return how many seeds of each arm have a result."""
         return [f"{printable(arm)} {len(self._runs[arm])}" for arm in self.subject.arms]
@@ -174,9 +188,7 @@ class Watching(Quiet):
         larger = sorted(self.progress.finished_at)[1:] if self.progress.has_rungs else []
         parts += [f"{self.progress.finished_at[b]} at {steps_text(b)}" for b in larger]
         counts: Counter[TrialState] = self.scheduler.book.counts
-        for state, words in _COUNTED.items():
-            if counts[state]:
-                parts.append(f"{counts[state]} {words}")
+        parts += [f"{counts[s]} {_WORDS.get(s, str(s))}" for s in _COUNTED if counts[s]]
         if self.losses:
             parts.append(f"workers lost {self.losses} time{'s' if self.losses > 1 else ''}")
         return parts

@@ -36,7 +36,7 @@ from dotrain.core.events import (
     TimePassed,
 )
 from dotrain.core.instructions import Instruction, Launch
-from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
+from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Failure
 from dotrain.earlystop.median import MedianStop
@@ -385,6 +385,50 @@ def test_equal_failures_are_told_once_and_counted_after_that() -> None:
     assert f"{failed} failed" in lines[-1] or f"{failed - 1} failed" in lines[-1]
 
 
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_a_running_trial_that_is_ahead_is_told(direction: Direction) -> None:
+    sign = 1 if direction == "max" else -1
+    stream = io.StringIO()
+    optimizer = RandomSearch()
+    scheduler = prepared(optimizer, NoStop(), 10)
+    plain = Plain(Subject("a search", "score", direction, optimizer.plan()), stream)
+    plain.start(scheduler)
+
+    def post(event: Event) -> str:
+        plain.on_event(event, scheduler.handle(event, 1.0), 1.0)
+        return stream.getvalue().splitlines()[-1]
+
+    post(SlotsChanged(4))
+    for name in ("t0000", "t0001", "t0002", "t0003"):
+        post(Started(name, 1))
+    for name, value in (("t0001", 0.5), ("t0002", 0.25), ("t0003", -1.0)):
+        post(Reported(name, 1, 4, sign * value))
+    failed = post(Failed("t0003", 1, Failure("exception", "ValueError: no", "u.py:3")))
+    assert failed.endswith(f", no result yet; running {sign * 0.5:g} (t0001, step 4)")
+    assert post(Finished("t0000", 1, sign * 0.5)).endswith(f", best {sign * 0.5:g} (t0000)")
+    post(Reported("t0002", 1, 5, sign * 0.75))
+    ended = post(Finished("t0001", 1, sign * 0.6))
+    assert ended.endswith(f"best {sign * 0.6:g} (t0001); running {sign * 0.75:g} (t0002, step 5)")
+
+
+def test_a_trial_that_diverged_is_told_once_and_counted() -> None:
+    stream = io.StringIO()
+    optimizer = RandomSearch()
+    scheduler = prepared(optimizer, NoStop(), 10)
+    plain = Plain(Subject("a search", "score", "max", optimizer.plan()), stream)
+    plain.start(scheduler)
+    events: list[Event] = [SlotsChanged(4)]
+    events += [Started(f"t000{number}", 1) for number in range(3)]
+    events += [Diverged(f"t000{number}", 1, "reported nan at step 3") for number in range(2)]
+    events.append(Finished("t0002", 1, 0.5))
+    for event in events:
+        plain.on_event(event, scheduler.handle(event, 1.0), 1.0)
+    told, last = [line.split("] ")[1] for line in stream.getvalue().splitlines()[1:]]
+    why = "t0000 diverged: reported nan at step 3"
+    assert told == f"{why} | 1 of 10 done, 1 diverged, no result yet"
+    assert last.endswith(" | 3 of 10 done, 2 diverged, best 0.5 (t0002)")
+
+
 def test_an_interrupt_and_the_end_are_told_even_when_no_line_is_left() -> None:
     stream = io.StringIO()
     optimizer = RandomSearch()
@@ -478,7 +522,8 @@ def test_the_table_tells_what_a_person_wants_to_know() -> None:
     table, _ = live_table()
     text = "\n".join(table.frame(50.0, 160, 40))
     for part in (
-        *("best 0.25 (t0000): x=", "2 of 100 done | 1 failed | 4 of 4 slots busy"),
+        *("best 0.25 (t0000): x=", "\nrunning 2.9 (t0002, step 29)\n"),
+        *("2 of 100 done | 1 failed | 4 of 4 slots busy"),
         *("50 s elapsed", "▁", "2.9", "running", "starting", "45 s"),
     ):
         assert part in text

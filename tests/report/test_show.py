@@ -359,6 +359,23 @@ def test_a_torn_last_record_is_passed_over(run_dir: Path) -> None:
         assert dotrain(command[0], run_dir, *command[1:]).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("records", "told"),
+    [
+        (6, "best: running 0.5 (t0000, step 0)"),
+        (7, "best: score 0.5 (t0000)"),
+        (12, "best: score 0.5 (t0000); running 0.6 (t0000, step 1)"),
+        (20, "best: score 0.9 (t0000)"),
+    ],
+)
+def test_status_tells_of_a_running_trial_that_is_ahead(
+    tmp_path: Path, records: int, told: str
+) -> None:
+    run_dir = write_run(tmp_path / "run", RECORDS[:records])
+    lines = dotrain("status", run_dir).stdout.splitlines()
+    assert [line for line in lines if line.startswith("best")] == [told]
+
+
 def test_a_run_without_a_finished_trial_is_shown(tmp_path: Path) -> None:
     none = write_run(tmp_path / "none", [])
     assert dotrain("show", none).stdout == "no trial to show (the run is crashed)\n"

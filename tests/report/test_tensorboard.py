@@ -24,8 +24,9 @@ from dotrain import Searchspace, experiment
 from dotrain.config import load_config
 from dotrain.config.errors import ConfigError
 from dotrain.core import events, instructions
-from dotrain.core.events import Event, Finished, Reported, SlotsChanged, Started
+from dotrain.core.events import Diverged, Event, Finished, Reported, SlotsChanged, Started
 from dotrain.core.instructions import Instruction
+from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial, TrialState
 from dotrain.definition import Experiment
@@ -689,10 +690,12 @@ def test_the_quick_checksum_and_the_slow_one_are_the_same() -> None:
 class Live:
     """A run of one trial, event by event, with an observer that has a clock of its own."""
 
-    def __init__(self, path: Path, trials: int = 1) -> None:
+    def __init__(
+        self, path: Path, trials: int = 1, optimizer: AbstractOptimizer | None = None
+    ) -> None:
         self.run_dir = RunDir(path)
         self.now_s = 100.0
-        optimizer = RandomSearch()
+        optimizer = optimizer or RandomSearch()
         optimizer.setup(Searchspace(x=Float(range=(0.0, 1.0))), trials, "max", 0)
         optimizer.initialize()
         self.scheduler = Scheduler(optimizer, MedianStop())
@@ -772,6 +775,39 @@ def test_a_tensorboard_that_watches_has_the_values_once_and_a_new_one_the_whole_
         # It keeps the row that it has read: better nothing than what was true once.
         assert board.columns("t0000")["state"] == state
     assert len(list((tmp_path / "trials" / "t0000").glob(OURS))) == 1
+
+
+def test_a_step_that_is_reported_again_has_its_last_value(tmp_path: Path) -> None:
+    live = Live(tmp_path)
+    live.post(SlotsChanged(1))
+    live.post(Started("t0000", 1))
+    for value, replaces in ((0.1, None), (0.2, None), (0.3, 1), (0.4, 2), (0.5, None)):
+        step = {0.1: 0, 0.5: 2}.get(value, 1)
+        live.post(Reported("t0000", 1, step, value, replaces=replaces))
+    live.observer.close()
+    curve = read_board(tmp_path).curve("t0000", "m")
+    assert curve == [(0, f32(0.1)), (1, f32(0.4)), (2, f32(0.5))]
+
+
+def test_a_trial_that_diverged_has_its_state_and_no_result(tmp_path: Path) -> None:
+    asha = ASHA(resource_max=3)
+    live = Live(tmp_path, trials=3, optimizer=asha)
+    live.post(SlotsChanged(1))
+    for name in ("t0000", "t0001", "t0002"):
+        live.post(Started(name, 1))
+        live.post(Reported(name, 1, 0, 0.5))
+        live.post(Finished(name, 1, 0.5))
+    (promoted,) = live.scheduler.book.active
+    live.post(Started(promoted, 2, resume_step=1))
+    live.post(Reported(promoted, 2, 1, 0.6))
+    live.post(Diverged(promoted, 2, "reported nan at step 2"))
+    live.observer.close()
+    board = read_board(tmp_path)
+    assert board.columns(promoted)["state"] == "diverged"
+    assert board.curve(promoted, "m") == [(0, 0.5), (1, f32(0.6))]
+    assert math.isnan(board.metrics(promoted)["result/m"])
+    statuses = {name: row.sessions[0].status for name, row in board.groups.items()}
+    assert statuses == {**dict.fromkeys(("t0000", "t0001", "t0002"), 1), promoted: 2}
 
 
 def test_no_more_than_a_few_files_are_open_at_a_time(project: Project) -> None:

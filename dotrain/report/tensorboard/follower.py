@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -76,6 +77,7 @@ class _Told:
         reports: How many of its reports.
         lines: How many lines of its story.
         step: The last step.
+        repeats: How many reports of that step have replaced the one before.
         result: Its last result.
         began_s: When it began, or None if that hasn't been told.
         is_over: Whether its end.
@@ -84,6 +86,7 @@ class _Told:
     reports: int = 0
     lines: int = 0
     step: int = -1
+    repeats: int = 0
     result: Scalars | None = None
     began_s: float | None = None
     is_over: bool = False
@@ -119,13 +122,14 @@ class Follower:
             if line is not None:
                 told.began_s = line.time_s
                 yield self._row(trial, told, {})
-        if trial.steps_run > told.reports:
+        if trial.steps_run > told.reports or trial.repeats > told.repeats:
             told.reports = trial.steps_run
             step, value = trial.step_history[-1], trial.metric_history[-1]
             if step <= told.step:
                 yield from self._back_to(told, step, time_s)
             told.step = step
             yield self._scalars(time_s, step, self._metric, value, metrics)
+        told.repeats = trial.repeats
         while told.lines < len(trial.story):
             line = trial.story[told.lines]
             yield from self._line(trial, told, line, metrics)
@@ -149,6 +153,11 @@ class Follower:
             if state is TrialState.STOPPED and trial.final_metric is not None:
                 step, value = trial.last_step or 0, trial.final_metric
                 told.result = self._scalars(time_s, step, self._result, value, None)
+                yield told.result
+            elif told.result is not None and trial.final_metric is None:
+                # What it had with a smaller budget is no result of it any more.
+                void = {self._result: math.nan}
+                told.result = Scalars(time_s, max(told.step, told.result.step), void)
                 yield told.result
             yield from self._end(trial, told, time_s)
 
