@@ -94,7 +94,7 @@ def direction_told(metric: str) -> Direction | None:
 
 def _words(parts: list[str]) -> Iterator[str]:
     """Yield each part, also without the number at its end, and each with the next as one word."""
-    for part, following in zip(parts, [*parts[1:], ""], strict=True):
+    for part, following in zip(parts, [*parts[1:], ""], strict=False):
         yield part
         yield part.rstrip("0123456789")
         yield part + following

@@ -93,3 +93,7 @@ def test_a_run_that_goes_on_keeps_the_direction_it_began_with(folder: Folder) ->
     loaded = load_config(file, goes_on=True)
     assert loaded.settings.direction == "max"
     assert [warning.path[0] for warning in loaded.warnings] == ["metric", "hparams"]
+
+
+def test_a_name_without_words_tells_nothing() -> None:
+    assert direction_told(":") is None

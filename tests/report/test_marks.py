@@ -26,6 +26,7 @@ from dotrain.report.table import print_table, read_table
 from dotrain.report.tensorboard import write_all
 from dotrain.store import RunDir
 from tests.conftest import Project
+from tests.report.test_tensorboard import cells, read_board
 
 ASHA = {
     "space": {"x": {"type": "float", "range": [0.0, 1.0]}},
@@ -181,14 +182,7 @@ def test_a_mark_stands_wherever_the_value_is_shown(
     assert re.search(rf'id="{trial.trial_id}".*?{mark}', page, re.DOTALL)
     # TensorBoard
     write_all(run)
-    assert mark in hparams_of(run_dir, trial.trial_id)["marks"]
-
-
-def hparams_of(run_dir: Path, trial_id: str) -> dict[str, Any]:
-    """Return what TensorBoard's files say of a trial."""
-    from tests.report.test_tensorboard import read_hparams
-
-    return read_hparams(run_dir, trial_id)
+    assert mark in cells(read_board(run_dir).groups[trial.trial_id])["marks"].split(", ")
 
 
 def test_a_gate_on_a_simulated_run_is_refused_unless_it_is_allowed(project: Project) -> None:

@@ -70,7 +70,7 @@ SPACE: dict[str, Any] = {
     "amsgrad": {"type": "categorical", "values": [True, False], "when": {"opt": "adam"}},
 }
 #: What the table has of a trial beside its hyperparameters.
-COLUMNS = ("state", "budget", "steps", "seconds")
+COLUMNS = ("state", "budget", "steps", "seconds", "marks")
 FAULTS = {"losing": 0.1, "failing": 0.05, "duplicates": 0.2, "late": 0.5, "stragglers": 0.1}
 
 
@@ -233,6 +233,7 @@ def check(board: Board, trials: Sequence[Trial], metric: str = "val_accuracy") -
             "budget": trial.budget,
             "steps": trial.steps_run,
             "seconds": round(trial.busy_s, 3),
+            "marks": ", ".join(trial.marks) or None,
         }
 
 
@@ -287,6 +288,7 @@ def test_every_column_is_of_one_type(project: Project) -> None:
         "budget": number,
         "steps": number,
         "seconds": number,
+        "marks": text,
     }
     assert set(board.domains["opt"].domain_discrete) == {"sgd", "adam", "None"}
 

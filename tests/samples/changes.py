@@ -25,7 +25,14 @@ class Change(NamedTuple):
     why: str
 
 
-CHANGES: tuple[Change, ...] = ()
+CHANGES: tuple[Change, ...] = (
+    Change(
+        "v1/lagom",
+        "told.status.resume",
+        "lagom(..., resume='RUN_DIR')",
+        "`dotrain resume` was refused for it: the call that works is named",
+    ),
+)
 
 
 def unexplained(sample: str, part: str, differences: list[Difference]) -> list[Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dotrain.core.trial import StoryLine, Trial, TrialState
+from dotrain.report.marks import marks_text
 from dotrain.store import Record
 from dotrain.training.failure import plain_text
 
@@ -25,6 +26,7 @@ COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
     "budget": lambda trial: trial.budget,
     "steps": lambda trial: trial.steps_run,
     "seconds": lambda trial: round(trial.busy_s, 3),
+    "marks": lambda trial: marks_text(trial) or None,
 }
 
 
