@@ -65,7 +65,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @contextmanager
-def opened(browser: Any, path: Path, width: int = 1280, **options: Any) -> Iterator[Any]:
+def opened(
+    browser: Any, path: Path, width: int = 1280, at: str = "", **options: Any
+) -> Iterator[Any]:
     """Open the page of a run; whatever it complains of or asks the network for is an error."""
     context = browser.new_context(viewport={"width": width, "height": 800}, **options)
     page = context.new_page()
@@ -84,7 +86,7 @@ def opened(browser: Any, path: Path, width: int = 1280, **options: Any) -> Itera
             route.abort()
 
     context.route("**/*", intercept)
-    page.goto(url)
+    page.goto(url + at)
     if options.get("java_script_enabled", True):
         page.wait_for_selector("html[data-ready]", state="attached")
     yield page
@@ -273,3 +275,66 @@ def test_copying_and_following_a_link(browser: Any, pages: Callable[[str], Path]
         assert document.leader is not None
         page.wait_for_function("!document.querySelector('tr:target').hidden")
         assert page.query_selector("tr:target").get_attribute("id") == document.leader.trial_id
+
+
+def is_seen(page: Any, trial_id: str) -> None:
+    """Check that the row of a trial is the target, in view, and that nothing covers it."""
+    page.wait_for_function(f"document.querySelector('tr:target')?.id === '{trial_id}'")
+    page.wait_for_function("!document.querySelector('tr:target').hidden")
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    found = page.evaluate(
+        """() => {
+            const row = document.querySelector("tr:target");
+            const box = row.getBoundingClientRect();
+            const head = document.querySelector("#all-trials thead th").getBoundingClientRect();
+            const at = (y) => document.elementFromPoint(box.left + 8, y)?.closest("tr")?.id;
+            const other = [...row.parentNode.rows].find((each) => each !== row);
+            const look = (each) => [
+                getComputedStyle(each).outlineStyle, getComputedStyle(each).backgroundColor];
+            return {
+                top: box.top, bottom: box.bottom, header: head.bottom, height: innerHeight,
+                ends: [at(box.top + 2), at(box.bottom - 2)],
+                looks: [look(row), look(other)],
+            };
+        }"""
+    )
+    assert found["ends"] == [trial_id, trial_id], found
+    assert max(0, found["header"]) <= found["top"] + 1, found
+    assert found["bottom"] <= found["height"], found
+    highlighted, plain = found["looks"]
+    assert highlighted[0] == "solid"
+    assert plain[0] == "none"
+    assert highlighted[1] != plain[1]
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_link_to_a_trial_shows_its_row_below_the_header(
+    browser: Any, pages: Callable[[str], Path], width: int
+) -> None:
+    path = pages("search")
+    with opened(browser, path, width=width) as page:
+        links = page.query_selector_all("main a[href^='#t0']")
+        assert len(links) > 2
+        for link in links:
+            link.click()
+            is_seen(page, link.get_attribute("href")[1:])
+        page.click("#all-trials th:nth-child(3) button")
+        for trial in read_run(path).trials[::7]:
+            page.evaluate(f"location.hash = '#{trial.trial_id}'")
+            is_seen(page, trial.trial_id)
+        # Once more, where it is already, and then hidden by the filter.
+        link = page.query_selector("#best ~ p a")
+        leader = link.get_attribute("href")[1:]
+        for state in ("", "stopped"):
+            link.click()
+            is_seen(page, leader)
+            page.select_option("#state", state)
+        link.click()
+        is_seen(page, leader)
+
+
+def test_a_page_that_is_opened_at_a_trial_shows_its_row(
+    browser: Any, pages: Callable[[str], Path]
+) -> None:
+    with opened(browser, pages("search"), at="#t0030") as page:
+        is_seen(page, "t0030")

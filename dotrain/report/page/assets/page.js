@@ -103,13 +103,18 @@
   };
   state.form.hidden = false;
   state.addEventListener("change", filter);
-  // A link to a trial leads to it, whatever the filter.
-  addEventListener("hashchange", () => {
-    const row = document.getElementById(location.hash.slice(1));
+  // A link to a trial leads to it, whatever the filter; also one that has been followed before.
+  const show = (hash) => {
+    const row = document.getElementById(hash.slice(1));
     if (row && row.hidden) {
       state.value = "";
       filter();
       row.scrollIntoView();
     }
+  };
+  addEventListener("hashchange", () => show(location.hash));
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (link) show(link.hash);
   });
 })();
