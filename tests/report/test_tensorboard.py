@@ -24,11 +24,11 @@ from dotrain import Searchspace, experiment
 from dotrain.config import load_config
 from dotrain.config.errors import ConfigError
 from dotrain.core import events, instructions
-from dotrain.core.events import Diverged, Event, Finished, Reported, SlotsChanged, Started
+from dotrain.core.events import Diverged, Event, Finished, Noted, Reported, SlotsChanged, Started
 from dotrain.core.instructions import Instruction
 from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import Trial, TrialState
+from dotrain.core.trial import Mark, Trial, TrialState
 from dotrain.definition import Experiment
 from dotrain.earlystop.median import MedianStop
 from dotrain.errors import UsageError
@@ -70,7 +70,7 @@ SPACE: dict[str, Any] = {
     "amsgrad": {"type": "categorical", "values": [True, False], "when": {"opt": "adam"}},
 }
 #: What the table has of a trial beside its hyperparameters.
-COLUMNS = ("state", "budget", "steps", "seconds", "marks")
+COLUMNS = ("state", "marks", "budget", "steps", "seconds")
 FAULTS = {"losing": 0.1, "failing": 0.05, "duplicates": 0.2, "late": 0.5, "stragglers": 0.1}
 
 
@@ -230,6 +230,7 @@ def check(board: Board, trials: Sequence[Trial], metric: str = "val_accuracy") -
             assert metrics == others
         assert board.columns(trial.trial_id) == {
             "state": str(trial.state),
+            "marks": ", ".join(trial.marks),
             "budget": trial.budget,
             "steps": trial.steps_run,
             "seconds": round(trial.busy_s, 3),
@@ -285,6 +286,7 @@ def test_every_column_is_of_one_type(project: Project) -> None:
         "momentum": number,
         "amsgrad": truth,
         "state": text,
+        "marks": text,
         "budget": number,
         "steps": number,
         "seconds": number,
@@ -326,6 +328,7 @@ def test_trials_of_two_runs_are_rows_of_their_own_with_all_columns(project: Proj
             row = board.rows[f"{RunDir(run_.run_dir).token}/{trial.trial_id}"]
             shown = cells(row)
             assert shown.pop("state") == str(trial.state)
+            assert shown.pop("marks") == ""
             assert shown.pop("steps") == 1
             assert shown.pop("seconds") == round(trial.busy_s, 3)
             renamed = {"param.state" if k == "state" else k: v for k, v in trial.params.items()}
@@ -334,7 +337,7 @@ def test_trials_of_two_runs_are_rows_of_their_own_with_all_columns(project: Proj
             result = {} if trial.error else {"result/score": value}
             assert metrics_of(row) == {"score": value, **result}
     columns = {info.name for info in board.experiment.hparam_infos}
-    assert columns == {"x", "depth", "param.state", "state", "steps", "seconds"}
+    assert columns == {"x", "depth", "param.state", "state", "marks", "steps", "seconds"}
 
 
 def test_a_run_of_an_older_version_that_goes_on_hides_nothing(project: Project) -> None:
@@ -787,8 +790,24 @@ def test_a_step_that_is_reported_again_has_its_last_value(tmp_path: Path) -> Non
         step = {0.1: 0, 0.5: 2}.get(value, 1)
         live.post(Reported("t0000", 1, step, value, replaces=replaces))
     live.observer.close()
-    curve = read_board(tmp_path).curve("t0000", "m")
-    assert curve == [(0, f32(0.1)), (1, f32(0.4)), (2, f32(0.5))]
+    board = read_board(tmp_path)
+    assert board.curve("t0000", "m") == [(0, f32(0.1)), (1, f32(0.4)), (2, f32(0.5))]
+    assert board.columns("t0000")["marks"] == "replaced"
+
+
+def test_every_mark_of_a_trial_has_room_in_its_row(tmp_path: Path) -> None:
+    live = Live(tmp_path)
+    live.post(SlotsChanged(1))
+    live.post(Started("t0000", 1))
+    live.post(Reported("t0000", 1, 0, 0.5))
+    live.observer.on_pulse(1.0)
+    for mark in Mark:
+        live.post(Noted("t0000", 1, mark, "as it says"))
+    live.post(Finished("t0000", 1, 0.5))
+    live.observer.close()
+    columns = read_board(tmp_path).columns("t0000")
+    assert columns["marks"] == ", ".join(Mark)
+    assert columns["state"] == "finished"
 
 
 def test_a_trial_that_diverged_has_its_state_and_no_result(tmp_path: Path) -> None:
