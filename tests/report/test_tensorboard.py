@@ -234,7 +234,6 @@ def check(board: Board, trials: Sequence[Trial], metric: str = "val_accuracy") -
             "budget": trial.budget,
             "steps": trial.steps_run,
             "seconds": round(trial.busy_s, 3),
-            "marks": ", ".join(trial.marks) or None,
         }
 
 
@@ -290,7 +289,6 @@ def test_every_column_is_of_one_type(project: Project) -> None:
         "budget": number,
         "steps": number,
         "seconds": number,
-        "marks": text,
     }
     assert set(board.domains["opt"].domain_discrete) == {"sgd", "adam", "None"}
 

@@ -23,11 +23,10 @@ _LAST_STEP = 2**31 - 1
 #: What the table shows of a trial beside its hyperparameters, once it is over.
 COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
     "state": lambda trial: str(trial.state),
-    "marks": lambda trial: ", ".join(trial.marks),
+    "marks": marks_text,
     "budget": lambda trial: trial.budget,
     "steps": lambda trial: trial.steps_run,
     "seconds": lambda trial: round(trial.busy_s, 3),
-    "marks": lambda trial: marks_text(trial) or None,
 }
 
 
