@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dotrain import Searchspace, experiment
+from dotrain.core.trial import TrialState
 from dotrain.errors import JournalError, PolicyError, UsageError
 from dotrain.report.status import read_status
 from dotrain.store import read_journal, replay
@@ -83,6 +84,35 @@ def test_from_every_prefix_of_the_journal_it_goes_on_to_the_same_end(
 
 MEDIAN = {"min_trials": 2}
 
+TWICE = """
+def train(x, n, reporter, budget=4):
+    for step in range(4):
+        if n > 6 and step == 1:
+            reporter.broadcast(float("nan"))
+        reporter.broadcast(-x, step)
+        reporter.broadcast(x + step, step)
+"""
+
+
+def test_replaced_reports_and_divergence_go_on_to_the_same_end(project: Project) -> None:
+    project.write("user.py", TWICE)
+    run_dir = project.run(
+        search={
+            "space": SPACE,
+            **OPTIMIZERS["random"],
+            "early_stop": {"name": "median", **MEDIAN},
+        },
+        cluster={"kind": "inline"},
+    ).run_dir
+    expected = facts(run_dir)
+    counts = replay(read_journal(run_dir / "journal.jsonl")).book.counts
+    assert counts[TrialState.DIVERGED], "none diverges, so nothing is shown"
+    lines = (run_dir / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    for count in range(1, len(lines), max(1, len(lines) // 25)):
+        copy = broken_off(run_dir, b"".join(lines[:count]), f"prefix-{count}")
+        assert experiment.resume(copy, quiet=True).status == "finished"
+        assert facts(copy) == expected, f"after {count} of {len(lines)} records"
+
 
 def test_from_a_record_torn_at_every_byte_it_goes_on_to_the_same_end(project: Project) -> None:
     run_dir = whole_run(project, search={"space": SPACE, **OPTIMIZERS["asha"]}, cluster=simulated())
@@ -117,7 +147,10 @@ def test_it_goes_on_after_being_broken_off_again_and_again(project: Project) -> 
 def test_equal_simulations_write_equal_journals_byte_by_byte(
     project: Project, workers: int
 ) -> None:
-    faults = {"failing": 0.1, "losing": 0.1, "stragglers": 0.1, "duplicates": 0.2, "late": 0.5}
+    faults = {
+        **{"failing": 0.1, "losing": 0.1, "stragglers": 0.1, "duplicates": 0.2, "late": 0.5},
+        **{"diverging": 0.1, "repeating": 0.2},
+    }
     sections: dict[str, Any] = {
         "name": "sim",
         "search": {"space": SPACE, **OPTIMIZERS["asha"], "num_trials": 60},
