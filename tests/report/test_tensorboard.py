@@ -118,6 +118,11 @@ def metrics_of(row: Any) -> dict[str, float]:
     return {m.name.tag: m.value for m in row.metric_values if not m.name.group}
 
 
+def row_of(run_dir: Path, trial_id: str) -> str:
+    """Return the name of a trial's row."""
+    return "/".join([*run_dir.parts[-2:], trial_id])
+
+
 def read_board(logdir: Path) -> Board:
     """Read what is there now."""
     return TensorBoardServer(logdir).reload()
@@ -323,7 +328,7 @@ def test_trials_of_two_runs_are_rows_of_their_own_with_all_columns(project: Proj
     for run_ in runs:
         assert {str(trial.state) for trial in run_.trials} == {"finished", "failed"}
         for trial in run_.trials:
-            row = board.rows[f"{RunDir(run_.run_dir).token}/{trial.trial_id}"]
+            row = board.rows[row_of(run_.run_dir, trial.trial_id)]
             shown = cells(row)
             assert shown.pop("state") == str(trial.state)
             assert shown.pop("marks") == ""
@@ -365,8 +370,20 @@ def test_a_run_of_an_older_version_that_goes_on_hides_nothing(project: Project) 
     board = read_board(run_dir)
     check(board, resumed.trials)
     assert set(board.domains) == set(SPACE)
-    token = RunDir(run_dir).token
-    assert set(board.rows) == {f"{token}/{trial.trial_id}" for trial in resumed.trials}
+    assert set(board.rows) == {row_of(run_dir, trial.trial_id) for trial in resumed.trials}
+
+
+def test_a_row_has_the_same_name_however_its_run_is_spelled(project: Project) -> None:
+    dirs = [simulated(project, search=search(2)).run_dir for _ in range(4)]
+    names = {row_of(run_dir, name) for run_dir in dirs for name in ("t0000", "t0001")}
+    assert len(names) == 8
+    for index, run_dir in enumerate(dirs[:2]):
+        assert project.cli("report", f"{run_dir}/trials/..", "--tensorboard").returncode == 0
+        link = project.path / f"links-{index}" / "same"
+        link.parent.mkdir()
+        link.symlink_to(dirs[2 + index])
+        assert project.cli("report", str(link), "--tensorboard").returncode == 0
+    assert set(read_board(project.path / "runs").rows) == names
 
 
 def test_other_numbers_are_shown_as_they_were_last_reported_or_returned(project: Project) -> None:

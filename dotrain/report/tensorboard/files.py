@@ -39,6 +39,8 @@ class Files:
 
         self._format = event_files
         self._run_dir = run_dir
+        #: However its path was spelled: ``NAME/TIME`` as in the folder of runs.
+        self._run = "/".join(run_dir.path.resolve().parts[-2:])
         self._began_s = datetime.fromisoformat(header["started_at"]).timestamp()
         self._columns: dict[str, Column] = {
             name: event_files.Column.of_domain(domain)
@@ -90,7 +92,7 @@ class Files:
         }
         return self._format.trial_start(
             self._wall_s(row.time_s),
-            f"{self._run_dir.token}/{row.trial_id}",
+            f"{self._run}/{row.trial_id}",
             *({n: cell for n, cell in part.items() if cell is not None} for part in (cells, later)),
         )
 
