@@ -160,6 +160,9 @@ class TestSummary:
             "params": -260,
             "seconds_per_step": 0.625,  # 1.25 s for two steps
             "failed": [],
+            "diverged": [],
+            "states": ["finished"] * 3,
+            "marks": [""] * 3,
             "p": 0.25,
             "p_holm": 0.25,
             "n": 3,
@@ -176,6 +179,9 @@ class TestSummary:
             "params": 1570,
             "seconds_per_step": 0.625,
             "failed": [],
+            "diverged": [],
+            "states": ["finished"] * 3,
+            "marks": [""] * 3,
         }
         assert result == {
             "run_dir": str(RUN_DIR),
@@ -380,6 +386,8 @@ class TestPapers:
             "seed_index": "1",
             "seed": "1001",
             "value": "",
+            "state": "failed",
+            "marks": "",
         }
         read = [float(row["value"]) for row in rows if row["arm"] == "feature:sex"]
         assert read == [0.7, 0.7, 0.5]
