@@ -412,6 +412,47 @@ def test_a_condition_or_name_that_can_not_be_is_refused(params: dict[str, Any], 
         Searchspace(**params)
 
 
+def messages(**domains: Domain) -> list[tuple[str, str]]:
+    return list(Searchspace.unchecked(domains).problems())
+
+
+def test_each_circle_of_conditions_is_one_message():
+    circle = "when: the conditions go round in a circle"
+    one = {n: Int(range=(0, 1), when={o: 1}) for n, o in (("a", "b"), ("b", "a"))}
+    behind = {"after": Int(range=(0, 1), when={"a": 1})}
+    assert messages(**one, **behind, c=Int(range=(0, 1), when={"c": 7})) == [
+        ("a", circle),
+        ("c", circle),
+    ]
+
+
+def test_conditions_that_never_hold_together_are_refused_where_they_meet():
+    never = [("c", "when: its conditions never hold together")]
+    space = {"a": Int(range=(0, 9)), "b": Int(range=(0, 1), when={"a": {"max": 4}})}
+    assert messages(**space, c=Int(range=(0, 1), when={"a": {"min": 4}, "b": 1})) == []
+    space["c"] = Int(range=(0, 1), when={"a": {"min": 5}, "b": 1})
+    assert messages(**space) == never
+    assert messages(**space, d=Int(range=(0, 1), when={"c": 1})) == never
+    space["a"] = Float(range=(0.0, 9.0))
+    assert messages(**space) == never
+    assert messages(**{**space, "c": Int(range=(0, 1), when={"a": {"min": 3}, "b": 1})}) == []
+
+
+@few
+@given(st.data())
+def test_a_space_is_refused_exactly_if_no_configuration_has_one_of_its_parameters(
+    data: st.DataObject,
+):
+    domains: dict[str, Domain] = {"p0": Int(range=(0, 2))}
+    for index in range(1, 5):
+        others = data.draw(st.sets(st.sampled_from(sorted(domains)), max_size=3))
+        when = {o: data.draw(st.sampled_from([0, 1, [0, 2], {"min": 1}])) for o in sorted(others)}
+        domains[f"p{index}"] = Int(range=(0, 2), when=when)
+    absent = set(domains).difference(*Searchspace.unchecked(domains).grid())
+    assert {name for name, _ in messages(**domains)} <= absent
+    assert bool(messages(**domains)) == bool(absent)
+
+
 CONDITIONED = {
     "rate": Float(range=(0.1, 10.0)),
     "half": Float(range=(0.0, 2.0), step=0.5),
@@ -469,6 +510,9 @@ def test_the_ends_of_a_range_belong_to_it():
         ),
         ({"rate": None}, "'rate' is never None"),
         ({"rate": {"min": 11}}, r"rate >= 11 never holds; 'rate' is float\[0.1, 10\]"),
+        ({"rate": {"min": 10}}, "rate >= 10 never holds"),
+        ({"rate": {"max": 0.1}}, "rate <= 0.1 never holds"),
+        ({"rate": {"min": 2, "max": 2}}, "2 <= rate <= 2 never holds"),
         ({"half": 0.7}, "'half' is never 0.7"),
         ({"half": {"min": 0.6, "max": 0.9}}, "0.6 <= half <= 0.9 never holds"),
         ({"n": {"max": 0}}, "n <= 0 never holds"),

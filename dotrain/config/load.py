@@ -20,7 +20,7 @@ from dotrain.config.schema import Settings, Table
 from dotrain.config.source import Source, read_source
 from dotrain.config.table import table_problems
 from dotrain.config.target import Target, find_target, target_of
-from dotrain.config.validation import validate_options, validate_settings
+from dotrain.config.validation import is_echo, validate_options, validate_settings
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import UsageError
@@ -300,7 +300,7 @@ class _Loader:
             for name in self.settings.hparams
             if name in search.space and self.mode == "run"
         ]
-        self.problems += found
+        self.problems += (problem for problem in found if not is_echo(problem, self.source))
         self._space_is_sound = not found
         # Whether functions take what is searched doesn't depend on what is wrong with it.
         return space

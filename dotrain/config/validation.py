@@ -43,13 +43,27 @@ def validate_settings(source: Source) -> tuple[Settings, list[Problem]]:
     settings, more = _validate(Settings, source.data, source, ())
     # A second message about the same value is only the echo of the first.
     known = {problem.path for problem in problems}
-    problems += [p for p in more if p.path not in known or p.message.startswith("unknown key")]
+    problems += [
+        p
+        for p in more
+        if p.message.startswith("unknown key") or not (p.path in known or is_echo(p, source))
+    ]
     if settings is None:
         broken = {problem.path[0] for problem in problems if problem.path}
         sound = {k: v for k, v in source.data.items() if k in Settings.model_fields}
         rest = {key: value for key, value in sound.items() if key not in broken}
         settings, _ = _validate(Settings, {"train": "", "metric": "?", **rest}, source, ())
     return settings, problems
+
+
+def is_echo(problem: Problem, source: Source) -> bool:
+    """Whether a parameter's values are judged by what was read wrongly, and reported as such."""
+    path = problem.path
+    if len(path) < 3 or path[:2] != ("search", "space"):
+        return False
+    is_short_form = source.has((*path[:3], 1))  # [INTEGER, [2, 8]] has no keys
+    path = path[:3] if is_short_form else path
+    return any(path == misread.path[: len(path)] for misread in source.problems)
 
 
 def _empty_sections(source: Source) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from dotrain.space.conditions import is_met
-from dotrain.space.domains import Categorical, Domain
+from dotrain.space.domains import Categorical, Discrete, Domain, Float
 from dotrain.space.values import as_list
 
 _Names = frozenset[str]
@@ -84,6 +84,35 @@ class Axis:
                 self.first(lambda value, n=number: value > n),  # type: ignore[misc]
             )
         }
+
+
+def never_together(domains: Mapping[str, Domain]) -> list[str]:
+    """Return the names that no configuration has, since their conditions never hold together.
+
+    Args:
+        domains: By name; each condition by itself holds somewhere, and they go in no circle.
+    """
+    there = Configurations({name: _finite(name, domains) for name in domains}).names()
+    # What depends on a name that is never there isn't at fault.
+    return [
+        name
+        for name, domain in domains.items()
+        if name not in there and there.issuperset(domain.when)
+    ]
+
+
+def _finite(name: str, domains: Mapping[str, Domain]) -> Domain:
+    """Return a domain, of a continuum a value from between any two bounds of others' conditions."""
+    domain = domains[name]
+    if domain.size is not None:
+        return domain
+    assert isinstance(domain, Float)
+    conditions = [one.when[name] for one in domains.values() if name in one.when]
+    bounds = {bound for c in conditions if isinstance(c, Mapping) for bound in c.values()}
+    low, high = domain.range
+    cuts = sorted({low, high, *(bound for bound in bounds if low < bound < high)})
+    middles = dict.fromkeys((a + b) / 2 for a, b in pairwise(cuts))
+    return Discrete(values=tuple(middles), when=domain.when)
 
 
 class Configurations:
@@ -160,6 +189,16 @@ class Configurations:
             max(size, 1) * self._count(place + 1, behind)
             for _, size, behind in self._choices(place, absent)
         )
+
+    def names(self) -> set[str]:
+        """Return the names that any configuration has."""
+        found = set(self._free)
+        states = {_NONE}
+        for place, name in enumerate(self._order):
+            if any(name not in absent for absent in states):
+                found.add(name)
+            states = {behind for absent in states for *_, behind in self._choices(place, absent)}
+        return found
 
     def at(self, number: int) -> dict[str, Any]:
         """Return one of them by a number in [0, size); in which order is nobody's business."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.space.conditions import condition_text, is_met
-from dotrain.space.counting import Axis, Configurations
+from dotrain.space.counting import Axis, Configurations, never_together
 from dotrain.space.domains import Categorical, Discrete, Domain, Float, Int
 from dotrain.space.values import SpaceError, as_list, is_number
 
@@ -121,32 +121,45 @@ class Searchspace:
             goes_on: Leave out values that a float is never exactly, which were taken before: a run
                 that began with them goes on.
         """
+        conditions_are_sound = True
         for name, domain in self.domains.items():
             if name in self.RESERVED:
                 yield name, "this name is reserved: train functions get something else by it"
-            for other, condition in domain.when.items():
-                if other not in self.domains:
-                    hint = did_you_mean(other, [*self.domains])
-                    yield name, f"when: no parameter '{other}'{hint}"
-                else:
-                    if goes_on and _was_taken(self.domains[other], condition):
-                        continue
-                    for message in _unmet(other, self.domains[other], condition):
-                        yield name, f"when: {message}"
-        if not any(True for _ in self._cycles()):
-            return
-        yield next(self._cycles()), "when: the conditions go round in a circle"
+            for message in self._unmet_of(name, domain, goes_on=goes_on):
+                conditions_are_sound = False
+                yield name, f"when: {message}"
+        circles = self._circles()
+        for name in circles:
+            yield name, "when: the conditions go round in a circle"
+        if conditions_are_sound and not circles and not goes_on:
+            for name in never_together(self.domains):
+                yield name, "when: its conditions never hold together"
 
-    def _cycles(self) -> Iterator[str]:
-        for name in self.domains:
-            seen, todo = set(), [name]
-            while todo:
-                for other in self.domains[todo.pop()].when:
-                    if other == name:
-                        yield name
-                    if other in self.domains and other not in seen:
-                        seen.add(other)
-                        todo.append(other)
+    def _unmet_of(self, name: str, domain: Domain, *, goes_on: bool) -> Iterator[str]:
+        for other, condition in domain.when.items():
+            if other not in self.domains:
+                yield f"no parameter '{other}'{did_you_mean(other, [*self.domains])}"
+            elif other != name and not (goes_on and _was_taken(self.domains[other], condition)):
+                yield from _unmet(other, self.domains[other], condition)
+
+    def _circles(self) -> list[str]:
+        """Return a name of each circle of conditions, the first of it."""
+        behind = {name: self._behind(name) for name in self.domains}
+        found: list[str] = []
+        for name, others in behind.items():
+            if name in others and not any(name in behind[o] and o in others for o in found):
+                found.append(name)
+        return found
+
+    def _behind(self, name: str) -> set[str]:
+        """Return the names that one depends on, by way of others too."""
+        seen, todo = set(), [name]
+        while todo:
+            for other in self.domains[todo.pop()].when:
+                if other in self.domains and other not in seen:
+                    seen.add(other)
+                    todo.append(other)
+        return seen
 
     @cached_property
     def _order(self) -> tuple[str, ...]:
@@ -271,4 +284,5 @@ def _is_ever(domain: Domain, condition: Mapping[str, Any]) -> bool:
         return Axis.of(domain).meets(condition)
     assert isinstance(domain, Float)
     low, high = domain.range
-    return bool(condition.get("min", low) <= high and condition.get("max", high) >= low)
+    # Of a continuum a single value, its end too, is never drawn.
+    return bool(max(low, condition.get("min", low)) < min(high, condition.get("max", high)))

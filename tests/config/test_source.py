@@ -224,6 +224,25 @@ def test_a_byte_order_mark_and_windows_line_ends_do_not_shift_positions(folder: 
     assert str(caught.value) == f"{file}:3:1: sed: unknown key; did you mean 'seed'?"
 
 
+@pytest.mark.parametrize(
+    ("domain", "place"),
+    [
+        ("{type: categorical, values: [yes, true]}", "values[0]"),
+        ("{type: int, range: [010, 5]}", "range[0]"),
+        ("{type: int, range: [1, 5], step: 1_0}", "step"),
+        ("{type: int, range: [1, 5], when: {opt: on}}", "when.opt"),
+        ("{type: int, range: [1, 5], when: {opt: [sgd, off]}}", "when.opt[1]"),
+        ("[DISCRETE, [010, 8]]", "[1][0]"),
+        ("[INTEGER, [010, 3]]", "[1][0]"),
+    ],
+)
+def test_what_was_misread_is_not_judged_as_well(folder: Folder, domain: str, place: str):
+    space = f"search:\n  num_trials: 1\n  space: {{opt: [CATEGORICAL, [sgd]], x: {domain}}}\n"
+    problems = folder.problems(HEAD + space)
+    assert len(problems) == 1, problems
+    assert f"search.space.x{'' if place.startswith('[') else '.'}{place}: YAML reads" in problems[0]
+
+
 # Files that are no config
 
 
