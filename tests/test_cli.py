@@ -56,7 +56,7 @@ def test_json_is_one_object_on_stdout_and_quiet_says_nothing_else(project: Proje
     assert result["steps"] == 12
     assert "/elsewhere/demo/" in result["run_dir"]
     files = {p.name.split(".")[0] for p in (project.path / "elsewhere" / "demo").glob("*/*")}
-    assert files == {"config", "journal", "code", "result", "lock", "trials", "events"}
+    assert files == {"config", "journal", "code", "result", "lock", "trials"}
 
 
 def test_a_config_mistake_exits_2_before_anything_is_made(project: Project) -> None:

@@ -194,6 +194,9 @@ class TestSummary:
             "trials": {"total": 6, "finished": 6, "stopped": 0, "diverged": 0, "failed": 0},
             "elapsed_s": 61.235,
             "resume": None,
+            "simulated": False,
+            "guessed": [],
+            "marks": {},
         }
 
     def test_verdicts_and_holm(self, whole: dict[str, Any]) -> None:
