@@ -16,7 +16,7 @@ from dotrain import plugins
 from dotrain.ablation.builder import AblationStudy
 from dotrain.ablation.runner import StudyRunner
 from dotrain.config.ablate import StudyBuilder
-from dotrain.config.arguments import budget_not_taken, names_taken, not_taken
+from dotrain.config.arguments import budget_not_taken, names_taken, not_taken, reachable
 from dotrain.config.direction import judge
 from dotrain.config.errors import dotted
 from dotrain.config.schema import Settings
@@ -75,8 +75,12 @@ class GivenFunctions:
 
     def names_taken(self) -> set[str] | None:
         """Return what these functions take by name, or None if that can't be told."""
-        functions = (self.train, self.model, self.data, *self.models.values())
-        return names_taken([_Described(function) for function in functions if function])
+        train, model, data = (
+            _Described(function) if function else None
+            for function in (self.train, self.model, self.data)
+        )
+        variants = (_Described(function) for function in self.models.values())
+        return names_taken((*reachable(train, model, data), *variants))
 
     def check(
         self, hparams: Mapping[str, Any], space: Searchspace, optimizer: AbstractOptimizer
@@ -270,14 +274,17 @@ def _named_packages(*functions: Callable[..., Any] | None) -> set[str]:
 
 def _code_of(*functions: Callable[..., Any] | None) -> Code:
     """Return what the functions were written in: their files, or their source where there is none."""
-    files, texts = {}, {}
+    files: dict[Path, str] = {}
+    texts: dict[str, str] = {}
     for function in functions:
         try:
             file = inspect.getsourcefile(function) if function else None
         except TypeError:
             continue
         if file and os.path.isfile(file):
-            files[Path(file).resolve()] = Path(file).name
+            path = Path(file).resolve()
+            twice = any(name == path.name and other != path for other, name in files.items())
+            files[path] = f"{path.parent.name}/{path.name}" if twice else path.name
         elif function is not None:
             with contextlib.suppress(OSError, TypeError):
                 texts[f"{function.__name__}.py"] = inspect.getsource(function)

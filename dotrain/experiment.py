@@ -38,6 +38,7 @@ from dotrain.core.policy import (
     policy_error,
 )
 from dotrain.core.strategy import AbstractStrategy
+from dotrain.core.trial import Mark
 from dotrain.definition import Experiment
 from dotrain.driver import Observer
 from dotrain.errors import DotrainError, UsageError
@@ -206,6 +207,9 @@ def _best_of(path: Path) -> list[str]:
     best = best_trial(state.book.trials.values(), state.header["direction"])
     if best is None:
         raise UsageError(f"--from {path}: no trial there has a result")
+    for mark in {Mark.SIMULATED, Mark.OTHER_CODE, Mark.RECOUNTED, Mark.OVER_BUDGET} & {*best.marks}:
+        sys.stderr.write(f"warning: --from {path}: {best.trial_id}, its best trial, is marked ")
+        sys.stderr.write(f"'{mark}': {best.notes[mark]}\n")
     return [
         f"hparams.{name}={to_yaml(value, one_line=True)}" for name, value in best.params.items()
     ]

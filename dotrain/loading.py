@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from dotrain.config.errors import Problem
 from dotrain.config.load import LoadedConfig, Mode, load_config
 from dotrain.store import archived_code
 
@@ -17,4 +19,8 @@ def load(config: Path, overrides: Sequence[str] = (), *, mode: Mode = "run") -> 
     archived = archived_code(config)
     if archived is None:
         return load_config(config, overrides, mode=mode)
-    return load_config(config, overrides, folder=archived.folder, code=archived.code, mode=mode)
+    loaded = load_config(config, overrides, folder=archived.folder, code=archived.code, mode=mode)
+    if archived.went_on_otherwise:
+        message = "the run went on with other code later (code-*.zip beside it); what it began with is run"
+        loaded = replace(loaded, warnings=[*loaded.warnings, Problem(str(config), (), message)])
+    return loaded

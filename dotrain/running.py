@@ -34,6 +34,8 @@ from dotrain.store import (
     RunDir,
     code_of,
     code_that_goes_on,
+    counts_from_one,
+    is_simulated,
     marks_of,
     newer,
     read_journal,
@@ -176,10 +178,7 @@ class _Run:
         experiment = self.experiment
         code = code_that_goes_on(self.run_dir, experiment.functions.code, records)
         if code.changes and not self.quiet:
-            sys.stderr.write(
-                f"note: the code has changed since the run began ({', '.join(code.changes)}); "
-                "trials from here on run the new code and are marked 'other code'\n"
-            )
+            sys.stderr.write(f"note: {code.text}\n")
         return Resumed(
             asdict(experiment.limits),
             experiment.num_trials,
@@ -229,10 +228,17 @@ class _Run:
             slots_per_trial=header.get("slots_per_trial", 1),
             code=code_of(header),
             marks=marks_of(header),
+            counts_from_one=counts_from_one(header),
         )
 
     def _refuse_changes(self, header: Mapping[str, Any]) -> None:
         changes = list(changed(header["config"], self.experiment.config))
+        if is_simulated(header) != self.experiment.simulated:
+            was, now_ = ("simulated", "real")[:: 1 if is_simulated(header) else -1]
+            changes.append(
+                f"cluster.kind: the run is {was} and can't go on as a {now_} one: made-up values "
+                "and trained ones don't go together"
+            )
         before, now = header["num_trials"], self.experiment.num_trials
         if before is not None and (now is None or now < before):
             changes.append(f"search.num_trials: was {before}, is now {now}; it may only grow")

@@ -60,6 +60,28 @@ def names_taken(functions: Iterable[Described | None]) -> set[str] | None:
     return taken - (Searchspace.RESERVED - {"budget"})
 
 
+def reachable(
+    train: Described | None, model: Described | None, data: Described | None
+) -> list[Described | None]:
+    """Return what of these is ever called; a function that nobody asks for takes nothing.
+
+    Args:
+        train: The train function; None is one of which nothing is known.
+        model: What ``model_gen`` calls, or None.
+        data: What ``data_gen`` calls, or None.
+    """
+    signature = train.signature() if train is not None else None
+    names = None if signature is None or signature.takes_any else signature.names
+    found = [train]
+    for function, ways in (
+        (model, {"model_gen", "model_function"}),
+        (data, {"data_gen", "dataset_function"}),
+    ):
+        if function is not None and (names is None or names & ways):
+            found.append(function)
+    return found
+
+
 def not_taken(name: str, taken: set[str] | None) -> str:
     """Return what is wrong with a hyperparameter that no function takes; ``""`` if one does.
 

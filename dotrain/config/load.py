@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,13 @@ from dotrain import plugins
 from dotrain.ablation.runner import StudyRunner
 from dotrain.ablation.study import Study
 from dotrain.config.ablate import StudyBuilder
-from dotrain.config.arguments import Arguments, budget_not_taken, names_taken, place_of
+from dotrain.config.arguments import (
+    Arguments,
+    budget_not_taken,
+    names_taken,
+    place_of,
+    reachable,
+)
 from dotrain.config.closure import Closure, find_closure
 from dotrain.config.cluster import cluster_problems
 from dotrain.config.direction import judge
@@ -161,7 +167,9 @@ class _Loader:
         self._judge_direction()
         space = self._space()
         others = self._others()
-        taken = names_taken((self.train, *others, *self.models.values()))
+        called = reachable(self.train, self.model, self.dataset)
+        unknown = [None] if None in others else []
+        taken = names_taken((*called, *unknown, *self.models.values()))
         study = self._study(taken)
         if self.mode == "ablate":
             space = Searchspace()
@@ -180,6 +188,9 @@ class _Loader:
         targets = [self.train, self.model, self.dataset, *self.models.values()]
         targets += [target_of(type(plugin)) for plugin in plugins_]
         closure = find_closure(target for target in targets if target)
+        self._refuse(self._namesakes(closure))
+        if self.problems:
+            raise ConfigError(_in_order(self.problems))
         settings = settings.model_copy(update={"name": settings.name or _slug(self.stem)})
         if settings.cluster.tls is not None:
             # Relative to the config, like every path in it.
@@ -210,6 +221,18 @@ class _Loader:
             notes=self.notes,
             guessed=tuple(f"direction {settings.direction}" for _ in self.notes),
         )
+
+    def _namesakes(self, closure: Closure) -> Iterator[Problem]:
+        """Files that would have one name in the archive, so that one of them would be lost."""
+        known: dict[str, Path] = {}
+        for file, name in closure.files.items():
+            other = known.setdefault(name, file)
+            if other != file:
+                message = (
+                    f"{other} and {file} would both be {name} in the run's archive of the code; "
+                    "rename one, or name both by a path below one folder"
+                )
+                yield self.source.problem(("train",), message)
 
     def _models(self) -> dict[str, Target]:
         section = self.source.data.get("ablation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -332,6 +333,14 @@ class Settings(Section):
         "if TensorBoard is installed and the run isn't simulated.",
     )
 
+    @field_validator("hparams")
+    @classmethod
+    def _check_hparams(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name, part in value.items():
+            if not _is_finite(part):
+                raise ValueError(f"{name}: expected finite numbers, got {part}")
+        return value
+
     @field_validator("tensorboard")
     @classmethod
     def _check_tensorboard(cls, value: bool | None) -> bool | None:
@@ -347,6 +356,12 @@ class Settings(Section):
         if self.tensorboard is not None:
             return self.tensorboard
         return self.cluster.kind != "simulated" and _has_tensorboard()
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, dict | list | tuple):
+        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _has_tensorboard() -> bool:

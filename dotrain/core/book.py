@@ -71,6 +71,7 @@ class TrialBook:
         *,
         code: str | None = None,
         marks: Mapping[Mark, str] | None = None,
+        counts_from_one: bool = True,
     ) -> None:
         """Open an empty book.
 
@@ -79,6 +80,8 @@ class TrialBook:
             limits: Decides how often a lost trial is tried again.
             code: Digest of the user's code that the run begins with, None where it isn't known.
             marks: What must be known of every trial.
+            counts_from_one: Whether a function that counts its steps from 1 keeps the report of the
+                very step that its checkpoint holds; version 1 of the journal lost it.
         """
         self.trials: dict[str, Trial] = {}
         self.active: dict[str, Trial] = {}
@@ -87,6 +90,7 @@ class TrialBook:
         self.held = 0
         self.codes = [code] if code else []
         self._marks = dict(marks or {})
+        self._counts_from_one = counts_from_one
         self._seed = seed
         self._limits = limits
 
@@ -221,9 +225,8 @@ class TrialBook:
         trial.worker = event.worker
         trial.started_s = time_s
         # Whatever lies beyond the checkpoint will be trained, and reported, once more.
-        keep = bisect_left(trial.step_history, event.resume_step)
-        del trial.step_history[keep:]
-        del trial.metric_history[keep:]
+        from_one = self._counts_from_one and bool(trial.step_history) and trial.step_history[0] > 0
+        _cut_off(trial, event.resume_step + from_one)
         trial.resume_step, trial.attempt_step, trial.repeats = event.resume_step, None, 0
         if event.resume_step > 0:
             trial.from_checkpoint += 1
@@ -231,6 +234,8 @@ class TrialBook:
                 f"attempt {trial.attempt} went on from its checkpoint of step {event.resume_step}"
             )
             trial.notes[Mark.CONTINUED] = what
+        elif self.codes and self.codes[-1] == self.codes[0]:
+            trial.notes.pop(Mark.OTHER_CODE, None)  # it begins again, with the first code
         trial.counted = trial.promoting and event.resume_step > 0
         if trial.counted:
             trial.continued += 1
@@ -248,12 +253,13 @@ class TrialBook:
             return
         trial.attempt_step = event.step
         if not event.kept and event.step < trial.resume_step:
-            self._begins_again(trial, event.step)
+            self._begins_again(trial)
+        _cut_off(trial, event.step)
         trial.step_history.append(event.step)
         trial.metric_history.append(event.value)
         trial.steps_run += 1
 
-    def _begins_again(self, trial: Trial, step: int) -> None:
+    def _begins_again(self, trial: Trial) -> None:
         """Go back to where the function counts from.
 
         Unless it has read its checkpoint, and only counts as if it had not, what the start has
@@ -268,9 +274,6 @@ class TrialBook:
                 trial.steps_saved -= trial.resume_step
                 trial.counted = False
         trial.resume_step = 0
-        keep = bisect_left(trial.step_history, step)
-        del trial.step_history[keep:]
-        del trial.metric_history[keep:]
 
     def _finalize(self, trial: Trial, what: str, value: float, time_s: float) -> None:
         if trial.final_metric is None:
@@ -337,6 +340,13 @@ class TrialBook:
         valued = {t.trial_id for t in self.finalized}
         assert len(valued) == len(self.finalized), "a trial is finalized twice"
         assert valued == {i for i, t in self.trials.items() if t.final_metric is not None}
+
+
+def _cut_off(trial: Trial, step: int) -> None:
+    """Forget the reports of a step and of those after it: they are made once more."""
+    keep = bisect_left(trial.step_history, step)
+    del trial.step_history[keep:]
+    del trial.metric_history[keep:]
 
 
 def _is_double(trial: Trial, event: TrialEvent) -> bool:

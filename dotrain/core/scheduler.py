@@ -57,6 +57,7 @@ class Scheduler:
         slots_per_trial: int = 1,
         code: str | None = None,
         marks: Mapping[Mark, str] | None = None,
+        counts_from_one: bool = True,
     ) -> None:
         """Make a scheduler; nothing happens before the first event.
 
@@ -69,9 +70,12 @@ class Scheduler:
             slots_per_trial: Slots that each trial holds.
             code: Digest of the user's code that the run begins with, None where it isn't known.
             marks: What must be known of every trial.
+            counts_from_one: As of `TrialBook`.
         """
         self.limits = limits or Limits()
-        self.book = TrialBook(seed, self.limits, code=code, marks=marks)
+        self.book = TrialBook(
+            seed, self.limits, code=code, marks=marks, counts_from_one=counts_from_one
+        )
         self.slots = 0
         self.status: str | None = None
         self.took_in = True

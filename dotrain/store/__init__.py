@@ -14,6 +14,7 @@ from dotrain.store.lock import Holder, Lock, read_holder
 from dotrain.store.replay import (
     RunState,
     code_of,
+    counts_from_one,
     is_simulated,
     marks_of,
     replay,
@@ -35,6 +36,7 @@ __all__ = [
     "archived_code",
     "code_of",
     "code_that_goes_on",
+    "counts_from_one",
     "is_simulated",
     "marks_of",
     "newer",

@@ -28,10 +28,23 @@ class GoingOn:
     Attributes:
         changes: The files that differ from those that ran last, each with how.
         began_with: Digest of the first code, where the header doesn't say; None if it does.
+        is_first: Whether it is the code that the run began with.
     """
 
     changes: list[str]
     began_with: str | None
+    is_first: bool
+
+    @property
+    def text(self) -> str:
+        """What is said of the changes."""
+        files = ", ".join(self.changes)
+        if self.is_first:
+            return f"the code is again what the run began with ({files} since it ran last)"
+        return (
+            f"the code has changed since the run was last driven ({files}); trials from here on run "
+            "the new code and are marked 'other code'"
+        )
 
 
 def code_that_goes_on(run_dir: RunDir, code: Code, records: Iterable[Record]) -> GoingOn:
@@ -54,7 +67,9 @@ def code_that_goes_on(run_dir: RunDir, code: Code, records: Iterable[Record]) ->
         changes = _changes(ran, code.files)
     if code.digest and code.digest != began_with:
         replace_file(run_dir.later_code(code.digest), code.archive)
-    return GoingOn(changes, began_with if known is None else None)
+    return GoingOn(
+        changes, began_with if known is None else None, is_first=code.digest == began_with
+    )
 
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -76,10 +91,12 @@ class Archived:
         folder: Where its relative paths start from: the folder of the config that the run began
             with.
         code: Where the run's own code has been unpacked, until this process ends.
+        went_on_otherwise: Whether later trials of the run ran other code.
     """
 
     folder: Path
     code: Path
+    went_on_otherwise: bool
 
 
 def archived_code(config: Path) -> Archived | None:
@@ -94,19 +111,25 @@ def archived_code(config: Path) -> Archived | None:
     run_dir = RunDir(config.absolute().parent)
     if config.name != run_dir.config.name or not run_dir.journal.is_file():
         return None
-    header = next(iter(read_journal(run_dir.journal)), {})
+    header, *later = [*read_journal(run_dir.journal)] or [{}]
     if not run_dir.code.is_file():
         raise UsageError(
             f"{config} lies in a run directory, which has kept no code (code.zip); copy the config "
             "to where its code lies"
         )
-    return Archived(Path(header.get("config_dir", run_dir.path)), unpacked(run_dir))
+    codes = {r["code"] for r in later if r["type"] == "Resumed" and r.get("code")}
+    first = (header.get("code") or {}).get("digest")
+    folder = Path(header.get("config_dir", run_dir.path))
+    return Archived(folder, unpacked(run_dir), bool(codes - {first}) and bool(first))
 
 
 def unpacked(run_dir: RunDir) -> Path:
     """Unpack the code that a run began with into a folder that goes when this process ends."""
     folder = Path(tempfile.mkdtemp(prefix="dotrain-archived-")).resolve()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with zipfile.ZipFile(io.BytesIO(run_dir.read_code())) as archive:
-        archive.extractall(folder)
+    try:
+        with zipfile.ZipFile(io.BytesIO(run_dir.read_code())) as archive:
+            archive.extractall(folder)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UsageError(f"{run_dir.code} can't be unpacked: {error}") from None
     return folder

@@ -11,7 +11,7 @@ from dotrain.core.book import Limits, TrialBook
 from dotrain.core.events import EVENTS, TrialEvent, from_record
 from dotrain.core.trial import Failure, IllegalTransition, Mark, Trial
 from dotrain.errors import JournalError
-from dotrain.store.journal import Record, newer, written_by
+from dotrain.store.journal import VERSION, Record, newer, written_by
 
 
 @dataclass
@@ -61,6 +61,11 @@ def marks_of(header: Mapping[str, Any]) -> dict[Mark, str]:
     return marks
 
 
+def counts_from_one(header: Mapping[str, Any]) -> bool:
+    """Whether the report of a checkpoint's own step is kept; see `TrialBook`."""
+    return bool(header.get("version", VERSION) > 1)
+
+
 def code_of(header: Mapping[str, Any]) -> str | None:
     """Return the digest of the user's code that a run began with, None where it isn't known."""
     return (header.get("code") or {}).get("digest")
@@ -90,7 +95,13 @@ def replay_each(records: Iterable[Record]) -> Iterator[tuple[RunState, Record]]:
     if header is None or header.get("type") != "Run":
         raise JournalError("the journal has no header; the run never began")
     limits = Limits.of(header.get("limits", {}))
-    book = TrialBook(header["seed"], limits, code=code_of(header), marks=marks_of(header))
+    book = TrialBook(
+        header["seed"],
+        limits,
+        code=code_of(header),
+        marks=marks_of(header),
+        counts_from_one=counts_from_one(header),
+    )
     state = RunState(header, book)
     writer = written_by([header])
     yield state, header

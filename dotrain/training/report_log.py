@@ -33,7 +33,9 @@ class ReportLog:
             file.write("\n" + json.dumps([step, value, metrics]))
 
     def between(self, after: int, before: int) -> Iterator[Kept]:
-        """Yield the reports with ``after < step < before``, the last one made of each step.
+        """Yield the reports after one step and before another, the last one made of each step.
+
+        A function that counts its steps from 1 has done the step of its checkpoint, too.
 
         Args:
             after: The last step that is known; -1 if none is.
@@ -50,6 +52,7 @@ class ReportLog:
             except (ValueError, TypeError):
                 continue
             found[kept.step] = kept
+        last = before if min(found, default=0) >= 1 else before - 1
         for step in sorted(found):
-            if after < step < before:
+            if after < step <= last:
                 yield found[step]

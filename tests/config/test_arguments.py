@@ -45,9 +45,9 @@ def test_a_fixed_hyperparameter_that_no_function_takes_is_refused(folder: Folder
         ("def train(**anything): return 1\n", ""),
         ("def train(hparams): return 1\n", ""),
         ("import f\n@f.wrap\ndef train(): return 1\n", ""),
-        ("def train(): return 1\ndef f(lr): ...\n", "model: u.py:f\n"),
-        ("def train(): return 1\ndef f(lr): ...\n", "data: u.py:f\n"),
-        ("def train(): return 1\ndef f(hparams): ...\n", "data: u.py:f\n"),
+        ("def train(model_gen): return 1\ndef f(lr): ...\n", "model: u.py:f\n"),
+        ("def train(dataset_function): return 1\ndef f(lr): ...\n", "data: u.py:f\n"),
+        ("def train(data_gen): return 1\ndef f(hparams): ...\n", "data: u.py:f\n"),
         (
             "def train(): return 1\ndef f(lr): ...\ndef g(): ...\n",
             "model: u.py:g\nablation: {models: {one: 'u.py:f'}}\n",
@@ -58,6 +58,16 @@ def test_any_function_may_take_it(folder: Folder, source: str, keys: str) -> Non
     folder.write("u.py", source)
     folder.load(HEAD + keys + "hparams: {lr: 1}\n")
     folder.load(HEAD + keys + SPACE)
+
+
+@pytest.mark.parametrize("key", ["model", "data"])
+def test_a_function_that_the_train_function_cannot_call_takes_nothing(
+    folder: Folder, key: str
+) -> None:
+    folder.write("u.py", "def train(): return 1\ndef f(lr): ...\n")
+    assert folder.problems(HEAD + f"{key}: u.py:f\nhparams: {{lr: 1}}\n") == [
+        "4:11: hparams.lr: no function takes 'lr'; take it out, or let the train function take it"
+    ]
 
 
 def test_batch_size_is_taken_where_data_come_in_batches(folder: Folder) -> None:
@@ -99,7 +109,7 @@ def test_exactly_what_nobody_takes_is_refused(
 
     folder.write(
         "u.py",
-        f"def train({parameters(train)}): return 1\ndef build({parameters(model)}): ...\n",
+        f"def train({parameters(['model_gen', *train])}): return 1\ndef build({parameters(model)}): ...\n",
     )
     text = HEAD + "model: u.py:build\nhparams: {" + ", ".join(f"{n}: 1" for n in given_) + "}\n"
     wrong = [name for name in given_ if name not in {*train, *model}]

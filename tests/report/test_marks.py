@@ -95,7 +95,10 @@ def other_code(project: Project) -> Path:
     project.write("lib.py", "")
     resumed = project.cli("resume", str(run_dir))
     assert resumed.returncode == 0, resumed.stderr
-    assert "note: the code has changed since the run began (user.py: changed)" in resumed.stderr
+    assert (
+        "note: the code has changed since the run was last driven (user.py: changed)"
+        in resumed.stderr
+    )
     return run_dir
 
 
@@ -324,10 +327,10 @@ def test_a_config_in_a_run_directory_means_the_code_that_ran_there(project: Proj
     assert "has kept no code (code.zip)" in refused.stderr
 
 
-def cut_off_finish(run_dir: Path) -> None:
-    """Cut a journal off behind its first launch."""
+def cut_off_finish(run_dir: Path, count: int = 3) -> None:
+    """Cut a journal off, by default behind its first launch."""
     lines = (run_dir / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    (run_dir / "journal.jsonl").write_bytes(b"".join(lines[:3]))
+    (run_dir / "journal.jsonl").write_bytes(b"".join(lines[:count]))
 
 
 def test_both_archives_are_kept_when_the_code_changes(project: Project) -> None:
@@ -336,3 +339,89 @@ def test_both_archives_are_kept_when_the_code_changes(project: Project) -> None:
     assert later.read_bytes() != (run_dir / "code.zip").read_bytes()
     states = {t.trial_id: t.marks for t in read_run(run_dir).trials}
     assert states == {"t0000": [], "t0001": [Mark.OTHER_CODE], "t0002": [Mark.OTHER_CODE]}
+
+
+def test_the_first_code_once_more_is_told_as_that(project: Project) -> None:
+    run_dir = other_code(project)
+    source = (project.path / "user.py").read_text()
+    first = source.replace("x == 2 and False", "x == 2 and True")
+    assert first != source
+    project.write("user.py", first)
+    cut_off_finish(run_dir, 4)
+    back = project.cli("resume", str(run_dir))
+    assert "the code has changed" not in back.stderr
+    project.write("user.py", source)
+    assert "the code has changed" in project.cli("resume", str(run_dir)).stderr
+    project.write("user.py", first)
+    cut_off_finish(run_dir, -1)
+    assert "note: the code is again what the run began with (user.py: changed since it" in (
+        project.cli("resume", str(run_dir)).stderr
+    )
+
+
+def test_a_simulated_run_goes_on_as_no_real_one_nor_the_other_way_round(project: Project) -> None:
+    project.write("user.py", GOES_ON)
+    for kind, other in (("simulated", "inline"), ("inline", "simulated")):
+        project.config(name=kind, search=ASHA, cluster={"kind": kind})
+        run_dir = project.run(name=kind, search=ASHA, cluster={"kind": kind}).run_dir
+        gate = ("--require", "score>=0", "--allow-simulated")
+        refused = project.cli("resume", str(run_dir), "-s", f"cluster.kind={other}", *gate)
+        assert refused.returncode == 2
+        assert "made-up values and trained ones don't go together" in refused.stderr
+
+
+def test_files_of_one_name_are_refused_before_one_takes_the_others_place(project: Project) -> None:
+    for folder, text in (("a", "def f(x, model_gen): return 1"), ("b", "def make(x): return 2")):
+        project.write(f"{folder}/m.py", text)
+    project.write("conf/c.yaml", "")
+    config = {
+        "train": "../a/m.py:f",
+        "model": "../b/m.py:make",
+        "metric": "score",
+        "hparams": {"x": 1},
+        "cluster": {"kind": "inline"},
+    }
+    (project.path / "conf" / "c.yaml").write_text(json.dumps(config))
+    refused = project.cli("check", "conf/c.yaml")
+    assert refused.returncode == 2
+    assert "would both be m.py in the run's archive of the code; rename one" in refused.stderr
+
+
+def test_a_damaged_archive_is_one_line(project: Project) -> None:
+    run_dir = project.run(REPORTS_TWICE, **ONE, cluster={"kind": "inline"}).run_dir
+    (run_dir / "code.zip").write_text("garbage")
+    refused = project.cli("run", str(run_dir / "config.yaml"))
+    assert refused.returncode == 2
+    assert "code.zip can't be unpacked" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("base", [0, 1])
+def test_the_report_of_the_checkpoints_own_step_is_kept_whatever_steps_count_from(
+    project: Project, base: int
+) -> None:
+    result = project.run(
+        f"""
+        def train(x, checkpoint, reporter, budget):
+            for step in range(checkpoint.step, budget):
+                reporter.broadcast(x + step, step + {base})
+                with checkpoint.save(step=step + 1):
+                    pass
+        """,
+        search={**ASHA, "num_trials": 4},
+        cluster={"kind": "inline"},
+        value="best",
+        direction="max",
+    )
+    for trial in result.trials:
+        assert trial.step_history == [step + base for step in range(int(trial.budget or 0))]
+        assert trial.final_metric == pytest.approx(trial.params["x"] + trial.budget - 1)
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "[1.0, -.inf]"])
+def test_hyperparameters_are_finite(project: Project, value: str) -> None:
+    project.write("user.py", REPORTS_TWICE)
+    project.config(cluster={"kind": "inline"})
+    refused = project.cli("check", "config.yaml", "-s", f"hparams.x={value}")
+    assert refused.returncode == 2
+    assert "hparams: x: expected finite numbers" in refused.stderr
