@@ -37,6 +37,7 @@ from dotrain.store import (
     counts_from_one,
     is_simulated,
     marks_of,
+    needs_newer,
     newer,
     read_journal,
     restore,
@@ -129,7 +130,7 @@ def refuse_newer(run_dir: RunDir, writer: Record) -> None:
     Raises:
         UsageError: With the version to install.
     """
-    if writer.get("needs", 0) > VERSION:
+    if needs_newer(writer):
         raise UsageError(f"{run_dir.path} can't go on: {newer(writer)}")
 
 

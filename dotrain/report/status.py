@@ -13,6 +13,7 @@ from dotrain.report.result import print_lines
 from dotrain.report.resuming import resume_command
 from dotrain.report.summary import LastReport, ahead_text, summarize
 from dotrain.report.text import duration, number_text, printable
+from dotrain.store import needs_newer, written_by
 
 
 def read_status(path: Path) -> dict[str, Any]:
@@ -25,6 +26,7 @@ def read_status(path: Path) -> dict[str, Any]:
     run = read_run(path)
     state, holder, alive = run.state, run.holder, run.alive
     finished = state.status == "finished"
+    needs_more = needs_newer(written_by(run.records))
     summary = summarize(run.header, state.book, run.status, state.time_s, run.run_dir.path)
     if "study" in run.header:
         # The arm with the best run tells nothing; how far the study is, does.
@@ -49,7 +51,7 @@ def read_status(path: Path) -> dict[str, Any]:
             for t in run.trials
             if t.state is TrialState.WAITING
         ],
-        "resume": None if finished or alive else resume_command(path, run.header),
+        "resume": None if finished or alive or needs_more else resume_command(path, run.header),
     }
 
 

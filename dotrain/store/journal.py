@@ -150,6 +150,15 @@ def written_by(records: Iterable[Record]) -> Record:
     return writer
 
 
+def needs_newer(writer: Record) -> bool:
+    """Whether this version can't go on with a run.
+
+    Args:
+        writer: What `written_by` returned.
+    """
+    return bool(writer.get("needs", 0) > VERSION)
+
+
 def newer(writer: Record) -> str:
     """Return what to do about a journal that this version can't deal with, or ``""``.
 
