@@ -227,7 +227,7 @@ class _Loader:
         known: dict[str, Path] = {}
         for file, name in closure.files.items():
             other = known.setdefault(name, file)
-            if other != file:
+            if other != file and other.read_bytes() != file.read_bytes():
                 message = (
                     f"{other} and {file} would both be {name} in the run's archive of the code; "
                     "rename one, or name both by a path below one folder"
