@@ -47,7 +47,7 @@ ASHA = SPACE + "  optimizer: {name: asha, resource_max: 9}\n"
     ],
 )
 def test_a_function_that_asks_for_what_is_provided_loads(folder: Folder, signature: str):
-    source = f"def train({signature}):\n    return 1.0\n\ndef build(**the_rest): ...\n"
+    source = f"def train(model_gen, {signature}):\n    return 1.0\n\ndef build(**the_rest): ...\n"
     folder.write("u.py", source)
     folder.load(config(rest=SPACE + "hparams: {fixed: 1}\nmodel: u.py:build\n"))
 
