@@ -30,11 +30,11 @@ SHORTER = {
     "loop-mirrored": ["hparams.epochs=1"],
     "titanic-ablation": [
         "ablation={features: [sex], layers: [dense_2], seeds: 1}",
-        "hparams.epochs=1",
+        "hparams.budget=1",
     ],
     "digits-ablation": [
         "ablation={layer_groups: [{prefix: block2_}], components: {a: {augment: false}}, seeds: 1}",
-        "hparams.epochs=1",
+        "hparams.budget=1",
     ],
     "cancer-ablation": ["ablation={features: [worst texture], seeds: 2}"],
     "forecast": ["search.num_trials=20"],
