@@ -149,7 +149,7 @@ def test_status_tells_of_a_finished_run_without_touching_it(project: Project) ->
     text = project.cli("status", str(run_dir)).stdout
     for part in (
         "demo: finished (every trial has ended)",
-        "trials: 6 total, 3 finished, 0 stopped, 3 failed",
+        "trials: 6 total, 3 finished, 0 stopped, 0 diverged, 3 failed",
         "best: score 1 (t0004)",
         "failed: 3 x ValueError: this kind is bad",
     ):
@@ -196,7 +196,7 @@ def test_show_gives_a_row_for_each_trial_as_table_csv_and_json(project: Project)
     assert [row["trial"] for row in rows] == [f"t{n:04d}" for n in range(6)]
     assert list(rows[0]) == [
         *("trial", "state", "score", "steps", "budget", "attempts", "seconds", "x", "kind"),
-        *("other", "error"),
+        *("other", "marks", "error"),
     ]
     text = project.cli("show", str(run_dir), "--csv", "--sort", "score", "--top", "2").stdout
     parsed = list(csv.DictReader(io.StringIO(text)))
