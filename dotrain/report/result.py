@@ -45,17 +45,18 @@ def print_result(result: Mapping[str, Any], trials: Sequence[Trial]) -> None:
 
 def _best_lines(metric: str, trials: Sequence[Trial], width: int | None) -> list[str]:
     params = [params_text(trial.params) for trial in trials]
+    marks = [marks_text(trial) for trial in trials]
     columns = [
         Column("trial", [trial.trial_id for trial in trials]),
         Column(
             printable(metric), [number_text(trial.final_metric or 0.0) for trial in trials], least=8
         ),
         Column("state", [trial.state for trial in trials], rank=3),
-        Column("marks", [marks_text(trial) for trial in trials], rank=4),
+        *([Column("marks", marks, rank=4)] if any(marks) else []),
         Column("steps", [str(trial.steps_run) for trial in trials], rank=2, right=True),
         Column("parameters", params, rank=1, least=20),
     ]
-    lines, _ = fit([column for column in columns if any(column.cells)], width)
+    lines, _ = fit(columns, width)
     if not lines[1].endswith(params[0]):
         # The row had no room for them.
         lines.append(f"best parameters: {params[0]}")
