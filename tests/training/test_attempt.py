@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pandas as pd
 import pytest
@@ -137,13 +138,29 @@ def test_a_number_of_any_kind_is_a_number() -> None:
         assert as_number(value) is None
 
 
-@pytest.mark.parametrize("scalar", sorted(set(np.sctypeDict.values()), key=str))
+# Importing TensorFlow adds the types of ml_dtypes to NumPy's table, so a test names whose it means.
+NUMPYS = {scalar for scalar in np.sctypeDict.values() if scalar.__module__ == "numpy"}
+SMALL = {each for each in vars(ml_dtypes).values() if isinstance(each, type)} - {
+    ml_dtypes.finfo,
+    ml_dtypes.iinfo,
+}
+
+
+@pytest.mark.parametrize("scalar", sorted(NUMPYS, key=str))
 def test_of_numpys_types_the_real_numbers_are_numbers(scalar: type[np.generic]) -> None:
     """Floats of text, of booleans, and of the real part of a complex number are a wrong result."""
     values = np.ones(1, dtype="M8[s]" if scalar is np.datetime64 else scalar)
     is_number = values.dtype.kind in "iufO"
     for value in (values[0], values, values.reshape(())):
         assert (as_number(value) is not None) == is_number
+
+
+@pytest.mark.parametrize("scalar", sorted(SMALL, key=str))
+def test_the_small_numbers_of_accelerators_are_numbers(scalar: type[np.generic]) -> None:
+    values = np.ones(1, dtype=scalar)
+    expected = None if "complex" in scalar.__name__ else float(values[0])
+    for value in (values[0], values, values.reshape(())):
+        assert as_number(value) == expected
 
 
 class FakeTensor:
