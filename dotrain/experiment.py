@@ -14,17 +14,6 @@ from typing import Any
 from dotrain import plugins
 from dotrain.ablation.builder import AblationStudy
 from dotrain.ablation.runner import StudyRunner
-from dotrain.by_value import (
-    GivenFunctions,
-    checked_settings,
-    functions_of,
-    judged_direction,
-    make_plugin,
-    plain_hparams,
-    plugin_data,
-    refuse,
-    runner_of,
-)
 from dotrain.config.errors import ConfigError
 from dotrain.config.load import LoadedConfig, Mode, load_config
 from dotrain.config.plan import ARCHIVED
@@ -39,11 +28,7 @@ from dotrain.core.policy import (
 )
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.core.trial import Mark
-from dotrain.definition import Experiment
-from dotrain.driver import Observer
 from dotrain.errors import DotrainError, UsageError
-from dotrain.header import make_header
-from dotrain.loading import load
 from dotrain.report.ablation import print_study
 from dotrain.report.display import Subject, choose_observer
 from dotrain.report.gates import Gate, check_gates, expected_result, parse_gates
@@ -52,10 +37,25 @@ from dotrain.report.result import print_result
 from dotrain.report.resuming import is_from_config, resume_command
 from dotrain.report.stdout import printing
 from dotrain.report.summary import best_trial
-from dotrain.result import Demands, Result
-from dotrain.running import refuse_newer
-from dotrain.running import resume as resume_experiment
-from dotrain.running import run as run_experiment
+from dotrain.runs.definition import Experiment
+from dotrain.runs.driver import Observer
+from dotrain.runs.from_python import (
+    GivenFunctions,
+    checked_settings,
+    functions_of,
+    judged_direction,
+    make_plugin,
+    plain_hparams,
+    plugin_data,
+    refuse,
+    runner_of,
+)
+from dotrain.runs.header import make_header
+from dotrain.runs.loading import load
+from dotrain.runs.result import Demands, Result
+from dotrain.runs.session import refuse_newer
+from dotrain.runs.session import resume as resume_experiment
+from dotrain.runs.session import run as run_experiment
 from dotrain.space import Searchspace
 from dotrain.store import RunDir, read_journal, replay, unpacked, written_by
 from dotrain.store.journal import to_json

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from dotrain.config import load_config
-from dotrain.definition import Experiment
 from dotrain.report.display import Quiet
-from dotrain.result import Result
-from dotrain.running import run
+from dotrain.runs.definition import Experiment
+from dotrain.runs.result import Result
+from dotrain.runs.session import run
+from tests.folder import TRAIN, Folder
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -69,6 +70,14 @@ def project(tmp_path: Path) -> Project:
     path = tmp_path / 'it\'s a "folder" with ünïcode'
     path.mkdir()
     return Project(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A folder with a train function that takes anything."""
+    folder = Folder(tmp_path)
+    folder.write("t.py", TRAIN)
+    return folder
 
 
 @pytest.fixture(scope="session")

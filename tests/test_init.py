@@ -14,11 +14,11 @@ from jsonschema import Draft202012Validator
 
 from dotrain.config import load_config
 from dotrain.config.load import Mode
-from dotrain.definition import Experiment
 from dotrain.errors import UsageError
 from dotrain.report.display import Quiet
-from dotrain.result import Result
-from dotrain.running import run
+from dotrain.runs.definition import Experiment
+from dotrain.runs.result import Result
+from dotrain.runs.session import run
 from dotrain.scaffold import project as scaffold
 from dotrain.scaffold.project import SCHEMA, TEMPLATES, create_project, describe_project
 from tests.conftest import ROOT, Project

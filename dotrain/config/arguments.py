@@ -10,11 +10,11 @@ from typing import Protocol
 from dotrain.config.errors import Problem
 from dotrain.config.schema import Settings
 from dotrain.config.source import Source
-from dotrain.config.target import Signature
 from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import did_you_mean
 from dotrain.space import Searchspace
+from dotrain.usercode.target import Signature
 
 #: What a train function may ask for besides hyperparameters; some only where they exist.
 PROVIDED = sorted(Searchspace.RESERVED - {"features"})

@@ -18,19 +18,19 @@ from dotrain.config.arguments import (
     place_of,
     reachable,
 )
-from dotrain.config.closure import Closure, find_closure
 from dotrain.config.cluster import cluster_problems
 from dotrain.config.direction import judge
 from dotrain.config.errors import ConfigError, Problem
 from dotrain.config.schema import Settings, Table
 from dotrain.config.source import Source, read_source
 from dotrain.config.table import table_problems
-from dotrain.config.target import Target, find_target, target_of
 from dotrain.config.validation import is_echo, validate_options, validate_settings
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import UsageError
 from dotrain.space import Searchspace
+from dotrain.usercode.closure import Closure, find_closure
+from dotrain.usercode.target import Target, find_target, target_of
 
 #: What is to be done with a config: the search or single run, or the ablation study.
 Mode = Literal["run", "ablate"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dotrain.errors import UsageError
 from dotrain.store.journal import Record, read_journal
 from dotrain.store.run_dir import RunDir, replace_file
-from dotrain.training.digests import digest_of, digests_in
+from dotrain.usercode.digests import digest_of, digests_in
 
 if TYPE_CHECKING:
     from dotrain.training.program import Code

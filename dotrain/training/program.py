@@ -23,10 +23,10 @@ import cloudpickle
 from dotrain.ablation.study import Study
 from dotrain.core.policy import Direction
 from dotrain.core.strategy import AbstractStrategy
-from dotrain.training.digests import digest_of, digests_in
 from dotrain.training.errors import BadSetup
 from dotrain.training.seeding import import_seeded
 from dotrain.training.tabular import TabularSource
+from dotrain.usercode.digests import digest_of, digests_in
 
 _OURS = str(Path(__file__).resolve().parents[1]) + os.sep
 

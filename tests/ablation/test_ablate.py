@@ -18,11 +18,11 @@ import pytest
 from dotrain import AblationStudy, experiment
 from dotrain.config import load_config
 from dotrain.config.source import read_source
-from dotrain.definition import Experiment
 from dotrain.errors import UsageError
 from dotrain.report.display import Quiet
-from dotrain.result import Result
-from dotrain.running import run
+from dotrain.runs.definition import Experiment
+from dotrain.runs.result import Result
+from dotrain.runs.session import run
 from dotrain.space import Categorical, Searchspace
 from tests.conftest import Project
 

@@ -10,9 +10,9 @@ import pytest
 
 from dotrain import AblationStudy, experiment
 from dotrain.config import load_config
-from dotrain.definition import Experiment
 from dotrain.report.display import Quiet
-from dotrain.running import run
+from dotrain.runs.definition import Experiment
+from dotrain.runs.session import run
 from tests.conftest import Project
 
 pytestmark = pytest.mark.timeout(200)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dotrain.config import ConfigError, load_config
 from dotrain.config.plan import make_plan
-from tests.config.conftest import Folder
+from tests.folder import Folder
 
 HEAD = "train: u.py:train\nmetric: accuracy\n"
 SPACE = "search:\n  num_trials: 3\n  space:\n    lr: {type: float, range: [0, 1]}\n"

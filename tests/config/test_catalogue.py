@@ -19,8 +19,8 @@ from dotrain.config.json_schema import config_schema
 from dotrain.config.writing import to_yaml
 from dotrain.report.plugins import print_plugins
 from dotrain.space import DOMAINS
-from tests.config.conftest import Folder
 from tests.conftest import Project
+from tests.folder import Folder
 
 PLUGINS = '''\
 from collections.abc import Callable

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dotrain.config.direction import LARGER, SMALLER, direction_told
 from dotrain.config.load import load_config
 from dotrain.config.plan import make_plan
-from tests.config.conftest import Folder
+from tests.folder import Folder
 
 NAMES = {
     "min": "loss val_loss test-loss valLoss MSELoss RMSE val_mean_squared_error cross_entropy "

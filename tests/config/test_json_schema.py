@@ -19,9 +19,9 @@ from dotrain.config import ConfigError, load_config
 from dotrain.config.catalogue import Entry, catalogue
 from dotrain.config.json_schema import config_schema
 from dotrain.config.source import read_source
-from tests.config.conftest import Folder
 from tests.config.test_validation import CONFIGS, KEYS, MISTAKES, VALUES, fuzz
 from tests.conftest import ROOT, Project
+from tests.folder import Folder
 
 
 @cache

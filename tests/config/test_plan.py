@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dotrain.config.plan import make_plan
-from tests.config.conftest import Folder
+from tests.folder import Folder
 
 HEAD = "train: t.py:train\nmetric: m\nname: demo\n"
 SPACE = "  space:\n    n: {type: int, range: [1, 3]}\n    c: [CATEGORICAL, [a, b]]\n"

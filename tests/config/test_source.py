@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dotrain.config import ConfigError, load_config
 from dotrain.config.source import read_source
 from dotrain.config.writing import to_yaml
-from tests.config.conftest import Folder
+from tests.folder import Folder
 
 HEAD = "train: t.py:train\nmetric: m\n"
 

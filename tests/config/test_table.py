@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.config.conftest import Folder
+from tests.folder import Folder
 
 CONFIG = """\
 train: t.py:train

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dotrain.config import ConfigError, LoadedConfig, load_config
 from dotrain.space import Categorical, Discrete, Float, Int, Searchspace
-from tests.config.conftest import Folder
+from tests.folder import Folder
 
 HEAD = "train: t.py:train\nmetric: m\n"
 SEARCH = HEAD + "search:\n  num_trials: 3\n  space:\n"  # what follows starts on line 6

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from dotrain.errors import ResourcesUnavailable
-from dotrain.result import Result
+from dotrain.runs.result import Result
 from dotrain.store import read_journal
 from tests.conftest import Project, make_cluster
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from dotrain.config import load_config
-from dotrain.definition import Experiment
 from dotrain.report.display import Quiet
-from dotrain.result import Result
-from dotrain.running import run
+from dotrain.runs.definition import Experiment
+from dotrain.runs.result import Result
+from dotrain.runs.session import run
 from tests.conftest import ROOT, Project
 
 pytestmark = pytest.mark.timeout(300)

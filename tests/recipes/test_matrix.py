@@ -10,10 +10,10 @@ import pytest
 
 from dotrain.config import load_config
 from dotrain.config.load import Mode
-from dotrain.definition import Experiment
 from dotrain.errors import ResourcesUnavailable
 from dotrain.report.display import Quiet
-from dotrain.running import run
+from dotrain.runs.definition import Experiment
+from dotrain.runs.session import run
 from tests.conftest import ROOT, Project
 
 #: Made for the simulation; real training to its budgets would take hours.

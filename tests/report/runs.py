@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.config import load_config
-from dotrain.definition import Experiment
 from dotrain.report.display import Quiet
-from dotrain.running import run
+from dotrain.runs.definition import Experiment
+from dotrain.runs.session import run
 
 #: What a careless page would take for its own markup or script.
 HOSTILE = "</script><img src=x onerror=alert(1)>&amp;{{ 7*7 }}"

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 from dotrain import experiment
 from dotrain.report.notebook import to_html
-from dotrain.result import Result
+from dotrain.runs.result import Result
 from tests.conftest import ROOT, Project
 
 NOTEBOOK = ROOT / "docs" / "examples" / "search.ipynb"

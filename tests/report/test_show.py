@@ -30,8 +30,8 @@ from dotrain.report.reading import read_run
 from dotrain.report.story import read_trial, trial_lines
 from dotrain.report.table import TrialTable, read_table, table_lines
 from dotrain.store import Journal
+from tests.cli.test_cli import imported_by
 from tests.conftest import Project
-from tests.test_cli import imported_by
 
 HEAD = {
     "name": "demo",

@@ -29,7 +29,6 @@ from dotrain.core.instructions import Instruction
 from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Mark, Trial, TrialState
-from dotrain.definition import Experiment
 from dotrain.earlystop.median import MedianStop
 from dotrain.errors import UsageError
 from dotrain.optimizers.asha import ASHA
@@ -48,8 +47,9 @@ from dotrain.report.tensorboard import (
     event_files,
     write_all,
 )
-from dotrain.result import Result
-from dotrain.running import run
+from dotrain.runs.definition import Experiment
+from dotrain.runs.result import Result
+from dotrain.runs.session import run
 from dotrain.space import Categorical, Discrete, Domain, Float, Int
 from dotrain.store import Journal, Record, RunDir, replay_each
 from dotrain.testing.simulation import simulate

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.config import load_config
-from dotrain.definition import Experiment
 from dotrain.report.display import Quiet
-from dotrain.result import Result
-from dotrain.running import run
+from dotrain.runs.definition import Experiment
+from dotrain.runs.result import Result
+from dotrain.runs.session import run
 from dotrain.store import read_journal
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

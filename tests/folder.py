@@ -43,11 +43,3 @@ class Folder:
         assert caught.value.exit_code == 2
         assert str(caught.value) == "\n".join(map(str, caught.value.problems))
         return [str(problem).removeprefix(f"{written}:") for problem in caught.value.problems]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    """A folder with a train function that takes anything."""
-    folder = Folder(tmp_path)
-    folder.write("t.py", TRAIN)
-    return folder

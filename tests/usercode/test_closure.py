@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.config.conftest import Folder
+from tests.folder import Folder
 
 
 def closure(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dotrain.config.target import find_target
 from dotrain.errors import UsageError
-from tests.config.conftest import Folder
+from dotrain.usercode.target import find_target
+from tests.folder import Folder
 
 
 def config(train: str = "u.py:train", rest: str = "") -> str:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dotrain import completion
+from dotrain.cli import completion
 
 if TYPE_CHECKING:
-    from dotrain.result import Result
+    from dotrain.runs.result import Result
 
 app = typer.Typer(
     name="dotrain",
@@ -295,9 +295,9 @@ def report(
 def check(config: ConfigArgument, set_: SetOption = None, json: JsonOption = False) -> None:
     """Validate a config and print the plan; nothing is run."""
     from dotrain.config.plan import make_plan
-    from dotrain.loading import load
     from dotrain.report.result import print_plan
     from dotrain.report.stdout import print_json, printing
+    from dotrain.runs.loading import load
 
     plan = make_plan(load(config, set_ or ()))
     with printing():

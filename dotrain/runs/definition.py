@@ -11,7 +11,7 @@ from dotrain.ablation.study import Study
 from dotrain.config.load import LoadedConfig
 from dotrain.config.schema import Cluster
 from dotrain.config.secrets import without_secrets
-from dotrain.config.target import Target
+from dotrain.usercode.target import Target
 from dotrain.core.book import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.strategy import AbstractStrategy

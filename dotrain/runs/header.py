@@ -7,7 +7,7 @@ from typing import Any
 
 from dotrain.ablation.runner import StudyRunner
 from dotrain.ablation.study import BASELINE
-from dotrain.definition import Experiment
+from dotrain.runs.definition import Experiment
 from dotrain.store import Record
 from dotrain.versions import environment, own_version
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dotrain.config.target import Target
+from dotrain.usercode.target import Target
 
 _DOTRAIN = Path(__file__).resolve().parents[1]
 

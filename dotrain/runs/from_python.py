@@ -21,10 +21,10 @@ from dotrain.config.direction import judge
 from dotrain.config.errors import dotted
 from dotrain.config.schema import Settings
 from dotrain.config.source import Source
-from dotrain.config.target import Signature
+from dotrain.usercode.target import Signature
 from dotrain.config.validation import validate_options, validate_settings
 from dotrain.core.policy import AbstractOptimizer, Direction
-from dotrain.definition import Functions
+from dotrain.runs.definition import Functions
 from dotrain.errors import UsageError
 from dotrain.space import Searchspace, plain_params
 from dotrain.store.journal import to_json

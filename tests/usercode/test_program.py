@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dotrain.config.closure import find_closure
-from dotrain.config.target import find_target
 from dotrain.training.errors import BadSetup
 from dotrain.training.program import Code, FunctionRef, LoadedProgram, Program, load_program
+from dotrain.usercode.closure import find_closure
+from dotrain.usercode.target import find_target
 from tests.conftest import Project
 
 
