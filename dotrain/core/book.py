@@ -24,9 +24,10 @@ from dotrain.core.events import (
     Stopped,
     TrialEvent,
 )
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
 from dotrain.core.seeding import derive_seed
-from dotrain.core.trial import Failure, Mark, Result, Trial, TrialState
+from dotrain.core.trial import Mark, Result, Trial, TrialState
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,9 @@ class TrialBook:
             case Stopped() if trial.metric_history:
                 self._finalize(trial, "end early", trial.metric_history[-1], time_s)
             case Stopped():
-                failure = Failure("bad result", "stopped by itself before its first report")
+                failure = Failure(
+                    FailureKind.BAD_RESULT, "stopped by itself before its first report"
+                )
                 self.fail(trial, failure, time_s)
             case Failed():
                 self.fail(trial, event.failure, time_s)
@@ -295,7 +298,7 @@ class TrialBook:
             self.lose(trial, cause, time_s)
             return
         message = f"{cause}; given up after {trial.losses} tries (limits.retries)"
-        self.fail(trial, Failure("lost", message), time_s)
+        self.fail(trial, Failure(FailureKind.LOST, message), time_s)
 
     def _move(self, trial: Trial, what: str, time_s: float, why: str = "") -> None:
         before = trial.state

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from dotrain.core.trial import Failure
+from dotrain.core.failure import Failure, FailureKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def to_record(event: Event) -> dict[str, Any]:
     for name in _FIELDS[cls]:
         value = getattr(event, name)
         if isinstance(value, Failure):
-            value = {key: getattr(value, key) for key in _FAILURE_FIELDS}
+            value = {key: str(getattr(value, key)) for key in _FAILURE_FIELDS}
         if value is not None:
             record[name] = value
     return record
@@ -186,5 +186,6 @@ def from_record(record: Mapping[str, Any]) -> Event:
     values = {name: record[name] for name in _FIELDS[cls] if name in record}
     if "failure" in values:
         told = values["failure"]
-        values["failure"] = Failure(**{key: told[key] for key in _FAILURE_FIELDS if key in told})
+        known = {key: told[key] for key in _FAILURE_FIELDS if key in told}
+        values["failure"] = Failure(**{**known, "kind": FailureKind(told["kind"])})
     return cls(**values)

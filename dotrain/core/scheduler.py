@@ -22,6 +22,7 @@ from dotrain.core.events import (
     Started,
     TrialEvent,
 )
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Finish, Instruction, Kill, Stop
 from dotrain.core.policy import (
     WAIT,
@@ -31,7 +32,7 @@ from dotrain.core.policy import (
     Promotion,
     policy_error,
 )
-from dotrain.core.trial import Failure, Mark, Trial, TrialState
+from dotrain.core.trial import Mark, Trial, TrialState
 from dotrain.errors import PolicyError
 from dotrain.space import plain_params
 
@@ -336,7 +337,7 @@ class Scheduler:
             if trial is None or trial.attempt != attempt:
                 continue
             message = f"ran longer than {self.limits.trial_timeout_s:g} s (limits.trial_timeout_s)"
-            self.book.fail(trial, Failure("timeout", message), time_s)
+            self.book.fail(trial, Failure(FailureKind.TIMEOUT, message), time_s)
             out.append(Kill(message, trial_id, attempt, timeout=True))
             self._ended(trial, time_s, out)
 

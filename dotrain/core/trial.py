@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from dotrain.core.failure import Failure
+
 
 class TrialState(StrEnum):
     """Where a trial is in its life."""
@@ -81,27 +83,6 @@ class IllegalTransition(Exception):
     def __init__(self, trial: Trial, what: str) -> None:
         lines = "\n".join(f"  {s.time_s:10.3f} s  {s.state:9}  {s.what}" for s in trial.story)
         super().__init__(f"{trial.trial_id} is {trial.state}; it can't {what}. Its story:\n{lines}")
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an attempt failed.
-
-    Attributes:
-        kind: ``exception``, ``bad report``, ``bad result``, ``lost``, ``timeout``, ``setup``, or
-            ``disk full``, which ends the run instead of the trial, or ``peer``: another rank of
-            the trial has died.
-        message: What happened, in one line.
-        location: ``file:line in function`` of the user's code, or ``""``.
-        source: The user's line of code there, or ``""``.
-        traceback: The user's frames, for the log and for `show`.
-    """
-
-    kind: str
-    message: str
-    location: str = ""
-    source: str = ""
-    traceback: str = ""
 
 
 class Mark(StrEnum):

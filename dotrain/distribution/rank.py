@@ -9,9 +9,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from dotrain.core.events import Failed, TrialEvent, to_record
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
 from dotrain.core.strategy import AbstractStrategy, PortTaken, Seat
-from dotrain.core.trial import Failure
 from dotrain.distribution.agreement import join
 from dotrain.training.attempt import log_of, run_attempt
 from dotrain.training.channel import Channel
@@ -19,9 +19,6 @@ from dotrain.training.failure import describe_failure
 from dotrain.training.output import captured
 from dotrain.training.place import Place
 from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy
-
-#: `Failure.kind` of a rank whose port is taken; its group is started again.
-PORT_TAKEN = "port taken"
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,8 @@ def _run(
             code = _begin(program, loaded, strategy, seat)
             place = Place(strategy, seat, join(seat))
     except PortTaken as error:
-        return Failed(launch.trial_id, launch.attempt, Failure(PORT_TAKEN, str(error)))
+        failure = Failure(FailureKind.PORT_TAKEN, str(error))
+        return Failed(launch.trial_id, launch.attempt, failure)
     except BaseException as error:
         failure = describe_failure(error)
         return Failed(launch.trial_id, launch.attempt, failure)

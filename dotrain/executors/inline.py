@@ -7,9 +7,9 @@ import threading
 from collections import deque
 
 from dotrain.core.events import Failed, SlotsChanged, TrialEvent
+from dotrain.core.failure import Failure
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.strategy import Seat
-from dotrain.core.trial import Failure
 from dotrain.executors.base import Executor, Post
 from dotrain.training.attempt import log_of, run_attempt
 from dotrain.training.channel import Channel

@@ -28,9 +28,9 @@ from dotrain.core.events import (
     Stopped,
     TrialEvent,
 )
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.seeding import derive_rng
-from dotrain.core.trial import Failure
 from dotrain.executors.base import Executor, Post
 from dotrain.space import Params
 from dotrain.training.program import Program
@@ -213,7 +213,7 @@ class SimulatedExecutor(Executor):
         for step in range(first, last):
             if step == moment:
                 if fate < model.failing:
-                    yield Failed(*name, Failure("exception", "RuntimeError: made up"))
+                    yield Failed(*name, Failure(FailureKind.EXCEPTION, "RuntimeError: made up"))
                 elif fate < model.failing + model.losing:
                     yield Lost(*name, "its simulated worker died")
                 elif fate < model.failing + model.losing + model.hanging:

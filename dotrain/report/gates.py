@@ -21,7 +21,8 @@ from typing import Any
 from dotrain.ablation.study import ARM, BASELINE, SEED
 from dotrain.core import events as e
 from dotrain.core.book import Limits, TrialBook
-from dotrain.core.trial import Failure, Mark, Trial
+from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.trial import Mark, Trial
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.report.reading import summarize_run
 from dotrain.space import Searchspace
@@ -313,6 +314,6 @@ def _run(book: TrialBook, trial: Trial, value: float, *, fails: bool = False) ->
     key = (trial.trial_id, trial.attempt)
     book.apply(e.Started(*key, "", 0), 0.0)
     if fails:
-        book.apply(e.Failed(*key, Failure("exception", "")), 1.0)
+        book.apply(e.Failed(*key, Failure(FailureKind.EXCEPTION, "")), 1.0)
     else:
         book.apply(e.Finished(*key, value), 1.0)

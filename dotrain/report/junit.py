@@ -26,8 +26,6 @@ from dotrain.store import replace_file
 _ILLEGAL = re.compile(
     "\x1b\\[[0-9;?]*[ -/]*[@-~]|[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 )
-#: Failures that are not the train function's own doing.
-_AROUND = ("lost", "setup", "peer", "disk full")
 
 
 class Verdict(NamedTuple):
@@ -232,7 +230,7 @@ def _outcome(trial: Trial, metric: str) -> str:
 def _verdict(trial: Trial) -> Verdict | None:
     if trial.error is not None:
         error = trial.error
-        tag = "error" if error.kind in _AROUND else "failure"
+        tag = "error" if error.kind.is_ours else "failure"
         return Verdict(tag, error.message, error.kind, error.traceback or error.location)
     if trial.state.ended:
         return None

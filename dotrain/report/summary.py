@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dotrain.core.book import TrialBook
+from dotrain.core.failure import Failure
 from dotrain.core.policy import Direction, sign_of
-from dotrain.core.trial import Failure, Trial, TrialState
+from dotrain.core.trial import Trial, TrialState
 from dotrain.report.marks import marks_in
 from dotrain.report.resuming import how_to_resume
 from dotrain.report.text import number_text
@@ -83,7 +84,7 @@ def ahead_text(
 def failure_key(error: Failure) -> tuple[str, str]:
     """Return what failures in the same place in the same way have in common."""
     # An exception's name is what two have in common; other messages differ by numbers.
-    what = error.message.split(":")[0] if error.kind == "exception" else error.message
+    what = error.message.split(":")[0] if error.kind.names_exception else error.message
     return error.location, re.sub(r"[-\d.e+]+", "#", what)
 
 
@@ -188,7 +189,7 @@ def _failure(group: FailureGroup, run_dir: Path) -> dict[str, Any]:
         "params": trial.params,
         "log": str(log),
     }
-    if trial.error.kind in ("lost", "timeout"):
+    if trial.error.kind.was_cut_off:
         # There is no line of the user's to show; what was printed last comes closest.
         failure["last_lines"] = _last_lines(log)
     return failure

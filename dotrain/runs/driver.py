@@ -153,7 +153,7 @@ class Driver:
     def _post(self, event: Event) -> None:
         if self._scheduler.status is not None and not isinstance(event, Resumed):
             return
-        if isinstance(event, Failed) and event.failure.kind == "disk full":
+        if isinstance(event, Failed) and event.failure.kind.ends_run:
             # Not recorded: the trial is in flight for whoever goes on with the run.
             raise DiskFull(f"{event.trial_id} can't go on: {event.failure.message}")
         time_s = self._now()

@@ -9,7 +9,8 @@ from typing import Any
 
 from dotrain.core.book import Limits, TrialBook
 from dotrain.core.events import EVENTS, TrialEvent, from_record
-from dotrain.core.trial import Failure, IllegalTransition, Mark, Trial
+from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.trial import IllegalTransition, Mark, Trial
 from dotrain.errors import JournalError
 from dotrain.store.journal import VERSION, Record, newer, written_by
 
@@ -155,6 +156,6 @@ def _apply(state: RunState, record: Record) -> None:
 def _apply_kill(state: RunState, record: Record) -> None:
     trial = state.book.active[record["trial_id"]]
     if record["timeout"]:
-        state.book.fail(trial, Failure("timeout", record["reason"]), record["t"])
+        state.book.fail(trial, Failure(FailureKind.TIMEOUT, record["reason"]), record["t"])
     else:
         state.book.lose(trial, record["reason"], record["t"])

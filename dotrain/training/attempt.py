@@ -21,8 +21,8 @@ from dotrain.core.events import (
     Stopped,
     TrialEvent,
 )
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
-from dotrain.core.trial import Failure
 from dotrain.errors import Interrupt
 from dotrain.training.arguments import Hparams, bind
 from dotrain.training.channel import Channel
@@ -166,7 +166,7 @@ def _call(
             return Diverged(trial_id, attempt, reporter.divergence)
         failure = _failure_of(error, loaded.program.run_dir)
         if place.seat.ranks > 1 and place.strategy.peer_is_gone(error):
-            failure = replace(failure, kind="peer")
+            failure = replace(failure, kind=FailureKind.PEER)
         return Failed(trial_id, attempt, failure)
     finally:
         if os.getpid() != channel.pid:
@@ -194,7 +194,9 @@ def _from_reports(
 
 def _failure_of(error: BaseException, run_dir: str) -> Failure:
     failure = describe_failure(error)
-    return replace(failure, kind="disk full") if disk_is_full(error, run_dir) else failure
+    if disk_is_full(error, run_dir):
+        return replace(failure, kind=FailureKind.DISK_FULL)
+    return failure
 
 
 @dataclass(frozen=True)

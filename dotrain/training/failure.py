@@ -10,7 +10,7 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-from dotrain.core.trial import Failure
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.errors import UsageError
 from dotrain.training.errors import BadReport, BadResult, BadSetup
 
@@ -19,11 +19,11 @@ _OUR_WRITERS = tuple(f"{_OURS}training{os.sep}{name}.py" for name in ("checkpoin
 _LIBRARIES = tuple(
     {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")}
 )
-_KINDS: tuple[tuple[type[Exception], str], ...] = (
-    (BadReport, "bad report"),
-    (BadResult, "bad result"),
-    (BadSetup, "setup"),
-    (UsageError, "setup"),
+_KINDS: tuple[tuple[type[Exception], FailureKind], ...] = (
+    (BadReport, FailureKind.BAD_REPORT),
+    (BadResult, FailureKind.BAD_RESULT),
+    (BadSetup, FailureKind.SETUP),
+    (UsageError, FailureKind.SETUP),
 )
 #: A message is one line for people; the log holds the rest.
 _MESSAGE_CHARS = 300
@@ -47,13 +47,13 @@ def describe_failure(error: BaseException) -> Failure:
     try:
         return _describe(error, name)
     except Exception:  # e.g. the exception's own __str__ raises, or the current folder is gone
-        return Failure("exception", f"{name}: (its message can't be told)")
+        return Failure(FailureKind.EXCEPTION, f"{name}: (its message can't be told)")
 
 
 def _describe(error: BaseException, name: str) -> Failure:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _ours(frame)]
     own = [frame for frame in frames if _is_user(frame)]
-    kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), "exception")
+    kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), FailureKind.EXCEPTION)
     text = _first_line(_text_of(error)) or "(no message)"
     location = source = ""
     if own:
@@ -68,7 +68,7 @@ def _describe(error: BaseException, name: str) -> Failure:
         lines += traceback.format_exception_only(error)
     return Failure(
         kind,
-        f"{name}: {text}" if kind == "exception" else text,
+        f"{name}: {text}" if kind.names_exception else text,
         plain_text(location),
         plain_text(source),
         plain_text("".join(lines))[-_TRACEBACK_CHARS:],
@@ -96,7 +96,7 @@ def describe_bad_result(message: str, function: object) -> Failure:
     """Describe a result that is none; the location is the function that returned it."""
     code = getattr(function, "__code__", None)
     location = f"{_shown(code.co_filename)}:{code.co_firstlineno} in {code.co_name}" if code else ""
-    return Failure("bad result", _first_line(message), plain_text(location))
+    return Failure(FailureKind.BAD_RESULT, _first_line(message), plain_text(location))
 
 
 def _text_of(error: BaseException) -> str:

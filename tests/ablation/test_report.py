@@ -18,7 +18,8 @@ from rich.console import Console
 
 from dotrain.core import events as e
 from dotrain.core.book import Limits, TrialBook
-from dotrain.core.trial import Failure, Trial
+from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.trial import Trial
 from dotrain.report.ablation import (
     print_study,
     study_table,
@@ -67,7 +68,9 @@ def make_result(
                 time_s += 0.5
                 book.apply(e.Reported(*key, step, 0.1), time_s)
             if isinstance(outcome, str):
-                failure = Failure("exception", "ValueError: [bad] shape", "net.py:3 in build")
+                failure = Failure(
+                    FailureKind.EXCEPTION, "ValueError: [bad] shape", "net.py:3 in build"
+                )
                 book.apply(e.Failed(*key, failure), time_s)
             else:
                 time_s += 0.25

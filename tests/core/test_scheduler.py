@@ -25,10 +25,11 @@ from dotrain.core.events import (
     Stopped,
     TimePassed,
 )
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
 from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Promotion
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import Failure, IllegalTransition, Mark, Trial, TrialState
+from dotrain.core.trial import IllegalTransition, Mark, Trial, TrialState
 from dotrain.earlystop.median import MedianStop
 from dotrain.earlystop.none import NoStop
 from dotrain.errors import PolicyError
@@ -37,7 +38,7 @@ from dotrain.optimizers.random import RandomSearch
 from dotrain.space import Float, Searchspace
 
 SPACE = Searchspace(x=Float(range=(0.0, 1.0)))
-BROKEN = Failure("exception", "ValueError: no")
+BROKEN = Failure(FailureKind.EXCEPTION, "ValueError: no")
 
 
 def make(

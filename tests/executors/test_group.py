@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dotrain.core.events import Failed, Finished, Lost, Stopped, TrialEvent
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
-from dotrain.core.trial import Failure
-from dotrain.distribution.rank import PORT_TAKEN
 from dotrain.executors.dask.group import Group
 
 A, B, C = "tcp://a", "tcp://b", "tcp://c"
@@ -17,7 +16,7 @@ FINISHED = Finished("t0000", 1, 0.5)
 STOPPED = Stopped("t0000", 1)
 
 
-def failed(kind: str = "exception", message: str = "ValueError: no") -> Failed:
+def failed(kind: FailureKind = FailureKind.EXCEPTION, message: str = "ValueError: no") -> Failed:
     return Failed("t0000", 1, Failure(kind, message))
 
 
@@ -63,7 +62,7 @@ def test_a_lost_rank_ends_the_others() -> None:
 
 def test_who_loses_touch_waits_for_the_cause() -> None:
     one = group()
-    one.ended(B, failed("peer", "UnavailableError: gone"))
+    one.ended(B, failed(FailureKind.PEER, "UnavailableError: gone"))
     assert one.to_end() == []
     assert one.is_ending
     one.gone(A, "its process was killed by SIGKILL")
@@ -74,7 +73,7 @@ def test_who_loses_touch_waits_for_the_cause() -> None:
 
 def test_the_user_s_error_is_the_cause_even_if_the_chief_loses_touch_first() -> None:
     one = group()
-    one.ended(A, failed("peer", "UnavailableError: gone"))
+    one.ended(A, failed(FailureKind.PEER, "UnavailableError: gone"))
     one.ended(B, failed())
     assert one.to_end() == [A, B]
     one.gone(A, "killed")
@@ -86,7 +85,7 @@ def test_the_user_s_error_is_the_cause_even_if_the_chief_loses_touch_first() -> 
 
 def test_touch_lost_for_no_known_cause_is_a_loss() -> None:
     one = group()
-    one.ended(A, failed("peer", "UnavailableError: gone"))
+    one.ended(A, failed(FailureKind.PEER, "UnavailableError: gone"))
     one.time_is_up()
     assert one.to_end() == [A, B]
     one.gone(A, "killed")
@@ -98,7 +97,7 @@ def test_touch_lost_for_no_known_cause_is_a_loss() -> None:
 
 def test_a_taken_port_ends_all_and_is_no_outcome() -> None:
     one = group()
-    one.ended(B, failed(PORT_TAKEN))
+    one.ended(B, failed(FailureKind.PORT_TAKEN))
     assert one.to_end() == [A, B]
     one.gone(A, "killed")
     one.gone(B, "killed")
@@ -116,7 +115,9 @@ def test_nobody_is_told_of_an_attempt_that_is_written_off() -> None:
     assert one.outcome() is None
 
 
-ENDS = st.sampled_from([FINISHED, STOPPED, failed(), failed("peer"), failed(PORT_TAKEN)])
+ENDS = st.sampled_from(
+    [FINISHED, STOPPED, failed(), failed(FailureKind.PEER), failed(FailureKind.PORT_TAKEN)]
+)
 
 
 STEPS = st.lists(

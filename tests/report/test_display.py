@@ -35,10 +35,10 @@ from dotrain.core.events import (
     Stopped,
     TimePassed,
 )
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Instruction, Launch
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import Failure
 from dotrain.earlystop.median import MedianStop
 from dotrain.earlystop.none import NoStop
 from dotrain.executors.simulated import SimulatedExecutor
@@ -235,7 +235,7 @@ def some_fail(is_failing: Callable[[int], bool]) -> Callable[[Launch], list[tupl
     def life(launch: Launch) -> list[tuple[float, Event]]:
         name = launch.trial_id, launch.attempt
         if is_failing(int(launch.trial_id[1:])):
-            failed = Failed(*name, Failure("exception", "ValueError"))
+            failed = Failed(*name, Failure(FailureKind.EXCEPTION, "ValueError"))
             return [(0.0, Started(*name)), (0.1, failed)]
         return quietly(name)
 
@@ -403,7 +403,7 @@ def test_a_running_trial_that_is_ahead_is_told(direction: Direction) -> None:
         post(Started(name, 1))
     for name, value in (("t0001", 0.5), ("t0002", 0.25), ("t0003", -1.0)):
         post(Reported(name, 1, 4, sign * value))
-    failed = post(Failed("t0003", 1, Failure("exception", "ValueError: no", "u.py:3")))
+    failed = post(Failed("t0003", 1, Failure(FailureKind.EXCEPTION, "ValueError: no", "u.py:3")))
     assert failed.endswith(f", no result yet; running {sign * 0.5:g} (t0001, step 4)")
     assert post(Finished("t0000", 1, sign * 0.5)).endswith(f", best {sign * 0.5:g} (t0000)")
     post(Reported("t0002", 1, 5, sign * 0.75))
@@ -488,7 +488,9 @@ def live_table(workers: int = 4, *, arms: tuple[str, ...] = ()) -> tuple[LiveTab
     post(Started("t0000", 1), 1.0)
     post(Reported("t0000", 1, 0, 0.25), 2.0)
     post(Finished("t0000", 1, 0.25), 3.0)
-    post(Failed("t0001", 1, Failure("exception", f"ValueError: {HOSTILE}", "u.py:3")), 4.0)
+    post(
+        Failed("t0001", 1, Failure(FailureKind.EXCEPTION, f"ValueError: {HOSTILE}", "u.py:3")), 4.0
+    )
     if not arms:
         scheduler.book.active["t0002"].params["text"] = HOSTILE
     post(Started("t0002", 1), 5.0)
@@ -544,7 +546,7 @@ def test_trouble_is_told_above_the_table_once() -> None:
     assert isinstance(stream, io.StringIO)
     assert stream.getvalue().count("[4 s] t0001 failed at u.py:3: ValueError: :a: [red]\\x1b") == 1
     before = stream.getvalue()
-    event = Failed("t0003", 1, Failure("exception", "ValueError: another", "u.py:3"))
+    event = Failed("t0003", 1, Failure(FailureKind.EXCEPTION, "ValueError: another", "u.py:3"))
     table.on_event(event, scheduler.handle(event, 60.0), 60.0)
     lost = Lost("t0004", 1, "its worker died")
     table.on_event(lost, scheduler.handle(lost, 61.0), 61.0)
@@ -715,6 +717,7 @@ def test_spark_lines_go_from_the_smallest_to_the_largest() -> None:
     assert spark_line([-1.7e308, 0.0, 1.7e308], 10) == "▁▅█"
     assert spark_line([1.7e308] * 3 + [-1.7e308] * 3, 2) == "█▁"
     assert spark_line([0, 1, math.inf, math.nan, -math.inf], 10) == "▁██?▁"
+    assert spark_line([0, 1, math.inf, -math.inf], 3) == "▁█?"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from dotrain import experiment
 from dotrain.core import events as e
 from dotrain.core.book import Limits, TrialBook
-from dotrain.core.trial import Failure as TrialFailure
+from dotrain.core.failure import Failure as TrialFailure
+from dotrain.core.failure import FailureKind
 from dotrain.core.trial import Trial
 from dotrain.errors import UsageError
 from dotrain.report.gates import Gate, judge
@@ -82,9 +83,12 @@ def search() -> tuple[dict[str, Any], list[Trial], dict[str, Any]]:
     book.stop(book.trials[slow[0]], "worse than the median at step 0", 2.0)
     book.apply(e.Stopped(*slow), 2.5)
     bad = launch(lr=0.3, name="c")
-    book.apply(e.Failed(*bad, TrialFailure("exception", "ValueError: x < 1", "", "", TRACEBACK)), 2)
+    book.apply(
+        e.Failed(*bad, TrialFailure(FailureKind.EXCEPTION, "ValueError: x < 1", "", "", TRACEBACK)),
+        2,
+    )
     lost = launch(lr=0.4, name="d")
-    book.fail(book.trials[lost[0]], TrialFailure("lost", "its worker was killed"), 2.0)
+    book.fail(book.trials[lost[0]], TrialFailure(FailureKind.LOST, "its worker was killed"), 2.0)
     launch(lr=0.5, name="e")
     trials = list(book.trials.values())
     result = summarize_run(HEADER, book, "finished", 61.23456, Path("/runs/digits/1"))
@@ -148,7 +152,10 @@ def test_an_ablation_has_a_case_for_each_component() -> None:
     arms = {
         "baseline": [0.8, 0.9],
         "layer:dense_2": [0.5, 0.7],
-        "feature:sex": [0.7, TrialFailure("exception", "ValueError: no", "", "", TRACEBACK)],
+        "feature:sex": [
+            0.7,
+            TrialFailure(FailureKind.EXCEPTION, "ValueError: no", "", "", TRACEBACK),
+        ],
         "feature:age": [0.7, None],
     }
     book = TrialBook(0, Limits())

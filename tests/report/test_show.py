@@ -24,8 +24,8 @@ from dotrain.core.events import (
     Started,
     Stopped,
 )
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Finish, Kill, Launch, Stop
-from dotrain.core.trial import Failure
 from dotrain.report.reading import read_run
 from dotrain.report.story import read_trial, trial_lines
 from dotrain.report.table import TrialTable, read_table, table_lines
@@ -60,7 +60,12 @@ RECORDS: list[tuple[float, Any]] = [
     (2.0, Reported("t0000", 1, 0, 0.5, {"loss": 1.5})),
     (2.5, Finished("t0000", 1, 0.5)),
     (2.5, launch(2, 1, "random draw", 1.0)),
-    (3.0, Failed("t0001", 1, Failure("exception", f"ValueError: {EVIL}", "u.py:3 in f", "f(x)"))),
+    (
+        3.0,
+        Failed(
+            "t0001", 1, Failure(FailureKind.EXCEPTION, f"ValueError: {EVIL}", "u.py:3 in f", "f(x)")
+        ),
+    ),
     (3.0, launch(0, 2, "promoted to 4 steps: rank 1 of 3 at 1 steps", 4.0, 0)),
     (4.0, Started("t0000", 2, "worker-1", 1)),
     (5.0, Reported("t0000", 2, 1, 0.6, {"loss": 1.2})),

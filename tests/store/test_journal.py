@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dotrain.core import events as e
-from dotrain.core.trial import Failure, Mark
+from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.trial import Mark
 from dotrain.errors import JournalError
 from dotrain.store import Journal, read_journal, replay
 
@@ -47,7 +48,11 @@ any_event = st.one_of(
         code=st.none() | texts,
         version=st.integers(1, 9),
     ),
-    st.builds(e.Failed, **names, failure=st.builds(Failure, texts, texts, texts, texts, texts)),
+    st.builds(
+        e.Failed,
+        **names,
+        failure=st.builds(Failure, texts.map(FailureKind), texts, texts, texts, texts),
+    ),
     st.builds(e.Lost, **names, cause=texts),
 )
 

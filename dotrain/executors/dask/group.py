@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from dotrain.core.events import Diverged, Failed, Finished, Lost, Stopped, TrialEvent
+from dotrain.core.failure import Failure
 from dotrain.core.instructions import Launch
-from dotrain.core.trial import Failure
-from dotrain.distribution.rank import PORT_TAKEN
 
 
 class Rank(Enum):
@@ -87,9 +86,9 @@ class Group:
         if self._ranks.get(address) is not Rank.RUNNING:
             return
         self._ranks[address] = Rank.ENDED
-        if isinstance(event, Failed) and event.failure.kind == PORT_TAKEN:
+        if isinstance(event, Failed) and event.failure.kind.starts_again:
             self.port_taken = True
-        elif isinstance(event, Failed) and event.failure.kind == "peer":
+        elif isinstance(event, Failed) and event.failure.kind.blames_peer:
             self._suspicion = self._suspicion or event
         elif isinstance(event, Failed):
             self._settle(replace(event, failure=self._of_rank(address, event)))

@@ -14,8 +14,8 @@ from distributed import Worker, WorkerPlugin, get_worker
 from distributed.comm import get_address_host
 
 from dotrain.core.events import Failed, TrialEvent, to_record
+from dotrain.core.failure import Failure
 from dotrain.core.strategy import Seat
-from dotrain.core.trial import Failure
 from dotrain.distribution.launcher import Launcher
 from dotrain.distribution.rank import RankLaunch
 from dotrain.executors.dask.environment import limit_threads
