@@ -10,7 +10,7 @@ from dotrain.core.events import Failed, Finished, Lost, Stopped, TrialEvent
 from dotrain.core.instructions import Launch
 from dotrain.core.trial import Failure
 from dotrain.distribution.rank import PORT_TAKEN
-from dotrain.executors.dask.group import Group
+from dotrain.executors.group import Group
 
 A, B, C = "tcp://a", "tcp://b", "tcp://c"
 FINISHED = Finished("t0000", 1, 0.5)
