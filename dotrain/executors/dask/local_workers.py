@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, STDOUT, Popen, TimeoutExpired
 
-from dotrain.config.schema import available_cores
-from dotrain.executors.dask.environment import local_worker_environment
+from dotrain.executors.dask.environment import available_cores, local_worker_environment
 from dotrain.executors.deaths import cause_of_death, oom_kills
 
 #: How long workers may take to end by themselves, in seconds.
