@@ -249,7 +249,7 @@ def _add_rules_of_cluster(cluster: Schema, entries: Sequence[Entry]) -> None:
             "then": {
                 "properties": keys_of(entry),
                 "required": [k for k in OPTIONAL_KEYS if k in entry.section.get("required", ())],
-                "allOf": entry.section["allOf"],
+                **({"allOf": rules} if (rules := entry.section["allOf"]) else {}),
             },
         }
         for entry in entries

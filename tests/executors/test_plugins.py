@@ -31,7 +31,7 @@ SEARCH: dict[str, Any] = {
 }
 LOCAL_CLUSTER = {
     "kind": "distributed.LocalCluster",
-    "options": {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None},
+    "options": {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"},
 }
 
 
