@@ -41,8 +41,7 @@ import psutil
 import yaml
 from overhead import DOTRAIN, HERE, Range, Row, events, print_table
 
-from dotrain.config.schema import available_cores
-from dotrain.executors.dask.environment import local_worker_environment
+from dotrain.executors.dask.environment import available_cores, local_worker_environment
 from dotrain.store import Record, read_journal
 
 FUNCTIONS = HERE / "functions_distribution.py"

@@ -24,11 +24,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from dotrain.config.schema import SimulationModel
 from dotrain.core.events import Event, Reported, TimePassed
 from dotrain.core.scheduler import Scheduler
 from dotrain.earlystop.median import MedianStop
-from dotrain.executors.simulated import SimulatedExecutor
+from dotrain.executors.simulated import SimulatedExecutor, SimulationModel
 from dotrain.optimizers.asha import ASHA
 from dotrain.space import Float, Searchspace
 from dotrain.store import Journal

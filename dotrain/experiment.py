@@ -42,6 +42,7 @@ from dotrain.runs.driver import Observer
 from dotrain.runs.from_python import (
     GivenFunctions,
     checked_settings,
+    executor_of,
     functions_of,
     judged_direction,
     make_plugin,
@@ -313,7 +314,7 @@ def display(experiment: Experiment, *, quiet: bool = False, is_new: bool = False
         **shape,
     )
     # A live table and a debugger in the same terminal don't go together.
-    return choose_observer(subject, live=experiment.cluster.kind != "inline", quiet=quiet)
+    return choose_observer(subject, live=not experiment.executor.runs_in_this_process, quiet=quiet)
 
 
 def _count(number: int, what: str) -> str:
@@ -426,6 +427,7 @@ def lagom(
     rule: AbstractEarlyStop = make_plugin(plugins.EARLY_STOP, early_stop)
     spread = {"strategy": "single"} if distribution is None else distribution
     strategy: AbstractStrategy = make_plugin(plugins.STRATEGIES, spread, "strategy")
+    executor = executor_of(settings.cluster)
     experiment = Experiment(
         name=settings.name,
         metric=metric,
@@ -436,7 +438,7 @@ def lagom(
         early_stop=rule,
         strategy=strategy,
         functions=functions_of(given),
-        cluster=settings.cluster,
+        executor=executor,
         limits=Limits(**settings.limits.model_dump()),
         num_trials=num_trials if space.names or ablation else 1,
         config={
@@ -458,7 +460,7 @@ def lagom(
         },
         config_dir=Path.cwd(),
         study=policy.study if isinstance(policy, StudyRunner) else None,
-        tensorboard=settings.writes_tensorboard,
+        tensorboard=settings.writes_tensorboard(is_virtual=executor.is_virtual),
         guessed=guessed,
     )
     if ablation is not None and not experiment.simulated and resume is None:

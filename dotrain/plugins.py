@@ -21,24 +21,31 @@ from dotrain.core.interface import broken_method
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import UsageError, did_you_mean
+from dotrain.executors.base import AbstractExecutor
 
 OPTIMIZERS = "dotrain.optimizers"
 EARLY_STOP = "dotrain.early_stop"
 
 STRATEGIES = "dotrain.strategies"
 ABLATORS = "dotrain.ablators"
+EXECUTORS = "dotrain.executors"
+
+#: An executor of this name is the one for every dotted path.
+DOTTED = "package.module.Class"
 
 BASES: dict[str, type] = {
     OPTIMIZERS: AbstractOptimizer,
     EARLY_STOP: AbstractEarlyStop,
     STRATEGIES: AbstractStrategy,
     ABLATORS: AbstractAblator,
+    EXECUTORS: AbstractExecutor,
 }
 _KINDS = {
     OPTIMIZERS: "optimizer",
     EARLY_STOP: "early-stop rule",
     STRATEGIES: "strategy",
     ABLATORS: "ablator",
+    EXECUTORS: "executor",
 }
 
 #: Maggy's names, which the deck uses.
@@ -116,7 +123,7 @@ def load_plugin(group: str, name: str, folder: Path | None = None) -> type[Any]:
     """Return the class of a plugin.
 
     Args:
-        group: `OPTIMIZERS`, `EARLY_STOP`, `STRATEGIES` or `ABLATORS`.
+        group: `OPTIMIZERS`, `EARLY_STOP`, `STRATEGIES`, `ABLATORS` or `EXECUTORS`.
         name: A registered name, or ``package.module:Class``.
         folder: A module is looked for here and in each folder above before Python's own path.
 
@@ -127,8 +134,13 @@ def load_plugin(group: str, name: str, folder: Path | None = None) -> type[Any]:
     name = _ALIASES.get(name.lower(), name)
     if ":" not in name:
         points = registered(group)
+        if group == EXECUTORS and "." in name:
+            name = DOTTED
         if name not in points:
-            hint = did_you_mean(name, list(points))
+            hint = did_you_mean(name, [known for known in points if known != DOTTED])
+            if group == EXECUTORS:
+                other = f"a Dask cluster class, {DOTTED}"
+                raise UsageError(f"unknown kind '{name}'{hint} (or {other})")
             raise UsageError(f"unknown {kind} '{name}'{hint} (or module:Class)")
         name = points[name].value
     module_name, _, attribute = name.partition(":")

@@ -21,7 +21,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def test_the_plugins_of_the_guide_keep_the_contract() -> None:
-    plugins, contract, _ = blocks("docs/plugins.md", "python")
+    plugins, contract, *_ = blocks("docs/plugins.md", "python")
     names: dict[str, object] = {}
     exec(plugins + contract, names)
     test = names["test_contract"]
@@ -30,7 +30,7 @@ def test_the_plugins_of_the_guide_keep_the_contract() -> None:
 
 
 def test_the_strategy_of_the_guide_runs(project: Project) -> None:
-    (*_, strategy) = blocks("docs/plugins.md", "python")
+    _, _, strategy, _ = blocks("docs/plugins.md", "python")
     project.write("my_module.py", strategy)
     result = project.run(
         """

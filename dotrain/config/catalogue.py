@@ -1,8 +1,8 @@
-"""What can be named in a config: the installed plugins and the cluster kinds, with their options."""
+"""What can be named in a config: the installed plugins, with their options."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,7 +12,6 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from dotrain import plugins
 from dotrain.config.options import descriptions_of, options_model, summary_of
-from dotrain.config.schema import CLUSTER_KINDS, SimulationModel
 from dotrain.errors import UsageError
 
 Schema = dict[str, Any]
@@ -40,9 +39,10 @@ class Entry:
         name: What to write there.
         package: Which installed package it comes from.
         version: Of the package; ``""`` if unknown.
-        place: ``module:Class``, or ``""`` for a cluster kind.
+        place: ``module:Class``.
         summary: What it does, in a line.
-        options: JSON Schema of the keys beside its name, or None if they can't be told.
+        options: JSON Schema of the keys beside its name, or of a cluster's ``options``; None if
+            they can't be told.
         error: Why it can't be used, or ``""``.
     """
 
@@ -57,11 +57,13 @@ class Entry:
     error: str = ""
     #: Whether `search.num_trials` must be given with it.
     needs_num_trials: bool = field(default=False, repr=False)
+    #: JSON Schema of what an executor takes of its section.
+    section: Schema = field(default_factory=dict, repr=False)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain data, an entry for each option."""
         data = asdict(self)
-        del data["needs_num_trials"]
+        del data["needs_num_trials"], data["section"]
         data["options"] = options_of(self.options or {})
         return data
 
@@ -72,17 +74,17 @@ _GROUPS = (
     ("early-stop rule", plugins.EARLY_STOP, "search.early_stop.name"),
     ("strategy", plugins.STRATEGIES, "distribution.strategy"),
     ("ablator", plugins.ABLATORS, "ablation.ablator.name"),
+    ("cluster", plugins.EXECUTORS, "cluster.kind"),
 )
 
 
 def catalogue() -> list[Entry]:
     """Return everything that is found; plugins of installed packages are imported for it."""
-    found = [
+    return [
         _entry(kind, key, plugin)
         for kind, group, key in _GROUPS
         for plugin in plugins.find_plugins(group)
     ]
-    return [*found, *_cluster_kinds()]
 
 
 def built_in(entries: list[Entry]) -> list[Entry]:
@@ -102,7 +104,26 @@ def _entry(kind: str, key: str, found: plugins.Found) -> Entry:
         return Entry(*where, summary, error=str(error))
     except PydanticInvalidForJsonSchema:  # a type that no YAML value has
         options = None
+    if kind == "cluster" and options is not None:
+        section = _inlined(options, options.pop("$defs", {}))
+        own = section["properties"].get("options", {})
+        options = own if "properties" in own else {}
+        section["allOf"] = list(found.plugin.schema_rules)
+        return Entry(*where, summary, options, section=section)
     return Entry(*where, summary, options, needs_num_trials=needs_num_trials)
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """Return a schema with what its references lead to in their place."""
+    if isinstance(schema, list):
+        return [_inlined(part, definitions) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    target = definitions.get(str(schema.get("$ref", "")).rpartition("/")[2])
+    if target is not None:
+        rest = {key: part for key, part in schema.items() if key != "$ref"}
+        return _inlined({**target, **rest}, definitions)
+    return {key: _inlined(part, definitions) for key, part in schema.items()}
 
 
 def options_schema(plugin: type[Any], key: str) -> Schema:
@@ -238,9 +259,3 @@ def _named(kind: str, schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str
         if key in schema and kind in ("integer", "number")
     ]
     return " ".join([_NAMES[kind], ", ".join(bounds)]).strip()
-
-
-def _cluster_kinds() -> Iterator[Entry]:
-    for name, text in CLUSTER_KINDS.items():
-        options = model_schema(SimulationModel) if name == "simulated" else {}
-        yield Entry("cluster", "cluster.kind", name, "dotrain", summary=text, options=options)

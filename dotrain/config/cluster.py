@@ -1,73 +1,93 @@
-"""Mistakes in a config's `cluster:` section that go beyond its structure."""
+"""From the config's `cluster:` section to an executor: its class says which keys it takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from dotrain import plugins
 from dotrain.config.errors import Problem, dotted
-from dotrain.config.schema import CLUSTER_KINDS, Cluster, SimulationModel
+from dotrain.config.options import arguments_of, descriptions_of
+from dotrain.config.schema import Cluster
 from dotrain.config.secrets import not_kept
 from dotrain.config.source import Source
-from dotrain.config.validation import validate_section
-from dotrain.errors import did_you_mean
+from dotrain.config.validation import MISSING, validate_options
+from dotrain.errors import UsageError
+from dotrain.executors.base import AbstractExecutor
+
+#: Keys that may be left empty whatever the kind; one that isn't empty must be asked for.
+OPTIONAL_KEYS = ("workers", "address", "options", "tls")
 
 
-def cluster_problems(cluster: Cluster, source: Source, folder: Path) -> Iterator[Problem]:
-    """Yield what is wrong with a cluster section, beyond its structure.
+def make_executor(
+    cluster: Cluster, source: Source, folder: Path, code: Path | None = None
+) -> tuple[AbstractExecutor | None, list[Problem]]:
+    """Make the executor of a section that is sound by its structure.
 
     Args:
         cluster: The section.
         source: Where everything stands.
         folder: Where paths in the config start from.
+        code: Where an earlier run's code has been unpacked, if that is meant.
+
+    Returns:
+        The executor, or None with the problems found.
     """
-    kind = cluster.kind
-    known = list(CLUSTER_KINDS)
-    if kind == "simulated":
-        yield from validate_section(
-            SimulationModel, cluster.options, source, ("cluster", "options")
-        )
-    if kind not in known and "." not in kind:
-        hint = did_you_mean(kind, known)
-        yield source.problem(
-            ("cluster", "kind"),
-            f"unknown kind '{kind}'{hint} (or a Dask cluster class, package.module.Class)",
-        )
-    if kind == "address" and not cluster.address:
-        yield source.problem(
-            ("cluster", "address"), "kind 'address' needs the scheduler's, tcp://host:8786"
-        )
-    for path in not_kept(source.data.get("cluster"), ("cluster",)):
-        message = f"was not kept; give it again with --set {dotted(path)}=..."
-        yield source.problem(path, message)
-    yield from _tls(cluster, source, folder)
-    if kind != "address" and cluster.address:
-        yield source.problem(
-            ("cluster", "address"), f"goes with kind 'address' only, not '{kind}'", at_key=True
-        )
-    if cluster.options and "." not in kind and kind != "simulated":
-        yield source.problem(
-            ("cluster", "options"),
-            f"go with a Dask cluster class or 'simulated' only, not '{kind}'",
-            at_key=True,
-        )
-    if kind == "inline" and cluster.workers not in (None, 1):
-        yield source.problem(
-            ("cluster", "workers"), "kind 'inline' runs one trial at a time; expected 1"
-        )
+    problems = [
+        source.problem(path, f"was not kept; give it again with --set {dotted(path)}=...")
+        for path in not_kept(source.data.get("cluster"), ("cluster",))
+    ]
+    try:
+        cls = plugins.load_plugin(plugins.EXECUTORS, cluster.kind, code or folder)
+    except UsageError as error:
+        problems.append(source.problem(("cluster", "kind"), str(error)))
+        return None, problems + list(_not_taken(cluster, OPTIONAL_KEYS[1:], source))
+    takes = arguments_of(cls)
+    foreign = [key for key in OPTIONAL_KEYS if key not in takes]
+    problems += _not_taken(cluster, foreign, source)
+    given = {key: value for key, value in cluster.model_dump().items() if key in takes}
+    if cluster.tls is not None and "tls" in takes:  # relative to the config, like every path in it
+        given["tls"] = {key: str(folder / name) for key, name in given["tls"].items()}
+    given = {key: value for key, value in given.items() if value not in (None, {})}
+    executor, found = validate_options(cls, given, source, ("cluster",), "kind")
+    problems += (_worded(problem, cluster.kind, cls) for problem in found)
+    if executor is not None:
+        for inner, message in executor.problems():
+            path = ("cluster", *inner)
+            at_key = isinstance(given.get(inner[-1]), Mapping)
+            problems.append(source.problem(path, message, at_key=at_key))
+    return (None if problems else executor), problems
 
 
-def _tls(cluster: Cluster, source: Source, folder: Path) -> Iterator[Problem]:
-    encrypted = (cluster.address or "").startswith("tls://")
-    if cluster.tls is None:
-        if encrypted:
-            message = "a tls:// address needs cluster.tls: {ca_file: ..., cert: ..., key: ...}"
-            yield source.problem(("cluster", "address"), message)
-        return
-    if not encrypted:
-        message = "goes with an address that starts with tls:// only"
-        yield source.problem(("cluster", "tls"), message, at_key=True)
-    for key, name in cluster.tls.model_dump().items():
-        if not (folder / name).is_file():
-            message = f"no file {folder / name}"
-            yield source.problem(("cluster", "tls", key), message)
+def goes_with(key: str, kinds: Collection[str]) -> str:
+    """Say which kinds take a key.
+
+    Args:
+        key: Of the section.
+        kinds: Their names, as they are registered.
+    """
+    names = [f"'{kind}'" for kind in sorted(kinds) if kind != plugins.DOTTED]
+    first = "a Dask cluster class or " if plugins.DOTTED in kinds else "kind "
+    return f"{'go' if key == 'options' else 'goes'} with {first}{' or '.join(names)} only"
+
+
+def _not_taken(cluster: Cluster, keys: Collection[str], source: Source) -> Iterator[Problem]:
+    for key in keys:
+        if getattr(cluster, key):
+            kinds = [
+                found.name
+                for found in plugins.find_plugins(plugins.EXECUTORS)
+                if found.plugin is not None and key in arguments_of(found.plugin)
+            ]
+            message = f"{goes_with(key, kinds)}, not '{cluster.kind}'"
+            yield source.problem(("cluster", key), message, at_key=True)
+
+
+def _worded(problem: Problem, kind: str, cls: type[Any]) -> Problem:
+    """Say of a key that is missing what should stand there."""
+    text = descriptions_of(cls).get(str(problem.path[-1]), "")
+    if len(problem.path) != 2 or problem.message != MISSING or not text:
+        return problem
+    what = f"kind '{kind}' needs {text[0].lower()}{text[1:].rstrip('.')}"
+    return Problem(problem.origin, problem.path, what)

@@ -12,9 +12,10 @@ from dataclasses import fields
 from typing import Any
 
 from dotrain.config.catalogue import SCALAR_TYPES, Entry, Schema, model_schema
+from dotrain.config.cluster import OPTIONAL_KEYS, goes_with
 from dotrain.config.options import descriptions_of, summary_of
-from dotrain.config.schema import CLUSTER_KINDS, Settings
-from dotrain.plugins import other_names
+from dotrain.config.schema import Settings
+from dotrain.plugins import DOTTED, other_names
 from dotrain.space import DECK_TYPES, DOMAINS, Searchspace
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -214,59 +215,45 @@ def _add_rules_of_search(
 # The cluster
 
 
-def _add_rules_of_cluster(cluster: Schema, kinds: Sequence[Entry]) -> None:
+def _add_rules_of_cluster(cluster: Schema, entries: Sequence[Entry]) -> None:
+    """Let the kind decide the other keys: what its class doesn't take stays empty."""
     keys = cluster["properties"]
-    known = [{"const": name, "description": text} for name, text in CLUSTER_KINDS.items()]
-    keys["kind"]["anyOf"] = [*known, {"pattern": r"\."}]
-    simulated = {entry.name: entry.options for entry in kinds}["simulated"]
+    known = [
+        {"const": entry.name, "description": entry.summary or entry.error}
+        for entry in entries
+        if entry.name != DOTTED
+    ]
+    keys["kind"]["anyOf"] = [*known, {"pattern": r"[.:]"}]
+    takers = {
+        key: [entry.name for entry in entries if key in entry.section.get("properties", ())]
+        for key in OPTIONAL_KEYS
+    }
 
-    def of_kind(*names: str) -> Schema:
-        is_default = keys["kind"]["default"] in names
+    def of_kind(name: str) -> Schema:
+        this = {"pattern": r"^[^:]*\.[^:]*$"} if name == DOTTED else {"const": name}
+        is_default = name == keys["kind"]["default"]
+        return {"properties": {"kind": this}, **({} if is_default else {"required": ["kind"]})}
+
+    def keys_of(entry: Entry) -> Schema:
+        taken = entry.section["properties"]
         return {
-            "properties": {"kind": {"enum": list(names)}},
-            **({} if is_default else {"required": ["kind"]}),
+            key: {k: v for k, v in taken[key].items() if k not in ("default", "description")}
+            if key in taken
+            else {"enum": [None, "", {}], "errorMessage": goes_with(key, takers[key])}
+            for key in OPTIONAL_KEYS
         }
 
     cluster["allOf"] = [
         {
-            "if": of_kind("address"),
+            "if": of_kind(entry.name),
             "then": {
-                "required": ["address"],
-                "properties": {"address": {"type": "string", "minLength": 1}},
+                "properties": keys_of(entry),
+                "required": [k for k in OPTIONAL_KEYS if k in entry.section.get("required", ())],
+                **({"allOf": rules} if (rules := entry.section["allOf"]) else {}),
             },
-            "else": {
-                "properties": {
-                    "address": {
-                        "pattern": "^$",
-                        "patternErrorMessage": "goes with kind: address only",
-                    }
-                }
-            },
-        },
-        {
-            "if": of_kind("inline", "local", "address"),
-            "then": {
-                "properties": {
-                    "options": {
-                        "enum": [{}],
-                        "errorMessage": "go with a Dask cluster class or kind: simulated only",
-                    }
-                }
-            },
-        },
-        {"if": of_kind("simulated"), "then": {"properties": {"options": simulated}}},
-        {"if": of_kind("inline"), "then": {"properties": {"workers": {"maximum": 1}}}},
-        {
-            "if": {"required": ["tls"]},
-            "then": {"required": ["address"], "properties": {"address": {"pattern": "^tls://"}}},
-        },
-        {
-            "if": {
-                "required": ["address"],
-                "properties": {"address": {"type": "string", "pattern": "^tls://"}},
-            },
-            "then": {"required": ["tls"]},
-        },
+        }
+        for entry in entries
+        if entry.section
     ]
 
 

@@ -18,7 +18,7 @@ from dotrain.config.arguments import (
     place_of,
     reachable,
 )
-from dotrain.config.cluster import cluster_problems
+from dotrain.config.cluster import make_executor
 from dotrain.config.direction import judge
 from dotrain.config.errors import ConfigError, Problem
 from dotrain.config.schema import Settings, Table
@@ -28,6 +28,7 @@ from dotrain.config.validation import is_echo, validate_options, validate_settin
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import UsageError
+from dotrain.executors.base import AbstractExecutor
 from dotrain.space import Searchspace
 from dotrain.usercode.closure import Closure, find_closure
 from dotrain.usercode.target import Target, find_target, target_of
@@ -47,6 +48,7 @@ class LoadedConfig:
         optimizer: Set up, not yet initialized.
         early_stop: The rule.
         strategy: How a trial spans devices and workers.
+        executor: Where trials run; not prepared.
         train: The train function.
         model: What ``model_gen`` calls, or None.
         dataset: What ``data_gen`` calls, or None.
@@ -69,6 +71,7 @@ class LoadedConfig:
     optimizer: AbstractOptimizer
     early_stop: AbstractEarlyStop
     strategy: AbstractStrategy
+    executor: AbstractExecutor
     train: Target
     model: Target | None
     dataset: Target | None
@@ -163,7 +166,8 @@ class _Loader:
 
     def load(self) -> LoadedConfig:
         settings = self.settings
-        self.problems += cluster_problems(settings.cluster, self.source, self.folder)
+        executor, problems = make_executor(settings.cluster, self.source, self.folder, self.code)
+        self.problems += problems
         self._judge_direction()
         space = self._space()
         others = self._others()
@@ -182,8 +186,8 @@ class _Loader:
                     self._refuse([self.source.problem(("train",), message)])
         if self.problems:
             raise ConfigError(_in_order(self.problems))
-        plugins_ = (self.optimizer, self.early_stop, self.strategy)
-        if self.train is None or any(plugin is None for plugin in plugins_):
+        plugins_ = (self.optimizer, self.early_stop, self.strategy, executor)
+        if self.train is None or executor is None or None in plugins_:
             raise AssertionError("a missing part that is no problem")
         targets = [self.train, self.model, self.dataset, *self.models.values()]
         targets += [target_of(type(plugin)) for plugin in plugins_]
@@ -192,12 +196,6 @@ class _Loader:
         if self.problems:
             raise ConfigError(_in_order(self.problems))
         settings = settings.model_copy(update={"name": settings.name or _slug(self.stem)})
-        if settings.cluster.tls is not None:
-            # Relative to the config, like every path in it.
-            files = {k: str(self.folder / v) for k, v in settings.cluster.tls.model_dump().items()}
-            tls = settings.cluster.tls.model_copy(update=files)
-            cluster = settings.cluster.model_copy(update={"tls": tls})
-            settings = settings.model_copy(update={"cluster": cluster})
         data = {**self.source.data, "name": settings.name, "seed": settings.seed}
         return LoadedConfig(
             settings=settings,
@@ -206,6 +204,7 @@ class _Loader:
             optimizer=self.optimizer,
             early_stop=self.early_stop,
             strategy=self.strategy,
+            executor=executor,
             train=self.train,
             model=self.model,
             dataset=self.dataset,

@@ -30,16 +30,20 @@ def options_model(plugin: type[Any], key: str) -> type[BaseModel]:
         raise UsageError(f"the options of {plugin.__name__} can't be told: {what}") from None
 
 
-def _model(plugin: type[Any], key: str) -> type[BaseModel]:
+def arguments_of(plugin: type[Any]) -> dict[str, inspect.Parameter]:
+    """Return the arguments of a class' constructor by name, without ``*`` and ``**``."""
     init = plugin.__init__
+    found = [] if init is object.__init__ else list(inspect.signature(init).parameters.values())[1:]
+    return {p.name: p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+
+
+def _model(plugin: type[Any], key: str) -> type[BaseModel]:
     options: dict[str, Any] = {key: (str, "")}  # so that a misspelt one is recognized
-    if init is not object.__init__:
-        hints = get_type_hints(init, include_extras=True)
-        for name, parameter in list(inspect.signature(init).parameters.items())[1:]:
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                continue
-            default = ... if parameter.default is parameter.empty else parameter.default
-            options[name] = (hints.get(name, Any), default)
+    arguments = arguments_of(plugin)
+    hints = get_type_hints(plugin.__init__, include_extras=True) if arguments else {}
+    for name, parameter in arguments.items():
+        default = ... if parameter.default is parameter.empty else parameter.default
+        options[name] = (hints.get(name, Any), default)
     return create_model(
         plugin.__name__,
         __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False),

@@ -17,7 +17,6 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
     stops go off.
     """
     settings = loaded.settings
-    cluster = settings.cluster
     plan: dict[str, Any] = {
         "name": settings.name,
         "mode": "search" if settings.search else "single run",
@@ -29,8 +28,8 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "early_stop": type(loaded.early_stop).__name__,
         "hparams": dict(settings.hparams),
         "space": {name: str(domain) for name, domain in loaded.space.domains.items()},
-        "cluster": cluster.kind,
-        "slots": cluster.slots(loaded.strategy.slots),
+        "cluster": settings.cluster.kind,
+        "slots": loaded.executor.slots(loaded.strategy.slots),
         "slots_per_trial": loaded.strategy.slots,
         "strategy": settings.distribution.strategy,
         "notes": [*map(str, loaded.notes), *([ARCHIVED] if loaded.archived else [])],

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
@@ -148,64 +146,6 @@ class Tls(Section):
     key: str = Field(description="Private key of this client; a path relative to the config.")
 
 
-Probability = Annotated[float, Field(ge=0, lt=1)]
-
-
-class SimulationModel(Section):
-    """What a simulated run makes up: the options of ``cluster.kind: simulated``."""
-
-    seed: int = Field(default=0, ge=0, description="Of what is made up, not of the search.")
-    steps: int = Field(default=10, ge=1, description="Steps of a trial without a budget.")
-    step_s: float = Field(default=1.0, gt=0, description="Mean duration of a step, in seconds.")
-    spread: float = Field(
-        default=0.5, ge=0, le=1, description="Relative spread of durations between trials."
-    )
-    launch_s: float = Field(
-        default=0.01, ge=0, description="From a launch to the function's start, in seconds."
-    )
-    best: float = Field(default=1.0, description="The value the best configuration tends to.")
-    noise: float = Field(default=0.01, ge=0, description="Standard deviation of a report.")
-    checkpoints: bool = Field(
-        default=True, description="Whether a next attempt goes on where the last one was."
-    )
-    failing: Probability = Field(default=0.0, description="Probability that an attempt raises.")
-    losing: Probability = Field(
-        default=0.0, description="Probability that an attempt's worker dies."
-    )
-    hanging: Probability = Field(
-        default=0.0, description="Probability that an attempt never reports again."
-    )
-    diverging: Probability = Field(
-        default=0.0, description="Probability that an attempt's metric becomes NaN."
-    )
-    repeating: Probability = Field(
-        default=0.0, description="Probability that a step is reported twice, the second time anew."
-    )
-    stragglers: Probability = Field(default=0.0, description="Probability that an attempt is slow.")
-    straggler_factor: float = Field(
-        default=10.0, ge=1, description="How many times slower a slow attempt is."
-    )
-    restart_s: float = Field(
-        default=5.0, ge=0, description="Until a dead worker is back, in seconds."
-    )
-    duplicates: Probability = Field(
-        default=0.0, description="Probability that a message arrives twice."
-    )
-    late: Probability = Field(
-        default=0.0,
-        description="Probability that a lost attempt goes on unseen and its messages arrive late.",
-    )
-
-
-#: What `cluster.kind` may be besides the path of a Dask cluster class.
-CLUSTER_KINDS: Mapping[str, str] = {
-    "inline": "In this process, one trial at a time: for a debugger.",
-    "local": "Worker processes on this machine.",
-    "address": "The workers of a Dask scheduler that runs already; needs address.",
-    "simulated": "In virtual time: nothing is trained, durations, results and faults are made up.",
-}
-
-
 class Cluster(Section):
     """Where trials run."""
 
@@ -232,27 +172,6 @@ class Cluster(Section):
         gt=0,
         description="How long to wait for the scheduler and a first worker, in seconds.",
     )
-
-    def slots(self, per_trial: int = 1) -> int | None:
-        """Return how many slots a run will have; None if only the cluster knows.
-
-        Args:
-            per_trial: How many slots one trial takes.
-        """
-        if self.kind == "inline":
-            return 1
-        if self.workers is None and self.kind == "local":
-            return max(available_cores(), per_trial)
-        if self.workers is None and self.kind == "simulated":
-            return per_trial
-        return self.workers
-
-
-def available_cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class LimitsSection(Section):
@@ -350,12 +269,15 @@ class Settings(Section):
             )
         return value
 
-    @property
-    def writes_tensorboard(self) -> bool:
-        """Whether the run writes TensorBoard's event files."""
+    def writes_tensorboard(self, *, is_virtual: bool) -> bool:
+        """Whether a run writes TensorBoard's event files.
+
+        Args:
+            is_virtual: Whether nothing is trained in it.
+        """
         if self.tensorboard is not None:
             return self.tensorboard
-        return self.cluster.kind != "simulated" and _has_tensorboard()
+        return not is_virtual and _has_tensorboard()
 
 
 def _is_finite(value: Any) -> bool:

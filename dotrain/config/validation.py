@@ -10,11 +10,14 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from dotrain.config.errors import Path, Problem
-from dotrain.config.options import options_model
+from dotrain.config.options import arguments_of, options_model
 from dotrain.config.schema import Settings
 from dotrain.config.source import Source
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.space import DOMAINS, SpaceError, expand_deck_form, plain_or_text
+
+#: What is said of a key that must be there.
+MISSING = "required key is missing"
 
 _TYPE_NAMES = {
     "int_type": "a whole number",
@@ -109,7 +112,7 @@ def validate_options(
 
     Args:
         plugin: The class; its constructor's keyword arguments and annotations are the schema.
-        options: The keys beside the one that names it.
+        options: The keys beside the one that names it, and that one if the constructor asks for it.
         source: Where they came from.
         path: The plugin's section.
         key: The one that names it.
@@ -125,7 +128,8 @@ def validate_options(
     if checked is None:
         return None, problems
     try:
-        given = {name: getattr(checked, name) for name in model.model_fields if name != key}
+        own = model.model_fields.keys() - ({key} - arguments_of(plugin).keys())
+        given = {name: getattr(checked, name) for name in own}
         return plugin(**given), []
     except Exception as error:
         what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
@@ -156,7 +160,7 @@ def _problem(found: Any, model: type[BaseModel], source: Source, path: Path) -> 
         case "too_long":
             return source.problem(where, f"too many values: {shown}")
         case "missing":
-            return source.problem(where, "required key is missing", at_key=True)
+            return source.problem(where, MISSING, at_key=True)
         case "union_tag_not_found":
             return source.problem(
                 where, f"needs a type: one of {', '.join(DOMAINS)}, or the form [INTEGER, [2, 8]]"

@@ -1,28 +1,65 @@
-"""What the driver asks of an executor."""
+"""What an executor declares, and what the driver asks of it."""
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
-from dotrain.training.program import Program
+from dotrain.errors import ResourcesUnavailable
+
+if TYPE_CHECKING:
+    from dotrain.training.program import Program
 
 Post = Callable[[Event], None]
 
 
-class Executor(ABC):
+class AbstractExecutor(ABC):
     """Runs attempts, and tells what happens to them.
 
-    The driver calls every method from one thread, and events are posted on that thread only:
-    `post` may therefore lead straight back into `carry_out`.
+    Subclasses take the keys of the config's ``cluster:`` section that they have a use for as
+    arguments of ``__init__``: ``workers``, ``address``, ``tls``, ``connect_timeout_s``, ``kind``, and
+    ``options``, which a pydantic model describes. Annotations and docstring are what is checked and
+    shown; a key that isn't asked for is refused. One that has no default must be given. An
+    instance is made whenever a config is checked, so nothing begins before `prepare`.
+
+    From there on the driver calls every method from one thread, and events are posted on that
+    thread only: `post` may therefore lead straight back into `carry_out`.
     """
 
     #: Whether attempts run while `pump` waits, so that a live display can be kept up.
-    concurrent = True
+    concurrent: ClassVar[bool] = True
+    #: Whether nothing is trained and every value is made up.
+    is_virtual: ClassVar[bool] = False
+    #: Whether functions run on the driver's thread, where a debugger may have the terminal.
+    runs_in_this_process: ClassVar[bool] = False
+    #: What types can't say of the keys, as JSON Schemas of the section; `problems` says it too.
+    schema_rules: ClassVar[Sequence[Mapping[str, Any]]] = ()
+
+    def problems(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Return what is wrong with the keys beyond their types: each path, and what to do."""
+        return ()
+
+    @abstractmethod
+    def slots(self, per_trial: int) -> int | None:
+        """Return how many slots a run will have; None if only the cluster knows.
+
+        Args:
+            per_trial: How many slots one trial takes, >= 1.
+        """
+
+    def prepare(self, log_dir: Path, per_trial: int) -> None:  # noqa: B027
+        """Begin what takes long; called once, before all else that the driver asks.
+
+        Args:
+            log_dir: Where workers may write what isn't a trial's output; it needn't exist.
+            per_trial: How many slots one trial takes, >= 1.
+        """
 
     @abstractmethod
     def start(self, program: Program, post: Post) -> None:
@@ -73,3 +110,23 @@ class Executor(ABC):
             time_s: Time of the run so far, in seconds.
             steps: Steps that each trial has reported, by trial id.
         """
+
+
+def refuse_too_few(executor: AbstractExecutor, per_trial: int) -> None:
+    """Refuse an executor that can never run a trial.
+
+    Args:
+        executor: Not yet prepared.
+        per_trial: How many slots one trial takes.
+
+    Raises:
+        ResourcesUnavailable: If there will never be so many.
+    """
+    slots = executor.slots(per_trial)
+    if slots is not None and slots < per_trial:
+        advice = f"set cluster.workers to {per_trial} or more"
+        raise ResourcesUnavailable(
+            f"one trial takes {per_trial} workers (distribution.workers), and there will never be "
+            f"more than {slots}; "
+            + ("use cluster.kind: local" if executor.runs_in_this_process else advice)
+        )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
+from collections.abc import Iterable
 
 from dotrain.core.events import Failed, SlotsChanged, TrialEvent
 from dotrain.core.failure import Failure
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.strategy import Seat
-from dotrain.executors.base import Executor, Post
+from dotrain.executors.base import AbstractExecutor, Post
 from dotrain.training.attempt import log_of, run_attempt
 from dotrain.training.channel import Channel
 from dotrain.training.errors import EarlyStop
@@ -20,21 +21,39 @@ from dotrain.training.place import Place
 from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy
 
 
-class InlineExecutor(Executor):
-    """Runs attempts inside `pump`, on the driver's own thread.
+class InlineExecutor(AbstractExecutor):
+    """In this process, one trial at a time: for a debugger.
 
-    A function that never reports can't be killed here; one that does ends at its next report.
+    Attempts run inside `pump`, on the driver's own thread. A function that never reports can't be
+    killed here; one that does ends at its next report.
     """
 
     concurrent = False
+    runs_in_this_process = True
+    schema_rules = ({"properties": {"workers": {"maximum": 1}}},)
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int | None = None) -> None:
+        """Make an executor.
+
+        Args:
+            workers: 1 at most.
+        """
+        self._workers = workers
         self._queue: deque[Launch] = deque()
         self._running: tuple[Launch, Channel] | None = None
         #: Reports from threads that the train function has started.
         self._from_threads: queue.SimpleQueue[TrialEvent] = queue.SimpleQueue()
         #: What the driver raised at a report: a policy's error, say, and none of the function's.
         self._broken: Exception | None = None
+
+    def problems(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Refuse a second worker."""
+        if self._workers not in (None, 1):
+            yield ("workers",), "kind 'inline' runs one trial at a time; expected 1"
+
+    def slots(self, per_trial: int) -> int:
+        """Return 1."""
+        return 1
 
     def start(self, program: Program, post: Post) -> None:
         """Offer the one slot."""

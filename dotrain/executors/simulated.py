@@ -11,10 +11,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Annotated, Any
 
-from dotrain.config.schema import SimulationModel
+from pydantic import Field
+
+from dotrain.config.schema import Section
 from dotrain.core.events import (
     Diverged,
     Event,
@@ -31,12 +34,61 @@ from dotrain.core.events import (
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.seeding import derive_rng
-from dotrain.executors.base import Executor, Post
+from dotrain.executors.base import AbstractExecutor, Post
 from dotrain.space import Params
 from dotrain.training.program import Program
 
 #: (params, step from 0, the trial's seed) -> the metric's value.
 Curve = Callable[[Params, int, int], float]
+
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class SimulationModel(Section):
+    """What a simulated run makes up: the options of ``cluster.kind: simulated``."""
+
+    seed: int = Field(default=0, ge=0, description="Of what is made up, not of the search.")
+    steps: int = Field(default=10, ge=1, description="Steps of a trial without a budget.")
+    step_s: float = Field(default=1.0, gt=0, description="Mean duration of a step, in seconds.")
+    spread: float = Field(
+        default=0.5, ge=0, le=1, description="Relative spread of durations between trials."
+    )
+    launch_s: float = Field(
+        default=0.01, ge=0, description="From a launch to the function's start, in seconds."
+    )
+    best: float = Field(default=1.0, description="The value the best configuration tends to.")
+    noise: float = Field(default=0.01, ge=0, description="Standard deviation of a report.")
+    checkpoints: bool = Field(
+        default=True, description="Whether a next attempt goes on where the last one was."
+    )
+    failing: Probability = Field(default=0.0, description="Probability that an attempt raises.")
+    losing: Probability = Field(
+        default=0.0, description="Probability that an attempt's worker dies."
+    )
+    hanging: Probability = Field(
+        default=0.0, description="Probability that an attempt never reports again."
+    )
+    diverging: Probability = Field(
+        default=0.0, description="Probability that an attempt's metric becomes NaN."
+    )
+    repeating: Probability = Field(
+        default=0.0, description="Probability that a step is reported twice, the second time anew."
+    )
+    stragglers: Probability = Field(default=0.0, description="Probability that an attempt is slow.")
+    straggler_factor: float = Field(
+        default=10.0, ge=1, description="How many times slower a slow attempt is."
+    )
+    restart_s: float = Field(
+        default=5.0, ge=0, description="Until a dead worker is back, in seconds."
+    )
+    duplicates: Probability = Field(
+        default=0.0, description="Probability that a message arrives twice."
+    )
+    late: Probability = Field(
+        default=0.0,
+        description="Probability that a lost attempt goes on unseen and its messages arrive late.",
+    )
 
 
 @dataclass(eq=False, slots=True)
@@ -78,26 +130,42 @@ class _Clock:
         action()
 
 
-class SimulatedExecutor(Executor):
-    """Runs attempts in virtual time."""
+class SimulatedExecutor(AbstractExecutor):
+    """In virtual time: nothing is trained, durations, results and faults are made up.
+
+    Attributes:
+        curve: The metric of a configuration at a step; one that is made up, unless it is set.
+    """
 
     concurrent = False
+    is_virtual = True
 
-    def __init__(self, workers: int, model: SimulationModel, curve: Curve | None = None) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        options: SimulationModel = SimulationModel(),  # noqa: B008
+    ) -> None:
         """Make an executor.
 
         Args:
-            workers: Slots.
-            model: What to make up.
-            curve: The metric of a configuration at a step; by default one that is made up too.
+            workers: How many trials run at a time; by default one.
+            options: What to make up.
         """
-        self._workers = workers
-        self._up = workers
-        self._model = model
-        self._curve = curve or self._made_up
+        self._workers = self._up = workers or 1
+        self._asked = workers
+        self._model = options
+        self.curve: Curve = self._made_up
         self._clock = _Clock()
         self._attempts: dict[tuple[str, int], _Attempt] = {}
         self._checkpoints: dict[str, int] = {}
+
+    def slots(self, per_trial: int) -> int:
+        """Return the workers asked for, or those of one trial."""
+        return self._asked or per_trial
+
+    def prepare(self, log_dir: Path, per_trial: int) -> None:
+        """Have workers for one trial at least."""
+        self._workers = self._up = self.slots(per_trial)
 
     def start(self, program: Program | None, post: Post) -> None:
         """Offer the slots."""
@@ -209,7 +277,7 @@ class SimulatedExecutor(Executor):
         last = model.steps if launch.budget is None else int(launch.budget)
         fate, moment = rng.random(), rng.randint(first, max(first, last - 1))
         yield Started(*name, f"simulated-{launch.trial_id}", first)
-        value = self._curve(launch.params, max(0, first - 1), launch.seed)
+        value = self.curve(launch.params, max(0, first - 1), launch.seed)
         for step in range(first, last):
             if step == moment:
                 if fate < model.failing:
@@ -220,7 +288,7 @@ class SimulatedExecutor(Executor):
                     return
                 elif fate < model.failing + model.losing + model.hanging + model.diverging:
                     yield Diverged(*name, f"reported nan at step {step}")
-            value = self._curve(launch.params, step, launch.seed)
+            value = self.curve(launch.params, step, launch.seed)
             if model.repeating and rng.random() < model.repeating:
                 yield Reported(*name, step, value + rng.gauss(0.0, model.noise))
                 yield Reported(*name, step, value, replaces=1)

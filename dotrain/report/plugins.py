@@ -22,9 +22,6 @@ _TITLES = {
     "cluster": "Clusters",
 }
 #: What stands for a name that is registered nowhere.
-_OTHERS = {
-    "cluster": ("package.module.Class", "The class of a Dask cluster; options are its arguments."),
-}
 _OWN = ("module:Class", "One of your own, beside the config or installed; see docs/plugins.md.")
 
 
@@ -39,7 +36,7 @@ def print_plugins(entries: Sequence[Entry]) -> None:
             table.add_row(*_row(entry))
             for option in options_of(entry.options or {}):
                 table.add_row(*_option_row(option, entry))
-        name, text = _OTHERS.get(kind, _OWN)
+        name, text = _OWN
         table.add_row(f"[dim]{name}[/]", f"[dim]{text}[/]")
         console.print(Padding(table, (0, 0, 1, 2)))
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from dotrain.ablation.study import Study
 from dotrain.config.load import LoadedConfig
-from dotrain.config.schema import Cluster
 from dotrain.config.secrets import without_secrets
 from dotrain.usercode.target import Target
 from dotrain.core.book import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.strategy import AbstractStrategy
+from dotrain.executors.base import AbstractExecutor
 from dotrain.training.program import Code, FunctionRef, Program, pack_strategy
 from dotrain.training.rehearsal import Rehearsal
 from dotrain.training.tabular import TabularSource
@@ -47,7 +47,7 @@ class Experiment:
         early_stop: The rule.
         strategy: How a trial spans devices and workers.
         functions: The user's functions.
-        cluster: Where trials run.
+        executor: Where trials run; it serves one run.
         limits: What ends attempts and the run early.
         num_trials: Configurations to sample, or None if the optimizer knows.
         table: What ``data_gen`` draws from instead of a function, or None.
@@ -70,7 +70,7 @@ class Experiment:
     early_stop: AbstractEarlyStop
     strategy: AbstractStrategy
     functions: Functions
-    cluster: Cluster
+    executor: AbstractExecutor
     limits: Limits
     num_trials: int | None
     config: Mapping[str, Any]
@@ -86,7 +86,7 @@ class Experiment:
     @property
     def simulated(self) -> bool:
         """Whether nothing is trained."""
-        return self.cluster.kind == "simulated"
+        return self.executor.is_virtual
 
     def program(self, token: str, run_dir: Path) -> Program:
         """Return what workers get.
@@ -137,12 +137,12 @@ class Experiment:
             early_stop=loaded.early_stop,
             strategy=loaded.strategy,
             functions=functions,
-            cluster=settings.cluster,
+            executor=loaded.executor,
             limits=Limits(**settings.limits.model_dump()),
             num_trials=loaded.optimizer.num_trials,
             table=_table_of(loaded),
             study=loaded.study if loaded.mode == "ablate" else None,
-            tensorboard=settings.writes_tensorboard,
+            tensorboard=settings.writes_tensorboard(is_virtual=loaded.executor.is_virtual),
             guessed=loaded.guessed,
             value=settings.value,
             archived=loaded.archived,

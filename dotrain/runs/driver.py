@@ -16,7 +16,7 @@ from dotrain.core.instructions import Instruction
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
 from dotrain.errors import ClusterGone, DiskFull, Interrupt
-from dotrain.executors.base import Executor
+from dotrain.executors.base import AbstractExecutor
 from dotrain.store import Journal
 from dotrain.training.program import Program
 
@@ -53,7 +53,7 @@ class Driver:
     def __init__(
         self,
         scheduler: Scheduler,
-        executor: Executor,
+        executor: AbstractExecutor,
         journal: Journal,
         observers: Iterable[Observer] = (),
     ) -> None:

@@ -17,15 +17,17 @@ from dotrain.ablation.builder import AblationStudy
 from dotrain.ablation.runner import StudyRunner
 from dotrain.config.ablate import StudyBuilder
 from dotrain.config.arguments import budget_not_taken, names_taken, not_taken, reachable
+from dotrain.config.cluster import make_executor
 from dotrain.config.direction import judge
 from dotrain.config.errors import dotted
-from dotrain.config.schema import Settings
+from dotrain.config.schema import Cluster, Settings
 from dotrain.config.source import Source
 from dotrain.usercode.target import Signature
 from dotrain.config.validation import validate_options, validate_settings
 from dotrain.core.policy import AbstractOptimizer, Direction
 from dotrain.runs.definition import Functions
 from dotrain.errors import UsageError
+from dotrain.executors.base import AbstractExecutor
 from dotrain.space import Searchspace, plain_params
 from dotrain.store.journal import to_json
 from dotrain.training.program import Code, FunctionRef
@@ -190,6 +192,19 @@ def checked_settings(**sections: Any) -> Settings:
         lines = [f"{dotted(problem.path)}: {problem.message}" for problem in problems]
         raise UsageError("\n".join(lines))
     return settings
+
+
+def executor_of(section: Cluster) -> AbstractExecutor:
+    """Return the executor of a section that is sound by its structure.
+
+    Raises:
+        UsageError: If its kind isn't known or doesn't go with its keys.
+    """
+    executor, problems = make_executor(section, Source.of_data("lagom", {}), Path())
+    if executor is None:
+        lines = [f"{dotted(problem.path)}: {problem.message}" for problem in problems]
+        raise UsageError("\n".join(lines))
+    return executor
 
 
 def judged_direction(

@@ -17,8 +17,7 @@ from dotrain.core.trial import Trial, TrialState
 from dotrain.runs.definition import Experiment
 from dotrain.runs.driver import Driver, Observer
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError, UsageError
-from dotrain.executors.base import Executor
-from dotrain.executors.factory import make_executor
+from dotrain.executors.base import AbstractExecutor, refuse_too_few
 from dotrain.runs.header import make_header
 from dotrain.report.gates import judge
 from dotrain.report.junit import to_junit, write_junit
@@ -198,10 +197,11 @@ class _Run:
 
         return [display, TensorBoard(self.run_dir)]
 
-    def _executor(self, finally_: ExitStack) -> Executor:
-        experiment = self.experiment
-        executor = make_executor(experiment.cluster, self.run_dir.logs, experiment.strategy.slots)
+    def _executor(self, finally_: ExitStack) -> AbstractExecutor:
+        executor, per_trial = self.experiment.executor, self.experiment.strategy.slots
+        refuse_too_few(executor, per_trial)
         finally_.callback(executor.close)
+        executor.prepare(self.run_dir.logs, per_trial)
         return executor
 
     def _journal(self, finally_: ExitStack) -> Journal:

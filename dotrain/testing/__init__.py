@@ -1,6 +1,6 @@
 """For authors of plugins: contract kits to run on a plugin of one's own, and a simulation.
 
-Each kit raises `AssertionError` with what is wrong. In a test::
+Each kit raises `AssertionError` with what is wrong; `check_executor` is provisional. In a test::
 
     from dotrain.testing import check_early_stop, check_optimizer
 
@@ -9,6 +9,14 @@ Each kit raises `AssertionError` with what is wrong. In a test::
 """
 
 from dotrain.testing.contracts import check_early_stop, check_optimizer, check_strategy
+from dotrain.testing.executors import check_executor
 from dotrain.testing.simulation import Simulation, simulate
 
-__all__ = ["Simulation", "check_early_stop", "check_optimizer", "check_strategy", "simulate"]
+__all__ = [
+    "Simulation",
+    "check_early_stop",
+    "check_executor",
+    "check_optimizer",
+    "check_strategy",
+    "simulate",
+]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from dotrain.config.schema import SimulationModel
 from dotrain.core.book import Limits
 from dotrain.core.events import Event, TimePassed
 from dotrain.core.instructions import Instruction, Launch
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.scheduler import Scheduler
-from dotrain.executors.simulated import Curve, SimulatedExecutor
+from dotrain.executors.simulated import Curve, SimulatedExecutor, SimulationModel
 from dotrain.space import Searchspace
 
 
@@ -69,7 +68,7 @@ def simulate(
         workers: Trials at the same time.
         limits: What ends attempts and the run early.
         max_events: An `AssertionError` ends a search that takes more.
-        **model: Attributes of `dotrain.config.schema.SimulationModel`.
+        **model: Attributes of `dotrain.executors.simulated.SimulationModel`.
 
     Returns:
         What happened.
@@ -82,7 +81,8 @@ def simulate(
         optimizer, early_stop, direction=direction, seed=seed, limits=limits or Limits()
     )
     made_up = SimulationModel(**{"seed": seed, "steps": 5, **model})
-    executor = SimulatedExecutor(workers, made_up, curve)
+    executor = SimulatedExecutor(workers, made_up)
+    executor.curve = curve or executor.curve
     simulation = Simulation(scheduler)
 
     def post(event: Event) -> None:

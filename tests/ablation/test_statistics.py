@@ -27,12 +27,11 @@ from dotrain.ablation.statistics import (
     verdict,
 )
 from dotrain.ablation.study import BASELINE, Arm, Component, Study
-from dotrain.config.schema import SimulationModel
 from dotrain.core.events import Event
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.seeding import derive_rng
 from dotrain.earlystop.none import NoStop
-from dotrain.executors.simulated import SimulatedExecutor
+from dotrain.executors.simulated import SimulatedExecutor, SimulationModel
 from dotrain.report.ablation import summarize_study
 from dotrain.space import Searchspace
 
@@ -283,7 +282,8 @@ def run_study(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     runner.setup(Searchspace(), None, "max", number)
     runner.initialize()
     scheduler = Scheduler(runner, NoStop(), direction="max", seed=number)
-    executor = SimulatedExecutor(4, SimulationModel(seed=number, steps=1), curve)
+    executor = SimulatedExecutor(4, SimulationModel(seed=number, steps=1))
+    executor.curve = curve
 
     def post(event: Event) -> None:
         for instruction in scheduler.handle(event, executor.clock_s()):

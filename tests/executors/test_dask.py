@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from dotrain.errors import ResourcesUnavailable
-from dotrain.executors.dask.health import HostHealth
-from dotrain.executors.dask.local_workers import cause_of_death
+from dotrain.executors.deaths import cause_of_death
+from dotrain.executors.health import HostHealth
 from tests.conftest import Project
 
 LOCAL = {"kind": "local", "workers": 2}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dotrain.core.events import Failed, Finished, Lost, Stopped, TrialEvent
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
-from dotrain.executors.dask.group import Group
+from dotrain.executors.group import Group
 
 A, B, C = "tcp://a", "tcp://b", "tcp://c"
 FINISHED = Finished("t0000", 1, 0.5)

@@ -20,7 +20,6 @@ from rich.cells import cell_len
 
 from dotrain.ablation.runner import StudyRunner
 from dotrain.ablation.study import BASELINE, Arm, Component, Study
-from dotrain.config.schema import SimulationModel
 from dotrain.core.book import Limits
 from dotrain.core.events import (
     Diverged,
@@ -41,7 +40,7 @@ from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.scheduler import Scheduler
 from dotrain.earlystop.median import MedianStop
 from dotrain.earlystop.none import NoStop
-from dotrain.executors.simulated import SimulatedExecutor
+from dotrain.executors.simulated import SimulatedExecutor, SimulationModel
 from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.random import RandomSearch
 from dotrain.report.columns import Column, fit, pack

@@ -14,6 +14,13 @@ _THREAD_VARIABLES = (
 )
 
 
+def available_cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def limit_threads(threads: int, environment: dict[str, str] | os._Environ[str]) -> None:
     """Keep libraries that are loaded later to `threads` threads, unless the user said otherwise."""
     for name in _THREAD_VARIABLES:

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import queue
 import threading
 import traceback
-from collections.abc import Callable
+from abc import abstractmethod
 from contextlib import AbstractAsyncContextManager
-
-from distributed import Client
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
 from dotrain.errors import ClusterGone, DotrainError, ResourcesUnavailable
-from dotrain.executors.base import Executor, Post
-from dotrain.executors.dask.connection import quiet_dask
+from dotrain.executors.base import AbstractExecutor, Post
 from dotrain.executors.dask.local_workers import LocalWorkers
-from dotrain.executors.dask.slot import SlotHost
-from dotrain.executors.dask.slots import SlotTable
 from dotrain.training.program import Program, load_strategy
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 #: How long the loop's thread may take to end, in seconds.
 _CLOSE_TIMEOUT_S = 10.0
@@ -35,29 +36,20 @@ _ABORT_TIMEOUT_S = 2.0
 _WATCH_S = 0.2
 
 
-class DaskExecutor(Executor):
+class DaskExecutor(AbstractExecutor):
     """Runs attempts on Dask workers, one at a time on each worker process."""
 
-    def __init__(
-        self,
-        connect: Callable[[], AbstractAsyncContextManager[Client]],
-        *,
-        max_slots: int | None = None,
-        connect_timeout_s: float = 10.0,
-        workers: LocalWorkers | None = None,
-    ) -> None:
+    def __init__(self, workers: int | None, connect_timeout_s: float) -> None:
         """Make an executor; nothing is connected yet.
 
         Args:
-            connect: Opens the connection to a scheduler.
-            max_slots: The most workers to use; None is all.
-            connect_timeout_s: How long to wait for a first worker.
-            workers: The local worker processes behind the scheduler, if they are ours.
+            workers: The most workers to use; None is all.
+            connect_timeout_s: How long to wait for a first worker, in seconds.
         """
-        self._connect = connect
-        self._max_slots = max_slots
+        self._max_slots = workers
         self._connect_timeout_s = connect_timeout_s
-        self._workers = workers
+        #: The local worker processes behind the scheduler, if they are ours.
+        self._workers: LocalWorkers | None = None
         self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -66,6 +58,18 @@ class DaskExecutor(Executor):
         self._loop_ended = threading.Event()
         self._loop_ended.set()
         self._closed = False
+
+    @abstractmethod
+    def _connect(self) -> AbstractAsyncContextManager[Client]:
+        """Open the connection to a scheduler."""
+
+    def slots(self, per_trial: int) -> int | None:
+        """Return the most workers to use; how many there are, only the cluster knows."""
+        return self._max_slots
+
+    def prepare(self, log_dir: Path, per_trial: int) -> None:
+        """Import Dask: that takes longest, and not on the loop's thread."""
+        importlib.import_module("dotrain.executors.dask.slots")
 
     def start(self, program: Program, post: Post) -> None:
         """Connect, and wait until there are slots for one trial."""
@@ -128,6 +132,8 @@ class DaskExecutor(Executor):
     # ---- everything below runs on the loop's thread ----
 
     def _run_loop(self) -> None:
+        from dotrain.executors.dask.connection import quiet_dask
+
         try:
             with quiet_dask():
                 asyncio.run(self._serve())
@@ -144,6 +150,8 @@ class DaskExecutor(Executor):
             self._loop_ended.set()
 
     async def _serve(self) -> None:
+        from dotrain.executors.dask.slots import SlotTable
+
         main = asyncio.current_task()
         assert main is not None
         self._main = main
@@ -187,6 +195,8 @@ class DaskExecutor(Executor):
             self._events.put(ClusterGone(f"the Dask scheduler at {address} is gone"))
 
     async def _register(self, client: Client) -> None:
+        from dotrain.executors.dask.slot import SlotHost
+
         host = SlotHost(self._program, whole_process=self._workers is not None)
         try:
             await client.register_plugin(host, name=host.name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 import tempfile
 import time
@@ -17,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, STDOUT, Popen, TimeoutExpired
 
-from dotrain.config.schema import available_cores
-from dotrain.executors.dask.environment import local_worker_environment
+from dotrain.executors.dask.environment import available_cores, local_worker_environment
+from dotrain.executors.deaths import cause_of_death, oom_kills
 
 #: How long workers may take to end by themselves, in seconds.
 _GRACE_S = 3.0
@@ -146,32 +145,3 @@ class LocalWorkers:
                 process.popen.kill()
                 process.popen.wait()
         self._scratch.cleanup()
-
-
-def oom_kills() -> int:
-    """Return how many processes the kernel has killed for want of memory; 0 if it doesn't say."""
-    try:
-        for line in Path("/proc/vmstat").read_text(encoding="utf-8").splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    except (OSError, ValueError):
-        pass
-    return 0
-
-
-def cause_of_death(code: int, out_of_memory: bool, what: str = "its worker process") -> str:
-    """Say what ended a process.
-
-    Args:
-        code: Its exit code; a signal is negative.
-        out_of_memory: Whether the kernel has killed some process for want of memory meanwhile.
-        what: Which process.
-    """
-    if code >= 0:
-        return f"{what} ended with exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    hint = " for want of memory" if out_of_memory and -code == signal.SIGKILL else ""
-    return f"{what} was killed by {name}{hint}"

@@ -19,7 +19,7 @@ from dotrain.core.strategy import Seat
 from dotrain.distribution.launcher import Launcher
 from dotrain.distribution.rank import RankLaunch
 from dotrain.executors.dask.environment import limit_threads
-from dotrain.executors.dask.local_workers import cause_of_death, oom_kills
+from dotrain.executors.deaths import cause_of_death, oom_kills
 from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
 from dotrain.training.failure import describe_failure

@@ -1,0 +1,129 @@
+"""The executors on Dask by what `cluster.kind` calls them; Dask is imported when one is prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from dotrain.config.schema import Tls
+from dotrain.executors.dask.environment import available_cores
+from dotrain.executors.dask.executor import DaskExecutor
+from dotrain.executors.dask.local_workers import LocalWorkers
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_ENCRYPTED = {"address": {"type": "string", "pattern": "^tls://"}}
+
+
+class Local(DaskExecutor):
+    """Worker processes on this machine."""
+
+    def __init__(self, connect_timeout_s: float, workers: int | None = None) -> None:
+        """Make an executor.
+
+        Args:
+            connect_timeout_s: How long to wait for a first worker, in seconds.
+            workers: How many; by default one per core, and enough for one trial.
+        """
+        super().__init__(workers, connect_timeout_s)
+
+    def slots(self, per_trial: int) -> int:
+        """Return the workers asked for, or one per core and those of one trial at least."""
+        return self._max_slots or max(available_cores(), per_trial)
+
+    def prepare(self, log_dir: Path, per_trial: int) -> None:
+        """Start the workers: they import what they need while this process does the same."""
+        self._workers = LocalWorkers(self.slots(per_trial), log_dir)
+        super().prepare(log_dir, per_trial)
+
+    def _connect(self) -> AbstractAsyncContextManager[Client]:
+        from dotrain.executors.dask.connection import local_scheduler
+
+        return local_scheduler()
+
+
+class Address(DaskExecutor):
+    """The workers of a Dask scheduler that runs already; needs address."""
+
+    schema_rules = (
+        {
+            "if": {"required": ["tls"]},
+            "then": {"required": ["address"], "properties": _ENCRYPTED},
+        },
+        {
+            "if": {"required": ["address"], "properties": _ENCRYPTED},
+            "then": {"required": ["tls"]},
+        },
+    )
+
+    def __init__(
+        self,
+        address: Annotated[str, Field(min_length=1)],
+        connect_timeout_s: float,
+        workers: int | None = None,
+        tls: Tls | None = None,
+    ) -> None:
+        """Make an executor.
+
+        Args:
+            address: The scheduler's, tcp://host:8786.
+            connect_timeout_s: How long to wait for it and a first worker, in seconds.
+            workers: The most to use; by default all.
+            tls: Files for mutual TLS.
+        """
+        super().__init__(workers, connect_timeout_s)
+        self._address = address
+        self._tls = tls
+
+    def problems(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Refuse half of what TLS needs."""
+        is_encrypted = self._address.startswith("tls://")
+        if self._tls is None:
+            if is_encrypted:
+                message = "a tls:// address needs cluster.tls: {ca_file: ..., cert: ..., key: ...}"
+                yield ("address",), message
+            return
+        if not is_encrypted:
+            yield ("tls",), "goes with an address that starts with tls:// only"
+        for key, name in self._tls.model_dump().items():
+            if not Path(name).is_file():
+                yield ("tls", key), f"no file {name}"
+
+    def _connect(self) -> AbstractAsyncContextManager[Client]:
+        from dotrain.executors.dask.connection import at_address
+
+        tls = self._tls.model_dump() if self._tls else None
+        return at_address(self._address, self._connect_timeout_s, tls)
+
+
+class ClusterClass(DaskExecutor):
+    """The class of a Dask cluster; options are its arguments."""
+
+    def __init__(
+        self,
+        kind: str,
+        connect_timeout_s: float,
+        workers: int | None = None,
+        options: dict[str, Any] = {},  # noqa: B006
+    ) -> None:
+        """Make an executor.
+
+        Args:
+            kind: The class, as package.module.Class.
+            connect_timeout_s: How long to wait for a first worker, in seconds.
+            workers: How many it is scaled to; by default as it starts.
+            options: Its keyword arguments.
+        """
+        super().__init__(workers, connect_timeout_s)
+        self._path = kind
+        self._options = options
+
+    def _connect(self) -> AbstractAsyncContextManager[Client]:
+        from dotrain.executors.dask.connection import of_class
+
+        return of_class(self._path, self._options, self._max_slots)
