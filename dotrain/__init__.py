@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dotrain.core.strategy import AbstractStrategy, Seat
     from dotrain.core.trial import Trial
     from dotrain.errors import DotrainError
+    from dotrain.frameworks.base import AbstractFramework
     from dotrain.space import Categorical, Discrete, Float, Int, Searchspace
     from dotrain.training.errors import EarlyStop
 
@@ -25,6 +26,7 @@ __all__ = [
     "AblationStudy",
     "AbstractAblator",
     "AbstractEarlyStop",
+    "AbstractFramework",
     "AbstractOptimizer",
     "AbstractStrategy",
     "Categorical",
@@ -45,6 +47,7 @@ _HOMES = {
     "AblationStudy": "ablation.builder",
     "AbstractAblator": "ablation.ablators",
     "AbstractEarlyStop": "core.policy",
+    "AbstractFramework": "frameworks.base",
     "AbstractOptimizer": "core.policy",
     "AbstractStrategy": "core.strategy",
     "Categorical": "space",

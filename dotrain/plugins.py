@@ -21,28 +21,36 @@ from dotrain.core.interface import broken_method
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import UsageError, did_you_mean
+from dotrain.frameworks.base import AbstractFramework
 
 OPTIMIZERS = "dotrain.optimizers"
 EARLY_STOP = "dotrain.early_stop"
 
 STRATEGIES = "dotrain.strategies"
 ABLATORS = "dotrain.ablators"
+FRAMEWORKS = "dotrain.frameworks"
 
 BASES: dict[str, type] = {
     OPTIMIZERS: AbstractOptimizer,
     EARLY_STOP: AbstractEarlyStop,
     STRATEGIES: AbstractStrategy,
     ABLATORS: AbstractAblator,
+    FRAMEWORKS: AbstractFramework,
 }
 _KINDS = {
     OPTIMIZERS: "optimizer",
     EARLY_STOP: "early-stop rule",
     STRATEGIES: "strategy",
     ABLATORS: "ablator",
+    FRAMEWORKS: "framework",
 }
 
-#: Maggy's names, which the deck uses.
-_ALIASES = {"randomsearch": "random", "gridsearch": "grid", "singlerun": "single"}
+#: Maggy's names, which the deck uses, and places that runs of earlier versions have written down.
+_ALIASES = {
+    **{"randomsearch": "random", "gridsearch": "grid", "singlerun": "single"},
+    "dotrain.distribution.mirrored:mirrored": "mirrored",
+    "dotrain.distribution.multi_worker:multiworkermirrored": "multi_worker_mirrored",
+}
 
 
 @cache
@@ -116,7 +124,7 @@ def load_plugin(group: str, name: str, folder: Path | None = None) -> type[Any]:
     """Return the class of a plugin.
 
     Args:
-        group: `OPTIMIZERS`, `EARLY_STOP`, `STRATEGIES` or `ABLATORS`.
+        group: `OPTIMIZERS`, `EARLY_STOP`, `STRATEGIES`, `ABLATORS` or `FRAMEWORKS`.
         name: A registered name, or ``package.module:Class``.
         folder: A module is looked for here and in each folder above before Python's own path.
 

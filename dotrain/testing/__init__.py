@@ -9,6 +9,14 @@ Each kit raises `AssertionError` with what is wrong. In a test::
 """
 
 from dotrain.testing.contracts import check_early_stop, check_optimizer, check_strategy
+from dotrain.testing.frameworks import check_framework
 from dotrain.testing.simulation import Simulation, simulate
 
-__all__ = ["Simulation", "check_early_stop", "check_optimizer", "check_strategy", "simulate"]
+__all__ = [
+    "Simulation",
+    "check_early_stop",
+    "check_framework",
+    "check_optimizer",
+    "check_strategy",
+    "simulate",
+]
