@@ -28,7 +28,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from dotrain.core.strategy import Seat  # noqa: E402
-from dotrain.distribution.multi_worker import MultiWorkerMirrored  # noqa: E402
+from dotrain.frameworks.tensorflow.multi_worker import MultiWorkerMirrored  # noqa: E402
 from dotrain.training.reporter import Reporter  # noqa: E402
 
 #: Rows of a batch, over all ranks.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dotrain.core.trial import Trial
     from dotrain.errors import DotrainError
     from dotrain.executors.base import AbstractExecutor
+    from dotrain.frameworks.base import AbstractFramework
     from dotrain.space import Categorical, Discrete, Float, Int, Searchspace
     from dotrain.training.errors import EarlyStop
 
@@ -27,6 +28,7 @@ __all__ = [
     "AbstractAblator",
     "AbstractEarlyStop",
     "AbstractExecutor",
+    "AbstractFramework",
     "AbstractOptimizer",
     "AbstractStrategy",
     "Categorical",
@@ -48,6 +50,7 @@ _HOMES = {
     "AbstractAblator": "ablation.ablators",
     "AbstractEarlyStop": "core.policy",
     "AbstractExecutor": "executors.base",
+    "AbstractFramework": "frameworks.base",
     "AbstractOptimizer": "core.policy",
     "AbstractStrategy": "core.strategy",
     "Categorical": "space",

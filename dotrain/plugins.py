@@ -22,6 +22,7 @@ from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.executors.base import AbstractExecutor
+from dotrain.frameworks.base import AbstractFramework
 
 OPTIMIZERS = "dotrain.optimizers"
 EARLY_STOP = "dotrain.early_stop"
@@ -32,6 +33,7 @@ EXECUTORS = "dotrain.executors"
 
 #: An executor of this name is the one for every dotted path.
 DOTTED = "package.module.Class"
+FRAMEWORKS = "dotrain.frameworks"
 
 BASES: dict[str, type] = {
     OPTIMIZERS: AbstractOptimizer,
@@ -39,6 +41,7 @@ BASES: dict[str, type] = {
     STRATEGIES: AbstractStrategy,
     ABLATORS: AbstractAblator,
     EXECUTORS: AbstractExecutor,
+    FRAMEWORKS: AbstractFramework,
 }
 _KINDS = {
     OPTIMIZERS: "optimizer",
@@ -46,10 +49,15 @@ _KINDS = {
     STRATEGIES: "strategy",
     ABLATORS: "ablator",
     EXECUTORS: "executor",
+    FRAMEWORKS: "framework",
 }
 
-#: Maggy's names, which the deck uses.
-_ALIASES = {"randomsearch": "random", "gridsearch": "grid", "singlerun": "single"}
+#: Maggy's names, which the deck uses, and places that runs of earlier versions have written down.
+_ALIASES = {
+    **{"randomsearch": "random", "gridsearch": "grid", "singlerun": "single"},
+    "dotrain.distribution.mirrored:mirrored": "mirrored",
+    "dotrain.distribution.multi_worker:multiworkermirrored": "multi_worker_mirrored",
+}
 
 
 @cache
@@ -123,7 +131,7 @@ def load_plugin(group: str, name: str, folder: Path | None = None) -> type[Any]:
     """Return the class of a plugin.
 
     Args:
-        group: `OPTIMIZERS`, `EARLY_STOP`, `STRATEGIES`, `ABLATORS` or `EXECUTORS`.
+        group: One of `BASES`.
         name: A registered name, or ``package.module:Class``.
         folder: A module is looked for here and in each folder above before Python's own path.
 

@@ -6,26 +6,28 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-#: Packages that a result may depend on.
-PACKAGES = (
-    *("dask", "distributed", "numpy"),
-    *("tensorflow", "keras", "torch", "jax", "scikit-learn"),
-    *("optuna", "scipy", "statsmodels", "pandas", "pyarrow"),
-)
-
 
 def own_version() -> str:
     """Return the version of this dotrain."""
     return version("dotrain")
 
 
+def _packages() -> list[str]:
+    """Return the packages that a result may depend on, installed or not."""
+    from dotrain.frameworks import registry
+
+    others = ("jax", "scikit-learn", "optuna", "scipy", "statsmodels", "pandas", "pyarrow")
+    frameworks = (name for one in registry.every() for name in one.distributions)
+    return list(dict.fromkeys(("dask", "distributed", "numpy", *frameworks, *others)))
+
+
 def environment() -> dict[str, Any]:
     """Return the versions of what drives a run; nothing is imported for it.
 
     Returns:
-        ``python``, ``platform``, and ``packages``: those of `PACKAGES` that are installed.
+        ``python``, ``platform``, and ``packages``: those that a result may depend on.
     """
-    packages = {name: _installed(name) for name in PACKAGES}
+    packages = {name: _installed(name) for name in _packages()}
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -49,7 +51,7 @@ def version_text(*, verbose: bool = False) -> str:
     lines = [f"dotrain {own_version()}"]
     if verbose:
         found = environment()
-        named = {name: found["packages"].get(name, "not installed") for name in PACKAGES}
+        named = {name: found["packages"].get(name, "not installed") for name in _packages()}
         pairs = {"python": found["python"], **named, "platform": found["platform"]}
         width = max(map(len, pairs))
         lines += [f"{name:{width}}  {text}" for name, text in pairs.items()]

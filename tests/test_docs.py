@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import typer
 
 from dotrain.cli import app
 from dotrain.config import load_config
+from dotrain.testing import check_framework
 from tests.conftest import ROOT, Project
 
 
@@ -30,7 +32,7 @@ def test_the_plugins_of_the_guide_keep_the_contract() -> None:
 
 
 def test_the_strategy_of_the_guide_runs(project: Project) -> None:
-    _, _, strategy, _ = blocks("docs/plugins.md", "python")
+    _, _, strategy, *_ = blocks("docs/plugins.md", "python")
     project.write("my_module.py", strategy)
     result = project.run(
         """
@@ -45,6 +47,16 @@ def test_the_strategy_of_the_guide_runs(project: Project) -> None:
         cluster={"kind": "local", "workers": 2},
     )
     assert result.trials[0].final_metric == 2, result.summary
+
+
+def test_the_framework_of_the_guide_keeps_the_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "toyframe.py").write_text("import random\n\ngenerator = random.Random()\n")
+    (tmp_path / "toyplugin.py").write_text(blocks("docs/plugins.md", "python")[-1])
+    monkeypatch.syspath_prepend(tmp_path)
+    plugin, toyframe = map(importlib.import_module, ("toyplugin", "toyframe"))
+    check_framework(plugin.Toy, draw=toyframe.generator.random)
 
 
 def test_the_config_of_the_readme_is_sound(tmp_path: Path) -> None:

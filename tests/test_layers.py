@@ -16,15 +16,19 @@ PACKAGE = ROOT / "dotrain"
 
 #: From the ground up; a room may import those below it, and itself.
 LAYERS = [
-    {"errors", "versions"},
+    {"errors"},
     {"space"},
     {"core"},
     {"optimizers", "earlystop", "ablation"},
-    {"usercode"},
+    {"frameworks.base", "executors.base"},
+    {"frameworks.none", "plugins"},
+    {"frameworks.registry"},
+    {"usercode", "versions"},
     {"training"},
     {"distribution"},
-    {"callbacks", "executors.base"},
-    {"plugins"},
+    {"frameworks.tensorflow"},
+    {"frameworks.keras", "frameworks.torch"},
+    {"callbacks"},
     {"config"},
     {"store", "scaffold"},
     {"executors", "report"},
@@ -36,20 +40,38 @@ LAYERS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
+#: Rooms of which every part has a place of its own.
+DIVIDED = {"frameworks"}
+
+FRAMEWORKS = {"tensorflow", "keras", "torch"}
+
+#: What may name a framework outside of its folder, and which of its words, or all.
+MAY_NAME_ONE = {
+    "callbacks.py": "",  # a public name
+    "scaffold/project.py": "",  # a template that uses one
+    "cli/__init__.py": "plain|keras",  # that template's name
+    "report/tensorboard/event_files.py": "compat.tensorflow_stub.pywrap_tensorflow",
+}
+
 
 def modules() -> list[Path]:
-    return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+    outside = {PACKAGE / "__init__.py", *(PACKAGE / room / "__init__.py" for room in DIVIDED)}
+    return sorted(p for p in PACKAGE.rglob("*.py") if p not in outside)
 
 
 def room_of(file: Path) -> str:
-    return place_of(".".join(file.relative_to(PACKAGE).with_suffix("").parts))
+    return room_named(".".join(file.relative_to(PACKAGE).with_suffix("").parts))
 
 
-def place_of(module: str) -> str:
-    """The room of a module, or the module itself where it has a floor of its own."""
+def room_named(module: str) -> str:
+    """The room of a module by its dotted name below the package, or its own floor where it has one."""
     parts = module.split(".")
     two = ".".join(parts[:2])
-    return two if two in LEVEL else parts[0]
+    return two if two in LEVEL or parts[0] in DIVIDED else parts[0]
+
+
+def module_of(file: Path) -> str:
+    return "dotrain." + ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -58,7 +80,8 @@ def imports(file: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from names if node.module == "dotrain" else [node.module]
+            rooms = {"dotrain", *(f"dotrain.{room}" for room in DIVIDED)}
+            yield from names if node.module in rooms else [node.module]
 
 
 def top_level_imports(file: Path) -> Iterator[str]:
@@ -79,7 +102,7 @@ def test_imports_point_one_way(file: Path) -> None:
     for name in imports(file):
         if not name.startswith("dotrain."):
             continue
-        other = place_of(name.removeprefix("dotrain."))
+        other = room_named(name.removeprefix("dotrain."))
         assert other == room or LEVEL[other] < LEVEL[room], f"{room} imports {name}"
 
 
@@ -102,11 +125,49 @@ def test_only_the_dask_executor_imports_distributed() -> None:
 def test_frameworks_are_imported_inside_functions_only() -> None:
     for file in modules():
         if file.name != "callbacks.py":
-            assert not {"tensorflow", "keras", "torch"} & set(top_level_imports(file)), file
+            assert not FRAMEWORKS & set(top_level_imports(file)), file
+
+
+def test_frameworks_are_imported_in_their_folders_only() -> None:
+    for file in modules():
+        if not file.relative_to(PACKAGE).as_posix().startswith("frameworks/"):
+            assert not FRAMEWORKS & {name.split(".")[0] for name in imports(file)}, file
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_no_other_room_knows_a_framework_by_name(file: Path) -> None:
+    """Code, texts, comments: what it wants of one, it asks `frameworks.registry` for."""
+    place = file.relative_to(PACKAGE).as_posix()
+    if any(place.startswith(f"frameworks/{name}/") for name in FRAMEWORKS):
+        return
+    text = file.read_text().lower()
+    if place in MAY_NAME_ONE:
+        text = text.replace(MAY_NAME_ONE[place], "") if MAY_NAME_ONE[place] else ""
+    assert not [word for word in (*sorted(FRAMEWORKS), "tf.data") if word in text]
+
+
+def test_what_may_name_a_framework_does() -> None:
+    for place, words in MAY_NAME_ONE.items():
+        text = (PACKAGE / place).read_text().lower()
+        assert words in text
+        assert any(name in text for name in FRAMEWORKS)
+
+
+def test_no_circle_in_the_frameworks_room() -> None:
+    """Of modules, imports inside of functions counted too."""
+    above: dict[str, set[str]] = {}
+    for file in modules():
+        if room_of(file).startswith("frameworks."):
+            found = {name for name in imports(file) if name.startswith("dotrain.frameworks.")}
+            above[module_of(file)] = found
+    while free := [name for name, others in above.items() if not others & above.keys()]:
+        for name in free:
+            del above[name]
+    assert not above
 
 
 @pytest.mark.parametrize("module", ["dotrain", "dotrain.experiment", "dotrain.runs.session"])
 def test_no_module_of_the_driver_imports_a_framework(module: str) -> None:
     code = f"import sys, {module}; print(*{{n.split('.')[0] for n in sys.modules}})"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"tensorflow", "keras", "torch", "sklearn"} & set(out.stdout.split())
+    assert not {*FRAMEWORKS, "sklearn"} & set(out.stdout.split())

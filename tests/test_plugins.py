@@ -317,3 +317,16 @@ def test_a_method_that_can_be_called_will_do(tmp_path: Path, base: str, method: 
 def test_our_own_plugins_keep_to_their_interfaces(group: str):
     for found in plugins.find_plugins(group):
         assert found.error == ""
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("dotrain.distribution.mirrored:Mirrored", "mirrored"),
+        ("dotrain.distribution.multi_worker:MultiWorkerMirrored", "multi_worker_mirrored"),
+    ],
+)
+def test_a_strategy_is_found_where_earlier_versions_had_it(place: str, name: str) -> None:
+    """Runs of `lagom` have written the place down, and go on by it."""
+    found = load_plugin(plugins.STRATEGIES, place)
+    assert found is load_plugin(plugins.STRATEGIES, name)

@@ -241,7 +241,7 @@ def _in_order(names: Iterable[Any]) -> Iterable[Any]:
 
 def _name(where: str, what: str, name: Any) -> str:
     if not isinstance(name, str) or not name:
-        own = getattr(name, "name", None)  # of a Keras layer, say
+        own = getattr(name, "name", None)  # of a layer, say
         hint = f"; write its name, {own!r}" if isinstance(own, str) else ""
         raise UsageError(f"{where}: expected the name of a {what}, got {name!r}{hint}")
     return str(name)

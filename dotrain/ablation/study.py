@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dotrain.ablation.layers import layers_matching
 from dotrain.errors import UsageError
 
 BASELINE = "baseline"
@@ -40,17 +41,18 @@ class Component:
     hparams: Mapping[str, Any] = field(default_factory=dict)
     path: tuple[str | int, ...] = ()
 
-    def layers_in(self, model: Any) -> list[str]:
-        """Return the names of the layers of a Keras model that belong to it.
+    def layers_in(self, known: Sequence[str]) -> list[str]:
+        """Return which layers of a model belong to it.
+
+        Args:
+            known: The qualified names of the model's layers.
 
         Raises:
             UsageError: If none does.
         """
         if not (self.prefix or self.pattern):
             return list(self.layers)
-        from dotrain.ablation.surgery import layers_matching
-
-        return layers_matching(model, prefix=self.prefix or None, pattern=self.pattern or None)
+        return layers_matching(known, prefix=self.prefix, pattern=self.pattern)
 
 
 @dataclass(frozen=True)

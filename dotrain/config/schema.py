@@ -86,7 +86,7 @@ class Ablation(Section):
 
     features: list[str] = Field(default=[], description="Input columns, each left out by itself.")
     layers: list[str] = Field(
-        default=[], description="Layers of the Keras model by name, each left out by itself."
+        default=[], description="Layers of the model by name, each left out by itself."
     )
     layer_groups: list[LayerGroup] = Field(
         default=[], description="Groups of layers, each left out together."

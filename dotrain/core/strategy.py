@@ -78,7 +78,11 @@ class AbstractStrategy(ABC):
         """Return what ``dist_strategy()`` gives: a context manager that opens the scope."""
 
     def shard(self, dataset: Any) -> Any:
-        """Return a ``tf.data.Dataset`` of global batches such that no two ranks share a row."""
+        """Return a data set of global batches such that no two ranks share a row.
+
+        Args:
+            dataset: From `AbstractFramework.batches` of a framework of `packages`, if there is one.
+        """
         return dataset
 
     def check_use(self) -> None:  # noqa: B027

@@ -1,6 +1,6 @@
-"""How one trial spans devices and workers.
+"""How one trial spans workers, whatever the framework.
 
-The strategies (`single`, `mirrored`, `multi_worker`), what makes Keras train with them as one
-process would (`tensorflow`, `exact`), how ranks agree on a stop (`agreement`), and the processes
-they run in (`launcher` in the Dask worker, `warm` and `rank` in processes of their own).
+The strategy of one worker (`single`), how ranks agree on a stop (`agreement`), and the processes
+they run in (`launcher` in the Dask worker, `warm` and `rank` in processes of their own). Other
+strategies lie with their frameworks.
 """

@@ -19,7 +19,7 @@ from dotrain.distribution.rank import RankLaunch
 from dotrain.training.program import Program, load_strategy
 
 #: Against threads that packages start when they are imported and that do nothing then: a process
-#: that has any is not forked. pyarrow's allocator, which pandas and so Keras import if it is there.
+#: that has any is not forked. pyarrow's allocator, which pandas imports if it is there.
 _NO_THREADS = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 

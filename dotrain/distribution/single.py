@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dotrain.core.strategy import AbstractStrategy
+from dotrain.frameworks import registry
 
 
 class Single(AbstractStrategy):
@@ -28,7 +29,9 @@ class Single(AbstractStrategy):
 
 
 class _Anywhere:
-    """A scope that changes nothing; asked for more, it is TensorFlow's default strategy."""
+    """A scope that changes nothing; asked for more, it is the default of a loaded framework."""
+
+    num_replicas_in_sync = 1
 
     def __enter__(self) -> _Anywhere:
         return self
@@ -37,11 +40,12 @@ class _Anywhere:
         return None
 
     def scope(self) -> _Anywhere:
-        """Return the scope, as TensorFlow's strategies do."""
+        """Return the scope, as the scopes of frameworks do."""
         return self
 
     def __getattr__(self, name: str) -> Any:
-        # Plain Python functions must not pay for TensorFlow's import.
-        import tensorflow as tf
-
-        return getattr(tf.distribute.get_strategy(), name)
+        for framework in registry.loaded():
+            own = framework.scope()
+            if hasattr(own, name):
+                return getattr(own, name)
+        raise AttributeError(f"the scope of one process has no attribute '{name}'")

@@ -1,8 +1,8 @@
 """A process that waits with everything imported, and forks a rank whenever one is asked for.
 
-Importing TensorFlow takes seconds, a fork of a process that has done it milliseconds. Only a
+Importing a framework takes seconds, a fork of a process that has done it milliseconds. Only a
 process of one thread may be forked: if importing the user's modules starts threads (by running an
-operation of TensorFlow, say), this process starts itself anew and leaves them to the ranks; if the
+operation of a framework, say), this process starts itself anew and leaves them to the ranks; if the
 packages alone do so, those too.
 
 Started by `launcher`, with two file descriptors: a connection to it, and the program, pickled.
@@ -128,7 +128,7 @@ class Warm:
 
 
 def _kill(child: int) -> None:
-    # TensorFlow swallows SIGTERM. The group exists a moment after the child does.
+    # Some frameworks swallow SIGTERM. The group exists a moment after the child does.
     for kill in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             kill(child, signal.SIGKILL)

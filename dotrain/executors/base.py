@@ -7,14 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
 from dotrain.errors import ResourcesUnavailable
-
-if TYPE_CHECKING:
-    from dotrain.training.program import Program
 
 Post = Callable[[Event], None]
 
@@ -62,11 +59,11 @@ class AbstractExecutor(ABC):
         """
 
     @abstractmethod
-    def start(self, program: Program, post: Post) -> None:
+    def start(self, program: Any, post: Post) -> None:
         """Get ready to run a program; posts `SlotsChanged` as slots appear, at the latest in `pump`.
 
         Args:
-            program: What every attempt runs.
+            program: What every attempt runs, a `training.program.Program`.
             post: Where events go.
 
         Raises:

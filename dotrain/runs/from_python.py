@@ -28,10 +28,10 @@ from dotrain.core.policy import AbstractOptimizer, Direction
 from dotrain.runs.definition import Functions
 from dotrain.errors import UsageError
 from dotrain.executors.base import AbstractExecutor
+from dotrain.frameworks import registry
 from dotrain.space import Searchspace, plain_params
 from dotrain.store.journal import to_json
 from dotrain.training.program import Code, FunctionRef
-from dotrain.training.seeding import SEEDED
 
 
 class _Described:
@@ -269,21 +269,21 @@ def functions_of(given: GivenFunctions) -> Functions:
         model=ref(model),
         data=ref(data),
         models={name: known for name, function in given.models.items() if (known := ref(function))},
-        packages=tuple(sorted(loaded.intersection(SEEDED) | _named_packages(train, model, data))),
+        packages=tuple(sorted(loaded.intersection(registry.names()) | _named_packages(train, model, data))),
         code=_code_of(train, model, data, *given.models.values()),
         path=(os.getcwd(), *(entry for entry in sys.path if entry)),
     )
 
 
 def _named_packages(*functions: Callable[..., Any] | None) -> set[str]:
-    """Return which packages of `SEEDED` the functions' sources mention."""
+    """Return which packages of frameworks the functions' sources mention."""
     found: set[str] = set()
     for function in functions:
         try:
             source = inspect.getsource(function) if function else ""
         except (OSError, TypeError):
             continue
-        found |= {name for name in SEEDED if name in source}
+        found |= {name for name in registry.names() if name in source}
     return found
 
 

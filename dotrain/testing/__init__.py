@@ -10,12 +10,14 @@ Each kit raises `AssertionError` with what is wrong; `check_executor` is provisi
 
 from dotrain.testing.contracts import check_early_stop, check_optimizer, check_strategy
 from dotrain.testing.executors import check_executor
+from dotrain.testing.frameworks import check_framework
 from dotrain.testing.simulation import Simulation, simulate
 
 __all__ = [
     "Simulation",
     "check_early_stop",
     "check_executor",
+    "check_framework",
     "check_optimizer",
     "check_strategy",
     "simulate",

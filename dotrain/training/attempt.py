@@ -251,7 +251,10 @@ def _given(
     }
     if launch.budget is not None:
         common["budget"] = launch.budget
-    sources = Sources(loaded, common, hparams, launch.seed, variant, place.strategy.shard, asked)
+    sources = Sources(
+        *(loaded, common, hparams, launch.seed, variant),
+        *(place.strategy.shard, asked, place.strategy.packages),
+    )
     model_gen, data_gen = ModelGenerator(sources), DataGenerator(sources)
     available = {
         **common,

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dotrain.ablation.layers import Surgery
 from dotrain.ablation.study import Component, Features, Variant
+from dotrain.frameworks import registry
 from dotrain.training.arguments import asks_for, bind, name_of
 from dotrain.training.errors import BadSetup
 from dotrain.training.program import LoadedProgram
 from dotrain.training.seeding import reseed
 from dotrain.training.tabular import load_arrays, load_table
-
-if TYPE_CHECKING:
-    from dotrain.ablation.surgery import Surgery
 
 
 @dataclass
@@ -29,6 +28,7 @@ class Sources:
         variant: What an ablation study leaves out of it.
         shard: Makes a data set of global batches the right thing for the strategy.
         asked: Names of the hyperparameters that functions of this trial have got.
+        packages: What the strategy imports.
     """
 
     loaded: LoadedProgram
@@ -38,6 +38,7 @@ class Sources:
     variant: Variant = field(default_factory=Variant)
     shard: Callable[[Any], Any] = lambda dataset: dataset
     asked: set[str] = field(default_factory=set)
+    packages: Sequence[str] = ()
 
     def call(
         self,
@@ -103,10 +104,9 @@ class ModelGenerator:
         if variant.model:
             original = model
             model = self._call(self._sources.loaded.models[variant.model], args, arguments)
-            if all(hasattr(one, "get_weights") for one in (original, model)):
-                from dotrain.ablation.surgery import inherit_weights, initial_weights
-
-                inherit_weights(initial_weights(original), model)
+            framework = registry.of_model(original)
+            if framework.is_model(model):
+                framework.inherit(original, model)
         if variant.layers:
             model = operate(model, variant.layers).model
         # However many random numbers building took: training draws the same ones in every arm.
@@ -120,9 +120,9 @@ def operate(model: Any, components: Iterable[Component]) -> Surgery:
     Raises:
         UsageError: If one names no layer, or they can't be left out.
     """
-    from dotrain.ablation.surgery import without_layers
-
-    return without_layers(model, [name for one in components for name in one.layers_in(model)])
+    framework = registry.of_model(model)
+    known = framework.layer_names(model)
+    return framework.without_layers(model, [n for one in components for n in one.layers_in(known)])
 
 
 class DataGenerator:
@@ -205,27 +205,26 @@ class DataGenerator:
                 for the split ``train`` only.
 
         Returns:
-            A ``tf.data.Dataset`` of batches if the data function returns a dataset of rows or
-            arrays of equal length (features, labels, ...), or if the data are a declared table;
-            anything else is returned as it is.
+            Batches, if the data function returns arrays of equal length (features, labels, ...), or
+            data of a framework that the user's code imports, or if the data are a declared table;
+            anything else is returned as it is. Batches are that framework's, as of
+            `AbstractFramework.batches`; without one, tuples of NumPy arrays, anew in each
+            iteration.
         """
         sources = self._sources
-        table = sources.loaded.program.table
-        if table is None:
+        program = sources.loaded.program
+        if program.table is None:
             data = self.load(split)
         else:
-            data = load_arrays(table, split, self.features)
+            data = load_arrays(program.table, split, self.features)
             self.used = True
-        arrays = isinstance(data, tuple | list) and all(hasattr(part, "shape") for part in data)
-        if not arrays and not hasattr(data, "element_spec"):
+        known = registry.in_use({*program.packages, *sources.packages})
+        framework = next((one for one in known if one.takes_data(data)), None)
+        if framework is None:
             return data
-        import tensorflow as tf
-
-        rows: Any = tf.data.Dataset.from_tensor_slices(tuple(data)) if arrays else data
-        if shuffle if shuffle is not None else split == "train":
-            size = len(data[0]) if arrays else 10_000
-            rows = rows.shuffle(size, seed=sources.seed, reshuffle_each_iteration=True)
+        shuffled = shuffle if shuffle is not None else split == "train"
         if not batch_size:
             sources.asked.add("batch_size")
             batch_size = sources.hparams.get("batch_size") or 32
-        return sources.shard(rows.batch(int(batch_size)).prefetch(tf.data.AUTOTUNE))
+        seed = sources.seed if shuffled else None
+        return sources.shard(framework.batches(data, int(batch_size), seed))

@@ -7,25 +7,30 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from dotrain.frameworks import registry
 from dotrain.training.failure import plain_text
 
 #: What the names of the types of numbers have in common, whatever the library: ``float32``,
-#: ``torch.bfloat16``, ``<dtype: 'half'>``. Text, booleans and complex numbers convert to a float too.
+#: ``bfloat16``, ``<dtype: 'half'>``. Text, booleans and complex numbers convert to a float too.
 _REAL = re.compile("float|int|half|double|decimal", re.IGNORECASE)
 
 
 def as_number(value: Any) -> float | None:
     """Return `value` as a float, or None if it is no single number.
 
-    Scalars of Python, NumPy, TensorFlow and others are numbers, NaN and infinity included; booleans,
-    text, complex numbers, time spans, and arrays of more than one element are not.
+    Scalars of Python, NumPy and frameworks are numbers, NaN and infinity included; booleans, text,
+    complex numbers, time spans, and arrays of more than one element are not.
     """
     if type(value) is float:
         return value
     try:
-        return _converted(value)
+        number = _converted(value)
     except Exception:  # the value's own conversion raises what it likes
-        return None
+        number = None
+    if number is None:
+        told = (framework.number(value) for framework in registry.loaded())
+        number = next((one for one in told if one is not None), None)
+    return number
 
 
 def _converted(value: Any) -> float | None:

@@ -23,8 +23,8 @@ import cloudpickle
 from dotrain.ablation.study import Study
 from dotrain.core.policy import Direction
 from dotrain.core.strategy import AbstractStrategy
+from dotrain.frameworks.registry import import_packages
 from dotrain.training.errors import BadSetup
-from dotrain.training.seeding import import_seeded
 from dotrain.training.tabular import TabularSource
 from dotrain.usercode.digests import digest_of, digests_in
 
@@ -186,7 +186,7 @@ def load_program(program: Program) -> LoadedProgram:
     _forget_modules(program.code)
     moved = None if program.code.is_here() else _unpack(program.code)
     importlib.invalidate_caches()
-    import_seeded(program.packages)
+    import_packages(program.packages)
 
     def load(ref: FunctionRef | None) -> Callable[..., Any] | None:
         return None if ref is None else _load_function(ref, moved)

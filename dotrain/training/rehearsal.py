@@ -23,6 +23,7 @@ import numpy as np
 
 from dotrain.ablation.study import BASELINE, Component, Variant
 from dotrain.errors import DotrainError, UsageError, did_you_mean
+from dotrain.frameworks import registry
 from dotrain.training.failure import describe_failure
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources, operate
 from dotrain.training.program import LoadedProgram, Program, load_program
@@ -54,7 +55,7 @@ def rehearse(program: Program) -> Rehearsal:
     """
     with tempfile.TemporaryDirectory(prefix="dotrain-rehearsal-") as folder:
         answer = Path(folder, "answer.json")
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        environment = {**registry.environment(), **os.environ}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         done = subprocess.run(
             [sys.executable, "-m", "dotrain.training.rehearsal", str(answer)],
@@ -151,7 +152,7 @@ class _Stage:
     def _models(self) -> None:
         try:
             model = ModelGenerator(self._sources(Variant())).create()
-            whole = _parameters(model)
+            whole = registry.of_model(model).parameters(model)
         except Exception as error:
             self._note("the model can't be built beforehand", error)
             return
@@ -166,7 +167,8 @@ class _Stage:
         for arm in self.study.arms:
             variant = self.study.variant(arm.name)
             try:
-                counts[arm.name] = _parameters(ModelGenerator(self._sources(variant)).create())
+                built = ModelGenerator(self._sources(variant)).create()
+                counts[arm.name] = registry.of_model(built).parameters(built)
             except Exception as error:
                 for name in arm.left_out:
                     self._problem(self.study.components[name], f"arm {arm.name}: {_words(error)}")
@@ -195,7 +197,7 @@ class _Stage:
         except Exception as error:
             self._problem(component, f"can't be built: {_words(error)}")
             return
-        if _graph(model) is not None and _graph(model) == _graph(original):
+        if registry.of_model(original).same_graph(original, model):
             self._problem(component, "changes nothing: it has the graph of 'model:'")
 
     def _note(self, what: str, error: Exception) -> None:
@@ -212,43 +214,6 @@ def _defaults(function: Callable[..., Any]) -> Mapping[str, Any]:
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
-def _parameters(model: Any) -> int | None:
-    count = getattr(model, "count_params", None)
-    if count is None or not getattr(model, "built", True):
-        return None
-    return int(count())
-
-
-def _graph(model: Any) -> Any:
-    """Return the architecture of a Keras model, with numbers for the names of its layers."""
-    try:
-        config = model.get_config()
-    except Exception:
-        return None
-    names: dict[str, int] = {}
-    _collect_names(config, names)
-    return _numbered(config, names)
-
-
-def _collect_names(value: Any, names: dict[str, int]) -> None:
-    if isinstance(value, Mapping):
-        if isinstance(value.get("name"), str):
-            names.setdefault(value["name"], len(names))
-        for part in value.values():
-            _collect_names(part, names)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            _collect_names(part, names)
-
-
-def _numbered(value: Any, names: Mapping[str, int]) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _numbered(part, names) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_numbered(part, names) for part in value]
-    return names.get(value, value) if isinstance(value, str) else value
-
-
 def _equal(one: Any, other: Any) -> bool:
     """Whether two data sets are the same, as far as can be told."""
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
@@ -256,22 +221,16 @@ def _equal(one: Any, other: Any) -> bool:
         return same and all(_equal(a, b) for a, b in zip(one, other, strict=True))
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
-    if hasattr(one, "element_spec") and hasattr(other, "element_spec"):
-        if one.element_spec != other.element_spec:
-            return False
-        return _equal(_first(one), _first(other))
+    for framework in registry.loaded():
+        told = framework.same_data(one, other)
+        if told is not None:
+            return told
     if hasattr(one, "equals"):
         return bool(one.equals(other))
     try:
         return np.array_equal(np.asarray(one), np.asarray(other))
     except (TypeError, ValueError):
         return one is other
-
-
-def _first(dataset: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.nest.map_structure(lambda t: t.numpy(), next(iter(dataset.batch(256)), ()))
 
 
 def main() -> None:

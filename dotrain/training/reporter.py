@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import os
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from dotrain.core.events import Noted, Reported
@@ -185,15 +184,3 @@ class Reporter:
     def log(self, message: Any) -> None:
         """Write a line to the trial's log."""
         sys.stdout.write(f"{message}\n")
-
-    def broadcast_logs(self, logs: Mapping[str, Any], metric: str, step: int | None) -> None:
-        """Report the logs of a Keras callback, with `metric` under the config's name.
-
-        Raises:
-            BadReport: If `logs` doesn't hold `metric`, or as for `broadcast`.
-            EarlyStop: If the trial is to stop.
-        """
-        if metric not in logs:
-            held = ", ".join(logs) or "nothing"
-            raise BadReport(f"Keras' logs have no '{metric}'; they hold {held}")
-        self.broadcast({**logs, self.metric: logs[metric]}, step)

@@ -72,8 +72,8 @@ def load_arrays(
     The whole table is encoded before it is split, so that both splits have the same columns. Means
     and deviations are then those of all rows, those of the validation too.
 
-    Where no column is given at all, the matrix is one column of zeros: TensorFlow doesn't bear
-    rows of no width (on a CPU, oneDNN ends the process).
+    Where no column is given at all, the matrix is one column of zeros: rows of no width end the
+    process in some frameworks.
 
     Args and errors are those of `load_table`.
     """

@@ -22,7 +22,7 @@ class Closure:
 
     Attributes:
         files: For each file its path relative to the folder it is imported from.
-        packages: Top-level names imported from elsewhere (``numpy``, ``keras``, ...).
+        packages: Top-level names imported from elsewhere (``numpy``, ...).
     """
 
     files: dict[Path, str] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """The user's functions, found and read without running them.
 
-The driver never imports user code: that could cost seconds (TensorFlow) and belongs on workers.
+The driver never imports user code: that could cost seconds (a framework's import) and belongs on workers.
 Everything it needs to know, where the function is and which arguments it asks for, is in the
 source.
 """

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dotrain.core.events import Failed, Finished, Lost
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
-from dotrain.core.failure import Failure
-from dotrain.distribution.rank import PORT_TAKEN
 from dotrain.executors.bookings import Bookings, Slot
 from dotrain.executors.group import Group
 
@@ -63,7 +62,7 @@ def test_a_group_without_ports_starts_again_before_all_others_and_not_for_ever()
     for _ in range(6):
         (pair,) = made.book(0.0)
         assert pair.launch.trial_id == "pair"
-        end(made, pair, Failed("pair", 1, Failure(PORT_TAKEN, "")))
+        end(made, pair, Failed("pair", 1, Failure(FailureKind.PORT_TAKEN, "")))
         assert outcome is None
         outcome = made.conclude(pair)
         assert made.conclude(pair) is None
@@ -80,7 +79,7 @@ def test_a_host_where_all_fails_at_once_is_avoided_if_another_is_sound() -> None
             made.ask(launch(f"t{number}"))
         for group in made.book(0.0):
             slot = made.slots[group.addresses[0]]
-            failed = Failed("t", 1, Failure("exception", ""))
+            failed = Failed("t", 1, Failure(FailureKind.EXCEPTION, ""))
             event = failed if slot.host == "bad" else Finished("t", 1, 0.5)
             end(made, group, event)
             outcome = made.conclude(group)

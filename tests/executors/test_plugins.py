@@ -45,7 +45,7 @@ def executor_of(section: dict[str, Any], project: Project) -> AbstractExecutor:
 @pytest.fixture
 def toy(project: Project) -> Iterator[Project]:
     """A folder with the executor of the guide, in one file."""
-    project.write("my_module.py", blocks("docs/plugins.md", "python")[-1])
+    project.write("my_module.py", blocks("docs/plugins.md", "python")[-2])
     path = list(sys.path)
     yield project
     sys.path[:] = path

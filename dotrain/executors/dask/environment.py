@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import os
 
-#: Thread pools of numerical libraries; read when the library is loaded.
-_THREAD_VARIABLES = (
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-)
+from dotrain.frameworks import registry
 
 
 def available_cores() -> int:
@@ -23,8 +16,8 @@ def available_cores() -> int:
 
 def limit_threads(threads: int, environment: dict[str, str] | os._Environ[str]) -> None:
     """Keep libraries that are loaded later to `threads` threads, unless the user said otherwise."""
-    for name in _THREAD_VARIABLES:
-        environment.setdefault(name, str(threads))
+    for name, value in registry.threads(threads).items():
+        environment.setdefault(name, value)
 
 
 def local_worker_environment(workers: int, cores: int) -> dict[str, str]:
@@ -34,11 +27,10 @@ def local_worker_environment(workers: int, cores: int) -> dict[str, str]:
         workers: How many there are.
         cores: How many cores they share.
     """
-    environment = dict(os.environ)
+    environment = {**registry.environment(), **os.environ}
     limit_threads(max(1, cores // workers), environment)
-    # Compiled byte code makes TensorFlow's import twice as fast.
+    # Compiled byte code makes the import of a large framework twice as fast.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     environment.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
     environment.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")
     # Dask estimates the size of a message by a sample, drawn from Python's global generator: a

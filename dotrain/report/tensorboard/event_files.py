@@ -1,7 +1,7 @@
-"""TensorBoard's file format: the records of its event files, made without TensorFlow.
+"""TensorBoard's file format: the records of its event files, made with little of TensorBoard.
 
 Of TensorBoard, which is imported with this module, only the protocol buffers are used: its modules
-around them take several times as long to import, and some of them import TensorFlow.
+around them take several times as long to import, and some of them a framework.
 """
 
 from __future__ import annotations

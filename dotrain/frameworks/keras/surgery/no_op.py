@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dotrain.ablation.surgery.names import is_keras
+from dotrain.frameworks.keras.surgery.names import is_keras
 
 
 def no_op_reason(layer: Any) -> str | None:

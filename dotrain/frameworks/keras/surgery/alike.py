@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from dotrain.ablation.surgery.changes import VARIANT
-from dotrain.ablation.surgery.copies import custom_objects, reason
-from dotrain.ablation.surgery.names import SurgeryError, is_keras, overrides
+from dotrain.ablation.layers import SurgeryError
+from dotrain.frameworks.keras.surgery.copies import custom_objects, reason
+from dotrain.frameworks.keras.surgery.names import is_keras, overrides
+from dotrain.frameworks.keras.surgery.words import VARIANT
 
 
 def like(model: Any, base: Any) -> Any:

@@ -22,8 +22,8 @@ from contextlib import ExitStack, contextmanager
 from types import CellType
 from typing import Any
 
-from dotrain.distribution.empty_share import filled, without_rows
-from dotrain.distribution.step import Step
+from dotrain.frameworks.tensorflow.empty_share import filled, without_rows
+from dotrain.frameworks.tensorflow.step import Step
 from dotrain.training.errors import BadSetup
 
 #: Added to a seed once per replica; any odd number that spreads them will do.

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from dotrain.ablation.surgery.names import SurgeryError, graph_of, is_keras
+from dotrain.ablation.layers import SurgeryError
+from dotrain.frameworks.keras.surgery.names import graph_of, is_keras
 
 #: What shows a function given as an argument of a layer, as opposed to an object with a config.
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, functools.partial, np.ufunc)

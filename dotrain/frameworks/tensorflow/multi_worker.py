@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from dotrain.core.strategy import AbstractStrategy, PortTaken, Seat
-from dotrain.distribution.tensorflow import by_rows, distributed
+from dotrain.frameworks.tensorflow.distributed import by_rows, distributed
 from dotrain.training.errors import BadSetup
 
 _UNUSED = (

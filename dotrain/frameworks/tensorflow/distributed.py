@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import Any
 
-from dotrain.distribution.empty_share import refusing_no_rows
-from dotrain.distribution.exact import as_one_process, trainer_behind
+from dotrain.frameworks.tensorflow.empty_share import refusing_no_rows
+from dotrain.frameworks.tensorflow.exact import as_one_process, trainer_behind
 from dotrain.training.errors import BadSetup
 
 

@@ -108,7 +108,9 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path:
 def generator(
     data: Callable[..., Any], hparams: dict[str, Any] | None = None, seed: int = 0
 ) -> DataGenerator:
-    program = Program("token", FunctionRef("train"), None, None, "score", {}, "/nowhere")
+    program = Program(
+        *("token", FunctionRef("train"), None, None, "score", {}, "/nowhere"), packages=("keras",)
+    )
     loaded = LoadedProgram(program, lambda: None, None, data)
     return DataGenerator(Sources(loaded, {}, hparams or {}, seed))
 

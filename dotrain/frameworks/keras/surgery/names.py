@@ -5,19 +5,10 @@ A qualified name says where a layer is: ``block/dense_1`` is `dense_1` in the ne
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from typing import Any
 
-from dotrain.errors import UsageError
-
-#: How many names an error lists.
-_SHOWN = 20
-
-
-class SurgeryError(UsageError):
-    """A layer can't be left out: mend the names, or write the model without it."""
+from dotrain.ablation.layers import SurgeryError
 
 
 def layer_names(model: Any) -> list[str]:
@@ -38,62 +29,6 @@ def layer_names(model: Any) -> list[str]:
         if isinstance(layer, keras.Layer) and not isinstance(layer, keras.layers.InputLayer):
             found.setdefault(id(layer), name)
     return list(found.values())
-
-
-def layers_matching(model: Any, *, prefix: str | None, pattern: str | None) -> list[str]:
-    """Return the qualified names of the layers that match, in the model's order.
-
-    What lies inside a nested model that matches itself isn't listed: it goes with that model.
-
-    Args:
-        model: A built Sequential or a functional model.
-        prefix: What a layer's name, or its qualified name, starts with; None for any.
-        pattern: As in a shell, with ``*``, ``?`` and ``[...]``, for a layer's name or its
-            qualified name; None for any.
-
-    Raises:
-        SurgeryError: If none matches, or the model has no graph to look into.
-    """
-    known = layer_names(model)
-    found: list[str] = []
-    for name in known:
-        forms = (name, name.rpartition("/")[2])
-        starts = any(form.startswith(prefix or "") for form in forms)
-        matches = pattern is None or any(fnmatchcase(form, pattern) for form in forms)
-        if starts and matches and not any(name.startswith(f"{outer}/") for outer in found):
-            found.append(name)
-    if not found:
-        wanted = [
-            *([f"starts with '{prefix}'"] if prefix is not None else []),
-            *([f"matches '{pattern}'"] if pattern is not None else []),
-        ]
-        hint = name_hint(prefix or pattern or "", known)
-        raise SurgeryError(f"no layer's name {' and '.join(wanted)}{hint}")
-    return found
-
-
-def name_hint(word: str, known: list[str]) -> str:
-    """Return a hint for a misspelt name or the misspelt beginning of one.
-
-    Like `did_you_mean`, which doesn't know beginnings and lists however many names there are.
-
-    Args:
-        word: What was asked for.
-        known: Qualified names.
-
-    Returns:
-        A clause that starts with ``"; "``.
-    """
-    plain = known if "/" in word else [*known, *(name.rpartition("/")[2] for name in known)]
-    for near in (
-        {name: name for name in plain},
-        {name[: len(word)]: name for name in reversed(plain)},
-    ):
-        close = difflib.get_close_matches(word, list(near), n=1, cutoff=0.6)
-        if close:
-            return f"; did you mean '{near[close[0]]}'?"
-    shown = ", ".join(known[:_SHOWN])
-    return f"; known: {shown}" + (f", ... ({len(known)} in all)" if len(known) > _SHOWN else "")
 
 
 def parts(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,18 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from dotrain.ablation.surgery.alike import compile_alike, like
-from dotrain.ablation.surgery.changes import (
-    GROUP,
-    VARIANT,
-    Change,
-    Surgery,
-    in_words,
-    quoted,
-    reshaped,
-    spec,
-)
-from dotrain.ablation.surgery.copies import (
+from dotrain.ablation.layers import Change, Surgery, SurgeryError
+from dotrain.frameworks.keras.surgery.alike import compile_alike, like
+from dotrain.frameworks.keras.surgery.copies import (
     copy_layer,
     copy_state,
     copy_trainable,
@@ -32,9 +23,17 @@ from dotrain.ablation.surgery.copies import (
     reason,
     shapes,
 )
-from dotrain.ablation.surgery.names import SurgeryError, graph_of, layer_names, name_hint, walk
-from dotrain.ablation.surgery.no_op import no_op_reason
-from dotrain.ablation.surgery.plan import Plan, first_argument
+from dotrain.frameworks.keras.surgery.names import graph_of, walk
+from dotrain.frameworks.keras.surgery.plan import Plan, Plans, first_argument
+from dotrain.frameworks.keras.surgery.wanted import resolve
+from dotrain.frameworks.keras.surgery.words import (
+    GROUP,
+    VARIANT,
+    in_words,
+    quoted,
+    reshaped,
+    spec,
+)
 
 
 def without_layers(model: Any, names: Sequence[str]) -> Surgery:
@@ -76,66 +75,18 @@ class Surgeon:
 
     def __init__(self, model: Any, names: list[str]) -> None:
         self.model = model
-        #: Every operation, with every qualified name it has.
-        self.places = list(walk(model))
-        self.first_name = {id(o): name for name, o in reversed(self.places)}
-        self.removed = self._resolve(names)
-        self._plans: dict[int, Plan] = {}
+        places = list(walk(model))
+        self.first_name = {id(o): name for name, o in reversed(places)}
+        #: The layers to leave out, by id, with the names they were found by.
+        self.removed = resolve(names, places, model)
+        self._plans = Plans(self.removed, self.first_name)
         #: The originals and their copies, by the original's id.
         self.copies: dict[int, tuple[Any, Any]] = {}
         self.changes: list[Change] = []
         #: Layers that were called on something with another shape or dtype, by the original's id.
         self._affected: set[int] = set()
-        #: Nested models that can only be copied as they are, by id.
-        self._whole: set[int] = set()
         #: What changed the arguments of the nested models that are being built, in words.
         self._outer_culprits: list[str | None] = []
-
-    def leaves_out(self, operation: Any) -> bool:
-        """Whether an operation was asked for."""
-        return id(operation) in self.removed
-
-    def plan(self, model: Any) -> Plan:
-        """Return what is left of a model."""
-        if id(model) not in self._plans:
-            self._plans[id(model)] = Plan(model, self)
-        return self._plans[id(model)]
-
-    def _resolve(self, names: list[str]) -> dict[int, str]:
-        import keras
-
-        if not names:
-            raise SurgeryError("no layer to leave out was named")
-        found = {}
-        whys = {}
-        for asked in names:
-            name, layer = self._find(asked)
-            if isinstance(layer, keras.layers.InputLayer):
-                raise SurgeryError(
-                    f"'{name}' is an input, not a layer that could be left out; leave out what "
-                    "uses it, or leave the feature out of the data"
-                )
-            found[id(layer)] = name
-            whys[name] = no_op_reason(layer)
-        if all(whys.values()):
-            said = "; ".join(f"'{name}': {why}" for name, why in whys.items())
-            raise SurgeryError(f"leaving it out would change nothing: {said}")
-        return found
-
-    def _find(self, name: str) -> tuple[str, Any]:
-        exact = next((place for place in self.places if place[0] == name), None)
-        if exact is not None:
-            return exact
-        ending = [place for place in self.places if place[0].endswith(f"/{name}")]
-        if len({id(layer) for _, layer in ending}) > 1:
-            places = quoted(place for place, _ in ending)
-            raise SurgeryError(f"several layers are called '{name}': {places}; which one?")
-        if not ending:
-            # The names of operations such as the one behind x + y are known, but not proposed.
-            raise SurgeryError(
-                f"the model has no layer '{name}'{name_hint(name, layer_names(self.model))}"
-            )
-        return ending[0]
 
     def operate(self) -> Surgery:
         """Build the new model.
@@ -171,7 +122,7 @@ class Surgeon:
         """
         import keras
 
-        plan = self.plan(model)
+        plan = self._plans.of(model)
         graph, built = plan.graph, plan.built
         for position, tensor in enumerate(graph.inputs):
             layer = tensor._keras_history.operation
@@ -227,13 +178,13 @@ class Surgeon:
         try:
             new = self._copy(node, plan, args, kwargs)
             made = new(*args, **kwargs)
-            if differs and not self.was_taken_apart(old):
+            if differs and not self._plans.takes_apart(old):
                 _trace(new, args, kwargs, node)
         except SurgeryError:
             raise
         except Exception as error:
             raise self._broken(node, plan, error) from error
-        is_leaf = isinstance(old, keras.Layer) and not self.was_taken_apart(old)
+        is_leaf = isinstance(old, keras.Layer) and not self._plans.takes_apart(old)
         if is_leaf and id(old) not in self._affected:
             specs = [spec(t) for t in keras.tree.flatten(made)]
             if shapes(old) != shapes(new) or specs != [spec(t) for t in node.output_tensors]:
@@ -252,12 +203,12 @@ class Surgeon:
         old = node.operation
         if id(old) in self.copies:
             return self.copies[id(old)][1]
-        if graph_of(old) is not None and not any(self.leaves_out(o) for _, o in walk(old)):
+        if graph_of(old) is not None and not any(id(o) in self.removed for _, o in walk(old)):
             try:
                 like(old, keras.Model)
             except SurgeryError:
-                self._whole.add(id(old))
-        if not self.was_taken_apart(old):
+                self._plans.whole.add(id(old))
+        if not self._plans.takes_apart(old):
             new = copy_layer(old)
         else:
             self._outer_culprits.append(plan.culprit(node.input_tensors))
@@ -265,10 +216,6 @@ class Surgeon:
             self._outer_culprits.pop()
         self.copies[id(old)] = old, new
         return new
-
-    def was_taken_apart(self, operation: Any) -> bool:
-        """Whether an operation is a nested model that was built anew from its own layers."""
-        return graph_of(operation) is not None and id(operation) not in self._whole
 
     def _culprit(self, plan: Plan, tensors: Sequence[Any]) -> str:
         known = [plan.culprit(tensors), *reversed(self._outer_culprits)]
@@ -285,7 +232,7 @@ class Surgeon:
     def _check_outputs(self, after: Any) -> None:
         import keras
 
-        plan = self.plan(self.model)
+        plan = self._plans.of(self.model)
         for old, new in zip(plan.graph.outputs, after.outputs, strict=True):
             floats = {keras.backend.is_float_dtype(t.dtype) for t in (old, new)}
             if old.shape != new.shape or len(floats) > 1:
@@ -306,7 +253,7 @@ class Surgeon:
         """List what the new model lacks beside the layers asked for."""
         import keras
 
-        plan = self.plan(model)
+        plan = self._plans.of(model)
         idle = {id(t._keras_history.operation) for t in plan.idle_inputs}
         for operation in plan.graph.operations:
             name = path + operation.name
@@ -314,13 +261,13 @@ class Surgeon:
             if isinstance(operation, keras.layers.InputLayer):
                 if id(operation) in idle:
                     self._went("dropped", name, operation, "nothing uses what is fed to it")
-            elif self.leaves_out(operation):
+            elif id(operation) in self.removed:
                 for inner, layer in inside:
-                    known = self.leaves_out(layer) or id(layer) in self.copies
+                    known = id(layer) in self.removed or id(layer) in self.copies
                     if not known and not isinstance(layer, keras.layers.InputLayer):
                         self._went("removed", inner, layer, f"with '{name}'")
             elif id(operation) in self.copies:
-                if self.was_taken_apart(operation):
+                if self._plans.takes_apart(operation):
                     self._tell_what_went(operation, f"{name}/")
             elif id(operation) in plan.bypassed:
                 self._went("removed", name, operation, "nothing is left inside")
@@ -341,7 +288,7 @@ class Surgeon:
         for old, new in reversed(pairs):
             copy_trainable(old, new)
         for old, new in pairs:
-            if not self.was_taken_apart(old) and not copy_state(old, new):
+            if not self._plans.takes_apart(old) and not copy_state(old, new):
                 self.changes.extend(reshaped(self.first_name[id(old)], old, new))
 
 

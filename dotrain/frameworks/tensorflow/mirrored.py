@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from dotrain.core.strategy import AbstractStrategy, Seat
-from dotrain.distribution.tensorflow import by_rows, distributed
+from dotrain.frameworks.tensorflow.distributed import by_rows, distributed
 from dotrain.training.errors import BadSetup
 
 

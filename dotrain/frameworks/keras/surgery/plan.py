@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
 
-from dotrain.ablation.surgery.changes import VARIANT, in_words, quoted, spec
-from dotrain.ablation.surgery.names import SurgeryError, graph_of
+from dotrain.ablation.layers import SurgeryError
+from dotrain.frameworks.keras.surgery.names import graph_of
+from dotrain.frameworks.keras.surgery.words import VARIANT, in_words, quoted, spec
 
-if TYPE_CHECKING:
-    from dotrain.ablation.surgery.surgeon import Surgeon
+
+class Plans:
+    """The plans of a model and of the models nested in it, each made when it is first asked for.
+
+    Attributes:
+        removed: The ids of the operations to leave out.
+        first_name: The first qualified name of every operation, by id.
+        whole: Nested models that can only be copied as they are, by id.
+    """
+
+    def __init__(self, removed: Container[int], first_name: Mapping[int, str]) -> None:
+        self.removed = removed
+        self.first_name = first_name
+        self.whole: set[int] = set()
+        self._known: dict[int, Plan] = {}
+
+    def of(self, model: Any) -> Plan:
+        """Return what is left of a model."""
+        if id(model) not in self._known:
+            self._known[id(model)] = Plan(model, self)
+        return self._known[id(model)]
+
+    def takes_apart(self, operation: Any) -> bool:
+        """Whether an operation is a nested model that is built anew from its own layers."""
+        return graph_of(operation) is not None and id(operation) not in self.whole
 
 
 class Plan:
@@ -19,10 +43,10 @@ class Plan:
     All tensors are the original's, until `built` says what they are in the new model.
     """
 
-    def __init__(self, model: Any, surgeon: Surgeon) -> None:
+    def __init__(self, model: Any, plans: Plans) -> None:
         graph: Any = graph_of(model)
         self.graph = graph
-        self._surgeon = surgeon
+        self._plans = plans
         depths = graph._nodes_by_depth
         every = [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
         calls = [node for node in every if not node.is_input]
@@ -36,10 +60,10 @@ class Plan:
         self.built: dict[int, Any] = {}
         for node in calls:
             kept = None
-            if surgeon.leaves_out(node.operation):
+            if id(node.operation) in plans.removed:
                 kept = self._choose(node)
             elif graph_of(node.operation) is not None:
-                kept = surgeon.plan(node.operation).returned_argument(node)
+                kept = plans.of(node.operation).returned_argument(node)
             if kept is not None:
                 self.kept[id(node)] = kept
                 self.bypassed.add(id(node.operation))
@@ -118,11 +142,11 @@ class Plan:
             layer, kept = node.operation, self.kept.get(id(node))
             if kept is None:
                 tensor = next((t for t in node.input_tensors if self.differs(t)), None)
-                if tensor is None and self._surgeon.was_taken_apart(layer):
-                    inner = self._surgeon.plan(layer)
+                if tensor is None and self._plans.takes_apart(layer):
+                    inner = self._plans.of(layer)
                     return inner.culprit(inner.graph.outputs)
             elif spec(kept) != spec(tensor):
-                name = self._surgeon.first_name[id(layer)]
+                name = self._plans.first_name[id(layer)]
                 return f"'{name}' ({type(layer).__name__}, {in_words(kept, tensor)})"
             else:
                 tensor = kept

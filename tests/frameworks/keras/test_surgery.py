@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dotrain.ablation.surgery import (
-    Change,
-    SurgeryError,
+from dotrain.ablation import layers as ablation
+from dotrain.ablation.layers import Change, SurgeryError
+from dotrain.frameworks.keras.surgery import (
     inherit_weights,
     initial_weights,
     layer_names,
-    layers_matching,
     no_op_reason,
     without_layers,
 )
-from dotrain.ablation.surgery.names import graph_of
+from dotrain.frameworks.keras.surgery.names import graph_of
 from tests.conftest import ROOT
 
 keras = pytest.importorskip("keras", reason="the extra 'tensorflow' is not installed")
@@ -37,6 +36,10 @@ RNG = np.random.default_rng(0)
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     keras.utils.set_random_seed(1)
+
+
+def layers_matching(model: Any, *, prefix: str | None, pattern: str | None) -> list[str]:
+    return ablation.layers_matching(layer_names(model), prefix=prefix or "", pattern=pattern or "")
 
 
 def train_one_step(model: Any, x: Any, y: Any, loss: Any = "mse") -> float:
@@ -319,7 +322,7 @@ def trained_arm() -> str:
 
 
 def test_an_arm_is_a_function_of_the_seed_in_any_process() -> None:
-    code = "from tests.ablation.test_surgery import trained_arm; print(trained_arm())"
+    code = "from tests.frameworks.keras.test_surgery import trained_arm; print(trained_arm())"
     out = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -328,7 +331,7 @@ def test_an_arm_is_a_function_of_the_seed_in_any_process() -> None:
 
 
 def test_the_module_does_without_keras() -> None:
-    code = "import sys, dotrain.ablation.surgery; print('keras' in sys.modules)"
+    code = "import sys, dotrain.frameworks.keras.surgery; print('keras' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dotrain.distribution.step import Step, has_rows, with_rows
+from dotrain.frameworks.tensorflow.step import Step, has_rows, with_rows
 
 _NO_ROWS = (
     "a batch has fewer rows than there are workers, and on none of them TensorFlow's convolutions "

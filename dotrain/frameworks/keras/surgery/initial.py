@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dotrain.ablation.surgery.names import SurgeryError, parts
+from dotrain.ablation.layers import SurgeryError
+from dotrain.frameworks.keras.surgery.names import parts
 
 
 def initial_weights(model: Any) -> dict[str, list[np.ndarray[Any, Any]]]:

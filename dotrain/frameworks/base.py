@@ -1,0 +1,112 @@
+"""The plugin interface of a framework: all that differs between one and another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from dotrain.ablation.layers import Surgery, SurgeryError
+
+
+class AbstractFramework(ABC):
+    """One framework that users' code may be written with.
+
+    Registered in the group ``dotrain.frameworks`` under the name of the package that users import;
+    a framework of several packages is registered under each. It is made without arguments and has
+    no state. Importing its module must not import the framework: that is done inside of methods,
+    which are called in a process that has imported it; `threads` and `environment` are called
+    anywhere, and import nothing.
+
+    Only `seed` must be written. All the rest is "not mine" unless it is overridden. Rows are split
+    between ranks by the strategy (`AbstractStrategy.shard`), which is made for one framework.
+    """
+
+    #: What is imported before the first trial, so that all trials are seeded alike, wherever the
+    #: user's code imports it.
+    packages: ClassVar[tuple[str, ...]] = ()
+    #: Installed distributions whose versions stand in the journal.
+    distributions: ClassVar[tuple[str, ...]] = ()
+
+    def threads(self, count: int) -> Mapping[str, str]:
+        """Return environment variables that keep its thread pools to `count` threads."""
+        return {}
+
+    def environment(self) -> Mapping[str, str]:
+        """Return environment variables of a process that trains; what the user has set, stays."""
+        return {}
+
+    def reset(self) -> None:  # noqa: B027
+        """Clear what earlier trials have left in the process."""
+
+    @abstractmethod
+    def seed(self, seed: int) -> None:
+        """Seed its global generators.
+
+        Args:
+            seed: In [0, 2**31).
+        """
+
+    def takes_data(self, data: Any) -> bool:
+        """Whether `batches` can make batches of what a data function has returned."""
+        return False
+
+    def batches(self, data: Any, size: int, seed: int | None) -> Any:
+        """Return data in batches, ready to train on in this framework's way.
+
+        Args:
+            data: What `takes_data` has taken.
+            size: Rows of a batch, over all ranks.
+            seed: By which rows are shuffled anew in each epoch; None for their own order.
+        """
+        raise NotImplementedError
+
+    def same_data(self, one: Any, other: Any) -> bool | None:
+        """Whether two data sets are equal, as far as a look tells; None if they are not its own."""
+        return None
+
+    def scope(self) -> Any:
+        """Return what its own code takes for the strategy of one process, or None."""
+        return None
+
+    def number(self, value: Any) -> float | None:
+        """Return one of its values as a number, where ``float(value)`` doesn't tell.
+
+        Args:
+            value: What was reported or returned.
+
+        Returns:
+            None if it is no single number of this framework's.
+        """
+        return None
+
+    def is_model(self, model: Any) -> bool:
+        """Whether what a model function has returned is a model of this framework's."""
+        return False
+
+    def layer_names(self, model: Any) -> Sequence[str]:
+        """Return the qualified names of the layers that can be left out, in the model's order.
+
+        Raises:
+            SurgeryError: If there can be none.
+        """
+        raise SurgeryError(f"layers can't be left out of a {type(model).__name__}")
+
+    def without_layers(self, model: Any, names: Sequence[str]) -> Surgery:
+        """Return a model without some of its layers; the original isn't changed.
+
+        Raises:
+            SurgeryError: If there can't be one.
+        """
+        raise SurgeryError(f"layers can't be left out of a {type(model).__name__}")
+
+    def inherit(self, original: Any, model: Any) -> None:  # noqa: B027
+        """Give the layers of `model` the weights of the original's of the same names and shapes."""
+
+    def parameters(self, model: Any) -> int | None:
+        """Return how many parameters a model has, or None if that isn't known yet."""
+        return None
+
+    def same_graph(self, one: Any, other: Any) -> bool:
+        """Whether two models are known to compute the same, but for their weights."""
+        return False

@@ -1,0 +1,75 @@
+"""No framework: Python's own generators, and NumPy's arrays."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+from dotrain.frameworks.base import AbstractFramework
+
+
+@final
+class NoFramework(AbstractFramework):
+    """Plain Python and NumPy; takes whatever no other framework takes."""
+
+    def threads(self, count: int) -> Mapping[str, str]:
+        """Limit the pools of numerical libraries."""
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        return dict.fromkeys(names, str(count))
+
+    def seed(self, seed: int) -> None:
+        """Seed Python's generator, and NumPy's if it is loaded."""
+        random.seed(seed)
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed(seed)
+
+    def takes_data(self, data: Any) -> bool:
+        """Take arrays."""
+        return are_arrays(data)
+
+    def batches(self, data: Any, size: int, seed: int | None) -> Any:
+        """Return `ArrayBatches`."""
+        return ArrayBatches(data, size, seed)
+
+
+def are_arrays(data: Any) -> bool:
+    """Whether data are a tuple or list of arrays, one at least."""
+    return isinstance(data, tuple | list) and all(hasattr(p, "shape") for p in data) and bool(data)
+
+
+@final
+class ArrayBatches:
+    """Batches of NumPy arrays of equal length; each iteration is an epoch.
+
+    Args:
+        data: The arrays, or what NumPy makes arrays of.
+        size: Rows of a batch; the last one may have fewer.
+        seed: By which each epoch shuffles the rows anew; None for their own order.
+    """
+
+    def __init__(self, data: Any, size: int, seed: int | None) -> None:
+        import numpy as np
+
+        if size < 1:
+            raise ValueError(f"batch_size: expected a number >= 1, got {size}")
+        self._arrays = tuple(np.asarray(part) for part in data)
+        if len({len(array) for array in self._arrays}) != 1:
+            shapes = ", ".join(str(array.shape) for array in self._arrays)
+            raise ValueError(f"arrays to batch must have equally many rows, got shapes {shapes}")
+        self._size = size
+        # The only generator of NumPy's whose numbers are the same in all of its versions.
+        self._order = None if seed is None else np.random.RandomState(seed)
+
+    def __len__(self) -> int:
+        return -(-len(self._arrays[0]) // self._size)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        import numpy as np
+
+        rows = len(self._arrays[0])
+        order = np.arange(rows) if self._order is None else self._order.permutation(rows)
+        for first in range(0, rows, self._size):
+            chosen = order[first : first + self._size]
+            yield tuple(array[chosen] for array in self._arrays)
