@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dotrain.ablation.study import Component, Features, Variant
+from dotrain.ablation.components import LayerComponent, Variant
+from dotrain.ablation.study import Features
 from dotrain.training.arguments import asks_for, bind, name_of
 from dotrain.training.errors import BadSetup
 from dotrain.training.program import LoadedProgram
@@ -114,7 +115,7 @@ class ModelGenerator:
         return model
 
 
-def operate(model: Any, components: Iterable[Component]) -> Surgery:
+def operate(model: Any, components: Iterable[LayerComponent]) -> Surgery:
     """Leave the layers of several components out of a model together.
 
     Raises:
