@@ -208,6 +208,8 @@ def _best_of(path: Path) -> list[str]:
     best = best_trial(state.book.trials.values(), state.header["direction"])
     if best is None:
         raise UsageError(f"--from {path}: no trial there has a result")
+    if best.arm is not None:
+        raise UsageError(f"--from {path}: of an ablation no trial is the best")
     for mark in {Mark.SIMULATED, Mark.OTHER_CODE, Mark.RECOUNTED, Mark.OVER_BUDGET} & {*best.marks}:
         sys.stderr.write(f"warning: --from {path}: {best.trial_id}, its best trial, is marked ")
         sys.stderr.write(f"'{mark}': {best.notes[mark]}\n")

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from dotrain.ablation.study import BASELINE, Arm, Component
+from dotrain.ablation.components import Component
+from dotrain.ablation.study import BASELINE, Arm
 from dotrain.errors import did_you_mean
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dotrain.ablation.study import ARM, BASELINE, SEED, Arm, Study
+from dotrain.ablation.study import BASELINE, Arm, Study
 from dotrain.core.policy import AbstractOptimizer, Plan
 from dotrain.core.seeding import derive_seed
-from dotrain.core.trial import Trial
+from dotrain.core.trial import ArmRun, Trial
 
 
 class StudyRunner(AbstractOptimizer):
@@ -40,11 +40,9 @@ class StudyRunner(AbstractOptimizer):
         if following is None:
             return None
         arm, index = following
-        suggested = self.create_trial(
-            {ARM: arm.name, SEED: index}, reason=f"seed {index}, {_what(arm)}"
-        )
-        suggested.seed = self.seeds[index]
-        return suggested
+        reason = f"seed {index}, {_what(arm)}"
+        run = ArmRun(arm.name, index)
+        return Trial({}, reason=reason, seed=self.seeds[index], arm=run)
 
     def plan(self) -> Plan:
         """One launch per arm and seed."""

@@ -1,58 +1,14 @@
-"""An ablation study: its components, and the arms that leave some of them out."""
+"""An ablation study: its arms, and what each leaves out."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from dotrain.ablation.layers import layers_matching
+from dotrain.ablation.components import Component
 from dotrain.errors import UsageError
 
 BASELINE = "baseline"
-
-#: The keys of a trial's parameters that say which arm and which seed it is.
-ARM, SEED = "arm", "seed"
-
-
-@dataclass(frozen=True)
-class Component:
-    """Something that can be left out.
-
-    Attributes:
-        name: ``kind:what``, as in ``layer:dense_2``.
-        kind: ``feature``, ``layer``, ``group``, ``model`` or ``component``.
-        feature: The column, of a feature.
-        layers: The layers' names, of a layer or a listed group.
-        prefix: What the layers' names begin with, of such a group.
-        pattern: What they match, as ``conv_*``, of such a group.
-        model: Which of the study's hand-made models has it left out.
-        hparams: The hyperparameters without it.
-        path: Where the config names it.
-    """
-
-    name: str
-    kind: str
-    feature: str = ""
-    layers: tuple[str, ...] = ()
-    prefix: str = ""
-    pattern: str = ""
-    model: str = ""
-    hparams: Mapping[str, Any] = field(default_factory=dict)
-    path: tuple[str | int, ...] = ()
-
-    def layers_in(self, known: Sequence[str]) -> list[str]:
-        """Return which layers of a model belong to it.
-
-        Args:
-            known: The qualified names of the model's layers.
-
-        Raises:
-            UsageError: If none does.
-        """
-        if not (self.prefix or self.pattern):
-            return list(self.layers)
-        return layers_matching(known, prefix=self.prefix, pattern=self.pattern)
 
 
 @dataclass(frozen=True)
@@ -70,50 +26,6 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """What an arm changes in the training.
-
-    Attributes:
-        features: Columns that are left out.
-        layers: Components whose layers are left out.
-        model: The hand-made model to build instead, by its name in the study; or ``""``.
-        hparams: Hyperparameters that differ.
-    """
-
-    features: frozenset[str] = frozenset()
-    layers: tuple[Component, ...] = ()
-    model: str = ""
-    hparams: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, components: Iterable[Component]) -> Variant:
-        """Put together what several components change.
-
-        Raises:
-            UsageError: If two of them want another model, or another value of a hyperparameter.
-        """
-        components = tuple(components)
-        hparams: dict[str, Any] = {}
-        models = [component for component in components if component.model]
-        if len(models) > 1:
-            names = " and ".join(component.name for component in models)
-            raise UsageError(f"{names} can't be left out together: each is a model of its own")
-        for component in components:
-            for name, value in component.hparams.items():
-                if hparams.setdefault(name, value) != value:
-                    raise UsageError(
-                        f"{component.name} can't be left out together with another component that "
-                        f"sets {name} to {hparams[name]!r}"
-                    )
-        return cls(
-            features=frozenset(c.feature for c in components if c.feature),
-            layers=tuple(c for c in components if c.kind in ("layer", "group")),
-            model=models[0].model if models else "",
-            hparams=hparams,
-        )
-
-
-@dataclass(frozen=True)
 class Study:
     """What is left out, in which arms.
 
@@ -128,14 +40,6 @@ class Study:
     arms: Sequence[Arm]
     adds: bool = False
     seeds: int = 5
-
-    def variant(self, arm: str) -> Variant:
-        """Return what an arm changes.
-
-        Raises:
-            UsageError: If it leaves out things that can't go together.
-        """
-        return Variant.of(self.left_out(arm))
 
     def left_out(self, arm: str) -> list[Component]:
         """Return the components that an arm leaves out."""

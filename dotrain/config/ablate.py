@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from dotrain.ablation.ablators import AbstractAblator
-from dotrain.ablation.study import Arm, Component, Study, Variant
+from dotrain.ablation.components import (
+    Component,
+    Feature,
+    Layer,
+    LayerGroup,
+    ModelVariant,
+    Switch,
+    Variant,
+)
+from dotrain.ablation.study import Arm, Study
 from dotrain.config.arguments import Described, not_taken, place_of
 from dotrain.config.errors import Problem
 from dotrain.config.schema import Ablation, LayerPattern, LayerPrefix, Settings
@@ -17,26 +26,22 @@ from dotrain.space import Searchspace
 def components_of(section: Ablation) -> Iterator[Component]:
     """Yield everything that the section names, in its order."""
     here = ("ablation",)
-    path: tuple[str | int, ...]
     for index, name in enumerate(section.features):
-        path = (*here, "features", index)
-        yield Component(f"feature:{name}", "feature", feature=name, path=path)
+        yield Feature(name, path=(*here, "features", index))
     for index, name in enumerate(section.layers):
-        yield Component(f"layer:{name}", "layer", layers=(name,), path=(*here, "layers", index))
+        yield Layer(name, path=(*here, "layers", index))
     for index, group in enumerate(section.layer_groups):
         path = (*here, "layer_groups", index)
         if isinstance(group, LayerPrefix):
-            prefix = group.prefix
-            yield Component(f"group:{prefix}*", "group", prefix=prefix, path=path)
+            yield LayerGroup(f"{group.prefix}*", prefix=group.prefix, path=path)
         elif isinstance(group, LayerPattern):
-            yield Component(f"group:{group.pattern}", "group", pattern=group.pattern, path=path)
+            yield LayerGroup(group.pattern, pattern=group.pattern, path=path)
         else:
-            yield Component(f"group:{'+'.join(group)}", "group", layers=tuple(group), path=path)
+            yield LayerGroup("+".join(group), tuple(group), path=path)
     for name in section.models:
-        yield Component(f"model:{name}", "model", model=name, path=(*here, "models", name))
+        yield ModelVariant(name, path=(*here, "models", name))
     for name, hparams in section.components.items():
-        path = (*here, "components", name)
-        yield Component(f"component:{name}", "component", hparams=hparams, path=path)
+        yield Switch(name, hparams, path=(*here, "components", name))
 
 
 class StudyBuilder:
@@ -125,11 +130,10 @@ class StudyBuilder:
             if component.name in seen:
                 self._problem(component.path, f"{component.name} is named twice")
             seen.add(component.name)
-            needs_model = component.kind in ("layer", "group", "model")
-            if needs_model and self._settings.model is None:
+            if component.of_model and self._settings.model is None:
                 message = "the config has no 'model:' to leave it out of; the train function then "
                 self._problem(component.path, f"{message}gets the model from model_gen.create()")
-            if component.kind == "feature":
+            if isinstance(component, Feature):
                 self._check_feature(component, data)
 
     def _check_feature(self, component: Component, data: Described | None) -> None:
@@ -148,8 +152,8 @@ class StudyBuilder:
 
     def _check_hparams(self, components: Sequence[Component], taken: set[str] | None) -> None:
         """Look whether anything takes the hyperparameters that components switch."""
-        for component in components:
-            if component.kind == "component" and not component.hparams:
+        for component in (one for one in components if isinstance(one, Switch)):
+            if not component.hparams:
                 message = "changes nothing: expected the hyperparameters that switch it off"
                 self._problem(component.path, message)
             for name, value in component.hparams.items():

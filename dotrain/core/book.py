@@ -134,6 +134,7 @@ class TrialBook:
             trial.seed,
             trial.slots,
             -1 if trial.last_step is None else trial.last_step,
+            trial.arm,
         )
 
     def stop(self, trial: Trial, reason: str, time_s: float) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dotrain.core.trial import ArmRun
+
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
@@ -25,6 +27,7 @@ class Launch(Instruction):
         seed: The trial's seed.
         slots: Slots it holds until it ends.
         known_step: The last step that was reported before; -1 if none was.
+        arm: Which run of an ablation study the trial is, if it is one.
     """
 
     trial_id: str
@@ -34,6 +37,12 @@ class Launch(Instruction):
     seed: int
     slots: int = 1
     known_step: int = -1
+    arm: ArmRun | None = None
+
+    @property
+    def varied(self) -> dict[str, Any]:
+        """As of the trial."""
+        return self.params if self.arm is None else self.arm.shown
 
 
 @dataclass(frozen=True, slots=True)

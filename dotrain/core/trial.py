@@ -97,6 +97,24 @@ class Mark(StrEnum):
     GUESSED = "guessed"  # the function returned nothing; the value is one of its reports
 
 
+@dataclass(frozen=True, slots=True)
+class ArmRun:
+    """Which run of an ablation study a trial is: one arm with one of the study's seeds.
+
+    Attributes:
+        name: The arm's.
+        seed_index: Which seed, from 0.
+    """
+
+    name: str
+    seed_index: int
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Both by the names under which tables, charts and journals have them."""
+        return {"arm": self.name, "seed": self.seed_index}
+
+
 @dataclass(slots=True, eq=False)
 class Trial:
     """One configuration and everything known about it.
@@ -112,6 +130,7 @@ class Trial:
         trial_id: ``t0000``, ``t0001``, ... in the order of acceptance.
         number: The same as an integer, from 0.
         seed: Derived from the run's seed and `number`, unless the optimizer has set it.
+        arm: Which run of an ablation study it is; None in a search.
         step_history: Steps reported so far, increasing.
         metric_history: The metric at these steps.
         results: What finished attempts returned, in order.
@@ -128,6 +147,7 @@ class Trial:
     trial_id: str = ""
     number: int = -1
     seed: int | None = None
+    arm: ArmRun | None = None
     slots: int = 1
     state: TrialState = TrialState.NEW
     attempt: int = 0
@@ -165,6 +185,11 @@ class Trial:
     #: Time spent in the train function, over all attempts that ended.
     busy_s: float = 0.0
     story: list[StoryLine] = field(default_factory=list)
+
+    @property
+    def varied(self) -> dict[str, Any]:
+        """What tells it from other trials, by name: hyperparameters, or its arm and seed."""
+        return self.params if self.arm is None else self.arm.shown
 
     @property
     def last_step(self) -> int | None:

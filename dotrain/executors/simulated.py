@@ -277,7 +277,7 @@ class SimulatedExecutor(AbstractExecutor):
         last = model.steps if launch.budget is None else int(launch.budget)
         fate, moment = rng.random(), rng.randint(first, max(first, last - 1))
         yield Started(*name, f"simulated-{launch.trial_id}", first)
-        value = self.curve(launch.params, max(0, first - 1), launch.seed)
+        value = self.curve(launch.varied, max(0, first - 1), launch.seed)
         for step in range(first, last):
             if step == moment:
                 if fate < model.failing:
@@ -288,7 +288,7 @@ class SimulatedExecutor(AbstractExecutor):
                     return
                 elif fate < model.failing + model.losing + model.hanging + model.diverging:
                     yield Diverged(*name, f"reported nan at step {step}")
-            value = self.curve(launch.params, step, launch.seed)
+            value = self.curve(launch.varied, step, launch.seed)
             if model.repeating and rng.random() < model.repeating:
                 yield Reported(*name, step, value + rng.gauss(0.0, model.noise))
                 yield Reported(*name, step, value, replaces=1)

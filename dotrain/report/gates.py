@@ -18,11 +18,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from dotrain.ablation.study import ARM, BASELINE, SEED
+from dotrain.ablation.study import BASELINE
 from dotrain.core import events as e
 from dotrain.core.book import Limits, TrialBook
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.trial import Mark, Trial
+from dotrain.core.trial import ArmRun, Mark, Trial
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.report.reading import summarize_run
 from dotrain.space import Searchspace
@@ -287,10 +287,10 @@ def expected_result(header: Mapping[str, Any], space: Searchspace) -> dict[str, 
         seeds = min(2, len(study["seeds"]))
         for index in range(seeds + 1):
             for arm in study["arms"]:
-                trial = Trial({ARM: arm["name"], SEED: index})
+                trial = Trial({}, arm=ArmRun(arm["name"], index))
                 _run(book, trial, float(len(book.trials)), fails=index == seeds)
         header = {**header, "study": {**study, "seeds": list(range(seeds + 2))}}
-        book.accept(Trial({ARM: BASELINE, SEED: seeds + 1}))
+        book.accept(Trial({}, arm=ArmRun(BASELINE, seeds + 1)))
     else:
         params = {name: _example(domain) for name, domain in space.domains.items()}
         trial = Trial(params)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from dotrain.ablation.study import ARM, BASELINE, SEED
+from dotrain.ablation.study import BASELINE
 from dotrain.core.trial import Trial, TrialState
 from dotrain.errors import DotrainError, UsageError
 from dotrain.report.text import params_text
@@ -241,7 +241,8 @@ def _verdict(trial: Trial) -> Verdict | None:
 def _component_cases(trials: Sequence[Trial], result: Mapping[str, Any]) -> Iterator[Case]:
     runs: dict[str, list[Trial]] = {}
     for trial in trials:
-        runs.setdefault(trial.params[ARM], []).append(trial)
+        if trial.arm:
+            runs.setdefault(trial.arm.name, []).append(trial)
     for component in ({"name": BASELINE, **result["baseline"]}, *result["components"]):
         own = runs.get(component["name"], [])
         busy_s = sum(trial.busy_s for trial in own)
@@ -279,7 +280,7 @@ def _component_verdict(
         verdicts = [verdict for trial in failed if (verdict := _verdict(trial))]
         first = verdicts[0]
         text = "\n\n".join(
-            f"seed {seeds[trial.params[SEED]]}, {trial.trial_id}: {verdict.message}\n{verdict.text}"
+            f"seed {trial.seed}, {trial.trial_id}: {verdict.message}\n{verdict.text}"
             for trial, verdict in zip(failed, verdicts, strict=True)
         )
         message = f"{len(failed)} of {len(seeds)} runs failed: {first.message}"

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO
 
-from dotrain.ablation.study import ARM, SEED
 from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
 from dotrain.core.scheduler import Scheduler
@@ -141,11 +140,12 @@ class LiveTable(Watching):
     def _what(self, trials: Sequence[Trial]) -> list[Column]:
         if not self.subject.arms:
             return []
-        arms = [printable(str(t.params[ARM])) for t in trials]
+        runs = [t.arm for t in trials if t.arm]
+        arms = [printable(run.name) for run in runs]
         pad = max(len(arm) for arm in self.subject.arms)
         return [
             Column("arm", arms, rank=1, least=12, pad=min(pad, 30)),
-            Column("seed", [str(t.params[SEED]) for t in trials], rank=2, right=True),
+            Column("seed", [str(run.seed_index) for run in runs], rank=2, right=True),
         ]
 
     def _params(self, trials: Sequence[Trial]) -> list[Column]:

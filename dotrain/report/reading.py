@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dotrain.ablation.study import ARM, SEED
 from dotrain.core.book import TrialBook
 from dotrain.core.trial import Trial
 from dotrain.errors import UsageError
@@ -115,8 +114,8 @@ def domains_of(header: Mapping[str, Any]) -> dict[str, Domain]:
     if study:
         arms = tuple(arm["name"] for arm in study["arms"])
         return {
-            ARM: Categorical(values=arms),
-            SEED: Discrete(values=tuple(range(len(study["seeds"])))),
+            "arm": Categorical(values=arms),
+            "seed": Discrete(values=tuple(range(len(study["seeds"])))),
         }
     search = header.get("config", {}).get("search") or {}
     try:
@@ -133,7 +132,7 @@ def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:
     ``param.state``, ``metric.seconds``.
     """
     trials = list(trials)
-    params = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    params = list(dict.fromkeys(name for trial in trials for name in trial.varied))
     others = list(dict.fromkeys(name for trial in trials for name in trial.metrics or ()))
     rows = []
     for trial in trials:
@@ -148,7 +147,7 @@ def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:
         }
         fixed = {*row, "marks", "error"}
         columns = {name: f"param.{name}" if name in fixed else name for name in params}
-        row.update({column: trial.params.get(name) for name, column in columns.items()})
+        row.update({column: trial.varied.get(name) for name, column in columns.items()})
         taken = {*row, "marks", "error"}
         for name in others:
             if name != metric:

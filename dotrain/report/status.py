@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dotrain.ablation.study import ARM
 from dotrain.core.trial import Trial, TrialState
 from dotrain.report.reading import read_run, run_notes
 from dotrain.report.result import print_lines
@@ -31,13 +31,8 @@ def read_status(path: Path) -> dict[str, Any]:
     if "study" in run.header:
         # The arm with the best run tells nothing; how far the study is, does.
         del summary["best"]
-        summary["arms"] = {
-            arm["name"]: sum(
-                trial.params[ARM] == arm["name"] and trial.final_metric is not None
-                for trial in run.trials
-            )
-            for arm in run.header["study"]["arms"]
-        }
+        done = Counter(t.arm.name for t in run.trials if t.arm and t.final_metric is not None)
+        summary["arms"] = {arm["name"]: done[arm["name"]] for arm in run.header["study"]["arms"]}
     return {
         **summary,
         "reason": run.reason,

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dotrain.ablation.study import ARM, SEED
 from dotrain.core.trial import StoryLine, Trial, TrialState
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.report.columns import Column, fit
@@ -62,7 +61,7 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
         "rank": order.index(trial.trial_id) + 1 if trial.trial_id in order else None,
         "ranked": len(order),
         "metrics": dict(trial.metrics or {}),
-        "params": dict(trial.params),
+        "params": dict(trial.varied),
         "seed": trial.seed,
         "steps": trial.steps_run,
         "seconds": round(trial.busy_s, 3),
@@ -100,15 +99,15 @@ def _find(run: Run, name: str) -> Trial:
 
 def _arm_of(header: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
     """Return which part of an ablation study a trial is, if it is one."""
-    study = header.get("study")
-    if study is None:
+    if trial.arm is None:
         return {}
-    arm = next(arm for arm in study["arms"] if arm["name"] == trial.params[ARM])
+    study = header["study"]
+    arm = next(arm for arm in study["arms"] if arm["name"] == trial.arm.name)
     return {
         "arm": arm["name"],
         "left_out": list(arm["left_out"]),
         "changes": list(study.get("changes", {}).get(arm["name"], [])),
-        "seed_index": trial.params[SEED],
+        "seed_index": trial.arm.seed_index,
     }
 
 

@@ -186,7 +186,7 @@ def _failure(group: FailureGroup, run_dir: Path) -> dict[str, Any]:
         "message": trial.error.message,
         "location": trial.error.location,
         "trial_id": trial.trial_id,
-        "params": trial.params,
+        "params": trial.varied,
         "log": str(log),
     }
     if trial.error.kind.was_cut_off:

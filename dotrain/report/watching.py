@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import IO, NamedTuple
 
-from dotrain.ablation.study import ARM, SEED
 from dotrain.core.events import Event, Finished, Lost, SlotsChanged
 from dotrain.core.instructions import Finish, Instruction
 from dotrain.core.scheduler import Scheduler
@@ -144,16 +143,16 @@ class Watching(Quiet):
         return self.best is trial and before[0] is not trial
 
     def _note_run(self, trial: Trial) -> None:
-        if self.subject.arms and trial.state in (TrialState.FINISHED, TrialState.STOPPED):
-            self._runs[trial.params[ARM]].add(trial.params[SEED])
+        if trial.arm and trial.state in (TrialState.FINISHED, TrialState.STOPPED):
+            self._runs[trial.arm.name].add(trial.arm.seed_index)
 
     # ---- in words ----
 
     def name_of(self, trial: Trial) -> str:
         """Return a trial's id; of a study's with its arm and seed."""
-        if not self.subject.arms:
+        if trial.arm is None:
             return trial.trial_id
-        return f"{trial.trial_id} ({trial.params[ARM]}, seed {trial.params[SEED]})"
+        return f"{trial.trial_id} ({trial.arm.name}, seed {trial.arm.seed_index})"
 
     def best_text(self) -> str:
         """Return the best value so far; of a study, how many seeds are whole."""

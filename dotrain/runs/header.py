@@ -46,14 +46,11 @@ def _study_of(experiment: Experiment) -> dict[str, Any]:
     if not isinstance(runner, StudyRunner):
         return {}
     study, rehearsal = runner.study, experiment.rehearsal
+    kinds = {BASELINE: "baseline", **{one.name: one.kind for one in study.components.values()}}
     arms = [
         {
             "name": arm.name,
-            "kind": study.components[arm.name].kind
-            if arm.name in study.components
-            else "baseline"
-            if arm.name == BASELINE
-            else "pair",
+            "kind": kinds.get(arm.name, "pair"),
             "left_out": list(arm.left_out),
         }
         for arm in study.arms

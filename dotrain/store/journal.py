@@ -16,7 +16,8 @@ Readers and writers of different versions share these rules:
   came later was nobody's decision then.
 
 Version 1 knows no `needs`, ``Noted`` and ``Diverged``, and its samplers might repeat a
-configuration.
+configuration. A launch's `arm` came later than version 2, in addition to what says the same; see
+`store.arms`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from typing import Any
 from dotrain.core import events, instructions
 from dotrain.errors import JournalError
 from dotrain.space import plain_or_text
+from dotrain.store.arms import write_instruction
 
 #: Version of the format as it is written here.
 VERSION = 2
@@ -112,7 +114,7 @@ class Journal:
 
     def append_instruction(self, instruction: instructions.Instruction, time_s: float) -> None:
         """Append an instruction."""
-        self.append(instructions.to_record(instruction), time_s)
+        self.append(write_instruction(instruction), time_s)
 
     def close(self) -> None:
         """Flush to the disk and close; safe to call twice."""

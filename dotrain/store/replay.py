@@ -10,8 +10,9 @@ from typing import Any
 from dotrain.core.book import Limits, TrialBook
 from dotrain.core.events import EVENTS, TrialEvent, from_record
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.trial import IllegalTransition, Mark, Trial
+from dotrain.core.trial import IllegalTransition, Mark
 from dotrain.errors import JournalError
+from dotrain.store.arms import read_trial
 from dotrain.store.journal import VERSION, Record, newer, written_by
 
 
@@ -130,7 +131,7 @@ def _apply(state: RunState, record: Record) -> None:
         case "Launch":
             trial = book.trials.get(record["trial_id"])
             if trial is None:
-                trial = Trial(record["params"], seed=record["seed"])
+                trial = read_trial(record, state.header)
                 book.accept(trial)
             book.launch(trial, record["budget"], record["reason"], time_s, record["slots"])
         case "Stop":

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from dotrain.core import instructions
 from dotrain.core.events import EVENTS, from_record
 from dotrain.core.instructions import INSTRUCTIONS, Instruction
 from dotrain.core.scheduler import Scheduler
 from dotrain.errors import PolicyError
+from dotrain.store.arms import write_instruction
 from dotrain.store.journal import Record, to_json
 
 
@@ -59,7 +59,7 @@ def restore(scheduler: Scheduler, records: Iterable[Record]) -> Restored:
 
 def _differences(record: Record, instruction: Instruction) -> dict[str, tuple[Any, Any]]:
     """Return (then, now) of the fields that a decision doesn't have in common with its record."""
-    known: Record = json.loads(to_json(instructions.to_record(instruction)))
+    known: Record = json.loads(to_json(write_instruction(instruction)))
     if known["type"] != record["type"]:
         return {"type": (record["type"], known["type"])}
     return {
@@ -72,7 +72,7 @@ def _differences(record: Record, instruction: Instruction) -> dict[str, tuple[An
 def _differs(record: Record, instruction: Instruction | None) -> PolicyError:
     if instruction is None or record["type"] not in INSTRUCTIONS:
         done = {k: v for k, v in record.items() if k not in ("n", "t", "crc", "reason")}
-        now = "nothing" if instruction is None else instructions.to_record(instruction)
+        now = "nothing" if instruction is None else write_instruction(instruction)
         how = f"the run did {done}, but replaying it gives {now}"
     else:
         changes = _differences(record, instruction).items()

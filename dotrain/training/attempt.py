@@ -7,11 +7,11 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dotrain.ablation.study import ARM, SEED, Component, Variant
+from dotrain.ablation.components import Variant
 from dotrain.core.events import (
     Diverged,
     Failed,
@@ -75,7 +75,7 @@ def run_attempt(
         log = log_of(run_dir, launch.trial_id, place.seat.rank)
         log.parent.mkdir(parents=True, exist_ok=True)
         _note(log, f"--- {launch.trial_id}, attempt {launch.attempt}: {launch.reason}")
-        _note(log, f"--- {launch.params}")
+        _note(log, f"--- {launch.varied}")
         with captured(log, whole_process=whole_process), _folder(log.parent, place) as trial_dir:
             event = _call(loaded, launch, channel, trial_dir, worker, place)
         _note(log, _last_line(event))
@@ -134,10 +134,10 @@ def _call(
             *(trial_id, attempt, metric, channel, place.agreement, launch.budget),
             loaded.program.direction,
         )
-        given = _given(loaded, launch, reporter, checkpoint, trial_dir, place)
+        arguments, use = _given(loaded, launch, reporter, checkpoint, trial_dir, place)
         resume_step = 0
         kept = ReportLog(trial_dir / "reports.jsonl")
-        if "checkpoint" in given.arguments:
+        if "checkpoint" in arguments:
             resume_step = checkpoint.found_step()
             reporter.log_file = kept if place.is_chief else None
         place.agreement.begin(resume_step)
@@ -145,10 +145,11 @@ def _call(
         channel.send(Started(trial_id, attempt, worker, resume_step))
         for report in kept.between(launch.known_step, resume_step) if resume_step else ():
             channel.send(Reported(trial_id, attempt, *report, kept=True))
-        returned = loaded.train(**given.arguments)
+        returned = loaded.train(**arguments)
         if reporter.divergence:
             return Diverged(trial_id, attempt, reporter.divergence)
-        given.check_use()
+        if launch.arm and (wrong := use.missed()):
+            raise BadSetup(f"arm {launch.arm.name}: {wrong}")
         place.strategy.check_use()
         taken = None
         if returned is None:
@@ -199,33 +200,6 @@ def _failure_of(error: BaseException, run_dir: str) -> Failure:
     return failure
 
 
-@dataclass(frozen=True)
-class _Given:
-    """What the train function is given.
-
-    Attributes:
-        arguments: The call's.
-        left_out: What must have been left out, for the arm of an ablation study.
-        arm: The arm's name.
-        use: What was done with it all.
-    """
-
-    arguments: dict[str, Any]
-    left_out: Sequence[Component]
-    arm: str
-    use: Use
-
-    def check_use(self) -> None:
-        """Refuse a function that hasn't used what an ablation study has changed.
-
-        Raises:
-            BadSetup: If nothing was left out for that reason.
-        """
-        wrong = self.use.missed(self.left_out)
-        if wrong:
-            raise BadSetup(f"arm {self.arm}: {wrong}")
-
-
 def _given(
     loaded: LoadedProgram,
     launch: Launch,
@@ -233,16 +207,12 @@ def _given(
     checkpoint: Checkpoint,
     trial_dir: Path,
     place: Place,
-) -> _Given:
-    program, params, variant, arm = loaded.program, dict(launch.params), Variant(), ""
-    left_out: Sequence[Component] = ()
-    if program.study is not None:
-        arm = params.pop(ARM)
-        del params[SEED]
-        left_out = program.study.left_out(arm)
-        variant = Variant.of(left_out)
-        params.update(variant.hparams)
-    hparams = {**program.hparams, **params}
+) -> tuple[dict[str, Any], Use]:
+    """Return the arguments of the train function's call, and what watches over their use."""
+    study, arm = loaded.program.study, launch.arm
+    left_out = study.left_out(arm.name) if study and arm else []
+    variant = Variant.of(left_out)
+    hparams = {**loaded.program.hparams, **launch.params, **variant.hparams}
     asked: set[str] = set()
     common: dict[str, Any] = {
         "hparams": Hparams(hparams, asked) if variant.hparams else dict(hparams),
@@ -269,9 +239,9 @@ def _given(
     bound = bind(loaded.train, available, hparams)
     asked |= bound.hparams
     goes_on = "checkpoint" in bound.kwargs and checkpoint.found_step() > 0
-    use = Use(sources, model_gen, data_gen, goes_on)
     # The chief's result is the trial's.
-    return _Given(bound.kwargs, left_out if place.is_chief else (), arm, use)
+    watched = left_out if place.is_chief else ()
+    return bound.kwargs, Use(sources, model_gen, data_gen, goes_on, watched)
 
 
 def _current_folder() -> str | None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dotrain.ablation.components import LayerComponent, Variant
 from dotrain.ablation.layers import Surgery
-from dotrain.ablation.study import Component, Features, Variant
+from dotrain.ablation.study import Features
 from dotrain.frameworks import registry
 from dotrain.training.arguments import asks_for, bind, name_of
 from dotrain.training.errors import BadSetup
@@ -114,7 +115,7 @@ class ModelGenerator:
         return model
 
 
-def operate(model: Any, components: Iterable[Component]) -> Surgery:
+def operate(model: Any, components: Iterable[LayerComponent]) -> Surgery:
     """Leave the layers of several components out of a model together.
 
     Raises:

@@ -21,7 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from dotrain.ablation.study import BASELINE, Component, Variant
+from dotrain.ablation.components import (
+    Component,
+    Feature,
+    LayerComponent,
+    ModelVariant,
+    Switch,
+    Variant,
+)
+from dotrain.ablation.study import BASELINE
 from dotrain.errors import DotrainError, UsageError, did_you_mean
 from dotrain.frameworks import registry
 from dotrain.training.failure import describe_failure
@@ -89,9 +97,10 @@ class _Stage:
 
     def play(self) -> Rehearsal:
         components = list(self.study.components.values())
-        if any(component.kind == "feature" for component in components):
-            self._columns([c for c in components if c.kind == "feature"])
-        self._hyperparameters([c for c in components if c.hparams])
+        features = [component for component in components if isinstance(component, Feature)]
+        if features:
+            self._columns(features)
+        self._hyperparameters([c for c in components if isinstance(c, Switch)])
         if self.loaded.model is not None:
             self._models()
         return self.found
@@ -108,7 +117,7 @@ class _Stage:
 
     # ---- columns ----
 
-    def _columns(self, components: list[Component]) -> None:
+    def _columns(self, components: list[Feature]) -> None:
         whole = DataGenerator(self._sources(Variant()))
         try:
             before = whole.load("train")
@@ -119,7 +128,7 @@ class _Stage:
             return
         seen = whole.features.seen
         for component in components:
-            column = component.feature
+            column = component.what
             if column not in seen:
                 hint = did_you_mean(column, sorted(seen))
                 self._problem(component, f"no column '{column}' is asked for{hint}")
@@ -135,7 +144,7 @@ class _Stage:
 
     # ---- hyperparameters ----
 
-    def _hyperparameters(self, components: list[Component]) -> None:
+    def _hyperparameters(self, components: list[Switch]) -> None:
         """Look for components whose values the functions have by default."""
         defaults: dict[str, Any] = {}
         for function in (self.loaded.train, self.loaded.model, self.loaded.data):
@@ -157,15 +166,15 @@ class _Stage:
             self._note("the model can't be built beforehand", error)
             return
         for component in self.study.components.values():
-            if component.kind in ("layer", "group"):
+            if isinstance(component, LayerComponent):
                 self._layers(component)
-            elif component.kind == "model":
+            elif isinstance(component, ModelVariant):
                 self._variant(component, model)
         if self.found.problems:
             return
         counts = {}
         for arm in self.study.arms:
-            variant = self.study.variant(arm.name)
+            variant = Variant.of(self.study.left_out(arm.name))
             try:
                 built = ModelGenerator(self._sources(variant)).create()
                 counts[arm.name] = registry.of_model(built).parameters(built)
@@ -182,7 +191,7 @@ class _Stage:
             if count is not None
         }
 
-    def _layers(self, component: Component) -> None:
+    def _layers(self, component: LayerComponent) -> None:
         model = ModelGenerator(self._sources(Variant())).create()
         try:
             surgery = operate(model, [component])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dotrain.ablation.study import Component
+from dotrain.ablation.components import Component, Feature, Switch
 from dotrain.errors import did_you_mean
 from dotrain.training.arguments import name_of
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
@@ -24,17 +24,18 @@ class Use:
         data_gen: Gives the data.
         goes_on: Whether the attempt goes on from a checkpoint, where it may find what it would
             else have made; then only what it has made is looked at.
+        left_out: What must have been left out.
     """
 
     sources: Sources
     model_gen: ModelGenerator
     data_gen: DataGenerator
     goes_on: bool
+    left_out: Sequence[Component]
 
-    def missed(self, left_out: Sequence[Component]) -> str:
-        """Return which of these components were not left out, why, and what to do; or ``""``."""
-        columns = [one.feature for one in left_out if one.feature]
-        models = [one for one in left_out if one.kind in ("layer", "group", "model")]
+    def missed(self) -> str:
+        """Return which components were not left out, why, and what to do; or ``""``."""
+        columns = [one.what for one in self.left_out if isinstance(one, Feature)]
         if columns and not self.data_gen.used and not self.goes_on:
             return (
                 "nothing was left out of the data: the train function has never used data_gen; "
@@ -44,13 +45,15 @@ class Use:
             missed = [name for name in columns if name not in self.data_gen.features.seen]
             if missed:
                 return self._never_asked(missed)
-        if models and not self.model_gen.used and not self.goes_on:
+        of_model = any(one.of_model for one in self.left_out)
+        if of_model and not self.model_gen.used and not self.goes_on:
             return (
                 "nothing was left out of the model: the train function has never called "
                 "model_gen.create(); get the model from it instead of building it"
             )
-        for one in left_out:
-            if one.hparams and not self.goes_on and not self.sources.asked & one.hparams.keys():
+        asked = self.sources.asked
+        for one in self.left_out:
+            if isinstance(one, Switch) and not (self.goes_on or asked & one.hparams.keys()):
                 names = ", ".join(f"'{name}'" for name in one.hparams)
                 return (
                     f"{one.name} was not switched off: no function has asked for {names} in this "

@@ -73,11 +73,10 @@ def test_every_arm_runs_every_seed_on_every_executor(
     result = study(project, cluster)
     assert result.status == "finished"
     assert len(result.trials) == (3 + 1) * 8
-    arms = Counter(trial.params["arm"] for trial in result.trials)
+    runs = [(trial.arm.name, trial.seed) for trial in result.trials if trial.arm]
+    arms = Counter(name for name, _ in runs)
     assert set(arms.values()) == {8}
-    seeds = {
-        arm: [trial.seed for trial in result.trials if trial.params["arm"] == arm] for arm in arms
-    }
+    seeds = {arm: [seed for name, seed in runs if name == arm] for arm in arms}
     assert len(set(seeds["baseline"])) == 8
     assert all(used == seeds["baseline"] for used in seeds.values())
     for name, worth in (("feature:a", 1), ("feature:b", 2), ("component:augmentation", 0.5)):
@@ -363,6 +362,8 @@ def test_the_best_of_an_earlier_search_is_the_baseline(project: Project) -> None
     assert found["baseline"]["mean"] == pytest.approx(4.0)
     shown = project.cli("ablate", "config.yaml", "--from", str(project.path))
     assert shown.returncode == 2
+    none = project.cli("ablate", "config.yaml", "--from", found["run_dir"])
+    assert (none.returncode, "of an ablation no trial is the best" in none.stderr) == (2, True)
     required = USER.replace("noise=0.1", "*, noise")
     configure(project, user=required, search=search)
     refused = project.cli("ablate", "config.yaml")

@@ -19,7 +19,7 @@ from rich.console import Console
 from dotrain.core import events as e
 from dotrain.core.book import Limits, TrialBook
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.trial import Trial
+from dotrain.core.trial import ArmRun, Trial
 from dotrain.report.ablation import (
     print_study,
     study_table,
@@ -56,7 +56,7 @@ def make_result(
         for name, outcomes in arms.items():
             if index >= len(outcomes):
                 continue
-            trial = Trial({"arm": name, "seed": index})
+            trial = Trial({}, arm=ArmRun(name, index))
             book.accept(trial)
             key = (trial.trial_id, 1)
             book.launch(trial, None, "a test", time_s, 1)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dotrain.ablation.components import Feature
 from dotrain.ablation.runner import StudyRunner
 from dotrain.ablation.statistics import (
     Effect,
@@ -26,7 +27,7 @@ from dotrain.ablation.statistics import (
     smallest_p,
     verdict,
 )
-from dotrain.ablation.study import BASELINE, Arm, Component, Study
+from dotrain.ablation.study import BASELINE, Arm, Study
 from dotrain.core.events import Event
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.seeding import derive_rng
@@ -258,7 +259,7 @@ SEEDS = 8
 STUDIES = 1000
 SHIFT = -0.02
 STUDY = Study(
-    {name: Component(name, "feature", feature=name) for name in NAMES},
+    {name: Feature(name.removeprefix("feature:")) for name in NAMES},
     [Arm(BASELINE), *(Arm(name, (name,)) for name in NAMES)],
     seeds=SEEDS,
 )
@@ -302,7 +303,7 @@ def run_study(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     }
     without = summarize_study(header, scheduler.book, "finished", 0.0, Path("/runs"))
     for trial in scheduler.book.trials.values():
-        if trial.params["arm"] == NAMES[0]:
+        if trial.arm and trial.arm.name == NAMES[0]:
             assert trial.final_metric is not None
             trial.final_metric += SHIFT
     planted = summarize_study(header, scheduler.book, "finished", 0.0, Path("/runs"))

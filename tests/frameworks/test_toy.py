@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from dotrain import plugins
-from dotrain.ablation.study import Component, Variant
+from dotrain.ablation.components import LayerGroup, Variant
 from dotrain.distribution.single import Single
 from dotrain.executors.dask.environment import local_worker_environment
 from dotrain.frameworks import registry
@@ -222,7 +222,7 @@ def test_data(toyframe: Any) -> None:
 
 
 def test_models(toyframe: Any) -> None:
-    layers = Component("group:b*", "group", prefix="b")
+    layers = LayerGroup("b*", prefix="b")
     given = sources(
         Variant(layers=(layers,), model="other"),
         model=lambda: toyframe.Model({"a": 1, "b": 2, "b2": 3}),

@@ -18,8 +18,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from dotrain.ablation.components import Switch
 from dotrain.ablation.runner import StudyRunner
-from dotrain.ablation.study import BASELINE, Arm, Component, Study
+from dotrain.ablation.study import BASELINE, Arm, Study
 from dotrain.core.book import Limits
 from dotrain.core.events import (
     Diverged,
@@ -469,7 +470,7 @@ def live_table(workers: int = 4, *, arms: tuple[str, ...] = ()) -> tuple[LiveTab
     """Return a table in the middle of a search, and what it shows."""
     optimizer: AbstractOptimizer = RandomSearch()
     if arms:
-        components = {name: Component(name, "component") for name in arms}
+        components = {name: Switch(name.removeprefix("component:"), {}) for name in arms}
         left_out = [Arm(BASELINE), *(Arm(name, (name,)) for name in arms)]
         optimizer = StudyRunner(Study(components, left_out, seeds=3), 0)
     scheduler = prepared(optimizer, NoStop(), None if arms else 100)

@@ -20,7 +20,7 @@ from dotrain.core import events as e
 from dotrain.core.book import Limits, TrialBook
 from dotrain.core.failure import Failure as TrialFailure
 from dotrain.core.failure import FailureKind
-from dotrain.core.trial import Trial
+from dotrain.core.trial import ArmRun, Trial
 from dotrain.errors import UsageError
 from dotrain.report.gates import Gate, judge
 from dotrain.report.junit import Case, Verdict, to_junit, to_xml
@@ -161,7 +161,7 @@ def test_an_ablation_has_a_case_for_each_component() -> None:
     book = TrialBook(0, Limits())
     for name, outcomes in arms.items():
         for index, outcome in enumerate(outcomes):
-            trial = Trial({"arm": name, "seed": index})
+            trial = Trial({}, seed=11 + index, arm=ArmRun(name, index))
             book.accept(trial)
             book.launch(trial, None, "", 0.0, 1)
             key = (trial.trial_id, 1)

@@ -26,6 +26,7 @@ from dotrain.core.events import (
 )
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Finish, Kill, Launch, Stop
+from dotrain.core.trial import ArmRun
 from dotrain.report.reading import read_run
 from dotrain.report.story import read_trial, trial_lines
 from dotrain.report.table import TrialTable, read_table, table_lines
@@ -164,21 +165,31 @@ def test_log_and_checkpoint_are_named_if_they_are_there(run_dir: Path) -> None:
     assert found["checkpoint"] == str(folder / "checkpoint" / "step-4")
 
 
-def test_of_a_study_the_arm_and_the_seed_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"params": {}, "arm": ArmRun("layer:d", 1)},
+        {"params": {"arm": "layer:d", "seed": 1}},  # as a journal had it before it had `arm`
+    ],
+)
+def test_of_a_study_the_arm_and_the_seed_are_named(tmp_path: Path, what: dict[str, Any]) -> None:
     arms = [
         {"name": "baseline", "kind": "baseline", "left_out": []},
         {"name": "layer:d", "kind": "layer", "left_out": ["layer:d"]},
     ]
     study = {"arms": arms, "seeds": [11, 12], "adds": False, "params": {}, "changes": {}}
     study["changes"] = {"layer:d": ["without layer d"]}
-    params = {"arm": "layer:d", "seed": 1}
+    launched = Launch(
+        "seed 1, without layer:d", "t0000", 1, budget=None, seed=12, slots=1, known_step=-1, **what
+    )
     records = [
-        (0.0, Launch("seed 1, without layer:d", "t0000", 1, params, None, 12, 1, -1)),
+        (0.0, launched),
         (1.0, Started("t0000", 1, "w")),
         (2.0, Finished("t0000", 1, 0.5)),
     ]
     found = read_trial(write_run(tmp_path / "study", records, study=study), "t0000")
     assert (found["arm"], found["seed_index"], found["seed"]) == ("layer:d", 1, 12)
+    assert found["params"] == {"arm": "layer:d", "seed": 1}
     lines = trial_lines(found)
     assert "arm         layer:d" in lines
     assert "changes     without layer d" in lines

@@ -23,10 +23,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dotrain.ablation.study import Arm, Component, Features, Study
+from dotrain.ablation.components import Component, Feature, Layer, Switch
+from dotrain.ablation.study import Arm, Features, Study
 from dotrain.core.events import Failed, Finished, Reported, Started, Stopped, TrialEvent
 from dotrain.core.instructions import Launch
 from dotrain.core.strategy import Seat
+from dotrain.core.trial import ArmRun
 from dotrain.distribution.single import Single
 from dotrain.errors import UsageError
 from dotrain.training.arguments import Hparams
@@ -58,7 +60,6 @@ def run(tmp_path: Path) -> Run:
         if left_out:
             arm = Arm("the arm", tuple(one.name for one in left_out))
             study = Study({one.name: one for one in left_out}, (Arm("baseline"), arm))
-            params = {**(params or {}), "arm": "the arm", "seed": 0}
         program = Program(
             "token",
             FunctionRef("train"),
@@ -70,7 +71,8 @@ def run(tmp_path: Path) -> Run:
             study=study,
             table=table,
         )
-        launch = Launch("why", "t0000", 1, params or {}, budget, 7)
+        run = ArmRun("the arm", 0) if left_out else None
+        launch = Launch("why", "t0000", 1, params or {}, budget, 7, arm=run)
         sent: list[TrialEvent] = []
         loaded = LoadedProgram(program, train, model, data)
         channel = Channel(sent.append)
@@ -302,8 +304,8 @@ def test_generators_without_a_function_say_so(run: Run) -> None:
 
 
 COLUMNS = {"a": 1.0, "b": 2.0}
-WITHOUT_A = (Component("feature:a", "feature", feature="a"),)
-NO_AUGMENT = (Component("component:augment", "component", hparams={"augment": False}),)
+WITHOUT_A = (Feature("a"),)
+NO_AUGMENT = (Switch("augment", {"augment": False}),)
 
 
 def load_data(epochs: int, batch_size: int, features: Any, seed: int = 0, split: str = "?") -> Any:
@@ -509,7 +511,7 @@ def test_an_arm_whose_column_nobody_asked_about_is_refused(run: Run, case: str) 
 
 
 def test_every_column_of_an_arm_must_have_been_asked_about(run: Run) -> None:
-    both = (*WITHOUT_A, Component("feature:b", "feature", feature="b"))
+    both = (*WITHOUT_A, Feature("b"))
     end, _ = run(lambda data_gen: len(data_gen()), data=asking_about_b, left_out=both)
     assert isinstance(end, Failed)
     assert "'a' was not left out of the data" in end.failure.message
@@ -536,7 +538,7 @@ def test_a_model_that_could_not_be_built_has_not_been_built(run: Run) -> None:
             model_gen.create()
         return 1.0
 
-    layer = (Component("layer:dense", "layer", layers=("dense",)),)
+    layer = (Layer("dense"),)
     end, _ = run(train, model=lambda: object(), left_out=layer)
     assert isinstance(end, Failed)
     assert "has never called model_gen.create()" in end.failure.message

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.ablation.statistics import compare, holm, mean_ci95, verdict
-from dotrain.ablation.study import ARM, BASELINE, SEED
+from dotrain.ablation.study import BASELINE
 from dotrain.core.book import TrialBook
 from dotrain.core.policy import sign_of
 from dotrain.core.trial import Trial, TrialState
@@ -37,7 +37,8 @@ def summarize_study(
     trials = launched(book)
     runs: dict[str, dict[int, Trial]] = {arm["name"]: {} for arm in study["arms"]}
     for trial in trials:
-        runs[trial.params[ARM]][trial.params[SEED]] = trial
+        if trial.arm:
+            runs[trial.arm.name][trial.arm.seed_index] = trial
     baseline = _metric(runs[BASELINE])
     arms = [arm for arm in study["arms"] if arm["name"] != BASELINE]
     effects = [compare(baseline, _metric(runs[arm["name"]])) for arm in arms]

@@ -118,7 +118,7 @@ def _line(trial: Trial, most: int, picked: bool) -> dict[str, Any]:
         "picked": picked,
         "value": trial.final_metric,
         "why": why(trial),
-        "params": params_text(trial.params),
+        "params": params_text(trial.varied),
         "step": [step for step, _ in points],
         "y": [rounded(value) for _, value in points],
     }
@@ -146,7 +146,7 @@ def _mark(trial: Trial, at: int, mark: str, reason: str) -> dict[str, Any]:
         "trial": trial.trial_id,
         "mark": mark,
         "why": reason,
-        "params": params_text(trial.params),
+        "params": params_text(trial.varied),
         "at": trial.step_history[at],
         "value": rounded(trial.metric_history[at]),
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dotrain.ablation.study import ARM, BASELINE
+from dotrain.ablation.study import BASELINE
 from dotrain.config.writing import to_yaml
 from dotrain.core.trial import Trial
 from dotrain.report.marks import SIMULATED, mark_lines
@@ -126,7 +126,7 @@ def make_document(run: Run, made_at: str) -> Document:
     curves = curves_of(
         trials,
         metric,
-        (lambda trial: trial.params[ARM] == BASELINE)
+        (lambda trial: trial.arm is not None and trial.arm.name == BASELINE)
         if is_study
         else (lambda trial: trial.trial_id == best_id),
         best_id,

@@ -182,7 +182,7 @@ class Follower:
 
     def _row(self, trial: Trial, told: _Told, columns: Mapping[str, Any]) -> Start:
         assert told.began_s is not None
-        return Start(told.began_s, trial.trial_id, trial.params or self._fixed, columns)
+        return Start(told.began_s, trial.trial_id, trial.varied or self._fixed, columns)
 
     def _whole_row(self, trial: Trial, told: _Told) -> Start:
         return self._row(trial, told, {name: tell(trial) for name, tell in COLUMNS.items()})

@@ -1,0 +1,149 @@
+"""What a study can leave out, and what that changes in the training."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, final
+
+from dotrain.ablation.layers import layers_matching
+from dotrain.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Component(ABC):
+    """Something that can be left out; made as one of the final classes below.
+
+    Attributes:
+        of_model: Whether it is left out of what the model function builds.
+        what: The column, the layer, the model, or what people call it.
+        path: Where the config names it.
+    """
+
+    of_model: ClassVar[bool] = False
+    what: str
+    path: tuple[str | int, ...] = field(default=(), kw_only=True)
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What it is, as people and the journal have it."""
+
+    @property
+    def name(self) -> str:
+        """``kind:what``, as in ``layer:dense_2``."""
+        return f"{self.kind}:{self.what}"
+
+
+@final
+class Feature(Component):
+    """A column of the data."""
+
+    kind = "feature"
+
+
+class LayerComponent(Component):
+    """Layers of a model that go together."""
+
+    of_model = True
+
+    @abstractmethod
+    def layers_in(self, known: Sequence[str]) -> list[str]:
+        """Return which layers of a model belong to it.
+
+        Args:
+            known: The qualified names of the model's layers.
+
+        Raises:
+            UsageError: If none does.
+        """
+
+
+@final
+class Layer(LayerComponent):
+    """One layer."""
+
+    kind = "layer"
+
+    def layers_in(self, known: Sequence[str]) -> list[str]:
+        """Return its name; surgery says whether there is such a layer."""
+        return [self.what]
+
+
+@final
+@dataclass(frozen=True)
+class LayerGroup(LayerComponent):
+    """Layers that are listed, or whose names begin with a prefix or match a pattern, as ``conv_*``."""
+
+    kind = "group"
+    layers: tuple[str, ...] = ()
+    prefix: str | None = None
+    pattern: str | None = None
+
+    def layers_in(self, known: Sequence[str]) -> list[str]:
+        """Return those listed, or those that match."""
+        if self.layers:
+            return list(self.layers)
+        return layers_matching(known, prefix=self.prefix or "", pattern=self.pattern or "")
+
+
+@final
+class ModelVariant(Component):
+    """What a hand-made model of the study is without."""
+
+    kind = "model"
+    of_model = True
+
+
+@final
+@dataclass(frozen=True)
+class Switch(Component):
+    """A part of the training that hyperparameters switch off."""
+
+    kind = "component"
+    hparams: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What an arm changes in the training.
+
+    Attributes:
+        features: Columns that are left out.
+        layers: Components whose layers are left out.
+        model: The hand-made model to build instead, by its name in the study; or ``""``.
+        hparams: Hyperparameters that differ.
+    """
+
+    features: frozenset[str] = frozenset()
+    layers: tuple[LayerComponent, ...] = ()
+    model: str = ""
+    hparams: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, components: Iterable[Component]) -> Variant:
+        """Put together what several components change.
+
+        Raises:
+            UsageError: If two of them want another model, or another value of a hyperparameter.
+        """
+        components = tuple(components)
+        hparams: dict[str, Any] = {}
+        models = [component for component in components if isinstance(component, ModelVariant)]
+        if len(models) > 1:
+            names = " and ".join(component.name for component in models)
+            raise UsageError(f"{names} can't be left out together: each is a model of its own")
+        for switch in (one for one in components if isinstance(one, Switch)):
+            for name, value in switch.hparams.items():
+                if hparams.setdefault(name, value) != value:
+                    raise UsageError(
+                        f"{switch.name} can't be left out together with another component that "
+                        f"sets {name} to {hparams[name]!r}"
+                    )
+        return cls(
+            features=frozenset(one.what for one in components if isinstance(one, Feature)),
+            layers=tuple(one for one in components if isinstance(one, LayerComponent)),
+            model=models[0].what if models else "",
+            hparams=hparams,
+        )

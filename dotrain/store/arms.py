@@ -1,0 +1,37 @@
+"""An arm of an ablation study in the journal.
+
+A launch says its `arm`. Its `params` say the same once more, as ``arm`` and ``seed``: so versions
+before that field, which know no other way, read such a journal and go on with it as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dotrain.core.instructions import Instruction, Launch, to_record
+from dotrain.core.trial import ArmRun, Trial
+
+
+def write_instruction(instruction: Instruction) -> dict[str, Any]:
+    """Return an instruction as the journal has it."""
+    record = to_record(instruction)
+    if isinstance(instruction, Launch):
+        record["params"] = instruction.varied
+        if instruction.arm is None:
+            del record["arm"]
+    return record
+
+
+def read_trial(launch: Mapping[str, Any], header: Mapping[str, Any]) -> Trial:
+    """Return the new trial of a launch's record.
+
+    Args:
+        launch: Of any version.
+        header: The journal's; in a study every trial is a run of an arm.
+    """
+    params, seed = launch["params"], launch["seed"]
+    if "study" not in header:
+        return Trial(params, seed=seed)
+    told = launch.get("arm") or {"name": params["arm"], "seed_index": params["seed"]}
+    return Trial({}, seed=seed, arm=ArmRun(told["name"], told["seed_index"]))
