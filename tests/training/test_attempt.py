@@ -34,8 +34,9 @@ from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
 from dotrain.training.numbers import as_number
 from dotrain.training.place import Place
-from dotrain.training.program import FunctionRef, LoadedProgram, Program
+from dotrain.training.program import LoadedProgram, Program
 from dotrain.training.tabular import TabularSource
+from dotrain.usercode.function import FunctionRef, Functions
 
 Run = Callable[..., tuple[TrialEvent, list[TrialEvent]]]
 
@@ -61,9 +62,7 @@ def run(tmp_path: Path) -> Run:
             params = {**(params or {}), "arm": "the arm", "seed": 0}
         program = Program(
             "token",
-            FunctionRef("train"),
-            None,
-            None,
+            Functions(FunctionRef("train")),
             "score",
             hparams or {},
             str(tmp_path),
