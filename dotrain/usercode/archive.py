@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -74,8 +75,12 @@ def unpack(archive: bytes, prefix: str) -> Path:
         OSError: If there is no room for it.
     """
     folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
-    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-        opened.extractall(folder)
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            opened.extractall(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return folder
 
 
