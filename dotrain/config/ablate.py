@@ -15,12 +15,13 @@ from dotrain.ablation.components import (
     Variant,
 )
 from dotrain.ablation.study import Arm, Study
-from dotrain.config.arguments import Described, not_taken, place_of
+from dotrain.config.arguments import not_taken, place_of
 from dotrain.config.errors import Problem
 from dotrain.config.schema import Ablation, LayerPattern, LayerPrefix, Settings
 from dotrain.config.source import Source
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.space import Searchspace
+from dotrain.usercode.function import Described
 
 
 def components_of(section: Ablation) -> Iterator[Component]:

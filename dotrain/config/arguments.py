@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 from dotrain.config.errors import Problem
 from dotrain.config.schema import Settings
@@ -14,25 +12,10 @@ from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import did_you_mean
 from dotrain.space import Searchspace
-from dotrain.usercode.target import Signature
+from dotrain.usercode.function import Described, Signature
 
 #: What a train function may ask for besides hyperparameters; some only where they exist.
 PROVIDED = sorted(Searchspace.RESERVED - {"features"})
-
-
-class Described(Protocol):
-    """A function of the user's, as far as its ``def`` tells."""
-
-    @property
-    def function(self) -> str:
-        """Its name."""
-
-    @property
-    def file(self) -> Path | None:
-        """Where it stands, if in a file."""
-
-    def signature(self) -> Signature | None:
-        """Return its arguments, or None if they can't be told."""
 
 
 def place_of(function: Described, signature: Signature) -> str:

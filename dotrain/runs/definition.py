@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dotrain.ablation.study import Study
 from dotrain.config.load import LoadedConfig
 from dotrain.config.secrets import without_secrets
-from dotrain.usercode.target import Target
 from dotrain.core.book import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.executors.base import AbstractExecutor
-from dotrain.training.program import Code, FunctionRef, Program, pack_strategy
+from dotrain.training.program import Program
 from dotrain.training.rehearsal import Rehearsal
 from dotrain.training.tabular import TabularSource
-
-
-@dataclass(frozen=True)
-class Functions:
-    """The user's functions and their files, as they go to workers."""
-
-    train: FunctionRef
-    model: FunctionRef | None = None
-    data: FunctionRef | None = None
-    packages: tuple[str, ...] = ()
-    code: Code = field(default_factory=Code)
-    path: tuple[str, ...] = ()
-    models: Mapping[str, FunctionRef] = field(default_factory=dict)
+from dotrain.usercode.archive import Code
+from dotrain.usercode.by_value import packed
+from dotrain.usercode.function import Functions
 
 
 @dataclass(frozen=True)
@@ -95,37 +84,27 @@ class Experiment:
             token: Names the run; unique.
             run_dir: The run directory.
         """
-        functions = self.functions
         return Program(
             token=token,
-            train=functions.train,
-            model=functions.model,
-            data=functions.data,
+            functions=self.functions,
             metric=self.metric,
             hparams=dict(self.hparams),
             run_dir=str(run_dir),
             direction=self.direction,
             value=self.value,
-            packages=functions.packages,
-            code=functions.code,
-            path=functions.path,
-            strategy=pack_strategy(self.strategy),
+            strategy=packed(self.strategy),
             table=self.table,
             study=self.study,
-            models=functions.models,
         )
 
     @classmethod
     def of_config(cls, loaded: LoadedConfig) -> Experiment:
         """Return the experiment of a loaded config."""
         settings = loaded.settings
-        functions = Functions(
-            train=_ref_of(loaded.train),
-            model=_ref_of(loaded.model) if loaded.model else None,
-            data=_ref_of(loaded.dataset) if loaded.dataset else None,
-            packages=tuple(sorted(loaded.closure.packages)),
+        functions = Functions.of(
+            *(loaded.train, loaded.model, loaded.dataset, loaded.models),
+            packages=loaded.closure.packages,
             code=Code.of(loaded.closure.files),
-            models={name: _ref_of(target) for name, target in loaded.models.items()},
         )
         return cls(
             name=settings.name,
@@ -160,12 +139,3 @@ def _table_of(loaded: LoadedConfig) -> TabularSource | None:
 
 def _section_of(data: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {key: data[key]} if key in data else {}
-
-
-def _ref_of(target: Target) -> FunctionRef:
-    if target.file is None or not target.file.is_relative_to(target.root):
-        return FunctionRef(target.function, target.module)
-    if "site-packages" in target.file.parts:
-        return FunctionRef(target.function, target.module)
-    file = str(target.file.relative_to(target.root))
-    return FunctionRef(target.function, target.module, str(target.root), file)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dotrain import plugins
@@ -22,41 +18,15 @@ from dotrain.config.direction import judge
 from dotrain.config.errors import dotted
 from dotrain.config.schema import Cluster, Settings
 from dotrain.config.source import Source
-from dotrain.usercode.target import Signature
 from dotrain.config.validation import validate_options, validate_settings
 from dotrain.core.policy import AbstractOptimizer, Direction
-from dotrain.runs.definition import Functions
 from dotrain.errors import UsageError
 from dotrain.executors.base import AbstractExecutor
 from dotrain.frameworks import registry
 from dotrain.space import Searchspace, plain_params
 from dotrain.store.journal import to_json
-from dotrain.training.program import Code, FunctionRef
-
-
-class _Described:
-    """A function given by value, as the checks of a config's functions look at it."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-        self.function = getattr(function, "__name__", type(function).__name__)
-        self._code = getattr(inspect.unwrap(function), "__code__", None)
-        name = self._code.co_filename if self._code else ""
-        self.file = Path(name) if os.path.isfile(name) else None
-
-    def signature(self) -> Signature | None:
-        """Return its arguments, or None if they can't be told."""
-        try:
-            found = inspect.signature(self._function).parameters.values()
-        except (TypeError, ValueError):
-            return None
-        named = [p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        return Signature(
-            required=tuple(p.name for p in named if p.default is p.empty),
-            optional=tuple(p.name for p in named if p.default is not p.empty),
-            takes_any=any(p.kind is p.VAR_KEYWORD for p in found),
-            line=self._code.co_firstlineno if self._code else 0,
-        )
+from dotrain.usercode.by_value import GivenFunction, code_of, import_path, packages_among
+from dotrain.usercode.function import Functions
 
 
 @dataclass(frozen=True)
@@ -75,14 +45,18 @@ class GivenFunctions:
     data: Callable[..., Any] | None
     models: Mapping[str, Callable[..., Any]]
 
+    def described(
+        self,
+    ) -> tuple[GivenFunction, GivenFunction | None, GivenFunction | None, dict[str, GivenFunction]]:
+        """Return them in this order, as one looks at the functions of a config."""
+        model, data = (GivenFunction(f) if f else None for f in (self.model, self.data))
+        models = {name: GivenFunction(function) for name, function in self.models.items()}
+        return GivenFunction(self.train), model, data, models
+
     def names_taken(self) -> set[str] | None:
         """Return what these functions take by name, or None if that can't be told."""
-        train, model, data = (
-            _Described(function) if function else None
-            for function in (self.train, self.model, self.data)
-        )
-        variants = (_Described(function) for function in self.models.values())
-        return names_taken((*reachable(train, model, data), *variants))
+        train, model, data, models = self.described()
+        return names_taken((*reachable(train, model, data), *models.values()))
 
     def check(
         self, hparams: Mapping[str, Any], space: Searchspace, optimizer: AbstractOptimizer
@@ -101,8 +75,8 @@ class GivenFunctions:
             for name in names
             if (message := not_taken(name, taken))
         ]
-        others = [_Described(f) for f in (self.model, self.data) if f]
-        budget = budget_not_taken(_Described(self.train), others, optimizer)
+        train, model, data, _ = self.described()
+        budget = budget_not_taken(train, [f for f in (model, data) if f], optimizer)
         return [*faults, *([budget] if budget else [])]
 
 
@@ -132,7 +106,7 @@ def runner_of(ablation: AblationStudy, settings: Settings, given: GivenFunctions
     section = ablation.section()
     builder = StudyBuilder(settings, Source.of_data("lagom", {"ablation": section}))
     ablator = make_plugin(plugins.ABLATORS, section["ablator"])
-    data = _Described(given.data) if given.data else None
+    data = GivenFunction(given.data) if given.data else None
     study = builder.build(ablator, data, given.names_taken())
     for warning in builder.warnings:
         sys.stderr.write(f"warning: {dotted(warning.path)}: {warning.message}\n")
@@ -251,56 +225,11 @@ def refuse(faults: Sequence[str], *, goes_on: bool, quiet: bool) -> None:
 
 def functions_of(given: GivenFunctions) -> Functions:
     """Return the user's functions as what can be sent to workers."""
-    # By value: `__main__` and notebook cells can't be imported by a worker.
-    import cloudpickle
-
-    def ref(function: Callable[..., Any] | None) -> FunctionRef | None:
-        if function is None:
-            return None
-        name = getattr(function, "__name__", type(function).__name__)
-        return FunctionRef(name, pickled=cloudpickle.dumps(function))
-
-    train, model, data = given.train, given.model, given.data
-    main = ref(train)
-    assert main is not None
-    loaded = {module.split(".")[0] for module in sys.modules}
-    return Functions(
-        train=main,
-        model=ref(model),
-        data=ref(data),
-        models={name: known for name, function in given.models.items() if (known := ref(function))},
-        packages=tuple(sorted(loaded.intersection(registry.names()) | _named_packages(train, model, data))),
-        code=_code_of(train, model, data, *given.models.values()),
-        path=(os.getcwd(), *(entry for entry in sys.path if entry)),
+    train, model, data, models = given.described()
+    every = [function for function in (train, model, data, *models.values()) if function]
+    return Functions.of(
+        *(train, model, data, models),
+        packages=packages_among(registry.names(), every),
+        code=code_of(every),
+        path=import_path(),
     )
-
-
-def _named_packages(*functions: Callable[..., Any] | None) -> set[str]:
-    """Return which packages of frameworks the functions' sources mention."""
-    found: set[str] = set()
-    for function in functions:
-        try:
-            source = inspect.getsource(function) if function else ""
-        except (OSError, TypeError):
-            continue
-        found |= {name for name in registry.names() if name in source}
-    return found
-
-
-def _code_of(*functions: Callable[..., Any] | None) -> Code:
-    """Return what the functions were written in: their files, or their source where there is none."""
-    files: dict[Path, str] = {}
-    texts: dict[str, str] = {}
-    for function in functions:
-        try:
-            file = inspect.getsourcefile(function) if function else None
-        except TypeError:
-            continue
-        if file and os.path.isfile(file):
-            path = Path(file).resolve()
-            twice = any(name == path.name and other != path for other, name in files.items())
-            files[path] = f"{path.parent.name}/{path.name}" if twice else path.name
-        elif function is not None:
-            with contextlib.suppress(OSError, TypeError):
-                texts[f"{function.__name__}.py"] = inspect.getsource(function)
-    return Code.of(files, texts)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import io
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dotrain.errors import UsageError
 from dotrain.store.journal import Record, read_journal
 from dotrain.store.run_dir import RunDir, replace_file
-from dotrain.usercode.digests import digest_of, digests_in
-
-if TYPE_CHECKING:
-    from dotrain.training.program import Code
+from dotrain.usercode.archive import Code, changes, digest_of, digests_in, unpack
 
 
 @dataclass(frozen=True)
@@ -61,26 +55,15 @@ def code_that_goes_on(run_dir: RunDir, code: Code, records: Iterable[Record]) ->
     before = [r["code"] for r in later if r["type"] == "Resumed" and r.get("code")]
     began_with = digest_of(first)
     last = before[-1] if before else began_with
-    changes: list[str] = []
+    changed: list[str] = []
     if last and code.digest and code.digest != last:
         ran = first if last == began_with else digests_in(run_dir.read_code(last))
-        changes = _changes(ran, code.files)
+        changed = changes(ran, code.files)
     if code.digest and code.digest != began_with:
         replace_file(run_dir.later_code(code.digest), code.archive)
     return GoingOn(
-        changes, began_with if known is None else None, is_first=code.digest == began_with
+        changed, began_with if known is None else None, is_first=code.digest == began_with
     )
-
-
-def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return the names of files that differ, each with how."""
-    names = sorted({*before, *now})
-    how = {
-        name: "gone" if name not in now else "new" if name not in before else "changed"
-        for name in names
-        if before.get(name) != now.get(name)
-    }
-    return [f"{name}: {what}" for name, what in how.items()]
 
 
 @dataclass(frozen=True)
@@ -125,11 +108,9 @@ def archived_code(config: Path) -> Archived | None:
 
 def unpacked(run_dir: RunDir) -> Path:
     """Unpack the code that a run began with into a folder that goes when this process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="dotrain-archived-")).resolve()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
-        with zipfile.ZipFile(io.BytesIO(run_dir.read_code())) as archive:
-            archive.extractall(folder)
+        folder = unpack(run_dir.read_code(), "dotrain-archived-")
     except (zipfile.BadZipFile, OSError) as error:
         raise UsageError(f"{run_dir.code} can't be unpacked: {error}") from None
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

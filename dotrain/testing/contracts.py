@@ -14,7 +14,9 @@ from dotrain.earlystop.none import NoStop
 from dotrain.optimizers.random import RandomSearch
 from dotrain.space import Categorical, Discrete, Float, Int, Params, Searchspace
 from dotrain.testing.simulation import Simulation, simulate
-from dotrain.training.program import FunctionRef, Program, load_strategy, pack_strategy
+from dotrain.training.program import Program, load_strategy
+from dotrain.usercode.by_value import packed
+from dotrain.usercode.function import FunctionRef, Functions
 
 OptimizerFactory = Callable[[], AbstractOptimizer]
 EarlyStopFactory = Callable[[], AbstractEarlyStop]
@@ -195,9 +197,8 @@ def check_strategy(make: StrategyFactory) -> None:
         AssertionError: If a promise is broken.
     """
     strategy = make()
-    nothing = FunctionRef("train")
-    packed = pack_strategy(strategy)
-    program = Program("token", nothing, None, None, "metric", {}, "/nowhere", strategy=packed)
+    nothing = Functions(FunctionRef("train"))
+    program = Program("token", nothing, "metric", {}, "/nowhere", strategy=packed(strategy))
     arrived = load_strategy(program)
     assert type(arrived).__qualname__ == type(strategy).__qualname__
     for one in (strategy, arrived):

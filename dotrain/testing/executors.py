@@ -23,12 +23,12 @@ from dotrain.executors.inline import InlineExecutor
 from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.grid import GridSearch
 from dotrain.report.display import Quiet
-from dotrain.runs.definition import Experiment, Functions
+from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
 from dotrain.space import Categorical, Float, Searchspace
 from dotrain.store import read_journal, replay
-from dotrain.training.program import FunctionRef
+from dotrain.usercode.function import FunctionRef, Functions
 
 ExecutorFactory = Callable[[], AbstractExecutor]
 

@@ -6,19 +6,15 @@ import contextlib
 import errno
 import os
 import shutil
-import sysconfig
 import traceback
 from pathlib import Path
 
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.errors import UsageError
 from dotrain.training.errors import BadReport, BadResult, BadSetup
+from dotrain.usercode.whose import Whose, whose_frame
 
-_OURS = str(Path(__file__).resolve().parents[1]) + os.sep
-_OUR_WRITERS = tuple(f"{_OURS}training{os.sep}{name}.py" for name in ("checkpoint", "report_log"))
-_LIBRARIES = tuple(
-    {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")}
-)
+_OUR_WRITERS = {str(Path(__file__).with_name(name)) for name in ("checkpoint.py", "report_log.py")}
 _KINDS: tuple[tuple[type[Exception], FailureKind], ...] = (
     (BadReport, FailureKind.BAD_REPORT),
     (BadResult, FailureKind.BAD_RESULT),
@@ -51,8 +47,15 @@ def describe_failure(error: BaseException) -> Failure:
 
 
 def _describe(error: BaseException, name: str) -> Failure:
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _ours(frame)]
-    own = [frame for frame in frames if _is_user(frame)]
+    trace = error.__traceback__
+    told = [
+        (whose_frame(frame), summary)
+        for (frame, _), summary in zip(
+            traceback.walk_tb(trace), traceback.extract_tb(trace), strict=False
+        )
+    ]
+    frames = [summary for whose, summary in told if whose is not Whose.DOTRAIN]
+    own = [summary for whose, summary in told if whose is Whose.USER]
     kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), FailureKind.EXCEPTION)
     text = _first_line(_text_of(error)) or "(no message)"
     location = source = ""
@@ -109,19 +112,6 @@ def _text_of(error: BaseException) -> str:
 def _first_line(text: str) -> str:
     line = next(iter(plain_text(text).strip().splitlines()), "")
     return line if len(line) <= _MESSAGE_CHARS else line[: _MESSAGE_CHARS - 3] + "..."
-
-
-def _ours(frame: traceback.FrameSummary) -> bool:
-    return frame.filename.startswith(_OURS)
-
-
-def _is_user(frame: traceback.FrameSummary) -> bool:
-    path = frame.filename
-    with contextlib.suppress(OSError):
-        path = os.path.realpath(path)
-    if f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path:
-        return False
-    return not path.startswith(_LIBRARIES) and not frame.filename.startswith("<frozen")
 
 
 def _shown(filename: str) -> str:

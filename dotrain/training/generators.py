@@ -219,7 +219,7 @@ class DataGenerator:
         else:
             data = load_arrays(program.table, split, self.features)
             self.used = True
-        known = registry.in_use({*program.packages, *sources.packages})
+        known = registry.in_use({*program.functions.packages, *sources.packages})
         framework = next((one for one in known if one.takes_data(data)), None)
         if framework is None:
             return data

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dotrain.usercode.target import Target
-
-_DOTRAIN = Path(__file__).resolve().parents[1]
+from dotrain.usercode.whose import Whose, whose_file
 
 
 @dataclass
@@ -36,7 +35,7 @@ def find_closure(targets: Iterable[Target]) -> Closure:
     """
     closure = Closure()
     for target in targets:
-        if target.file is None or "site-packages" in target.file.parts:
+        if target.file is None or whose_file(target.file) is not Whose.USER:
             closure.packages.add(target.module.split(".")[0])
             continue
         _follow(target.file, target.root, closure)
@@ -44,8 +43,7 @@ def find_closure(targets: Iterable[Target]) -> Closure:
 
 
 def _follow(file: Path, root: Path, closure: Closure) -> None:
-    # dotrain itself may lie beside the user's code; workers have their own.
-    if file in closure.files or file.suffix != ".py" or file.is_relative_to(_DOTRAIN):
+    if file in closure.files or file.suffix != ".py":
         return
     closure.files[file] = file.relative_to(root).as_posix()
     for folder in file.relative_to(root).parents:
@@ -87,10 +85,14 @@ def _imported_names(tree: ast.Module, file: Path, root: Path) -> Iterator[str]:
 
 
 def _resolve(name: str, folders: Iterable[Path]) -> Iterator[Path]:
-    """Yield the files of the user's that importing `name` would run."""
+    """Yield the file of the user's that importing `name` would run.
+
+    What lies beside it and isn't the user's, such as dotrain itself, workers have of their own.
+    """
     for folder in folders:
         path = folder.joinpath(*name.split("."))
         for candidate in (path.with_suffix(".py"), path / "__init__.py"):
             if candidate.is_file():
-                yield candidate
+                if whose_file(candidate) is Whose.USER:
+                    yield candidate
                 return

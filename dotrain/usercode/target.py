@@ -17,28 +17,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from dotrain.errors import UsageError, did_you_mean
-
-
-@dataclass(frozen=True)
-class Signature:
-    """The arguments of a function, as its ``def`` states them.
-
-    Attributes:
-        required: Names without a default.
-        optional: Names with a default.
-        takes_any: Whether it has ``**kwargs``.
-        line: Line of the ``def``.
-    """
-
-    required: tuple[str, ...]
-    optional: tuple[str, ...]
-    takes_any: bool
-    line: int
-
-    @property
-    def names(self) -> set[str]:
-        """Every name that may be given."""
-        return {*self.required, *self.optional}
+from dotrain.usercode.function import FunctionRef, Signature
+from dotrain.usercode.whose import Whose, whose_file
 
 
 @dataclass(frozen=True)
@@ -80,6 +60,15 @@ class Target:
             UsageError: If the file has a syntax error or no such name at its top level.
         """
         return None if self._def is None else _signature(self._def)
+
+    def reference(self) -> FunctionRef:
+        """Return where a worker finds the function; by its module alone if that is installed."""
+        if self.file is None or not self.file.is_relative_to(self.root):
+            return FunctionRef(self.function, self.module)
+        if whose_file(self.file) is not Whose.USER:
+            return FunctionRef(self.function, self.module)
+        file = str(self.file.relative_to(self.root))
+        return FunctionRef(self.function, self.module, str(self.root), file)
 
     def gives_nothing(self) -> bool:
         """Whether the source shows that the function neither returns a value nor reports one."""
@@ -189,7 +178,7 @@ def target_of(cls: type) -> Target | None:
     depth = cls.__module__.count(".") + (file.name == "__init__.py")
     root = file.parents[depth]
     known = {Path(os.path.abspath(entry or ".")) for entry in sys.path}
-    if file.suffix != ".py" or root not in known or "site-packages" in file.parts:
+    if file.suffix != ".py" or root not in known or whose_file(file) is not Whose.USER:
         return None
     return Target(f"{cls.__module__}:{cls.__name__}", file, root, cls.__module__, cls.__name__)
 

@@ -22,8 +22,9 @@ from dotrain.frameworks import registry
 from dotrain.testing import check_framework
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
 from dotrain.training.numbers import as_number
-from dotrain.training.program import FunctionRef, LoadedProgram, Program
+from dotrain.training.program import LoadedProgram, Program
 from dotrain.training.seeding import reseed, seed_everything
+from dotrain.usercode.function import FunctionRef, Functions
 from dotrain.versions import environment
 from tests.conftest import Project
 
@@ -177,10 +178,8 @@ def toyframe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def sources(variant: Variant | None = None, **functions: Any) -> Sources:
-    program = Program(
-        *("token", FunctionRef("train"), None, None, "score", {}, "/nowhere"),
-        packages=("numpy", "toyframe"),
-    )
+    given = Functions(FunctionRef("train"), packages=("numpy", "toyframe"))
+    program = Program("token", given, "score", {}, "/nowhere")
     loaded = LoadedProgram(
         program, lambda: None, functions.get("model"), functions.get("data"), functions
     )

@@ -36,8 +36,9 @@ from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
 from dotrain.training.numbers import as_number
 from dotrain.training.place import Place
-from dotrain.training.program import FunctionRef, LoadedProgram, Program
+from dotrain.training.program import LoadedProgram, Program
 from dotrain.training.tabular import TabularSource
+from dotrain.usercode.function import FunctionRef, Functions
 
 Run = Callable[..., tuple[TrialEvent, list[TrialEvent]]]
 
@@ -62,9 +63,7 @@ def run(tmp_path: Path) -> Run:
             study = Study({one.name: one for one in left_out}, (Arm("baseline"), arm))
         program = Program(
             "token",
-            FunctionRef("train"),
-            None,
-            None,
+            Functions(FunctionRef("train")),
             "score",
             hparams or {},
             str(tmp_path),

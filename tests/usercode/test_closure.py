@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from dotrain.usercode.closure import find_closure
+from dotrain.usercode.function import FunctionRef
+from dotrain.usercode.target import find_target
+from tests.conftest import ROOT
 from tests.folder import Folder
 
 
@@ -113,3 +117,37 @@ def test_a_file_that_is_no_python_is_shipped_and_not_followed(folder: Folder):
 def test_files_outside_the_imports_stay_where_they_are(folder: Folder):
     write(folder, "import os", "recipes/unused.py", "secret.py")
     assert closure(folder)[0] == ["recipes/y.py"]
+
+
+def test_dotrain_beside_the_users_code_is_a_package_that_workers_have():
+    found = find_closure([find_target("tests/folder.py:TRAIN", ROOT)])
+    assert all(name.startswith("tests/") for name in found.files.values())
+    assert "dotrain" in found.packages
+
+
+def test_a_package_linked_to_an_environment_is_followed_its_neighbours_are_not(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+):
+    folder.write("src/mine/net.py", "import other\nfrom mine import parts\ndef train(): pass\n")
+    folder.write("src/mine/parts.py", "")
+    folder.write("src/mine/__init__.py", "")
+    folder.write("env/site-packages/other.py", "")
+    installed = folder.path / "env" / "site-packages"
+    (installed / "mine").symlink_to(folder.path / "src" / "mine", target_is_directory=True)
+    monkeypatch.syspath_prepend(str(installed))
+    target = find_target("mine.net:train", folder.path / "configs")
+    found = find_closure([target])
+    assert sorted(found.files.values()) == ["mine/__init__.py", "mine/net.py", "mine/parts.py"]
+    assert found.packages == {"other"}
+    assert target.reference().file == "mine/net.py"
+
+
+def test_an_installed_function_is_imported_by_its_module(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+):
+    folder.write("env/site-packages/theirs.py", "def train(): pass\n")
+    monkeypatch.syspath_prepend(str(folder.path / "env" / "site-packages"))
+    target = find_target("theirs:train", folder.path)
+    assert target.reference() == FunctionRef("train", "theirs")
+    found = find_closure([target])
+    assert (found.files, found.packages) == ({}, {"theirs"})

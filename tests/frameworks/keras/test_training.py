@@ -16,9 +16,10 @@ from dotrain.training.errors import BadReport, EarlyStop
 from dotrain.training.generators import DataGenerator, Sources
 from dotrain.training.numbers import as_number
 from dotrain.training.place import Agreement
-from dotrain.training.program import FunctionRef, LoadedProgram, Program
+from dotrain.training.program import LoadedProgram, Program
 from dotrain.training.reporter import Reporter
 from dotrain.training.seeding import seed_everything
+from dotrain.usercode.function import FunctionRef, Functions
 
 keras = pytest.importorskip("keras", reason="the extra 'tensorflow' is not installed")
 # Keras and TensorFlow warn about themselves.
@@ -108,9 +109,8 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path:
 def generator(
     data: Callable[..., Any], hparams: dict[str, Any] | None = None, seed: int = 0
 ) -> DataGenerator:
-    program = Program(
-        *("token", FunctionRef("train"), None, None, "score", {}, "/nowhere"), packages=("keras",)
-    )
+    functions = Functions(FunctionRef("train"), packages=("keras",))
+    program = Program("token", functions, "score", {}, "/nowhere")
     loaded = LoadedProgram(program, lambda: None, None, data)
     return DataGenerator(Sources(loaded, {}, hparams or {}, seed))
 

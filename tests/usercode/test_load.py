@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dotrain.training.errors import BadSetup
-from dotrain.training.program import Code, FunctionRef, LoadedProgram, Program, load_program
+from dotrain.errors import UsageError
+from dotrain.training.program import LoadedProgram, Program, load_program
+from dotrain.usercode.archive import Code
 from dotrain.usercode.closure import find_closure
+from dotrain.usercode.function import Functions
 from dotrain.usercode.target import find_target
 from tests.conftest import Project
 
@@ -27,10 +29,8 @@ def untouched_modules(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyp
 def load(project: Project, spec: str = "mycode/main.py:train") -> LoadedProgram:
     target = find_target(spec, project.path)
     code = Code.of(find_closure([target]).files)
-    assert target.file is not None
-    file = str(target.file.relative_to(target.root))
-    ref = FunctionRef(target.function, target.module, str(target.root), file)
-    return load_program(Program("token", ref, None, None, "score", {}, "/nowhere", code=code))
+    functions = Functions(target.reference(), code=code)
+    return load_program(Program("token", functions, "score", {}, "/nowhere"))
 
 
 def write(project: Project, value: int) -> None:
@@ -66,9 +66,9 @@ def test_a_worker_that_does_not_see_the_files_runs_the_code_that_came_with_the_p
     project.write("main.py", "import helper\ndef train(): return helper.VALUE, __file__")
     target = find_target("main.py:train", project.path)
     code = Code.of(find_closure([target]).files)
-    ref = FunctionRef("train", "main", str(project.path), "main.py")
     project.write("helper.py", "VALUE = 8")  # not what the driver read
-    program = Program("token", ref, None, None, "score", {}, "/nowhere", code=code)
+    functions = Functions(target.reference(), code=code)
+    program = Program("token", functions, "score", {}, "/nowhere")
     value, file = load_program(program).train()
     assert value == 7
     assert not Path(file).is_relative_to(project.path)
@@ -82,5 +82,5 @@ def test_equal_code_gives_an_equal_archive(project: Project) -> None:
 
 def test_a_function_that_is_not_there_is_named(project: Project) -> None:
     project.write("main.py", "train = 3")
-    with pytest.raises(BadSetup, match=r"main\.py has no function 'train'"):
+    with pytest.raises(UsageError, match=r"main\.py has no function 'train'"):
         load(project, "main.py:train")

@@ -1,0 +1,127 @@
+"""The user's files as they travel: in a zip archive, with a digest of each."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Code:
+    """The user's files, as a zip archive, with a digest of each.
+
+    Attributes:
+        archive: The zip.
+        digests: SHA-256 by absolute path on the driver's machine.
+    """
+
+    archive: bytes = b""
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, files: Mapping[Path, str], texts: Mapping[str, str] | None = None) -> Code:
+        """Read the files.
+
+        Args:
+            files: Maps each to its name in the archive.
+            texts: Code that stands in no file, such as a notebook's, by a name for the archive.
+        """
+        contents = {name: text.encode("utf-8", "replace") for name, text in (texts or {}).items()}
+        digests = {}
+        for path, name in files.items():
+            contents[name] = path.read_bytes()
+            digests[str(path)] = _sha256(contents[name])
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in sorted(contents.items()):
+                # A fixed date makes equal code give equal bytes.
+                archive.writestr(zipfile.ZipInfo(name), content)
+        return cls(buffer.getvalue(), digests)
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """The SHA-256 of each file, by its name in the archive."""
+        return digests_in(self.archive)
+
+    @property
+    def digest(self) -> str | None:
+        """What tells this code from any other; None where there is none to tell."""
+        return digest_of(self.files)
+
+    def is_here(self) -> bool:
+        """Whether this machine sees the very files that the driver read."""
+        try:
+            return all(_sha256(Path(p).read_bytes()) == d for p, d in self.digests.items())
+        except OSError:
+            return False
+
+
+def unpack(archive: bytes, prefix: str) -> Path:
+    """Unpack an archive into a new temporary folder, without links in its path.
+
+    Args:
+        archive: The zip.
+        prefix: How the folder's name begins.
+
+    Raises:
+        zipfile.BadZipFile: If it is damaged.
+        OSError: If there is no room for it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            opened.extractall(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder
+
+
+def digests_in(archive: bytes) -> dict[str, str]:
+    """Return the SHA-256 of each file in a zip archive, by name; of no archive, nothing."""
+    if not archive:
+        return {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            return {name: _sha256(opened.read(name)) for name in opened.namelist()}
+    except zipfile.BadZipFile:
+        return {"code.zip (damaged)": _sha256(archive)}
+
+
+def digest_of(files: Mapping[str, str]) -> str | None:
+    """Return what tells these files from any others; None if there are none.
+
+    Args:
+        files: The SHA-256 of each, by name.
+    """
+    if not files:
+        return None
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
+    return _sha256(lines.encode())[:16]
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names of files that differ, each with how.
+
+    Args:
+        before: The SHA-256 of each that ran, by name.
+        now: The same of each that would run now.
+    """
+    names = sorted({*before, *now})
+    how = {
+        name: "gone" if name not in now else "new" if name not in before else "changed"
+        for name in names
+        if before.get(name) != now.get(name)
+    }
+    return [f"{name}: {what}" for name, what in how.items()]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

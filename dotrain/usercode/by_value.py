@@ -1,0 +1,105 @@
+"""What is given by value: functions of a script or a notebook, and the user's own plugins."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from dotrain.usercode.archive import Code
+from dotrain.usercode.function import FunctionRef, Signature
+from dotrain.usercode.whose import Whose, whose_module
+
+
+class GivenFunction:
+    """A function given by value, described as one is that a config names.
+
+    Attributes:
+        value: The function itself.
+        function: Its name.
+        file: The file it was written in; None if there is none, as for a notebook's cell.
+    """
+
+    def __init__(self, value: Callable[..., Any]) -> None:
+        self.value = value
+        self.function: str = getattr(value, "__name__", type(value).__name__)
+        self._code = getattr(inspect.unwrap(value), "__code__", None)
+        name = self._code.co_filename if self._code else ""
+        self.file = Path(name) if os.path.isfile(name) else None
+
+    def signature(self) -> Signature | None:
+        """Return its arguments, or None if they can't be told."""
+        try:
+            found = inspect.signature(self.value).parameters.values()
+        except (TypeError, ValueError):
+            return None
+        named = [p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        return Signature(
+            required=tuple(p.name for p in named if p.default is p.empty),
+            optional=tuple(p.name for p in named if p.default is not p.empty),
+            takes_any=any(p.kind is p.VAR_KEYWORD for p in found),
+            line=self._code.co_firstlineno if self._code else 0,
+        )
+
+    def reference(self) -> FunctionRef:
+        """Return the function as bytes: a worker can't import ``__main__`` or a notebook's cells."""
+        return FunctionRef(self.function, pickled=cloudpickle.dumps(self.value))
+
+    def source(self) -> str:
+        """Return its source; ``""`` if there is none to be had."""
+        with contextlib.suppress(OSError, TypeError):
+            return inspect.getsource(self.value)
+        return ""
+
+
+def packages_among(known: Collection[str], functions: Iterable[GivenFunction]) -> set[str]:
+    """Return which packages the functions may use: those loaded here, or named in a source.
+
+    Args:
+        known: The packages that are looked for.
+        functions: The user's.
+    """
+    sources = [function.source() for function in functions]
+    loaded = {module.split(".")[0] for module in sys.modules}
+    return {name for name in known if name in loaded or any(name in text for text in sources)}
+
+
+def code_of(functions: Iterable[GivenFunction]) -> Code:
+    """Return what the functions were written in: their files, or their source where there is none."""
+    files: dict[Path, str] = {}
+    texts: dict[str, str] = {}
+    for function in functions:
+        try:
+            file = inspect.getsourcefile(function.value)
+        except TypeError:
+            continue
+        if file and os.path.isfile(file):
+            path = Path(file).resolve()
+            twice = any(name == path.name and other != path for other, name in files.items())
+            files[path] = f"{path.parent.name}/{path.name}" if twice else path.name
+        elif source := function.source():
+            texts[f"{function.function}.py"] = source
+    return Code.of(files, texts)
+
+
+def import_path() -> tuple[str, ...]:
+    """Return the folders that modules are imported from here."""
+    return (os.getcwd(), *(entry for entry in sys.path if entry))
+
+
+def packed(instance: object) -> bytes:
+    """Return an object as bytes for workers; one of a class of the user's takes its code along."""
+    module = inspect.getmodule(type(instance))
+    if module is None or whose_module(module) is not Whose.USER:
+        return cloudpickle.dumps(instance)  # type: ignore[no-any-return]
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(instance)  # type: ignore[no-any-return]
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)

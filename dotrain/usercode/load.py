@@ -1,0 +1,104 @@
+"""The worker's end: the user's code is imported from where it lies, or from the archive."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from dotrain.errors import UsageError
+from dotrain.usercode.archive import Code, unpack
+from dotrain.usercode.function import FunctionRef
+
+#: How the names of folders with unpacked code begin.
+_UNPACKED = "dotrain-code-"
+
+
+def take_in(code: Code, path: Iterable[str]) -> Path | None:
+    """Get ready to import the user's code, and none of what this process has of earlier runs.
+
+    Modules that were loaded for one are loaded anew, so that a worker that lives on never runs
+    yesterday's code.
+
+    Args:
+        code: The user's files.
+        path: Folders to add to ``sys.path``.
+
+    Returns:
+        Where the code has been unpacked; None if it lies here as the driver read it.
+    """
+    for entry in reversed([*path]):
+        if entry not in sys.path:
+            sys.path.insert(0, entry)
+    _forget_modules(code)
+    moved = None if code.is_here() else unpack(code.archive, _UNPACKED)
+    importlib.invalidate_caches()
+    return moved
+
+
+def load_function(ref: FunctionRef, moved: Path | None) -> Callable[..., Any]:
+    """Import a function of the user's.
+
+    Args:
+        ref: Its name, or itself.
+        moved: What `take_in` returned.
+
+    Raises:
+        UsageError: If it isn't there; whatever importing the user's modules raises.
+    """
+    if ref.pickled is not None:
+        function = cloudpickle.loads(ref.pickled)
+    else:
+        function = getattr(_load_module(ref, moved), ref.function, None)
+    if not callable(function):
+        raise UsageError(f"{ref.file or ref.module} has no function '{ref.function}'")
+    return function  # type: ignore[no-any-return]
+
+
+def _load_module(ref: FunctionRef, moved: Path | None) -> Any:
+    if ref.file is None:
+        return importlib.import_module(ref.module)
+    root = moved or Path(ref.root)
+    file = (root / ref.file).resolve()
+    for folder in (str(root), str(file.parent)):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    name = ref.module
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(file):
+        return loaded
+    if loaded is not None or name.split(".")[0] in sys.stdlib_module_names:
+        # A user's random.py must not become everybody's `random`.
+        name = f"_dotrain_{name.replace('.', '_')}"
+    # By location: another module of that name may be installed.
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{file} can't be loaded as a Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def _forget_modules(code: Code) -> None:
+    """Forget the user's modules of earlier runs, where they lie and where they were unpacked."""
+    unpacked = os.path.join(os.path.realpath(tempfile.gettempdir()), _UNPACKED)
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or ""
+        if name != "__main__" and (file in code.digests or file.startswith(unpacked)):
+            del sys.modules[name]
+    for entry in [entry for entry in sys.path if entry.startswith(unpacked)]:
+        sys.path.remove(entry)
+        shutil.rmtree(entry, ignore_errors=True)
