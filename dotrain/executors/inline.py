@@ -5,13 +5,15 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
+from pathlib import Path
 
 from dotrain.core.events import Failed, SlotsChanged, TrialEvent
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.strategy import Seat
 from dotrain.core.trial import Failure
 from dotrain.executors.base import Executor, Post
-from dotrain.training.attempt import log_of, run_attempt
+from dotrain.store import RunDir
+from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
 from dotrain.training.errors import EarlyStop
 from dotrain.training.failure import describe_failure
@@ -86,7 +88,7 @@ class InlineExecutor(Executor):
     def _load(self, launch: Launch) -> LoadedProgram | Failure:
         """Import the user's functions; what libraries say then goes to the log of the first trial."""
         try:
-            log = log_of(self._run_dir, launch.trial_id, rank=0)
+            log = RunDir(Path(self._run_dir)).trial_log(launch.trial_id)
             log.parent.mkdir(parents=True, exist_ok=True)
             with captured(log, whole_process=False):
                 strategy = load_strategy(self._program)

@@ -10,15 +10,26 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dotrain.errors import UsageError
 from dotrain.store.journal import Record, read_journal
 from dotrain.store.run_dir import RunDir, replace_file
 from dotrain.usercode.digests import digest_of, digests_in
 
-if TYPE_CHECKING:
-    from dotrain.training.program import Code
+
+class Code(Protocol):
+    """The user's files as an archive, with a digest of each and of all."""
+
+    archive: bytes
+
+    @property
+    def digest(self) -> str | None:
+        """Of all files."""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The digest of each, by name."""
 
 
 @dataclass(frozen=True)
