@@ -21,7 +21,9 @@ from dotrain.usercode.digests import digest_of, digests_in
 class Code(Protocol):
     """The user's files as an archive, with a digest of each and of all."""
 
-    archive: bytes
+    @property
+    def archive(self) -> bytes:
+        """A zip."""
 
     @property
     def digest(self) -> str | None:
