@@ -24,13 +24,14 @@ LAYERS = [
     {"frameworks.none", "plugins"},
     {"frameworks.registry"},
     {"usercode", "versions"},
+    {"store"},
     {"training"},
     {"distribution"},
     {"frameworks.tensorflow"},
     {"frameworks.keras", "frameworks.torch"},
     {"callbacks"},
     {"config"},
-    {"store", "scaffold"},
+    {"scaffold"},
     {"executors", "report"},
     {"runs"},
     {"testing"},
@@ -114,6 +115,12 @@ def test_the_core_does_no_io_and_reads_no_clock() -> None:
     for file in (PACKAGE / "core").glob("*.py"):
         used = {name.split(".")[0] for name in imports(file)}
         assert used <= allowed, file
+
+
+def test_one_class_knows_the_paths_of_a_run() -> None:
+    for file in modules():
+        if file.relative_to(PACKAGE).as_posix() != "store/run_dir.py":
+            assert 'output.log"' not in file.read_text(), file
 
 
 def test_only_the_dask_executor_imports_distributed() -> None:

@@ -34,8 +34,10 @@ def run_dirs(incomplete: str) -> list[str]:
 
 def trials(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the trials of the run directory on the command line, from their folders."""
+    from dotrain.store import RunDir
+
     try:
-        return _beginning(incomplete, os.listdir(_run_dir(ctx) / "trials"))
+        return _beginning(incomplete, os.listdir(RunDir(_run_dir(ctx)).trials))
     except OSError:
         return []
 

@@ -6,6 +6,7 @@ import os
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from dotrain.core.events import Failed, TrialEvent, to_record
@@ -13,7 +14,8 @@ from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
 from dotrain.core.strategy import AbstractStrategy, PortTaken, Seat
 from dotrain.distribution.agreement import join
-from dotrain.training.attempt import log_of, run_attempt
+from dotrain.store import RunDir
+from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
 from dotrain.training.failure import describe_failure
 from dotrain.training.output import captured
@@ -85,7 +87,7 @@ def _run(
     seat: Seat,
     channel: Channel,
 ) -> TrialEvent:
-    log = log_of(program.run_dir, launch.trial_id, seat.rank)
+    log = RunDir(Path(program.run_dir)).trial_log(launch.trial_id, seat.rank)
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         strategy = load_strategy(program)

@@ -6,13 +6,15 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Iterable
+from pathlib import Path
 
 from dotrain.core.events import Failed, SlotsChanged, TrialEvent
 from dotrain.core.failure import Failure
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.strategy import Seat
 from dotrain.executors.base import AbstractExecutor, Post
-from dotrain.training.attempt import log_of, run_attempt
+from dotrain.store import RunDir
+from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
 from dotrain.training.errors import EarlyStop
 from dotrain.training.failure import describe_failure
@@ -105,7 +107,7 @@ class InlineExecutor(AbstractExecutor):
     def _load(self, launch: Launch) -> LoadedProgram | Failure:
         """Import the user's functions; what libraries say then goes to the log of the first trial."""
         try:
-            log = log_of(self._run_dir, launch.trial_id, rank=0)
+            log = RunDir(Path(self._run_dir)).trial_log(launch.trial_id)
             log.parent.mkdir(parents=True, exist_ok=True)
             with captured(log, whole_process=False):
                 strategy = load_strategy(self._program)

@@ -20,7 +20,7 @@ from dotrain.ablation.study import BASELINE
 from dotrain.core.trial import Trial, TrialState
 from dotrain.errors import DotrainError, UsageError
 from dotrain.report.text import params_text
-from dotrain.store import replace_file
+from dotrain.store import RunDir, replace_file
 
 #: Terminal colours, then all that XML 1.0 has no place for.
 _ILLEGAL = re.compile(
@@ -208,7 +208,7 @@ def _write_first(file: Path, text: bytes) -> None:
 
 def _trial_case(trial: Trial, result: Mapping[str, Any]) -> Case:
     name = f"{trial.trial_id} {params_text(trial.params)}".strip()
-    log = Path(result["run_dir"]) / "trials" / trial.trial_id / "output.log"
+    log = RunDir(Path(result["run_dir"])).trial_log(trial.trial_id)
     marks = [f"{mark}: {trial.notes[mark]}" for mark in trial.marks]
     output = [line for line in (_outcome(trial, result["metric"]), *marks, f"log: {log}") if line]
     return Case("trials", name, trial.busy_s, _verdict(trial), "\n".join(output))

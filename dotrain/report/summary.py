@@ -15,6 +15,7 @@ from dotrain.core.trial import Trial, TrialState
 from dotrain.report.marks import marks_in
 from dotrain.report.resuming import how_to_resume
 from dotrain.report.text import number_text
+from dotrain.store import RunDir
 
 #: How a trial can end, in the order in which reports count them.
 ENDINGS = (TrialState.FINISHED, TrialState.STOPPED, TrialState.DIVERGED, TrialState.FAILED)
@@ -179,7 +180,7 @@ def _rungs(trials: Iterable[Trial]) -> list[dict[str, float]]:
 def _failure(group: FailureGroup, run_dir: Path) -> dict[str, Any]:
     trial = group.trial
     assert trial.error is not None
-    log = run_dir / "trials" / trial.trial_id / "output.log"
+    log = RunDir(run_dir).trial_log(trial.trial_id)
     failure: dict[str, Any] = {
         "count": group.size,
         "kind": trial.error.kind,

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dotrain.config.writing import to_yaml
 from dotrain.core.book import Limits
 from dotrain.core.events import Resumed
 from dotrain.core.policy import policy_error
@@ -66,7 +67,7 @@ def run(
     """
     run_dir = RunDir.create(runs_dir, experiment.name)
     with Lock(run_dir.lock), _writing(run_dir, experiment.config):
-        run_dir.write_config(experiment.config)
+        run_dir.write_config(to_yaml(dict(experiment.config)))
         if experiment.functions.code.archive:
             run_dir.write_code(experiment.functions.code.archive)
         return _Run(experiment, run_dir, demands or Demands()).begin(observer)

@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dotrain.config.writing import to_yaml
 from dotrain.errors import UsageError
 
 
@@ -117,13 +116,14 @@ class RunDir:
         """A trial's own directory."""
         return self.trials / trial_id
 
-    def trial_log(self, trial_id: str) -> Path:
-        """What a trial printed."""
-        return self.trial_dir(trial_id) / "output.log"
+    def trial_log(self, trial_id: str, rank: int = 0) -> Path:
+        """What a rank of a trial printed."""
+        name = "output.log" if rank == 0 else f"output-rank{rank}.log"
+        return self.trial_dir(trial_id) / name
 
-    def write_config(self, data: Mapping[str, Any]) -> None:
+    def write_config(self, text: str) -> None:
         """Write ``config.yaml``."""
-        replace_file(self.config, to_yaml(dict(data)).encode())
+        replace_file(self.config, text.encode())
 
     def write_code(self, archive: bytes) -> None:
         """Write ``code.zip``."""

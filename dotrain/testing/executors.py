@@ -27,7 +27,7 @@ from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
 from dotrain.space import Categorical, Float, Searchspace
-from dotrain.store import read_journal, replay
+from dotrain.store import RunDir, read_journal, replay
 from dotrain.usercode.function import FunctionRef, Functions
 
 ExecutorFactory = Callable[[], AbstractExecutor]
@@ -178,7 +178,7 @@ def _check_policy_errors(make: ExecutorFactory, folder: Path) -> None:
     assert isinstance(result.error, PolicyError), f"a rule's error becomes {result.error!r}"
     for trial in result.trials:
         assert trial.error is None, f"a rule's error is the function's: {trial.error}"
-        log = result.run_dir / "trials" / trial.trial_id / "output.log"
+        log = RunDir(result.run_dir).trial_log(trial.trial_id)
         assert not log.exists() or "swallowed" not in log.read_text(), "a function sees it"
 
 
@@ -222,4 +222,4 @@ def _facts(trial: Trial) -> tuple[Any, ...]:
 
 
 def _log(result: Result, trial: Trial) -> str:
-    return (result.run_dir / "trials" / trial.trial_id / "output.log").read_text()
+    return RunDir(result.run_dir).trial_log(trial.trial_id).read_text()

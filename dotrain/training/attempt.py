@@ -24,6 +24,7 @@ from dotrain.core.events import (
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
 from dotrain.errors import Interrupt
+from dotrain.store import RunDir
 from dotrain.training.arguments import Hparams, bind
 from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
@@ -72,7 +73,7 @@ def run_attempt(
         return Failed(launch.trial_id, launch.attempt, loaded)
     folder = _current_folder()
     try:
-        log = log_of(run_dir, launch.trial_id, place.seat.rank)
+        log = RunDir(Path(run_dir)).trial_log(launch.trial_id, place.seat.rank)
         log.parent.mkdir(parents=True, exist_ok=True)
         _note(log, f"--- {launch.trial_id}, attempt {launch.attempt}: {launch.reason}")
         _note(log, f"--- {launch.varied}")
@@ -89,12 +90,6 @@ def run_attempt(
             with contextlib.suppress(OSError):
                 os.chdir(folder)
     return event
-
-
-def log_of(run_dir: str, trial_id: str, rank: int) -> Path:
-    """Return the file with the output of one rank of a trial."""
-    name = "output.log" if rank == 0 else f"output-rank{rank}.log"
-    return Path(run_dir, "trials", trial_id, name)
 
 
 @contextmanager

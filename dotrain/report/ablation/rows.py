@@ -13,6 +13,7 @@ from dotrain.report.ablation.numbers import NOTHING, Numbers, p_text
 from dotrain.report.marks import mark_lines
 from dotrain.report.summary import counts_text
 from dotrain.report.text import duration
+from dotrain.store import RunDir
 
 #: Verdicts as they fit into a column; every other begins "not distinguishable from noise".
 _SHORT = {"helps": "helps", "hurts": "hurts", "no pair of runs to compare": "no pair"}
@@ -182,7 +183,7 @@ def _lines_without_a_pair(fate: str, name: str, arm: Mapping[str, Any], run_dir:
     if not failed:
         return []
     seeds = ", ".join(str(failure["seed"]) for failure in failed)
-    log = Path(run_dir) / "trials" / failed[0]["trial_id"] / "output.log"
+    log = RunDir(Path(run_dir)).trial_log(failed[0]["trial_id"])
     return [
         f"{fate}, so without a pair: {name} with {'seed' if len(failed) == 1 else 'seeds'} {seeds}: "
         f"{failed[0]['message']}\n    log: {log}"
