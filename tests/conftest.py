@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import Phase, settings
 
 from dotrain.config import load_config
 from dotrain.report.display import Quiet
@@ -22,6 +23,18 @@ from dotrain.runs.session import run
 from tests.folder import TRAIN, Folder
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# For the children too: every driver of every test looks at its state after every event.
+os.environ["DOTRAIN_VALIDATE"] = "1"
+
+# For benchmarks/mutants.py: the same examples each time, and the first that fails is enough.
+settings.register_profile(
+    "mutants",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 
 
 @dataclass

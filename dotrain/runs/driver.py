@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,8 @@ from dotrain.training.program import Program
 
 #: The longest the loop waits before it looks at the clock and the display again, in seconds.
 _PULSE_S = 0.2
+#: Set to 1, every invariant of the run's state is asserted after every event.
+_VALIDATE = "DOTRAIN_VALIDATE"
 
 
 class Observer(Protocol):
@@ -64,6 +67,7 @@ class Driver:
         self._interrupts = 0
         self._interrupt_reason = "interrupted by Ctrl-C"
         self._posting = False
+        self._validates = os.environ.get(_VALIDATE) == "1"
         self.elapsed_s = 0.0
 
     def run(self, program: Program, *, resumed: Resumed | None = None, from_s: float = 0.0) -> str:
@@ -163,6 +167,8 @@ class Driver:
             instructions = self._scheduler.handle(event, time_s)
             for instruction in instructions:
                 self._journal.append_instruction(instruction, time_s)
+            if self._validates:
+                self._scheduler.validate()
         finally:
             self._posting = False
         for instruction in instructions:
