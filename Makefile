@@ -4,10 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types format reference bench chaos scale distribution ci clean
+# What needs no framework and no cluster, and answers within a minute.
+QUICK := tests/core tests/policies tests/space tests/store tests/config tests/usercode
+
+.PHONY: help demo quick test slow test-all lint types format reference bench chaos scale distribution ci clean
 
 help: ## Show the targets.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,8 +20,16 @@ $(READY): pyproject.toml
 demo: $(READY) ## Search a Keras model with ASHA on two workers of this machine.
 	$(BIN)/dotrain run configs/digits-asha.yaml
 
-test: $(READY) ## Run all tests.
-	$(BIN)/python -m pytest
+quick: $(READY) ## Run the tests of the rooms without frameworks, within a minute.
+	$(BIN)/python -m pytest -m "not slow" $(QUICK)
+
+test: $(READY) ## Run the tests that a change needs.
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: $(READY) ## Run the tests that `make test` leaves out: whole trainings, killed processes.
+	$(BIN)/python -m pytest -m slow
+
+test-all: test slow ## Run all tests.
 
 lint: $(READY) ## Check style and formatting.
 	$(BIN)/ruff check .
@@ -46,7 +57,7 @@ scale: $(READY) ## Measure how costs grow to 100,000 trials.
 distribution: $(READY) ## Measure training by two workers, against ranks started by hand in the same run.
 	$(BIN)/python benchmarks/distribution.py
 
-ci: lint types test ## What continuous integration runs.
+ci: lint types test slow ## What continuous integration runs.
 
 clean: ## Remove the environment.
 	rm -rf $(VENV)

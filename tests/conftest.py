@@ -1,15 +1,23 @@
-"""What several tests share: running a config in a directory of its own, and a Dask cluster."""
+"""What several tests share: running a config in a directory of its own, and a Dask cluster.
+
+Nothing that takes long is imported here, or by any test file while it is collected.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import io
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +28,7 @@ from dotrain.report.display import Quiet
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
+from dotrain.training import rehearsal
 from tests.folder import TRAIN, Folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +44,47 @@ settings.register_profile(
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
 )
+
+
+def pytest_collection_finish() -> None:
+    """Refuse what would make every run of the tests begin with seconds of imports."""
+    for name in ("tensorflow", "keras"):
+        if name in sys.modules:
+            raise pytest.UsageError(
+                f"a test file imports {name} while it is collected; see tests/late.py"
+            )
+
+
+#: The kernel's option for a signal at the parent's death.
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """Start a process that ends with this one, however this one ends."""
+    return subprocess.Popen(command, preexec_fn=_end_with_parent, **options)
+
+
+class Moment:
+    """A moment in another process: when it opens this named pipe for writing."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        # Stays open: it would hold up whoever opens the other end later.
+        self._reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def wait(self, process: subprocess.Popen[Any]) -> None:
+        """Wait for it; that the process ends before is an error."""
+        ended = os.pidfd_open(process.pid)
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        poll.register(ended, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poll.poll()}
+        os.close(ended)
+        assert self._reader in ready, "the process has ended before"
 
 
 @dataclass
@@ -73,6 +123,10 @@ class Project:
             **options,
         )
 
+    def moment(self, name: str) -> Moment:
+        """Return the moment at which somebody calls ``open(name, "w")`` in this folder."""
+        return Moment(self.path / name)
+
     def log(self, result: Result, trial_id: str = "t0000") -> str:
         return (result.run_dir / "trials" / trial_id / "output.log").read_text()
 
@@ -93,6 +147,22 @@ def folder(tmp_path: Path) -> Folder:
     return folder
 
 
+@pytest.fixture
+def rehearsed_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rehearse studies in this process, which has the framework already; a new one imports it."""
+
+    def run_here(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
+        _, _, module, *arguments = command
+        assert module == rehearsal.__name__
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", [module, *arguments])
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(options["input"])))
+            rehearsal.main()
+        return subprocess.CompletedProcess(command, 0, b"", b"")
+
+    monkeypatch.setattr(rehearsal, "subprocess", SimpleNamespace(run=run_here))
+
+
 @pytest.fixture(scope="session")
 def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a scheduler with two workers, started by hand as a user would."""
@@ -105,10 +175,13 @@ def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "PYTHONPATH": str(ROOT),
         # As docs/architecture.md asks for.
         "DASK_DISTRIBUTED__COMM__OFFLOAD": "False",
+        # It lives as long as the tests do, and watching itself takes a tenth of a core.
+        "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "500ms",
+        "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
     }
     log = open(folder / "cluster.log", "w")  # noqa: SIM115
     processes = [
-        subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment)
+        start(command, stdout=log, stderr=log, cwd=folder, env=environment)
         for command in (
             [*dask, "scheduler", *common, "--port", "0", "--no-dashboard"],
             [*dask, "worker", *common, "--nworkers", "2", "--nthreads", "1", "--no-dashboard"],

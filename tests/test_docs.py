@@ -67,6 +67,7 @@ def test_the_config_of_the_readme_is_sound(tmp_path: Path) -> None:
     assert load_config(file).space.names == ("lr", "units", "activation")
 
 
+@pytest.mark.slow
 def test_the_train_function_of_the_readme_runs(project: Project) -> None:
     function, _ = blocks("README.md", "python")
     head = "import keras\nfrom dotrain.callbacks import KerasCheckpoint, KerasEpochEnd\n"

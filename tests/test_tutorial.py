@@ -70,6 +70,7 @@ class Reader:
         return max(journals, key=lambda file: file.stat().st_mtime_ns, default=Path()).parent
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
     reader = Reader(tmp_path)

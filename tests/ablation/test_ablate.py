@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dotrain import AblationStudy, experiment
-from dotrain.config import load_config
+from dotrain.config import ConfigError, load_config
 from dotrain.config.source import read_source
 from dotrain.errors import UsageError
 from dotrain.report.display import Quiet
@@ -53,12 +53,14 @@ def configure(project: Project, **sections: Any) -> None:
     project.config(**{**settings, **sections})
 
 
-def ablate(project: Project, *arguments: str, **sections: Any) -> dict[str, Any]:
+def ablate(project: Project, from_run: str | None = None, **sections: Any) -> Result:
     configure(project, **sections)
-    done = project.cli("ablate", "config.yaml", "--json", *arguments)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return experiment.ablate(
+        project.path / "config.yaml",
+        from_run=from_run,
+        runs_dir=project.path / "runs",
+        quiet=True,
+    )
 
 
 def study(project: Project, cluster: dict[str, Any], **sections: Any) -> Result:
@@ -87,7 +89,10 @@ def test_every_arm_runs_every_seed_on_every_executor(
 
 
 def test_the_result_has_what_the_contract_names(project: Project) -> None:
-    result = ablate(project)
+    configure(project)
+    done = project.cli("ablate", "config.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
     assert {"run_dir", "metric", "direction", "seeds", "baseline", "components", "trials"} <= set(
         result
     )
@@ -165,10 +170,20 @@ NOTHING_CHANGES = {
 
 
 @pytest.mark.parametrize("case", NOTHING_CHANGES)
+@pytest.mark.usefixtures("rehearsed_here")
 def test_what_would_change_nothing_is_refused_before_anything_trains(
     project: Project, case: str
 ) -> None:
     section, message = NOTHING_CHANGES[case]
+    with pytest.raises(ConfigError) as refused:
+        ablate(project, ablation=section, hparams={"augment": True})
+    assert re.search(message, str(refused.value)), str(refused.value)
+    assert refused.value.exit_code == 2
+    assert not (project.path / "runs").exists()
+
+
+def test_a_refusal_is_shown_without_a_traceback(project: Project) -> None:
+    section, message = NOTHING_CHANGES["a column that is never asked for"]
     configure(project, ablation=section, hparams={"augment": True})
     done = project.cli("ablate", "config.yaml")
     assert done.returncode == 2, done.stdout
@@ -203,6 +218,7 @@ def test_a_function_that_goes_around_the_generators_is_no_silent_success(project
     assert done.returncode == 1
 
 
+@pytest.mark.usefixtures("rehearsed_here")
 def test_a_call_by_position_leaves_the_column_out_all_the_same(project: Project) -> None:
     user = """
     COLUMNS = {"a": 1.0, "b": 2.0}
@@ -231,6 +247,7 @@ def test_too_few_seeds_are_told_with_the_line_before_training(project: Project) 
     assert "0.25" in done.stdout
 
 
+@pytest.mark.usefixtures("rehearsed_here")
 def test_a_failed_run_drops_its_pair_only_and_is_shown(project: Project) -> None:
     user = USER + (
         "\n_train = train\n"
@@ -250,6 +267,7 @@ def test_a_failed_run_drops_its_pair_only_and_is_shown(project: Project) -> None
     assert found["trials"]["failed"] == dropped
 
 
+@pytest.mark.usefixtures("rehearsed_here")
 def test_add_one_in_shows_what_each_is_worth_by_itself(project: Project) -> None:
     found = ablate(project, ablation={**STUDY, "ablator": {"name": "add_one_in"}})
     worth = {arm["name"]: arm["delta"] for arm in found["components"]}
@@ -258,6 +276,7 @@ def test_add_one_in_shows_what_each_is_worth_by_itself(project: Project) -> None
     assert {arm["verdict"] for arm in found["components"]} == {"helps"}
 
 
+@pytest.mark.usefixtures("rehearsed_here")
 def test_pairs_show_redundancy_that_single_ones_hide(project: Project) -> None:
     user = """
     import random
@@ -279,6 +298,7 @@ def test_pairs_show_redundancy_that_single_ones_hide(project: Project) -> None:
     assert worth["feature:a+feature:c"] == worth["feature:c"] == -1
 
 
+@pytest.mark.usefixtures("rehearsed_here")
 def test_an_ablator_of_ones_own(project: Project) -> None:
     project.write(
         "mine.py",
@@ -349,6 +369,7 @@ def test_a_tiny_or_odd_best_value_is_handed_on_as_it_is(tmp_path: Path) -> None:
         assert (source.problems, source.data["hparams"]) == ([], {"x": value})
 
 
+@pytest.mark.usefixtures("rehearsed_here")
 def test_the_best_of_an_earlier_search_is_the_baseline(project: Project) -> None:
     search = {
         "space": {"noise": {"type": "categorical", "values": [0.25, 0.5]}},
@@ -358,7 +379,7 @@ def test_the_best_of_an_earlier_search_is_the_baseline(project: Project) -> None
     configure(project, user=user, search=search)
     searched = json.loads(project.cli("run", "config.yaml", "--json").stdout)
     assert searched["best"]["params"] == {"noise": 0.5}
-    found = ablate(project, "--from", searched["run_dir"], user=user, search=search)
+    found = ablate(project, searched["run_dir"], user=user, search=search)
     assert found["baseline"]["mean"] == pytest.approx(4.0)
     shown = project.cli("ablate", "config.yaml", "--from", str(project.path))
     assert shown.returncode == 2
@@ -381,7 +402,7 @@ def test_a_study_that_is_killed_goes_on_to_the_same_table(project: Project) -> N
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return _train(data_gen, reporter, seed, augment)\n"
     )
-    whole = ablate(project)
+    whole = ablate(project).summary
     configure(project, user=user)
     driver = subprocess.run(
         [sys.executable, "-m", "dotrain", "ablate", "config.yaml", "--runs-dir", "killed-runs"],
@@ -425,6 +446,7 @@ def test_an_ablation_in_python_by_name(project: Project, monkeypatch: pytest.Mon
         experiment.lagom(training_fn, ablation=mine, num_trials=3, quiet=True)
 
 
+@pytest.mark.usefixtures("rehearsed_here")
 def test_columns_of_a_declared_table_are_left_out(project: Project) -> None:
     rows = "\n".join(f"{n},{n % 3},{n % 5}" for n in range(40))
     project.write("table.csv", f"useful,other,label\n{rows}\n")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dotrain import AblationStudy, experiment
-from dotrain.config import load_config
+from dotrain.config import ConfigError, load_config
 from dotrain.report.display import Quiet
 from dotrain.runs.definition import Experiment
 from dotrain.runs.session import run
 from tests.conftest import Project
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 USER = """
 import json
@@ -70,55 +72,69 @@ BASE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
-    "distribution",
-    [{"strategy": "single"}, {"strategy": "multi_worker_mirrored", "workers": 2}],
-    ids=["single", "group"],
-)
-def test_arms_begin_with_the_baselines_weights(
-    project: Project, distribution: dict[str, Any]
-) -> None:
+BASELINE_PARAMS = 16 + 20 + 20 + 5
+CHANGED_PARAMS = {"feature:b": -4, "layer:block_b": -20, "group:block_*": -40, "model:no_skip": 0}
+
+
+def arms_of(
+    result: dict[str, Any], folder: Path, seeds: int
+) -> Iterator[dict[str, dict[str, list[float]]]]:
+    """Yield for each seed the weights that each arm began with, by layer, the baseline's first."""
+    names = ["baseline", *(arm["name"] for arm in result["components"])]
+    trials = {"total": len(names) * seeds, "finished": len(names) * seeds}
+    assert result["trials"] == {**trials, "stopped": 0, "diverged": 0, "failed": 0}
+    found = {arm["name"]: arm["params"] for arm in result["components"]}
+    assert found == {name: CHANGED_PARAMS[name] for name in names[1:]}
+    assert result["baseline"]["params"] == BASELINE_PARAMS
+    for seed in range(seeds):
+        arms = {}
+        for index, name in enumerate(names):
+            trial = f"t{len(names) * seed + index:04d}"
+            file = folder / result["run_dir"] / "trials" / trial / "first.json"
+            weights = json.loads(file.read_text())
+            arms[name] = {layer: sums for layer, sums in weights.items() if sums}
+        yield arms
+
+
+def begin_alike(arms: dict[str, dict[str, list[float]]]) -> bool:
+    """Whether every arm begins with the baseline's weights."""
+    baseline = arms["baseline"]
+    for arm, layers in arms.items():
+        for layer, sums in layers.items():
+            # Without a column its first kernel has another shape, the rest begins alike.
+            if (arm, layer) != ("feature:b", "first"):
+                assert sums == pytest.approx(baseline[layer], abs=1e-6), (arm, layer)
+    return True
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("rehearsed_here")
+def test_arms_begin_with_the_baselines_weights(project: Project) -> None:
+    # Step by step: tracing each arm's model would take most of the time.
+    project.write("user.py", USER.replace('"mse")', '"mse", run_eagerly=True)'))
+    config = project.config(**BASE, ablation=STUDY, cluster={"kind": "inline"})
+    result = experiment.ablate(config, runs_dir=project.path / "runs", quiet=True)
+    first, second = arms_of(result.summary, project.path, seeds=2)
+    for arms in (first, second):
+        assert set(arms["layer:block_b"]) == set(arms["baseline"]) - {"block_b"}
+        assert set(arms["group:block_*"]) == {"first", "last"}
+        assert begin_alike(arms)
+    assert first["baseline"] != second["baseline"], "seeds differ"
+
+
+def test_arms_of_a_group_of_workers_begin_with_the_baselines_weights(project: Project) -> None:
     project.write("user.py", USER)
     project.config(
         **BASE,
-        ablation=STUDY,
-        distribution=distribution,
+        ablation={"features": ["b"], "layers": ["block_b"], "seeds": 1},
+        distribution={"strategy": "multi_worker_mirrored", "workers": 2},
         cluster={"kind": "local", "workers": 2},
     )
     done = project.cli("ablate", "config.yaml", "--json")
     assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert result["trials"] == {
-        "total": 10,
-        "finished": 10,
-        "stopped": 0,
-        "diverged": 0,
-        "failed": 0,
-    }
-    assert result["baseline"]["params"] == 16 + 20 + 20 + 5
-    arms = {arm["name"]: arm for arm in result["components"]}
-    assert {name: arm["params"] for name, arm in arms.items()} == {
-        "feature:b": -4,
-        "layer:block_b": -20,
-        "group:block_*": -40,
-        "model:no_skip": 0,
-    }
-
-    def first(trial: int) -> dict[str, Any]:
-        file = project.path / result["run_dir"] / "trials" / f"t{trial:04d}" / "first.json"
-        found: dict[str, Any] = json.loads(file.read_text())
-        return {name: weights for name, weights in found.items() if weights}
-
-    for seed in range(2):
-        baseline, feature, layer, group, variant = (first(5 * seed + arm) for arm in range(5))
-        assert set(layer) == set(baseline) - {"block_b"}
-        assert set(group) == {"first", "last"}
-        for arm in (layer, group, variant):
-            for name, weights in arm.items():
-                assert weights == pytest.approx(baseline[name], abs=1e-6), name
-        # Its first kernel has another shape, the rest begins alike.
-        assert feature["last"] == pytest.approx(baseline["last"], abs=1e-6)
-    assert first(0) != first(5), "seeds differ"
+    (arms,) = arms_of(json.loads(done.stdout), project.path, seeds=1)
+    assert set(arms["layer:block_b"]) == set(arms["baseline"]) - {"block_b"}
+    assert begin_alike(arms)
 
 
 REFUSED = {
@@ -139,9 +155,21 @@ REFUSED = {
 }
 
 
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.usefixtures("rehearsed_here")
 def test_what_cannot_be_left_out_is_refused_with_its_line(project: Project, case: str) -> None:
     section, message = REFUSED[case]
+    project.write("user.py", USER)
+    config = project.config(**BASE, ablation=section)
+    with pytest.raises(ConfigError) as refused:
+        experiment.ablate(config, runs_dir=project.path / "runs")
+    assert re.search(message, str(refused.value)), str(refused.value)
+    assert not (project.path / "runs").exists()
+
+
+def test_a_refusal_ends_the_command_with_2(project: Project) -> None:
+    section, message = REFUSED["a typo"]
     project.write("user.py", USER)
     project.config(**BASE, ablation=section)
     done = project.cli("ablate", "config.yaml")
@@ -167,6 +195,7 @@ def test_a_train_function_that_builds_its_own_model_is_no_silent_success(project
 
 
 @pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("rehearsed_here")
 def test_a_study_of_layers_and_features_in_python(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

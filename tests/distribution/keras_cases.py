@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -107,30 +107,50 @@ def sgd(**options: Any) -> Callable[[], Any]:
     return lambda: keras.optimizers.SGD(0.5, **options)
 
 
-#: 37 rows end with a batch of 5, which two share as 3 and 2; 33 with one of 1, which only one gets.
-CASES: dict[str, tuple[int, Callable[[], Any], Callable[[], Any], str]] = {
-    "uneven": (37, dense, adam(), "tf.data"),
-    "empty": (33, dense, adam(), "tf.data"),
-    "batch normalization and convolution, empty": (33, conv, adam(), "tf.data"),
-    "mask": (37, masked, adam(), "tf.data"),
-    "infinite slope at zero, empty": (33, steep, adam(), "tf.data"),
-    "global_clipnorm": (37, dense, sgd(global_clipnorm=0.1), "tf.data"),
-    "clipvalue": (37, dense, sgd(clipvalue=0.01), "tf.data"),
-    "gradient accumulation": (37, dense, adam(gradient_accumulation_steps=2), "tf.data"),
-    "moving average": (37, dense, adam(use_ema=True, ema_overwrite_frequency=3), "tf.data"),
-    "loss scale": (
-        37,
+class Case(NamedTuple):
+    """A model with an optimizer, and the ways in which it is fitted, one after the other.
+
+    Tracing takes nearly all the time, so a model is compiled once, and validated and asked for
+    predictions only where its layers matter; an optimizer changes nothing there.
+    """
+
+    build: Callable[[], Any]
+    optimizer: Callable[[], Any]
+    #: (how the rows come, how many): 37 rows end with a batch of 5, which two share as 3 and 2;
+    #: 33 with one of 1, which only one gets.
+    fits: tuple[tuple[str, int], ...]
+    validated: bool = False
+    predicted: bool = False
+
+
+CASES = {
+    "dense": Case(
+        dense,
+        adam(),
+        (("tf.data", 37), ("tf.data", 33), ("numpy", 37), ("generator", 37), ("PyDataset", 37)),
+        validated=True,
+        predicted=True,
+    ),
+    "batch normalization and convolution": Case(
+        conv, adam(), (("tf.data", 33),), validated=True, predicted=True
+    ),
+    "mask": Case(masked, adam(), (("tf.data", 37),), validated=True, predicted=True),
+    "infinite slope at zero": Case(steep, adam(), (("tf.data", 33),)),
+    "gradient accumulation, global_clipnorm": Case(
+        dense, adam(gradient_accumulation_steps=2, global_clipnorm=0.1), (("tf.data", 37),)
+    ),
+    "moving average, clipvalue": Case(
+        dense, sgd(use_ema=True, ema_overwrite_frequency=3, clipvalue=0.01), (("tf.data", 37),)
+    ),
+    "loss scale": Case(
         dense,
         lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)),
-        "tf.data",
+        (("tf.data", 37),),
     ),
-    "arrays": (37, dense, adam(), "numpy"),
-    "generator": (37, dense, adam(), "generator"),
-    "PyDataset": (37, dense, adam(), "PyDataset"),
 }
 
 
-def fit(model: keras.Model, x: Any, y: Any, how: str) -> Any:
+def fit(model: keras.Model, x: Any, y: Any, how: str, validated: bool) -> Any:
     if how == "numpy":
         weights = {0: 1.0, 1: 2.0, 2: 0.5}
         return model.fit(
@@ -147,29 +167,36 @@ def fit(model: keras.Model, x: Any, y: Any, how: str) -> Any:
         return model.fit(endless(x, y), steps_per_epoch=steps, epochs=2, verbose=0)
     if how == "PyDataset":
         return model.fit(Sequence(x, y), epochs=2, verbose=0, shuffle=False)
-    return model.fit(shuffled(x, y), epochs=2, verbose=0, validation_data=shuffled(x, y))
+    validation = shuffled(x, y) if validated else None
+    return model.fit(shuffled(x, y), epochs=2, verbose=0, validation_data=validation)
 
 
 def train(dist_strategy: Any, trial_dir: Path, seed: int) -> float:
     """Train every case; the losses, weights and predictions go to ``cases.json``."""
     found = {}
-    for name, (count, build, optimizer, how) in CASES.items():
+    for name, case in CASES.items():
         keras.utils.set_random_seed(seed)
-        x, y = rows(count, *SHAPES.get(build, (12,)))
         with dist_strategy():
-            model = build()
-            model.compile(optimizer(), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-        history = fit(model, x, y, how).history
-        numbers = [float(value) for values in history.values() for value in values]
-        numbers += [float(abs(weights).sum()) for weights in model.get_weights()]
-        predicted = model.predict(x, batch_size=BATCH, verbose=0)
-        found[name] = [*numbers, *(float(value) for value in predicted[:, 0])]
+            model = case.build()
+            model.compile(
+                case.optimizer(), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+            )
+        for how, count in case.fits:
+            x, y = rows(count, *SHAPES.get(case.build, (12,)))
+            history = fit(model, x, y, how, case.validated).history
+            numbers = [float(value) for values in history.values() for value in values]
+            numbers += [float(abs(weights).sum()) for weights in model.get_weights()]
+            if case.predicted:
+                numbers += [float(n) for n in model.predict(x, batch_size=BATCH, verbose=0)[:, 0]]
+            found[f"{name}: {how}, {count} rows"] = numbers
+        if case.build is dense and case.predicted:
+            model.save(trial_dir / "model.keras")
+            predicted = model.predict(rows(37, 12)[0], batch_size=BATCH, verbose=0)
+            (trial_dir / "predicted.json").write_text(json.dumps(predicted.tolist()))
     (trial_dir / "dropout.json").write_text(json.dumps(count_drops(dist_strategy)))
     forked_from = psutil.Process(os.getppid()).cmdline()
     (trial_dir / "imported.txt").write_text(forked_from[-1])
-    model.save(trial_dir / "model.keras")
     (trial_dir / "cases.json").write_text(json.dumps(found))
-    (trial_dir / "predicted.json").write_text(json.dumps(predicted.tolist()))
     return 1.0
 
 

@@ -17,7 +17,7 @@ from dotrain.runs.result import Result
 from dotrain.runs.session import run
 from tests.conftest import ROOT, Project
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 MODES: dict[str, dict[str, Any]] = {
     "single": {"strategy": "single"},
@@ -64,21 +64,22 @@ def test_training_is_the_same_on_one_process_two_devices_and_two_workers(
 
 def test_the_model_is_saved_once_and_loads_in_a_plain_process(histories: dict[str, Path]) -> None:
     code = (
-        "import json, sys, numpy, keras; folder, cases = sys.argv[1:];"
+        "import json, sys, numpy, keras; cases, *folders = sys.argv[1:];"
         "sys.path.insert(0, cases); import keras_cases;"
-        "model = keras.models.load_model(folder + '/model.keras');"
         "x, _ = keras_cases.rows(37, 12);"
-        "print(json.dumps(model.predict(x, verbose=0).tolist()))"
+        "load = lambda folder: keras.models.load_model(folder + '/model.keras');"
+        "print(json.dumps([load(f).predict(x, verbose=0).tolist() for f in folders]))"
     )
-    for path in histories.values():
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(path), str(CASES.parent)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(CASES.parent), *map(str, histories.values())],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    for path, predicted in zip(histories.values(), loaded, strict=True):
         saved = json.loads((path / "predicted.json").read_text())
-        for row, expected in zip(json.loads(done.stdout.splitlines()[-1]), saved, strict=True):
+        for row, expected in zip(predicted, saved, strict=True):
             assert row == pytest.approx(expected, abs=1e-6)
 
 
@@ -94,9 +95,17 @@ def recipe(tmp_path: Path, config: str, *overrides: str) -> Result:
     return run(Experiment.of_config(loaded), tmp_path, Quiet())
 
 
-@pytest.mark.parametrize("config", ["digits-single", "loop-mirrored"])
+# Keras' own loop on two devices is among the cases above.
+@pytest.mark.parametrize(
+    ("config", "modes"),
+    [
+        ("digits-single", ["single", "workers"]),
+        ("loop-mirrored", ["single", "mirrored", "workers"]),
+    ],
+    ids=["digits-single", "loop-mirrored"],
+)
 def test_one_recipe_unchanged_has_the_same_history_everywhere(
-    tmp_path: Path, config: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, config: str, modes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Its convolutions compute otherwise for another number of rows.
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -109,10 +118,10 @@ def test_one_recipe_unchanged_has_the_same_history_everywhere(
             tmp_path,
             config,
             *shorter,
-            f"distribution={json.dumps(distribution)}",
+            f"distribution={json.dumps(MODES[mode])}",
             "cluster.workers=2",
         )
-        for distribution in MODES.values()
+        for mode in modes
     ]
     one, *others = (result.trials[0] for result in results)
     assert one.metrics is not None

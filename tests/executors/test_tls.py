@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import trustme
 
 from dotrain.config import ConfigError, load_config
 from dotrain.errors import ResourcesUnavailable
-from tests.conftest import Project
+from tests.conftest import Project, start
 
 
 def certificate(folder: Path, ca: trustme.CA, name: str) -> dict[str, str]:
@@ -42,8 +41,8 @@ def tls_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str,
     with open(folder / "log", "w") as log:
         output: dict[str, Any] = {"stdout": log, "stderr": log}
         processes = [
-            subprocess.Popen([*dask, "scheduler", *common, "--port", "0"], **output),
-            subprocess.Popen([*dask, "worker", *common, "--nthreads", "1"], **output),
+            start([*dask, "scheduler", *common, "--port", "0"], **output),
+            start([*dask, "worker", *common, "--nthreads", "1"], **output),
         ]
         try:
             from distributed import Client

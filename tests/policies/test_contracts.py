@@ -1,4 +1,4 @@
-"""Every registered plugin keeps the contract; the registry itself is the list of cases."""
+"""Every registered policy keeps the contract; the registry itself is the list of cases."""
 
 import os
 import subprocess
@@ -9,19 +9,10 @@ import pytest
 
 from dotrain import plugins
 from dotrain.space import Float, Searchspace
-from dotrain.testing import check_early_stop, check_optimizer, check_strategy
+from dotrain.testing import check_early_stop, check_optimizer
 
 #: What a plugin must be given; the rest of its options have defaults.
-OPTIONS: dict[str, dict[str, int]] = {
-    "asha": {"resource_max": 9},
-    "multi_worker_mirrored": {"workers": 3},
-}
-
-
-@pytest.mark.filterwarnings("default")  # TensorFlow's own
-@pytest.mark.parametrize("name", sorted(plugins.registered(plugins.STRATEGIES)))
-def test_every_strategy_keeps_the_contract(name: str) -> None:
-    check_strategy(_factory(plugins.STRATEGIES, name))
+OPTIONS: dict[str, dict[str, int]] = {"asha": {"resource_max": 9}}
 
 
 @pytest.mark.parametrize("name", sorted(plugins.registered(plugins.OPTIMIZERS)))

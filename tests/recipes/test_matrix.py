@@ -1,10 +1,9 @@
-"""Every config shipped, on every executor that can run it."""
+"""Every config shipped: sound, run in virtual time, and trained."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from dotrain.errors import ResourcesUnavailable
 from dotrain.report.display import Quiet
 from dotrain.runs.definition import Experiment
 from dotrain.runs.session import run
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, make_cluster
 
 #: Made for the simulation; real training to its budgets would take hours.
 SIMULATED = ("forecast",)
@@ -57,23 +56,45 @@ def test_every_config_is_sound_as_shipped(config: Path) -> None:
     assert load(config).name == config.stem
 
 
+#: Where each is trained: every kind of run on every executor. More would train the same once more:
+#: what an executor promises holds for any function (tests/executors/test_contract.py), and
+#: tests/recipes/test_same_numbers.py trains all of them inline. The workers at an address have
+#: imported TensorFlow since the first of them.
+EXECUTORS = {
+    "digits-single": ["address"],
+    "digits-random": ["address"],
+    "digits-asha": ["inline", "address"],
+    "digits-distributed": ["local"],
+    "digits-groups": ["address"],
+    "loop-mirrored": ["local"],
+    "titanic-ablation": ["address"],
+    "digits-ablation": ["inline"],
+    "cancer-ablation": ["inline", "local", "address"],
+    "sgd-asha": ["inline", "local", "address"],
+}
+
+
+def test_every_config_is_trained_somewhere_and_nothing_is_left_out() -> None:
+    assert set(EXECUTORS) == {config.stem for config in TRAINING}
+    assert {kind for kinds in EXECUTORS.values() for kind in kinds} == {
+        "inline",
+        "local",
+        "address",
+    }
+
+
 # Keras and TensorFlow warn about themselves; inline, that would be in this process.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("config", TRAINING, ids=lambda config: config.stem)
-def test_every_config_runs_on_every_executor(
-    config: Path, cluster: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "kind"), [(name, kind) for name, kinds in EXECUTORS.items() for kind in kinds]
+)
+def test_every_config_is_trained(
+    name: str, kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    asked = load(config, *SHORTER[config.stem], f"cluster={cluster}")
-    if asked.strategy.slots > 1 and cluster["kind"] == "inline":
-        with pytest.raises(ResourcesUnavailable, match=r"use cluster\.kind: local"):
-            run(asked, tmp_path, Quiet())
-        return
-    if asked.strategy.own_process and cluster["kind"] == "inline":
-        # TensorFlow runs in this process already: its CPU can't be divided any more.
-        failed = run(asked, tmp_path, Quiet())
-        assert "use cluster.kind: local" in failed.summary["failures"][0]["message"]
-        return
+    cluster = make_cluster(kind, request)
+    asked = load(ROOT / "configs" / f"{name}.yaml", *SHORTER[name], f"cluster={cluster}")
     result = run(asked, tmp_path, Quiet())
     assert result.status == "finished", result.summary
     assert result.summary["trials"]["failed"] == 0, result.summary
@@ -82,6 +103,25 @@ def test_every_config_runs_on_every_executor(
     if "promotions" in result.summary:
         promotions = result.summary["promotions"]
         assert promotions["from_checkpoint"] == promotions["total"]
+
+
+@pytest.mark.parametrize("name", ["digits-distributed", "digits-groups"])
+def test_what_needs_several_workers_is_refused_inline(name: str, tmp_path: Path) -> None:
+    asked = load(ROOT / "configs" / f"{name}.yaml", *SHORTER[name], "cluster={kind: inline}")
+    with pytest.raises(ResourcesUnavailable, match=r"use cluster\.kind: local"):
+        run(asked, tmp_path, Quiet())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_processor_that_is_in_use_cannot_be_divided_inline(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    tf.constant(1.0)  # TensorFlow runs in this process from here on, if it hasn't before
+    config = ROOT / "configs" / "loop-mirrored.yaml"
+    asked = load(config, *SHORTER["loop-mirrored"], "cluster={kind: inline}")
+    failed = run(asked, tmp_path, Quiet())
+    assert "use cluster.kind: local" in failed.summary["failures"][0]["message"]
 
 
 #: The same recipe in modes that no config of its own shows.
@@ -104,6 +144,7 @@ MODES: dict[str, tuple[str, list[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mode", MODES)
 def test_one_recipe_unchanged_in_the_other_modes(mode: str, tmp_path: Path) -> None:
@@ -115,6 +156,7 @@ def test_one_recipe_unchanged_in_the_other_modes(mode: str, tmp_path: Path) -> N
     assert result.summary["trials"]["failed"] == 0, result.summary
 
 
+@pytest.mark.slow
 def test_devices_of_this_very_process_are_trained_on_inline(project: Project) -> None:
     config = ROOT / "configs" / "loop-mirrored.yaml"
     shorter = ["--set", "hparams.epochs=1", "--set", "cluster={kind: inline}", "--json"]

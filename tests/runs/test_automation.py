@@ -17,6 +17,9 @@ from junitparser import JUnitXml
 from dotrain.report.gates import Gate
 from tests.conftest import ROOT, Project
 
+# Make and shell scripts, run as they stand: many commands, each a process.
+pytestmark = pytest.mark.slow
+
 FAST = ("-s", "cluster.kind=inline", "-s", "cluster.workers=1", "-s", "search.num_trials=4")
 MET = ("--require", "val_accuracy>=0.6")
 MISSED = ("--require", "val_accuracy>=1.1")

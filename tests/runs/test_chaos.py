@@ -9,11 +9,12 @@ import pytest
 from benchmarks.chaos import kill_drivers, kill_workers
 
 
-@pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
 def test_killed_drivers_are_resumed_to_the_same_end() -> None:
     assert kill_drivers(3, random.Random(1), num_trials=27)["kills"] == 3
 
 
-@pytest.mark.timeout(240)
 def test_killed_workers_lose_nothing() -> None:
     assert kill_workers(3, random.Random(1), num_trials=18)["kills"] == 3

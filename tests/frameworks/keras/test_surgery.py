@@ -24,11 +24,11 @@ from dotrain.frameworks.keras.surgery import (
 )
 from dotrain.frameworks.keras.surgery.names import graph_of
 from tests.conftest import ROOT
+from tests.late import Late, needs_keras
 
-keras = pytest.importorskip("keras", reason="the extra 'tensorflow' is not installed")
-layers = keras.layers
+keras, layers = Late("keras"), Late("keras.layers")
 # Keras and TensorFlow warn about themselves.
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [needs_keras, pytest.mark.filterwarnings("default")]
 
 RNG = np.random.default_rng(0)
 
@@ -481,43 +481,48 @@ def test_a_compiled_model_stays_compiled_and_shares_no_state() -> None:
 # Layers that are hard to copy
 
 
-class Scale(layers.Layer):  # type: ignore[misc]
-    """Keras' own get_config does for this one."""
+def forgetful() -> Any:
+    class Forgetful(layers.Layer):  # type: ignore[misc]
+        def __init__(self, units: int = 3, **more: Any) -> None:
+            super().__init__(**more)
+            self.units = units
 
-    def __init__(self, by: float, **more: Any) -> None:
-        super().__init__(**more)
-        self.by = by
+        def build(self, shape: Any) -> None:
+            self.kernel = self.add_weight(shape=(shape[-1], self.units))
 
-    def call(self, x: Any) -> Any:
-        return x * self.by
+        def call(self, x: Any) -> Any:
+            return x @ self.kernel
 
+        def get_config(self) -> dict[str, Any]:
+            return dict(super().get_config())
 
-class Forgetful(layers.Layer):  # type: ignore[misc]
-    def __init__(self, units: int = 3, **more: Any) -> None:
-        super().__init__(**more)
-        self.units = units
-
-    def build(self, shape: Any) -> None:
-        self.kernel = self.add_weight(shape=(shape[-1], self.units))
-
-    def call(self, x: Any) -> Any:
-        return x @ self.kernel
-
-    def get_config(self) -> dict[str, Any]:
-        return dict(super().get_config())
+    return Forgetful(5, name="bad")
 
 
-class Opaque(layers.Layer):  # type: ignore[misc]
-    def __init__(self, thing: object) -> None:
-        super().__init__()
-        self.thing = thing
+def opaque() -> Any:
+    class Opaque(layers.Layer):  # type: ignore[misc]
+        def __init__(self, thing: object) -> None:
+            super().__init__()
+            self.thing = thing
 
-    def call(self, x: Any) -> Any:
-        return x
+        def call(self, x: Any) -> Any:
+            return x
+
+    return Opaque(object())
 
 
 def test_lambdas_functions_and_custom_layers_are_copied_as_they_are() -> None:
     factor = 3.0
+
+    class Scale(layers.Layer):  # type: ignore[misc]
+        """Keras' own get_config does for this one."""
+
+        def __init__(self, by: float, **more: Any) -> None:
+            super().__init__(**more)
+            self.by = by
+
+        def call(self, x: Any) -> Any:
+            return x * self.by
 
     def squash(x: Any) -> Any:
         return keras.ops.tanh(x) * factor
@@ -562,8 +567,8 @@ def test_lambdas_functions_and_custom_layers_are_copied_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("layer", "why"),
     [
-        (lambda: Forgetful(5, name="bad"), "has other weights or outputs"),
-        (lambda: Opaque(object()), "get_config"),
+        (forgetful, "has other weights or outputs"),
+        (opaque, "get_config"),
     ],
 )
 def test_layers_without_a_usable_config_are_refused(layer: Callable[[], Any], why: str) -> None:

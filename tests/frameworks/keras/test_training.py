@@ -20,10 +20,11 @@ from dotrain.training.program import LoadedProgram, Program
 from dotrain.training.reporter import Reporter
 from dotrain.training.seeding import seed_everything
 from dotrain.usercode.function import FunctionRef, Functions
+from tests.late import Late, needs_keras
 
-keras = pytest.importorskip("keras", reason="the extra 'tensorflow' is not installed")
+keras = Late("keras")
 # Keras and TensorFlow warn about themselves.
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [needs_keras, pytest.mark.filterwarnings("default")]
 
 X = np.linspace(-1, 1, 24).reshape(12, 2).astype("float32")
 Y = (X[:, :1] * 2 - X[:, 1:]).astype("float32")

@@ -1,0 +1,26 @@
+"""Modules that a test file names and only its tests import, so that collecting tests stays light."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+needs_keras = pytest.mark.skipif(
+    find_spec("keras") is None, reason="the extra 'tensorflow' is not installed"
+)
+
+
+class Late:
+    """A module, imported when something of it is used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        # Collecting looks for marks and fixtures in whatever a test file has.
+        if attribute.startswith(("_", "pytest")):
+            raise AttributeError(attribute)
+        return getattr(importlib.import_module(self._name), attribute)
