@@ -19,9 +19,9 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "dotrain"
 #: Words after "dotrain" that are no commands.
-PROSE = {"that", "config", "has", "there"}
-#: Options of other programs: of dask scheduler, of tensorboard.
-OTHERS_OPTIONS = {"--port", "--logdir"}
+PROSE = {"that", "config", "has", "there", "sees", "itself"}
+#: Options of other programs: of dask scheduler, of tensorboard, of pip.
+OTHERS_OPTIONS = {"--port", "--logdir", "--editable"}
 
 TEXTS = sorted(
     path
@@ -111,3 +111,37 @@ def test_every_key_of_the_config_exists() -> None:
     is_file_or_module = r"(?:yaml|md|study|summarize_study|warm)\b"
     named = found(rf"(?<![\w./])((?:{dotted})\.(?!{is_file_or_module})[a-z_]+)", [*TEXTS, *PAGES])
     assert not unknown(named, known)
+
+
+#: Another word for what the glossary has a word for, and that one.
+RETIRED = {
+    r"resources?": "budget",
+    r"objectives?": "metric",
+    r"hyper-parameters?": "hyperparameter",
+    r"experiment runs?": "run",
+    r"sub-trials?": "attempt",
+    r"pruners?": "early-stop rule",
+    r"samplers?": "optimizer",
+}
+#: Titles of papers, names of other libraries' modules, and what is asked of a cluster.
+OTHERS_WORDS = re.compile(
+    r"for Hyper-Parameter Optimization|importlib\.resources|papers say resource|in resources asked"
+)
+
+
+@pytest.mark.parametrize("word", RETIRED)
+def test_a_word_that_the_glossary_retired_is_gone(word: str) -> None:
+    found_in = []
+    for file in [*TEXTS, *PAGES]:
+        text = OTHERS_WORDS.sub("", file.read_text(encoding="utf-8"))
+        if re.search(rf"(?<![\w-]){word}(?![\w-])", text, re.IGNORECASE):
+            found_in.append(str(file.relative_to(ROOT)))
+    assert not found_in, f"say {RETIRED[word]}"
+
+
+def test_the_glossary_has_each_word_once_and_only_words_that_are_used() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    words = re.findall(r"^\| \*\*(.+?)\*\* \|", text, re.MULTILINE)
+    assert len(words) == len(set(words)) > 30
+    code = " ".join(file.read_text(encoding="utf-8").lower() for file in TEXTS)
+    assert [word for word in words if word.replace("-", " ") not in code.replace("-", " ")] == []

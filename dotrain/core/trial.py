@@ -125,7 +125,7 @@ class Trial:
 
     Attributes:
         params: Hyperparameters of this trial, by name; plain values.
-        budget: The resource the attempt may use, in steps, where the optimizer gives one.
+        budget: How many steps the attempt may take, where the optimizer gives a number.
         reason: Why the optimizer suggested it, for people.
         trial_id: ``t0000``, ``t0001``, ... in the order of acceptance.
         number: The same as an integer, from 0.

@@ -15,7 +15,7 @@ Readers and writers of different versions share these rules:
 - A decision is compared by the fields that both its record and this version have: a field that
   came later was nobody's decision then.
 
-Version 1 knows no `needs`, ``Noted`` and ``Diverged``, and its samplers might repeat a
+Version 1 knows no `needs`, ``Noted`` and ``Diverged``, and its optimizers might repeat a
 configuration. A launch's `arm` came later than version 2, in addition to what says the same; see
 `store.arms`.
 """
