@@ -222,7 +222,7 @@ def check(board: Board, trials: Sequence[Trial], metric: str = "val_accuracy") -
     begun = [trial for trial in trials if trial.state not in (TrialState.NEW, TrialState.LAUNCHED)]
     assert set(board.groups) == {trial.trial_id for trial in begun}
     for trial in begun:
-        assert board.params(trial.trial_id) == {k: shown(v) for k, v in trial.params.items()}
+        assert board.params(trial.trial_id) == {k: shown(v) for k, v in trial.varied.items()}
         history = list(zip(trial.step_history, map(f32, trial.metric_history), strict=True))
         assert board.curve(trial.trial_id, metric) == history
         metrics = board.metrics(trial.trial_id)

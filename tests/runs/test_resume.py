@@ -44,7 +44,7 @@ def facts(run_dir: Path) -> list[Any]:
     state.book.validate()
     assert state.status == "finished"
     return [
-        (t.trial_id, t.params, t.seed, str(t.state), t.results, t.final_metric, t.step_history)
+        (t.trial_id, t.varied, t.seed, str(t.state), t.results, t.final_metric, t.step_history)
         for t in state.book.trials.values()
     ]
 

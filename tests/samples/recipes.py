@@ -100,7 +100,8 @@ def metrics(name: str, overrides: list[str], folder: Path) -> list[dict[str, Any
     assert all(trial.attempt == 1 for trial in result.trials), result.summary
     return [
         {
-            "params": trial.params,
+            # Of a study the arm and the seed, which once were parameters.
+            "params": getattr(trial, "varied", trial.params),
             "value": trial.final_metric,
             "reported": trial.metric_history,
             "metrics": dict(trial.metrics or {}),
