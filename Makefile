@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# What needs no framework and no cluster, and answers within a minute.
-QUICK := tests/core tests/policies tests/space tests/store tests/config tests/usercode
+# What needs no framework, no cluster and hardly a process, and answers within a minute.
+QUICK := tests/core tests/policies tests/space tests/config tests/usercode tests/store/test_journal.py
 
 .PHONY: help demo quick test slow test-all lint types format reference bench chaos scale distribution ci clean
 

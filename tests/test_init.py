@@ -75,6 +75,7 @@ class TestEveryTemplate:
             )
 
 
+@pytest.mark.slow
 def test_plain_python_runs_in_every_way_that_it_tells(project: Project) -> None:
     told = project.cli("init", "a first try")
     assert (told.returncode, told.stderr) == (0, "")
@@ -100,6 +101,7 @@ def test_plain_python_runs_in_every_way_that_it_tells(project: Project) -> None:
 
 # The tutorial's test runs once.yaml and distributed.yaml. Keras warns about itself; inline, that is
 # in this process.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_keras_model_runs_in_a_search_and_in_an_ablation(tmp_path: Path) -> None:
     create_project(tmp_path, "keras")

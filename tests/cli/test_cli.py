@@ -265,6 +265,7 @@ def test_csv_is_utf_8_whatever_the_terminal_knows(project: Project) -> None:
     assert "gr\\xfcn" in for_people.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["--csv", "--md", "--latex"])
 def test_the_table_of_a_study_is_utf_8_whatever_the_terminal_knows(
     project: Project, form: str
@@ -282,6 +283,7 @@ def test_the_table_of_a_study_is_utf_8_whatever_the_terminal_knows(
     assert "gr\u00f6\u00dfe" in done.stdout.decode("utf-8")
 
 
+@pytest.mark.slow
 def test_no_command_ends_at_a_character_that_the_terminal_doesnt_know(project: Project) -> None:
     """The folder's own name has one."""
     project.write("user.py", GOOD)

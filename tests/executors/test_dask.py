@@ -333,6 +333,7 @@ def test_local_workers_that_die_at_once_are_not_waited_for(
         )
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_goes_away_ends_the_run_so_that_it_can_be_resumed(
     project: Project, tmp_path: Path
 ) -> None:
@@ -423,6 +424,7 @@ def test_a_second_ctrl_c_ends_the_run_at_once(project: Project) -> None:
     assert not alive
 
 
+@pytest.mark.slow
 def test_a_host_whose_trials_fail_at_once_is_avoided(project: Project, tmp_path: Path) -> None:
     file = tmp_path / "scheduler.json"
     common = ["--scheduler-file", str(file), "--no-dashboard"]

@@ -109,33 +109,26 @@ from dotrain.testing import simulate
 from dotrain.testing.contracts import example_curve, example_space
 from dotrain.space import Searchspace
 
-name, seed, options = sys.argv[1], int(sys.argv[2]), eval(sys.argv[3])
-optimizer = plugins.load_plugin(plugins.OPTIMIZERS, name)(**options)
-space = Searchspace() if name == "single" else example_space()
-run = simulate(optimizer, NoStop(), example_curve, space=space, num_trials=14, seed=seed)
-print(run.decisions)
+for name, options in eval(sys.argv[1]).items():
+    for seed in (0, 1):
+        optimizer = plugins.load_plugin(plugins.OPTIMIZERS, name)(**options)
+        space = Searchspace() if name == "single" else example_space()
+        run = simulate(optimizer, NoStop(), example_curve, space=space, num_trials=14, seed=seed)
+        print(name, seed, run.decisions)
 """
 
 
-@pytest.mark.parametrize("name", sorted(plugins.registered(plugins.OPTIMIZERS)))
-@pytest.mark.parametrize("seed", [0, 1])
-def test_another_process_with_another_hash_seed_makes_the_same_suggestions(
-    name: str, seed: int
-) -> None:
-    def run(hash_seed: str) -> str:
-        arguments = [
-            sys.executable,
-            "-c",
-            SUGGESTIONS,
-            name,
-            str(seed),
-            repr(OPTIONS.get(name, {})),
-        ]
+def test_another_process_with_another_hash_seed_makes_the_same_suggestions() -> None:
+    names = plugins.registered(plugins.OPTIMIZERS)
+    options = repr({name: OPTIONS.get(name, {}) for name in names})
+
+    def run(hash_seed: str) -> list[str]:
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        return subprocess.run(
-            arguments, env=environment, capture_output=True, text=True, check=True
-        ).stdout
+        command = [sys.executable, "-c", SUGGESTIONS, options]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
 
     first = run("1")
-    assert "Launch" in first
+    assert len(first) == 2 * len(names)
+    assert all("Launch" in line for line in first)
     assert run("2") == first

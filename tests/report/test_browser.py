@@ -21,9 +21,12 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 #: Set where a missing browser is a mistake: then these tests fail instead of being skipped.
 REQUIRED = os.environ.get("DOTRAIN_REQUIRE_BROWSER") == "1"
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not REQUIRED, reason="needs chromium: apt-get install chromium"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None and not REQUIRED, reason="needs chromium: apt-get install chromium"
+    ),
+]
 
 KINDS: dict[str, Callable[[Path], Path]] = {
     "search": runs.search,

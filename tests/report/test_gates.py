@@ -280,6 +280,7 @@ def test_an_interrupted_run_exits_130_whatever_its_gates(searching: Project) -> 
     assert json.loads(done.stdout)["gates"][0]["met"] is False
 
 
+@pytest.mark.slow
 def test_the_gates_of_an_ablation(project: Project) -> None:
     project.write("user.py", STUDY_USER)
     study = {"features": ["a", "b.p"], "seeds": 6}

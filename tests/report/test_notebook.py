@@ -163,6 +163,7 @@ def test_an_ablation_that_found_nothing_says_so(found: dict[str, Any], verdict: 
     assert text_of(to_html(study(found), ())).startswith(verdict)
 
 
+@pytest.mark.slow
 def test_the_notebook_of_the_docs_runs_and_shows_its_tables(tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     # What a machine once printed, its paths say, has no place in the repository.

@@ -148,6 +148,7 @@ def test_a_reader_of_the_page_finds_the_way(path: Path) -> None:
     assert {link[1:] for link in outline.links if link.startswith("#")} <= set(outline.ids)
 
 
+@pytest.mark.slow
 def test_the_page_of_a_thousand_trials_is_small(tmp_path: Path) -> None:
     file = write_page(runs.big(tmp_path))
     assert file.stat().st_size < 5_000_000

@@ -33,6 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["inline", "local"])
 def test_a_full_disk_ends_the_run_with_the_reason_and_it_goes_on_later(
     project: Project, small_disk: Path, kind: str

@@ -114,6 +114,7 @@ def test_replaced_reports_and_divergence_go_on_to_the_same_end(project: Project)
         assert facts(copy) == expected, f"after {count} of {len(lines)} records"
 
 
+@pytest.mark.slow
 def test_from_a_record_torn_at_every_byte_it_goes_on_to_the_same_end(project: Project) -> None:
     run_dir = whole_run(project, search={"space": SPACE, **OPTIMIZERS["asha"]}, cluster=simulated())
     expected = facts(run_dir)
@@ -329,6 +330,7 @@ def broken_off_lagom(run_dir: Path, journal: bytes) -> Path:
     return broken_off(run_dir, journal, "broken-off")
 
 
+@pytest.mark.slow
 def test_a_killed_driver_on_dask_is_resumed_from_the_command_line(project: Project) -> None:
     project.write(
         "user.py",

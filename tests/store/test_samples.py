@@ -97,6 +97,7 @@ def test_a_page_and_event_files_can_be_made(sample: Path, tmp_path: Path) -> Non
     assert reported <= {file.parent.name for file in run_dir.rglob("*tfevents*")}
 
 
+@pytest.mark.slow
 @each_sample
 def test_a_run_goes_on_to_the_same_end(sample: Path, tmp_path: Path) -> None:
     after = expected(sample, AFTER)

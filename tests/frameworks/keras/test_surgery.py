@@ -321,6 +321,7 @@ def trained_arm() -> str:
     return repr([w.tolist() for w in new.get_weights()])
 
 
+@pytest.mark.slow
 def test_an_arm_is_a_function_of_the_seed_in_any_process() -> None:
     code = "from tests.frameworks.keras.test_surgery import trained_arm; print(trained_arm())"
     out = subprocess.run(
