@@ -30,7 +30,8 @@ from dotrain.core.strategy import AbstractStrategy
 from dotrain.core.trial import Mark
 from dotrain.errors import DotrainError, UsageError
 from dotrain.report.ablation import print_study
-from dotrain.report.display import Subject, choose_observer
+from dotrain.report.choosing import choose_observer
+from dotrain.report.display import Subject
 from dotrain.report.gates import Gate, check_gates, expected_result, parse_gates
 from dotrain.report.junit import recording
 from dotrain.report.result import print_result

@@ -1,15 +1,9 @@
-"""What shows a run while it goes on: nothing, plain lines, or a live table on a terminal.
-
-Progress goes to stderr; stdout is for the result alone.
-"""
+"""What shows a run while it goes on, and what it is told beforehand."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO
 
 from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
@@ -57,28 +51,3 @@ class Subject:
     arms: tuple[str, ...] = ()
     seeds: int = 0
     is_virtual: bool = False
-
-
-def choose_observer(subject: Subject, *, live: bool = True, quiet: bool = False) -> Quiet:
-    """Return the display that fits where stderr leads.
-
-    Args:
-        subject: What is about to run.
-        live: Whether a live table may be shown at all.
-        quiet: Show nothing.
-    """
-    if quiet:
-        return Quiet()
-    stream = sys.stderr
-    if live and draws(stream):
-        from dotrain.report.live import LiveTable
-
-        return LiveTable(subject, stream)
-    from dotrain.report.plain import Plain
-
-    return Plain(subject, stream)
-
-
-def draws(file: IO[str]) -> bool:
-    """Whether a stream leads to a terminal where the cursor can be moved."""
-    return file.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
