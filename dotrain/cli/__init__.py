@@ -9,6 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dotrain.cli import completion
+from dotrain.cli.options import (
+    AllowSimulatedOption,
+    ConfigArgument,
+    JsonOption,
+    JunitOption,
+    QuietOption,
+    RequireOption,
+    RunDirArgument,
+    RunsDirOption,
+    SetOption,
+)
 
 if TYPE_CHECKING:
     from dotrain.runs.result import Result
@@ -19,47 +30,6 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-
-ConfigArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="CONFIG",
-        help="The YAML file.",
-        show_default=False,
-        autocompletion=completion.config_files,
-    ),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", "-s", metavar="KEY.PATH=VALUE", help="Override a config value."),
-]
-RunDirArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="RUN_DIR",
-        help="The run directory.",
-        show_default=False,
-        autocompletion=completion.run_dirs,
-    ),
-]
-RunsDirOption = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories go.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
-RequireOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--require",
-        metavar="GATE",
-        help="Exit 4 unless the result meets it: 'val_accuracy>=0.9', 'trials.failed==0'.",
-    ),
-]
-AllowSimulatedOption = Annotated[
-    bool,
-    typer.Option("--allow-simulated", help="Let gates judge a simulated run's made-up values."),
-]
-JunitOption = Annotated[
-    Path | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit XML file.")
-]
 
 
 @app.callback(invoke_without_command=True)

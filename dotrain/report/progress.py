@@ -15,6 +15,7 @@ from dotrain.core.instructions import Instruction, Kill
 from dotrain.core.policy import Plan
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial, TrialState
+from dotrain.report.attempts import End, ended_attempts, launched_s, spent_s
 
 #: Durations that are kept of each budget, the latest ones.
 _KEPT = 200
@@ -42,24 +43,6 @@ class _Reports:
     first_s: float
     first_step: int
     last_s: float
-
-
-class _End(NamedTuple):
-    """How one attempt ended, with the retries that it took.
-
-    Attributes:
-        budget: What it might use.
-        state: How it ended.
-        launched_s: When it was launched first.
-        ended_s: When it ended.
-        spent_s: How long it held its slots.
-    """
-
-    budget: float | None
-    state: TrialState
-    launched_s: float
-    ended_s: float
-    spent_s: float
 
 
 class Progress:
@@ -95,9 +78,9 @@ class Progress:
         self._first_wave: defaultdict[float | None, list[float]] = defaultdict(list)
         #: Budgets with which an attempt after the first wave has finished.
         self._warm: set[float | None] = set()
-        self._first_finish: _End | None = None
+        self._first_finish: End | None = None
         #: Before that.
-        self._early: list[_End] = []
+        self._early: list[End] = []
         #: Attempts of each trial that have ended.
         self._ends: Counter[str] = Counter()
         self._reports: dict[str, _Reports] = {}
@@ -107,7 +90,7 @@ class Progress:
         self.tried = 0
         #: Finished attempts by budget.
         self.finished_at: Counter[float] = Counter()
-        ends = [(t, end) for t in self._scheduler.book.trials.values() for end in _attempts(t)]
+        ends = [(t, end) for t in self._scheduler.book.trials.values() for end in ended_attempts(t)]
         for trial, end in sorted(ends, key=lambda pair: pair[1].ended_s):
             self._note(trial, end)
 
@@ -139,11 +122,11 @@ class Progress:
         """Note what has become of the current attempt, if it runs no more."""
         if trial.attempt_step is None or trial.started_s is None:
             self._reports.pop(trial.trial_id, None)
-        for end in list(_attempts(trial))[self._ends[trial.trial_id] :]:
+        for end in list(ended_attempts(trial))[self._ends[trial.trial_id] :]:
             self._note(trial, end)
             yield trial
 
-    def _note(self, trial: Trial, end: _End) -> None:
+    def _note(self, trial: Trial, end: End) -> None:
         self._ends[trial.trial_id] += 1
         self.tried += self._ends[trial.trial_id] == 1
         self._ended[end.budget] += 1
@@ -160,7 +143,7 @@ class Progress:
             elif trial.last_step is not None:
                 self._steps.append(trial.last_step + 1)
 
-    def _note_duration(self, end: _End, first: _End) -> None:
+    def _note_duration(self, end: End, first: End) -> None:
         has_finished = end.state is TrialState.FINISHED
         if not has_finished and end.launched_s <= first.launched_s:
             return
@@ -201,7 +184,7 @@ class Progress:
             if rest_s is None:
                 return None
             rests.append(rest_s)
-            running[trial.budget].append(_spent_s(trial, time_s) + rest_s)
+            running[trial.budget].append(spent_s(trial, time_s) + rest_s)
         jobs: list[tuple[int, list[float]]] = []
         below: list[float] = []
         for budget, count in self._to_come(self._plan):
@@ -251,11 +234,11 @@ class Progress:
         usual_s = None
         if usual:
             # What a checkpoint holds need not be done again.
-            spent_s = time_s - _launched_s(trial)
+            so_far_s = time_s - launched_s(trial)
             if trial.losses and trial.resume_step:
-                spent_s = _spent_s(trial, time_s)
+                so_far_s = spent_s(trial, time_s)
             # Of those that took less, this one is none.
-            longer = [each_s - spent_s for each_s in usual if each_s > spent_s]
+            longer = [each_s - so_far_s for each_s in usual if each_s > so_far_s]
             usual_s = fmean(longer) if longer else 0.0
         total = trial.budget
         if total is None and self._steps:
@@ -293,45 +276,6 @@ class Progress:
             return known
         smaller = max((b for b in self._warm if b is not None and b < budget), default=None)
         return self._durations.get(smaller, ())
-
-
-def _attempts(trial: Trial) -> Iterator[_End]:
-    """Yield every attempt of a trial that has ended.
-
-    One that was lost has not: another takes its place.
-    """
-    budgets = iter([result.budget for result in trial.results])
-    launches: list[float] = []
-    lost_s = 0.0
-    for line in trial.story:
-        if line.state is TrialState.LAUNCHED:
-            launches.append(line.time_s)
-        elif line.state is TrialState.WAITING and launches:
-            lost_s += line.time_s - launches[-1]
-        elif line.state.ended:
-            budget = next(budgets) if line.state is TrialState.FINISHED else trial.budget
-            first_s, last_s = launches[0], launches[-1]
-            yield _End(budget, line.state, first_s, line.time_s, lost_s + line.time_s - last_s)
-            launches, lost_s = [], 0.0
-
-
-def _launched_s(trial: Trial) -> float:
-    """Return when the current attempt was launched."""
-    states = TrialState.LAUNCHED
-    return next(s.time_s for s in reversed(trial.story) if s.state is states)
-
-
-def _spent_s(trial: Trial, time_s: float) -> float:
-    """Return for how long the current attempt has held its slots, with the retries before it."""
-    spent_s, launched_s = 0.0, 0.0
-    for line in trial.story:
-        if line.state is TrialState.LAUNCHED:
-            launched_s = line.time_s
-        elif line.state is TrialState.WAITING:
-            spent_s += line.time_s - launched_s
-        elif line.state.ended:
-            spent_s = 0.0
-    return spent_s + time_s - launched_s
 
 
 def _makespan(

@@ -1,13 +1,8 @@
 """The search space: domains, and hyperparameters by name."""
 
+from dotrain.space.base import Domain
 from dotrain.space.counting import Axis, Configurations
-from dotrain.space.domains import (
-    Categorical,
-    Discrete,
-    Domain,
-    Float,
-    Int,
-)
+from dotrain.space.domains import Categorical, Discrete, Float, Int
 from dotrain.space.searchspace import (
     DECK_TYPES,
     DOMAINS,

@@ -12,8 +12,9 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from dotrain.space.base import Domain
 from dotrain.space.conditions import is_met
-from dotrain.space.domains import Categorical, Discrete, Domain, Float
+from dotrain.space.domains import Categorical, Discrete, Float
 from dotrain.space.values import as_list
 
 _Names = frozenset[str]

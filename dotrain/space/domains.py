@@ -1,118 +1,15 @@
-"""What a hyperparameter may be.
-
-A domain maps one number of the unit interval to a value (`from_unit`) and back (`to_unit`);
-sampling, grids and model-based optimizers all go through that pair. The fields of a domain are
-the keys of the YAML form, so `Float(range=(1e-4, 1e-1), scale="log")` reads like the config.
-"""
+"""The kinds of hyperparameters: ranges of numbers, and lists of values."""
 
 from __future__ import annotations
 
 import math
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from random import Random
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from dotrain.space.conditions import check_when, condition_text, plain_when
-from dotrain.space.values import (
-    Scalar,
-    SpaceError,
-    as_sequence,
-    is_number,
-    is_scalar,
-    plain_if_possible,
-    same_value,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Domain(ABC):
-    """One hyperparameter: its values, and when it exists at all.
-
-    Attributes:
-        when: Conditions of the form ``{other: value}``, ``{other: [values]}`` or, of a number,
-            ``{other: {min: low, max: high}}`` with one end or both; the parameter is part of a
-            trial only if all of them hold. Empty means always.
-    """
-
-    #: Read by pydantic where the config is validated: a domain takes no keys but its fields, and
-    #: no text for a number.
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
-
-    when: Mapping[str, Any] = field(default_factory=dict)
-
-    def _take(self, key: str) -> None:
-        """Take the values of a field as what they stand for; what can't be is left for the checks."""
-        take = {"when": plain_when, "step": plain_if_possible}.get(key, as_sequence)
-        object.__setattr__(self, key, take(getattr(self, key)))
-
-    def _check_when(self) -> None:
-        self._take("when")
-        check_when(self.when)
-
-    @property
-    @abstractmethod
-    def size(self) -> int | None:
-        """Number of different values, or None for a continuum."""
-
-    @abstractmethod
-    def from_unit(self, u: float) -> Any:
-        """Map `u` in [0, 1] to a value; equal intervals of `u` are equally likely values."""
-
-    @abstractmethod
-    def to_unit(self, value: Any) -> float:
-        """Map a value to [0, 1], such that `from_unit` gives it back.
-
-        Raises:
-            ValueError: If `value` is not in the domain.
-        """
-
-    @abstractmethod
-    def __contains__(self, value: object) -> bool: ...
-
-    def _condition(self) -> str:
-        texts = [condition_text(other, one) for other, one in self.when.items()]
-        return f" if {' and '.join(texts)}" if texts else ""
-
-    def to_data(self) -> dict[str, Any]:
-        """Return the YAML form: the type, and what differs from its default."""
-        kind = {}
-        given = {}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if item.name == "type":
-                kind = {"type": value}
-            elif value != ({} if item.name == "when" else item.default):
-                given[item.name] = value
-        return {**kind, **given}
-
-    def sample(self, rng: Random) -> Any:
-        """Draw one value with one draw of `rng`."""
-        return self.from_unit(rng.random())
-
-    def at(self, index: int) -> Any:
-        """Return the value at an index in [0, size), in the order of the grid."""
-        assert self.size is not None, "a continuum has no values to count"
-        return self.from_unit((index + 0.5) / self.size)
-
-    def grid(self, points: int | None = None) -> list[Any]:
-        """Return the values of a grid, in order.
-
-        Args:
-            points: The most values, spread evenly over the unit interval. None takes every value.
-
-        Raises:
-            SpaceError: If the domain is a continuum and `points` is None.
-        """
-        if self.size is not None and (points is None or self.size <= points):
-            return [self.at(index) for index in range(self.size)]
-        if points is None:
-            raise SpaceError("a grid over a float needs 'step' here or 'points' in the optimizer")
-        ends = [i / (points - 1) for i in range(points)] if points > 1 else [0.5]
-        return list(dict.fromkeys(self.from_unit(u) for u in ends))
-
+from dotrain.space.base import Domain, index_of, require_in
+from dotrain.space.values import Scalar, SpaceError, is_number, is_scalar, same_value
 
 #: Two bounds within this have a finite distance.
 _LARGEST = sys.float_info.max / 2
@@ -193,7 +90,7 @@ class Float(_Range):
         if self.step is not None and self.size is not None:
             # Rounding keeps 0.1 + 2 * 0.1 from reading 0.30000000000000004 in every table.
             digits = 12 - math.floor(math.log10(self.step))
-            value = round(low + _index_of(u, self.size) * self.step, digits)
+            value = round(low + index_of(u, self.size) * self.step, digits)
             return min(max(value, low), high)
         if self.scale == "log":
             value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
@@ -203,7 +100,7 @@ class Float(_Range):
 
     def to_unit(self, value: Any) -> float:
         """Map a float of the range to [0, 1]."""
-        _require_ok(value in self, value, self)
+        require_in(self, value)
         low, high = self.range
         if low == high:
             return 0.5
@@ -262,11 +159,11 @@ class Int(_Range):
             # Half a unit of room on both sides gives the ends the same share as the rest.
             value = round(math.exp(_lerp(math.log(low - 0.5), math.log(high + 0.5), u)))
             return min(max(value, low), high)
-        return low + _index_of(u, self.size) * (self.step or 1)
+        return low + index_of(u, self.size) * (self.step or 1)
 
     def to_unit(self, value: Any) -> float:
         """Map an integer of the range to [0, 1]."""
-        _require_ok(value in self, value, self)
+        require_in(self, value)
         low, high = self.range
         if self.scale == "log":
             start, end = math.log(low - 0.5), math.log(high + 0.5)
@@ -316,11 +213,11 @@ class _Choice(Domain):
 
     def from_unit(self, u: float) -> Any:
         """Map `u` in [0, 1] to one of the values."""
-        return self.values[_index_of(u, self.size)]
+        return self.values[index_of(u, self.size)]
 
     def to_unit(self, value: Any) -> float:
         """Map one of the values to [0, 1]."""
-        _require_ok(value in self, value, self)
+        require_in(self, value)
         index = next(i for i, known in enumerate(self.values) if same_value(known, value))
         return (index + 0.5) / self.size
 
@@ -367,14 +264,5 @@ class Categorical(_Choice):
         object.__setattr__(self, "values", tuple(self.values))
 
 
-def _index_of(u: float, size: int) -> int:
-    return min(int(u * size), size - 1)
-
-
 def _lerp(start: float, end: float, u: float) -> float:
     return start + u * (end - start)
-
-
-def _require_ok(ok: bool, value: Any, domain: Domain) -> None:
-    if not ok:
-        raise ValueError(f"{value!r} is not in {domain}")

@@ -8,9 +8,10 @@ from random import Random
 from typing import Any, ClassVar
 
 from dotrain.errors import UsageError, did_you_mean
+from dotrain.space.base import Domain
 from dotrain.space.conditions import condition_text, is_met
 from dotrain.space.counting import Axis, Configurations, never_together
-from dotrain.space.domains import Categorical, Discrete, Domain, Float, Int
+from dotrain.space.domains import Categorical, Discrete, Float, Int
 from dotrain.space.values import SpaceError, as_list, is_number
 
 Params = dict[str, Any]
