@@ -19,7 +19,7 @@ from dotrain.config.load import LoadedConfig, Mode, load_config
 from dotrain.config.plan import ARCHIVED
 from dotrain.config.secrets import without_secrets
 from dotrain.config.writing import to_yaml
-from dotrain.core.book import Limits
+from dotrain.core.limits import Limits
 from dotrain.core.policy import (
     AbstractEarlyStop,
     AbstractOptimizer,

@@ -9,9 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any
 
 from dotrain.core.events import (
     Diverged,
@@ -26,31 +24,9 @@ from dotrain.core.events import (
 )
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
+from dotrain.core.limits import Limits
 from dotrain.core.seeding import derive_seed
 from dotrain.core.trial import Mark, Result, Trial, TrialState
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What ends an attempt or a run before it ends by itself.
-
-    Attributes:
-        trial_timeout_s: The longest an attempt may take, in seconds; None is no limit.
-        max_time_s: The longest the run may take, in seconds; None is no limit.
-        retries: How often a trial that lost its worker is launched again.
-        max_failures: A run ends when this many trials in a row have failed, or the first so many
-            have all diverged, and at least as many as there are slots.
-    """
-
-    trial_timeout_s: float | None = None
-    max_time_s: float | None = None
-    retries: int = 2
-    max_failures: int = 10
-
-    @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Limits:
-        """Return the limits of a record; those that this version doesn't know are passed over."""
-        return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
 
 
 class TrialBook:

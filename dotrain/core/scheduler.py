@@ -11,7 +11,7 @@ import heapq
 from collections import deque
 from collections.abc import Mapping
 
-from dotrain.core.book import Limits, TrialBook
+from dotrain.core.book import TrialBook
 from dotrain.core.events import (
     Event,
     Interrupted,
@@ -24,6 +24,7 @@ from dotrain.core.events import (
 )
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Finish, Instruction, Kill, Stop
+from dotrain.core.limits import Limits
 from dotrain.core.policy import (
     WAIT,
     AbstractEarlyStop,
@@ -32,6 +33,7 @@ from dotrain.core.policy import (
     Promotion,
     policy_error,
 )
+from dotrain.core.streak import Streak
 from dotrain.core.trial import Mark, Trial, TrialState
 from dotrain.errors import PolicyError
 from dotrain.space import plain_params
@@ -93,9 +95,7 @@ class Scheduler:
         self._to_tell: deque[Trial] = deque()
         #: The optimizer has said that nothing is left to suggest.
         self._over = False
-        self._failures_in_a_row = 0
-        #: Ends of trials that diverged, as long as no other end has been seen; else None.
-        self._only_diverged: int | None = 0
+        self._streak = Streak()
         #: (deadline, trial id, attempt) of running attempts; entries of ended ones stay until due.
         self._deadlines: list[tuple[float, str, int]] = []
 
@@ -139,8 +139,7 @@ class Scheduler:
         trials = self.book.trials.values()
         self._retries = deque(t for t in trials if t.state is TrialState.WAITING)
         self._deadlines = []
-        self._failures_in_a_row = 0
-        self._only_diverged = None if self._only_diverged is None else 0
+        self._streak.restart()
         self.slots = 0
         self._slots_per_trial = event.slots_per_trial
         self.status = None
@@ -200,44 +199,18 @@ class Scheduler:
             out.append(Stop(why, trial_id, target.attempt))
 
     def _ended(self, trial: Trial, time_s: float, out: list[Instruction]) -> None:
-        self._count_end(trial)
+        self._streak.count(trial)
         try:
             self._early_stop.on_end(trial)
         except Exception as error:
             raise policy_error(self._early_stop, error) from error
         self._to_tell.append(trial)
-        reason = self._hopeless(trial)
+        # On many slots the first to end may well be failures; only a whole wave of them tells.
+        reason = self._streak.hopeless(trial, max(self.limits.max_failures, self.slots))
         if reason:
             self._end("failed", reason, time_s, out)
         else:
             self._fill(time_s, out)
-
-    def _count_end(self, trial: Trial) -> None:
-        # One that diverges is no fault, and no proof that the next will not fail.
-        if trial.state is TrialState.FAILED:
-            self._failures_in_a_row += 1
-        elif trial.state is not TrialState.DIVERGED:
-            self._failures_in_a_row = 0
-        if trial.state is not TrialState.DIVERGED:
-            self._only_diverged = None
-        elif self._only_diverged is not None:
-            self._only_diverged += 1
-
-    def _hopeless(self, trial: Trial) -> str:
-        """Return why nothing can be expected of further trials, or ``""``."""
-        # On many slots the first to end may well be failures; only a whole wave of them tells.
-        enough = max(self.limits.max_failures, self.slots)
-        if self._failures_in_a_row >= enough:
-            return (
-                f"{self._failures_in_a_row} trials in a row failed (limits.max_failures); "
-                f"the last: {trial.error.message if trial.error else ''}"
-            )
-        if (self._only_diverged or 0) >= enough:
-            return (
-                f"the first {self._only_diverged} trials all diverged (limits.max_failures); "
-                f"the last {trial.divergence}"
-            )
-        return ""
 
     def _fill(self, time_s: float, out: list[Instruction]) -> None:
         """Launch what fits, asking the optimizer for more while slots are free."""

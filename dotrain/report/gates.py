@@ -20,8 +20,9 @@ from typing import Any
 
 from dotrain.ablation.study import BASELINE
 from dotrain.core import events as e
-from dotrain.core.book import Limits, TrialBook
+from dotrain.core.book import TrialBook
 from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.limits import Limits
 from dotrain.core.trial import ArmRun, Mark, Trial
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.report.reading import summarize_run

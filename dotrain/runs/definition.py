@@ -10,7 +10,7 @@ from typing import Any
 from dotrain.ablation.study import Study
 from dotrain.config.load import LoadedConfig
 from dotrain.config.secrets import without_secrets
-from dotrain.core.book import Limits
+from dotrain.core.limits import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.executors.base import AbstractExecutor

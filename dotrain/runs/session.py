@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.config.writing import to_yaml
-from dotrain.core.book import Limits
+from dotrain.core.limits import Limits
 from dotrain.core.events import Resumed
 from dotrain.core.policy import policy_error
 from dotrain.core.scheduler import Scheduler

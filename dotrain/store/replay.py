@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dotrain.core.book import Limits, TrialBook
+from dotrain.core.book import TrialBook
 from dotrain.core.events import EVENTS, TrialEvent, from_record
 from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.limits import Limits
 from dotrain.core.trial import IllegalTransition, Mark
 from dotrain.errors import JournalError
 from dotrain.store.arms import read_trial

@@ -12,7 +12,7 @@ import cloudpickle
 
 from dotrain.config.options import arguments_of
 from dotrain.config.schema import Cluster
-from dotrain.core.book import Limits
+from dotrain.core.limits import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.trial import Trial
 from dotrain.distribution.single import Single

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from dotrain.core.book import Limits
 from dotrain.core.events import Event, TimePassed
 from dotrain.core.instructions import Instruction, Launch
+from dotrain.core.limits import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.scheduler import Scheduler
 from dotrain.executors.simulated import Curve, SimulatedExecutor, SimulationModel

@@ -17,8 +17,9 @@ import pytest
 from rich.console import Console
 
 from dotrain.core import events as e
-from dotrain.core.book import Limits, TrialBook
+from dotrain.core.book import TrialBook
 from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.limits import Limits
 from dotrain.core.trial import ArmRun, Trial
 from dotrain.report.ablation import (
     print_study,

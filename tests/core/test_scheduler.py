@@ -9,7 +9,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from dotrain.core.book import Limits
 from dotrain.core.events import (
     Diverged,
     Event,
@@ -27,6 +26,7 @@ from dotrain.core.events import (
 )
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
+from dotrain.core.limits import Limits
 from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Promotion
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import IllegalTransition, Mark, Trial, TrialState

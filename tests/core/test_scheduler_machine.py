@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from dotrain.core import instructions
-from dotrain.core.book import Limits, TrialBook
+from dotrain.core.book import TrialBook
 from dotrain.core.events import (
     Diverged,
     Event,
@@ -30,6 +30,7 @@ from dotrain.core.events import (
     TrialEvent,
     to_record,
 )
+from dotrain.core.limits import Limits
 from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Promotion
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Failure, Mark, Trial

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dotrain.core.book import Limits
 from dotrain.core.events import Failed, Finished, Lost, Stopped
 from dotrain.core.instructions import Launch
+from dotrain.core.limits import Limits
 from dotrain.earlystop.median import MedianStop
 from dotrain.earlystop.none import NoStop
 from dotrain.optimizers.asha import ASHA

@@ -21,7 +21,6 @@ from rich.cells import cell_len
 from dotrain.ablation.components import Switch
 from dotrain.ablation.runner import StudyRunner
 from dotrain.ablation.study import BASELINE, Arm, Study
-from dotrain.core.book import Limits
 from dotrain.core.events import (
     Diverged,
     Event,
@@ -37,6 +36,7 @@ from dotrain.core.events import (
 )
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Instruction, Launch
+from dotrain.core.limits import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.scheduler import Scheduler
 from dotrain.earlystop.median import MedianStop

@@ -17,9 +17,10 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from dotrain import experiment
 from dotrain.core import events as e
-from dotrain.core.book import Limits, TrialBook
+from dotrain.core.book import TrialBook
 from dotrain.core.failure import Failure as TrialFailure
 from dotrain.core.failure import FailureKind
+from dotrain.core.limits import Limits
 from dotrain.core.trial import ArmRun, Trial
 from dotrain.errors import UsageError
 from dotrain.report.gates import Gate, judge

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from dotrain.cli import main
 from dotrain.config import load_config
-from dotrain.core.book import Limits
+from dotrain.core.limits import Limits
 from dotrain.core.trial import Trial
 from dotrain.earlystop.median import MedianStop
 from dotrain.earlystop.none import NoStop
