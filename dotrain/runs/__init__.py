@@ -1,0 +1,1 @@
+"""What a run is: from its definition, through its driver, to its result."""
