@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # What needs no framework, no cluster and hardly a process, and answers within a minute.
 QUICK := tests/core tests/policies tests/space tests/config tests/usercode tests/store/test_journal.py
 
-.PHONY: help demo quick test slow test-all lint types format reference bench chaos scale distribution ci clean
+.PHONY: help demo quick test slow test-all lint types format reference bench chaos mutants scale distribution ci clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -50,6 +50,9 @@ bench: $(READY) ## Measure the overhead, against optuna in the same run.
 
 chaos: $(READY) ## Kill drivers and workers at random, resume, and compare.
 	$(BIN)/python benchmarks/chaos.py
+
+mutants: $(READY) ## Break single lines of the core and the policies, and look which breaks no test notices.
+	$(BIN)/python benchmarks/mutants.py
 
 scale: $(READY) ## Measure how costs grow to 100,000 trials.
 	$(BIN)/python benchmarks/scale.py

@@ -45,12 +45,15 @@ def make(
     optimizer: AbstractOptimizer | None = None,
     early_stop: AbstractEarlyStop | None = None,
     num_trials: int | None = 4,
+    slots: int = 1,
     **limits: Any,
 ) -> Scheduler:
     optimizer = optimizer or RandomSearch()
     optimizer.setup(SPACE, num_trials, "max", 0)
     optimizer.initialize()
-    return Scheduler(optimizer, early_stop or NoStop(), limits=Limits(**limits))
+    return Scheduler(
+        optimizer, early_stop or NoStop(), limits=Limits(**limits), slots_per_trial=slots
+    )
 
 
 def partial(instruction: Instruction, kind: type[Instruction], **fields: Any) -> bool:
@@ -404,6 +407,35 @@ def test_a_trial_suggested_twice_is_refused() -> None:
     trial = Trial({"x": 0.1})
     with pytest.raises(PolicyError, match="suggested t0000 again"):
         make(Suggests(trial, trial)).handle(SlotsChanged(2), 0.0)
+
+
+def test_a_trial_promoted_twice_at_once_is_refused() -> None:
+    twice = [Promotion("t0000", 3), Promotion("t0000", 5)]
+    scheduler = make(Suggests(Trial({"x": 0.1}, budget=1), WAIT, *twice))
+    scheduler.handle(SlotsChanged(2), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    with pytest.raises(PolicyError, match="optimizer Suggests promotes t0000 twice"):
+        scheduler.handle(Finished("t0000", 1, 0.1), 1.0)
+
+
+@pytest.mark.parametrize(("per_trial", "left"), [(1, 0), (2, 0), (2, 1)])
+def test_an_optimizer_may_wait_while_workers_are_away(per_trial: int, left: int) -> None:
+    scheduler = make(Suggests(Trial({"x": 0.1}), WAIT, Trial({"x": 0.2})), slots=per_trial)
+    scheduler.handle(SlotsChanged(per_trial), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    scheduler.handle(SlotsChanged(left), 1.0)
+    assert scheduler.handle(Finished("t0000", 1, 0.1), 2.0) == []
+    (launch,) = scheduler.handle(SlotsChanged(per_trial), 3.0)
+    assert partial(launch, Launch, trial_id="t0001", slots=per_trial)
+
+
+@pytest.mark.parametrize("per_trial", [1, 2])
+def test_an_optimizer_may_not_wait_while_one_trial_would_just_fit(per_trial: int) -> None:
+    scheduler = make(Suggests(Trial({"x": 0.1}), WAIT, WAIT), slots=per_trial)
+    scheduler.handle(SlotsChanged(per_trial), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    with pytest.raises(PolicyError, match="returned WAIT while no trial is running"):
+        scheduler.handle(Finished("t0000", 1, 0.1), 1.0)
 
 
 def test_an_exception_in_a_policy_is_told_with_its_place() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,37 @@ def test_a_process_killed_while_saving_leaves_the_one_before(tmp_path: Path) -> 
     with checkpoint.save(step=2):
         pass
     assert checkpoint.step == 2
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 3), (5, 3), (3, 5)])
+def test_a_process_killed_while_removing_the_one_before_leaves_no_half(
+    tmp_path: Path, before: int, after: int
+) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from dotrain.training.checkpoint import Checkpoint\n"
+        "c = Checkpoint(Path(sys.argv[1]))\n"
+        "def save(step):\n"
+        "    with c.save(step=step) as d:\n"
+        "        for name in 'abc': (d / name).write_text(str(step))\n"
+        "removed = []\n"
+        "def kill_at_the_second(event, arguments):\n"
+        "    if event == 'os.remove':\n"
+        "        removed.append(arguments)\n"
+        "        if len(removed) == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "save(int(sys.argv[2]))\n"
+        "sys.addaudithook(kill_at_the_second)\n"
+        "save(int(sys.argv[3]))\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), str(before), str(after)]
+    killed = subprocess.run(command, check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    checkpoint = Checkpoint(tmp_path)
+    assert checkpoint.latest is not None
+    assert {file.name: file.read_text() for file in checkpoint.latest.iterdir()} == dict.fromkeys(
+        "abc", str(after)
+    )
+    assert checkpoint.step == after
 
 
 @pytest.mark.parametrize("step", [0, -1, 1.5, "2"])
