@@ -7,76 +7,75 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from dotrain import experiment
-    from dotrain.ablation.ablators import AbstractAblator
-    from dotrain.ablation.builder import AblationStudy
-    from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Promotion
-    from dotrain.core.strategy import AbstractStrategy, Seat
-    from dotrain.core.trial import Trial
-    from dotrain.errors import DotrainError
-    from dotrain.executors.base import AbstractExecutor
-    from dotrain.frameworks.base import AbstractFramework
-    from dotrain.space import Categorical, Discrete, Float, Int, Searchspace
-    from dotrain.training.errors import EarlyStop
+if TYPE_CHECKING:  # `as`: for users' type checkers to take the name as exported
+    from dotrain import experiment as experiment
+    from dotrain.ablation.ablators import AbstractAblator as AbstractAblator
+    from dotrain.ablation.builder import AblationStudy as AblationStudy
+    from dotrain.ablation.components import Component as Component
+    from dotrain.ablation.study import Arm as Arm
+    from dotrain.ablation.study import Features as Features
+    from dotrain.core.policy import WAIT as WAIT
+    from dotrain.core.policy import AbstractEarlyStop as AbstractEarlyStop
+    from dotrain.core.policy import AbstractOptimizer as AbstractOptimizer
+    from dotrain.core.policy import Direction as Direction
+    from dotrain.core.policy import Plan as Plan
+    from dotrain.core.policy import Promotion as Promotion
+    from dotrain.core.policy import Rung as Rung
+    from dotrain.core.policy import Suggestion as Suggestion
+    from dotrain.core.strategy import AbstractStrategy as AbstractStrategy
+    from dotrain.core.strategy import PortTaken as PortTaken
+    from dotrain.core.strategy import Seat as Seat
+    from dotrain.core.trial import Trial as Trial
+    from dotrain.core.trial import TrialState as TrialState
+    from dotrain.errors import DotrainError as DotrainError
+    from dotrain.executors.base import AbstractExecutor as AbstractExecutor
+    from dotrain.frameworks.base import AbstractFramework as AbstractFramework
+    from dotrain.runs.result import Result as Result
+    from dotrain.space import Categorical as Categorical
+    from dotrain.space import Discrete as Discrete
+    from dotrain.space import Float as Float
+    from dotrain.space import Int as Int
+    from dotrain.space import Searchspace as Searchspace
+    from dotrain.training.checkpoint import Checkpoint as Checkpoint
+    from dotrain.training.errors import EarlyStop as EarlyStop
+    from dotrain.training.generators import DataGenerator as DataGenerator
+    from dotrain.training.generators import ModelGenerator as ModelGenerator
+    from dotrain.training.reporter import Reporter as Reporter
 
     __version__: str
+else:
+    _NAMES = {
+        "ablation.ablators": "AbstractAblator",
+        "ablation.builder": "AblationStudy",
+        "ablation.components": "Component",
+        "ablation.study": "Arm Features",
+        "core.policy": "WAIT AbstractEarlyStop AbstractOptimizer Direction Plan Promotion Rung "
+        "Suggestion",
+        "core.strategy": "AbstractStrategy PortTaken Seat",
+        "core.trial": "Trial TrialState",
+        "errors": "DotrainError",
+        "executors.base": "AbstractExecutor",
+        "frameworks.base": "AbstractFramework",
+        "runs.result": "Result",
+        "space": "Categorical Discrete Float Int Searchspace",
+        "training.checkpoint": "Checkpoint",
+        "training.errors": "EarlyStop",
+        "training.generators": "DataGenerator ModelGenerator",
+        "training.reporter": "Reporter",
+    }
+    _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
+    __all__ = sorted({*_HOMES, "experiment"})
 
-__all__ = [
-    "WAIT",
-    "AblationStudy",
-    "AbstractAblator",
-    "AbstractEarlyStop",
-    "AbstractExecutor",
-    "AbstractFramework",
-    "AbstractOptimizer",
-    "AbstractStrategy",
-    "Categorical",
-    "Discrete",
-    "DotrainError",
-    "EarlyStop",
-    "Float",
-    "Int",
-    "Promotion",
-    "Searchspace",
-    "Seat",
-    "Trial",
-    "experiment",
-]
+    def __getattr__(name: str) -> object:
+        import importlib
 
-_HOMES = {
-    "WAIT": "core.policy",
-    "AblationStudy": "ablation.builder",
-    "AbstractAblator": "ablation.ablators",
-    "AbstractEarlyStop": "core.policy",
-    "AbstractExecutor": "executors.base",
-    "AbstractFramework": "frameworks.base",
-    "AbstractOptimizer": "core.policy",
-    "AbstractStrategy": "core.strategy",
-    "Categorical": "space",
-    "Discrete": "space",
-    "DotrainError": "errors",
-    "EarlyStop": "training.errors",
-    "Float": "space",
-    "Int": "space",
-    "Promotion": "core.policy",
-    "Searchspace": "space",
-    "Seat": "core.strategy",
-    "Trial": "core.trial",
-}
+        if name == "experiment":
+            return importlib.import_module("dotrain.experiment")
+        if name == "__version__":
+            return importlib.import_module("dotrain.versions").own_version()
+        if name in _HOMES:
+            return getattr(importlib.import_module(f"dotrain.{_HOMES[name]}"), name)
+        raise AttributeError(f"module 'dotrain' has no attribute '{name}'")
 
-
-def __getattr__(name: str) -> object:
-    import importlib
-
-    if name == "experiment":
-        return importlib.import_module("dotrain.experiment")
-    if name == "__version__":
-        return importlib.import_module("dotrain.versions").own_version()
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"dotrain.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'dotrain' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    def __dir__() -> list[str]:
+        return [*__all__, "__version__"]

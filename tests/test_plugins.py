@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -18,6 +19,7 @@ from dotrain.optimizers.grid import GridSearch
 from dotrain.optimizers.random import RandomSearch
 from dotrain.optimizers.single import Single
 from dotrain.plugins import EARLY_STOP, OPTIMIZERS, load_plugin
+from tests.conftest import Project
 
 PLUGIN = """\
 from typing import Annotated
@@ -242,15 +244,25 @@ BASES = {
     ),
     "AbstractStrategy": (plugins.STRATEGIES, "def open(self): ..."),
     "AbstractAblator": (plugins.ABLATORS, "def arms(self, components): ..."),
+    "AbstractExecutor": (
+        plugins.EXECUTORS,
+        "def slots(self, a): ...\n    def start(self, a, b): ...\n    def carry_out(self, a): ...\n"
+        "    def pump(self, a): ...\n    def close(self): ...",
+    ),
+    "AbstractFramework": (plugins.FRAMEWORKS, "def seed(self, seed): ..."),
 }
+
+
+def test_every_group_has_its_interface_here() -> None:
+    assert {plugins.BASES[group].__name__: group for group in plugins.BASES} == {
+        base: group for base, (group, _) in BASES.items()
+    }
 
 
 def load_with(tmp_path: Path, base: str, method: str) -> type:
     group, least = BASES[base]
     (tmp_path / "user_mine.py").write_text(
-        f"from dotrain import {base.replace('AbstractAblator', 'AbstractOptimizer')}\n"
-        "from dotrain.ablation.ablators import AbstractAblator\n\n"
-        f"class Mine({base}):\n    {least}\n\n    {method}\n"
+        f"from dotrain import {base}\n\nclass Mine({base}):\n    {least}\n\n    {method}\n"
     )
     return load_plugin(group, "user_mine:Mine", tmp_path)
 
@@ -283,6 +295,10 @@ def load_with(tmp_path: Path, base: str, method: str) -> type:
         ),
         ("AbstractStrategy", "def begin(self): ...", r"begin\(self, seat\)"),
         ("AbstractAblator", "def arms(self): ...", r"arms\(self, components\)"),
+        ("AbstractExecutor", "def pump(self): ...", r"pump\(self, timeout_s\)"),
+        ("AbstractExecutor", "def concurrent(self): ...", "a value such as True"),
+        ("AbstractFramework", "def batches(self, data): ...", r"batches\(self, data, size, seed\)"),
+        ("AbstractFramework", "def packages(self): ...", r"a value such as \(\)"),
     ],
 )
 def test_a_method_that_the_interface_can_not_call_is_refused(
@@ -311,6 +327,76 @@ def test_a_method_that_the_interface_can_not_call_is_refused(
 )
 def test_a_method_that_can_be_called_will_do(tmp_path: Path, base: str, method: str):
     assert load_with(tmp_path, base, method).__name__ == "Mine"
+
+
+def test_check_refuses_a_wrong_method_of_every_kind_that_a_config_names(project: Project) -> None:
+    wrong = {
+        "AbstractOptimizer": "def get_suggestion(self): ...",
+        "AbstractEarlyStop": "def on_end(self): ...",
+        "AbstractStrategy": "def begin(self): ...",
+        "AbstractAblator": "def arms(self): ...",
+        "AbstractExecutor": "def pump(self): ...",
+    }
+    source = "from dotrain import *\n"
+    for base, method in wrong.items():
+        source += f"\nclass My{base}({base}):\n    {BASES[base][1]}\n    {method}\n"
+    project.write("mine.py", source)
+    project.write("user.py", "def train(x=1.0): return x\n")
+    file = project.config(
+        search={
+            "space": {"x": {"type": "float", "range": [0.0, 1.0]}},
+            "num_trials": 2,
+            "optimizer": {"name": "mine:MyAbstractOptimizer"},
+            "early_stop": {"name": "mine:MyAbstractEarlyStop"},
+        },
+        distribution={"strategy": "mine:MyAbstractStrategy"},
+        ablation={"components": {"x": {"x": 0.0}}, "ablator": {"name": "mine:MyAbstractAblator"}},
+        cluster={"kind": "mine:MyAbstractExecutor"},
+    )
+    done = project.cli("check", file.name)
+    assert done.returncode == 2
+    for kind, base in [
+        ("optimizer", "AbstractOptimizer"),
+        ("early-stop rule", "AbstractEarlyStop"),
+        ("strategy", "AbstractStrategy"),
+        ("ablator", "AbstractAblator"),
+        ("executor", "AbstractExecutor"),
+    ]:
+        call = wrong[base].removeprefix("def ").removesuffix(": ...")
+        (line,) = (line for line in done.stderr.splitlines() if f"'My{base}' can't" in line)
+        assert line.startswith(f"{file.name}:")
+        assert f"{kind} 'My{base}' can't be used: " in line
+        assert f"{call} can't be called as " in line
+
+
+def test_check_refuses_a_wrong_method_of_a_framework_that_the_code_imports(
+    project: Project,
+) -> None:
+    info = project.path / "site" / "toyframe-1.0.dist-info"
+    project.write(f"site/{info.name}/METADATA", "Name: toyframe\nVersion: 1.0\n")
+    project.write(
+        f"site/{info.name}/entry_points.txt", "[dotrain.frameworks]\ntoyframe = toyplugin:Toy\n"
+    )
+    project.write("site/toyframe.py", "")
+    project.write(
+        "site/toyplugin.py",
+        """\
+        from dotrain import AbstractFramework
+
+        class Toy(AbstractFramework):
+            def seed(self): ...
+        """,
+    )
+    project.write("user.py", "import toyframe\n\ndef train(): return 1.0\n")
+    places = [str(info.parent), *filter(None, sys.path)]
+    done = project.cli(
+        "check",
+        project.config().name,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "framework 'Toy' can't be used: " in done.stderr
+    assert "seed(self) can't be called as seed(seed); expected def seed(self, seed)" in done.stderr
 
 
 @pytest.mark.parametrize("group", list(plugins.BASES))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, final
 
 from dotrain.errors import UsageError
 from dotrain.space import plain_if_possible
@@ -12,6 +12,7 @@ from dotrain.space import plain_if_possible
 Function = Callable[..., Any]
 
 
+@final
 class AblationStudy:
     """What to leave out, by name; the Python form of the config's ``ablation:`` section.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import final
 
 from dotrain.ablation.components import Component
 from dotrain.errors import UsageError
@@ -11,6 +12,7 @@ from dotrain.errors import UsageError
 BASELINE = "baseline"
 
 
+@final
 @dataclass(frozen=True)
 class Arm:
     """One variant of the training, run with every seed of the study.
@@ -47,6 +49,7 @@ class Study:
         return [self.components[name] for name in found.left_out]
 
 
+@final
 class Features(Container[str]):
     """The columns a data function is to give: all but those that are left out.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from dotrain.config.arguments import (
     reachable,
 )
 from dotrain.config.cluster import make_executor
+from dotrain.config.code import code_problems
 from dotrain.config.direction import judge
 from dotrain.config.errors import ConfigError, Problem
 from dotrain.config.schema import Settings, Table
@@ -192,7 +193,7 @@ class _Loader:
         targets = [self.train, self.model, self.dataset, *self.models.values()]
         targets += [target_of(type(plugin)) for plugin in plugins_]
         closure = find_closure(target for target in targets if target)
-        self._refuse(self._namesakes(closure))
+        self._refuse(code_problems(closure, self.source))
         if self.problems:
             raise ConfigError(_in_order(self.problems))
         settings = settings.model_copy(update={"name": settings.name or _slug(self.stem)})
@@ -220,18 +221,6 @@ class _Loader:
             notes=self.notes,
             guessed=tuple(f"direction {settings.direction}" for _ in self.notes),
         )
-
-    def _namesakes(self, closure: Closure) -> Iterator[Problem]:
-        """Files that would have one name in the archive, so that one of them would be lost."""
-        known: dict[str, Path] = {}
-        for file, name in closure.files.items():
-            other = known.setdefault(name, file)
-            if other != file and other.read_bytes() != file.read_bytes():
-                message = (
-                    f"{other} and {file} would both be {name} in the run's archive of the code; "
-                    "rename one, or name both by a path below one folder"
-                )
-                yield self.source.problem(("train",), message)
 
     def _models(self) -> dict[str, Target]:
         section = self.source.data.get("ablation")

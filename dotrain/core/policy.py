@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
-from typing import Any, ClassVar, Final, Literal, NamedTuple
+from typing import Any, ClassVar, Final, Literal, NamedTuple, final
 
 from dotrain.core.seeding import derive_rng
 from dotrain.core.trial import Trial
@@ -36,6 +36,7 @@ class _Wait(Enum):
 WAIT: Final = _Wait.WAIT
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Promotion:
     """A suggestion to go on with a finished trial, with a larger budget.
@@ -54,6 +55,7 @@ class Promotion:
 Suggestion = Trial | Promotion | Literal[_Wait.WAIT] | None
 
 
+@final
 class Rung(NamedTuple):
     """One level of a successive-halving schedule."""
 
@@ -62,6 +64,7 @@ class Rung(NamedTuple):
     trials: int
 
 
+@final
 @dataclass(frozen=True)
 class Plan:
     """What a search will do at least, if no trial fails or is stopped early.

@@ -9,9 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Seat:
     """One rank's place among the ranks of an attempt.
@@ -36,6 +37,7 @@ class Seat:
         return len(self.addresses)
 
 
+@final
 class PortTaken(Exception):
     """A rank can't have the port it was given: the group is started again with others."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 from dotrain.core.failure import Failure
 
 
+@final
 class TrialState(StrEnum):
     """Where a trial is in its life."""
 
@@ -115,6 +116,7 @@ class ArmRun:
         return {"arm": self.name, "seed": self.seed_index}
 
 
+@final
 @dataclass(slots=True, eq=False)
 class Trial:
     """One configuration and everything known about it.

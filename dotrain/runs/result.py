@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from dotrain.core.trial import Trial
 from dotrain.errors import DotrainError
@@ -26,6 +26,7 @@ class Demands:
     junit: Path | None = None
 
 
+@final
 @dataclass(frozen=True, repr=False)
 class Result:
     """How an experiment went; in a notebook it shows itself as a table.

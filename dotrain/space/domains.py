@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 from dotrain.space.base import Domain, index_of, require_in
 from dotrain.space.values import Scalar, SpaceError, is_number, is_scalar, same_value
@@ -58,6 +58,7 @@ class _Range(Domain):
         return what + ("" if step is None else f" step {step:g}") + self._condition()
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class Float(_Range):
     """A real number of ``[low, high]``, both ends included.
@@ -125,6 +126,7 @@ class Float(_Range):
         return abs(steps - round(steps)) < 1e-6
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class Int(_Range):
     """A whole number of ``[low, high]``, both ends included.
@@ -229,6 +231,7 @@ class _Choice(Domain):
         return what + self._condition()
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class Discrete(_Choice):
     """One of a list of numbers, whose order means something.
@@ -248,6 +251,7 @@ class Discrete(_Choice):
         object.__setattr__(self, "values", tuple(sorted(self.values)))
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class Categorical(_Choice):
     """One of a list of values without an order.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.space.base import Domain
@@ -48,6 +48,7 @@ def expand_deck_form(spec: Any) -> Any:
     return {"type": kind, key: spec[1]}
 
 
+@final
 class Searchspace:
     """The hyperparameters of a search, by name.
 

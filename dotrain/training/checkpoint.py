@@ -10,11 +10,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import final
 
 _PREFIX = "step-"
 _PARTIAL = ".partial-"
 
 
+@final
 class Checkpoint:
     """Where one trial saves and restores; kept when it is promoted, retried or resumed.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, final
 
 from dotrain.ablation.components import LayerComponent, Variant
 from dotrain.ablation.layers import Surgery
@@ -56,6 +56,7 @@ class Sources:
         return function(*bound.args, **bound.kwargs)
 
 
+@final
 class ModelGenerator:
     """Builds the model of this trial.
 
@@ -126,6 +127,7 @@ def operate(model: Any, components: Iterable[LayerComponent]) -> Surgery:
     return framework.without_layers(model, [n for one in components for n in one.layers_in(known)])
 
 
+@final
 class DataGenerator:
     """Gives the data of this trial.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import sys
-from typing import Any
+from typing import Any, final
 
 from dotrain.core.events import Noted, Reported
 from dotrain.core.policy import Direction
@@ -21,6 +21,7 @@ from dotrain.training.report_log import ReportLog
 _MAX_STEP = 2**53
 
 
+@final
 class Reporter:
     """Reports of one attempt.
 

@@ -263,23 +263,6 @@ def test_a_letter_that_the_terminal_doesnt_know_costs_no_result(project: Project
     assert "BEST 1.0 strict" in out
 
 
-def test_the_package_tells_its_version_and_its_names() -> None:
-    import dotrain
-
-    assert dotrain.__version__ == version("dotrain")
-    assert {*dotrain.__all__, "__version__"} <= set(dir(dotrain))
-    for name in dotrain.__all__:
-        assert getattr(dotrain, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'lagom'"):
-        _ = dotrain.lagom  # type: ignore[attr-defined]
-
-
-def test_importing_the_package_imports_nothing_of_it() -> None:
-    code = "import sys, dotrain; dir(dotrain); print(*(n for n in sys.modules if 'dotrain.' in n))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.split() == []
-
-
 INTERRUPTED = """
 import os, signal, sys
 from dotrain import Searchspace, experiment

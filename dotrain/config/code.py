@@ -1,0 +1,29 @@
+"""What is wrong with the user's files as a whole, whichever function each belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dotrain.config.errors import Problem
+from dotrain.config.source import Source
+from dotrain.errors import UsageError
+from dotrain.frameworks import registry
+from dotrain.usercode.closure import Closure
+
+
+def code_problems(closure: Closure, source: Source) -> Iterator[Problem]:
+    """Yield files of one name in the archive, of which one would be lost, and broken frameworks."""
+    known: dict[str, Path] = {}
+    for file, name in closure.files.items():
+        other = known.setdefault(name, file)
+        if other != file and other.read_bytes() != file.read_bytes():
+            message = (
+                f"{other} and {file} would both be {name} in the run's archive of the code; "
+                "rename one, or name both by a path below one folder"
+            )
+            yield source.problem(("train",), message)
+    try:
+        registry.of(closure.packages)
+    except UsageError as error:
+        yield source.problem(("train",), str(error))
