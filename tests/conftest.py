@@ -36,6 +36,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # For the children too: every driver of every test looks at its state after every event.
 os.environ["DOTRAIN_VALIDATE"] = "1"
 
+# No example fails for how long it takes: a busy machine is no fault.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
+
 # For benchmarks/mutants.py: the same examples each time, and the first that fails is enough.
 settings.register_profile(
     "mutants",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ def test_the_framework_of_the_guide_keeps_the_contract(
     (tmp_path / "toyframe.py").write_text("import random\n\ngenerator = random.Random()\n")
     (tmp_path / "toyplugin.py").write_text(blocks("docs/plugins.md", "python")[-1])
     monkeypatch.syspath_prepend(tmp_path)
+    for name in ("toyplugin", "toyframe"):  # restored afterwards: another test has its own
+        monkeypatch.delitem(sys.modules, name, raising=False)
     plugin, toyframe = map(importlib.import_module, ("toyplugin", "toyframe"))
     check_framework(plugin.Toy, draw=toyframe.generator.random)
 

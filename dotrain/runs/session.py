@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.config.writing import to_yaml
-from dotrain.core.limits import Limits
 from dotrain.core.events import Resumed
+from dotrain.core.limits import Limits
 from dotrain.core.policy import policy_error
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial, TrialState
-from dotrain.runs.definition import Experiment
-from dotrain.runs.driver import Driver, Observer
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError, UsageError
 from dotrain.executors.base import AbstractExecutor, refuse_too_few
-from dotrain.runs.header import make_header
 from dotrain.report.gates import judge
 from dotrain.report.junit import to_junit, write_junit
 from dotrain.report.reading import summarize_run
 from dotrain.report.resuming import resume_command
+from dotrain.runs.definition import Experiment
+from dotrain.runs.driver import Driver, Observer
+from dotrain.runs.header import make_header
 from dotrain.runs.result import Demands, Result
 from dotrain.store import (
     NEEDS,

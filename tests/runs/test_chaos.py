@@ -8,7 +8,6 @@ import pytest
 
 from benchmarks.chaos import kill_drivers, kill_workers
 
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 

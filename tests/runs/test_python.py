@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from enum import IntEnum, StrEnum
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
