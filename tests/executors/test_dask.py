@@ -129,7 +129,7 @@ def test_the_time_limit_ends_the_run_and_every_process(project: Project) -> None
         """,
         search=SEARCH,
         cluster=LOCAL,
-        limits={"max_time_s": 2.0},
+        limits={"max_time_s": 6.0},
     )
     assert result.status == "time_limit"
     assert result.best is not None
