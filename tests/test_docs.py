@@ -56,10 +56,13 @@ def test_the_framework_of_the_guide_keeps_the_contract(
     (tmp_path / "toyframe.py").write_text("import random\n\ngenerator = random.Random()\n")
     (tmp_path / "toyplugin.py").write_text(blocks("docs/plugins.md", "python")[-1])
     monkeypatch.syspath_prepend(tmp_path)
-    for name in ("toyplugin", "toyframe"):  # restored afterwards: another test has its own
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    plugin, toyframe = map(importlib.import_module, ("toyplugin", "toyframe"))
-    check_framework(plugin.Toy, draw=toyframe.generator.random)
+    names = ("toyplugin", "toyframe")
+    plugin, toyframe = map(importlib.import_module, names)
+    try:
+        check_framework(plugin.Toy, draw=toyframe.generator.random)
+    finally:  # another test has modules of these names
+        for name in names:
+            del sys.modules[name]
 
 
 def test_the_config_of_the_readme_is_sound(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ class AbstractExecutor(ABC):
         """Let `start` return soon; called from a signal handler while it may be waiting."""
 
     def abort(self) -> None:  # noqa: B027
-        """End whatever still runs at once, by force; `close` was broken off."""
+        """End whatever still runs at once, by force; `close` was broken off, or is called next."""
 
     def clock_s(self) -> float:
         """Return the time in seconds, on a clock that never goes back."""

@@ -127,6 +127,8 @@ class Driver:
 
     def _close_executor(self) -> None:
         try:
+            if self._interrupts > 1:  # the second came before there was a `close` to break off
+                self._executor.abort()
             self._executor.close()
         except KeyboardInterrupt:
             self._executor.abort()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,28 @@ class Watches:
         self._note("close")
 
 
-def drive(path: Path, *observers: Watches) -> str:
+class Ends(SimulatedExecutor):
+    """Notes how it is ended; others do the work, so Ctrl-C breaks nothing off."""
+
+    concurrent = True
+
+    def __init__(self) -> None:
+        super().__init__(2, SimulationModel(seed=0, steps=2))
+        self.ended: list[str] = []
+
+    def abort(self) -> None:
+        self.ended.append("abort")
+
+    def close(self) -> None:
+        self.ended.append("close")
+
+
+def drive(path: Path, *observers: Watches, executor: Ends | None = None) -> str:
     optimizer = RandomSearch()
     optimizer.setup(Searchspace(x=Float(range=(0.0, 1.0))), NUM_TRIALS, "max", 0)
     optimizer.initialize()
     scheduler = Scheduler(optimizer, NoStop())
-    executor = SimulatedExecutor(2, SimulationModel(seed=0, steps=2))
+    executor = executor or Ends()
     program: Any = None  # nothing is trained
     with closing(Journal(path / "journal.jsonl")) as journal:
         return Driver(scheduler, executor, journal, observers).run(program)
@@ -82,3 +99,26 @@ def test_ctrl_c_in_an_observer_still_ends_the_run(tmp_path: Path) -> None:
     broken, other = Watches("on_pulse", KeyboardInterrupt()), Watches()
     assert drive(tmp_path, broken, other) == "interrupted"
     assert other.told[-1] == "close"
+
+
+class Presses(Watches):
+    """Presses Ctrl-C as often as it is told to, at the first pulse of the loop."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__("on_pulse")
+        self.times = times
+
+    def on_pulse(self, time_s: float) -> None:
+        while self.times:
+            self.times -= 1
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(("times", "ended"), [(1, ["close"]), (2, ["abort", "close"])])
+def test_a_second_ctrl_c_before_the_executor_closes_is_not_waited_for(
+    tmp_path: Path, times: int, ended: list[str]
+) -> None:
+    executor = Ends()
+    with pytest.raises(KeyboardInterrupt) if times > 1 else nullcontext():
+        drive(tmp_path, Presses(times), executor=executor)
+    assert executor.ended == ended

@@ -107,8 +107,9 @@ class DaskExecutor(AbstractExecutor):
         """Kill the local workers; what isn't ours is left to itself."""
         if self._workers is not None:
             self._workers.kill_all()
-        # The interpreter must not go away under the loop.
-        self._loop_ended.wait(_ABORT_TIMEOUT_S)
+        if self._closed:
+            # The interpreter must not go away under the loop.
+            self._loop_ended.wait(_ABORT_TIMEOUT_S)
 
     def close(self) -> None:
         """Let the slots go, disconnect, and end local workers."""
