@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# What needs no framework, no cluster and hardly a process, and answers within a minute.
+# What needs no framework, no cluster and hardly a process, and answers in a minute or two.
 QUICK := tests/core tests/policies tests/space tests/config tests/usercode tests/store/test_journal.py
 
 .PHONY: help demo quick test slow test-all lint types format reference bench chaos mutants scale distribution ci clean
@@ -20,7 +20,7 @@ $(READY): pyproject.toml
 demo: $(READY) ## Search a Keras model with ASHA on two workers of this machine.
 	$(BIN)/dotrain run configs/digits-asha.yaml
 
-quick: $(READY) ## Run the tests of the rooms without frameworks, within a minute.
+quick: $(READY) ## Run the tests of the rooms without frameworks.
 	$(BIN)/python -m pytest -m "not slow" $(QUICK)
 
 test: $(READY) ## Run the tests that a change needs.
