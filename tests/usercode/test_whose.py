@@ -34,7 +34,7 @@ OURS = Path(dotrain.__file__).parent
         # What lies in the folder of an environment was not installed for that.
         "/home/me/project/.venv/train.py",
         "/home/me/project/.venv/src/mine/model.py",
-        "/opt/conda/envs/work/project/train.py",
+        "/opt/conda/envs/mine/project/train.py",
         # An editable package stays where its author writes it.
         "/home/me/mine/src/mine/train.py",
         "/home/me/code.zip/train.py",
