@@ -20,6 +20,7 @@ from dotrain.config.plan import ARCHIVED
 from dotrain.config.secrets import without_secrets
 from dotrain.config.writing import to_yaml
 from dotrain.core.limits import Limits
+from dotrain.core.observer import Observer
 from dotrain.core.policy import (
     AbstractEarlyStop,
     AbstractOptimizer,
@@ -31,15 +32,14 @@ from dotrain.core.trial import Mark
 from dotrain.errors import DotrainError, UsageError
 from dotrain.report.ablation import print_study
 from dotrain.report.choosing import choose_observer
-from dotrain.report.display import Subject
 from dotrain.report.gates import Gate, check_gates, expected_result, parse_gates
 from dotrain.report.junit import recording
 from dotrain.report.result import print_result
 from dotrain.report.resuming import is_from_config, resume_command
 from dotrain.report.stdout import printing
+from dotrain.report.subject import Subject
 from dotrain.report.summary import best_trial
 from dotrain.runs.definition import Experiment
-from dotrain.runs.driver import Observer
 from dotrain.runs.from_python import (
     GivenFunctions,
     checked_settings,

@@ -24,7 +24,7 @@ import pytest
 from hypothesis import Phase, settings
 
 from dotrain.config import load_config
-from dotrain.report.display import Quiet
+from dotrain.core.observer import Observer
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
@@ -113,7 +113,7 @@ class Project:
         if function:
             self.write("user.py", function)
         asked = Experiment.of_config(load_config(self.config(**sections)))
-        return run(asked, self.path / "runs", Quiet())
+        return run(asked, self.path / "runs", Observer())
 
     def cli(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the command line in a process of its own."""

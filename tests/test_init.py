@@ -14,8 +14,8 @@ from jsonschema import Draft202012Validator
 
 from dotrain.config import load_config
 from dotrain.config.load import Mode
+from dotrain.core.observer import Observer
 from dotrain.errors import UsageError
-from dotrain.report.display import Quiet
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
@@ -108,7 +108,7 @@ def test_the_keras_model_runs_in_a_search_and_in_an_ablation(tmp_path: Path) -> 
 
     def shortened(name: str, mode: Mode, *overrides: str) -> Result:
         loaded = load_config(tmp_path / name, ["cluster={kind: inline}", *overrides], mode=mode)
-        return run(Experiment.of_config(loaded), tmp_path / "runs", Quiet())
+        return run(Experiment.of_config(loaded), tmp_path / "runs", Observer())
 
     results = [
         shortened("search.yaml", "run", "search.num_trials=3", "search.optimizer.resource_max=3"),

@@ -9,10 +9,11 @@ import os
 import sys
 from typing import IO
 
-from dotrain.report.display import Quiet, Subject
+from dotrain.core.observer import Observer
+from dotrain.report.subject import Subject
 
 
-def choose_observer(subject: Subject, *, live: bool = True, quiet: bool = False) -> Quiet:
+def choose_observer(subject: Subject, *, live: bool = True, quiet: bool = False) -> Observer:
     """Return the display that fits where stderr leads.
 
     Args:
@@ -21,7 +22,7 @@ def choose_observer(subject: Subject, *, live: bool = True, quiet: bool = False)
         quiet: Show nothing.
     """
     if quiet:
-        return Quiet()
+        return Observer()
     stream = sys.stderr
     if live and draws(stream):
         from dotrain.report.live import LiveTable

@@ -8,11 +8,11 @@ from typing import IO
 
 from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
-from dotrain.core.scheduler import Scheduler
+from dotrain.core.observer import RunView
 from dotrain.core.trial import Trial, TrialState
 from dotrain.report.columns import Column, fit, pack
-from dotrain.report.display import Subject
 from dotrain.report.screen import Screen
+from dotrain.report.subject import Subject
 from dotrain.report.text import (
     clip,
     number_text,
@@ -50,9 +50,9 @@ class LiveTable(Watching):
         self._screen: Screen | None = None
         self._drawn_s = 0.0
 
-    def start(self, scheduler: Scheduler) -> None:
+    def start(self, run: RunView) -> None:
         """Open the table."""
-        super().start(scheduler)
+        super().start(run)
         self._screen = Screen(self.console)
         self._draw(0.0)
 
@@ -61,7 +61,7 @@ class LiveTable(Watching):
         for news in self.take_in(event, instructions, time_s):
             if self._screen and self._is_told(news):
                 self._screen.above(f"[{whole_duration(time_s)}] {news.text}")
-        if self.scheduler.status is None:
+        if self.run.status is None:
             self.on_pulse(time_s)
         else:
             self._draw(time_s)  # the last time: nothing will happen any more
@@ -101,7 +101,7 @@ class LiveTable(Watching):
         """
         head = clip(printable(self.subject.title), width)
         foot = [*self._found(width), *pack(self._counts(time_s), width)]
-        if self._is_interrupted and self.scheduler.status is None:
+        if self._is_interrupted and self.run.status is None:
             foot.append(clip(INTERRUPTED, width))
         # On a small screen, half is for the trials.
         foot = foot[-max(1, height // 2) :]
@@ -109,7 +109,7 @@ class LiveTable(Watching):
 
     def _table(self, time_s: float, width: int, height: int) -> list[str]:
         """Return the trials that run, those that run longest first, in `height` lines."""
-        active = list(self.scheduler.book.active.values())
+        active = list(self.run.active.values())
         if height < 2 or not active:
             return []
         room = height - 1
@@ -172,12 +172,12 @@ class LiveTable(Watching):
 
     def _counts(self, time_s: float) -> list[str]:
         parts = self.tally()
-        slots = self.scheduler.slots
+        slots = self.run.slots
         virtual = " of virtual time" if self.subject.is_virtual else ""
         elapsed = f"{whole_duration(time_s)}{virtual} elapsed"
-        if self.scheduler.status is not None:
-            return [*parts, elapsed, f"{self.scheduler.status}; ending the workers"]
-        busy = f"{self.scheduler.book.held} of {slots} slots busy"
+        if self.run.status is not None:
+            return [*parts, elapsed, f"{self.run.status}; ending the workers"]
+        busy = f"{self.run.held} of {slots} slots busy"
         parts += [busy if slots else "waiting for a worker", elapsed]
         left = self.progress.left(time_s)
         if left is not None:

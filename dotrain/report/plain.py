@@ -11,8 +11,8 @@ from typing import IO
 
 from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
-from dotrain.core.scheduler import Scheduler
-from dotrain.report.display import Subject
+from dotrain.core.observer import RunView
+from dotrain.report.subject import Subject
 from dotrain.report.text import printable
 from dotrain.report.watching import INTERRUPTED, Kind, News, Watching
 
@@ -35,10 +35,10 @@ class Plain(Watching):
         self._stride = 2 if plan is not None and plan.launches > plan.configurations else 1
         self._small = 0
 
-    def start(self, scheduler: Scheduler) -> None:
+    def start(self, run: RunView) -> None:
         """Say what is about to run, and from where it goes on."""
-        super().start(scheduler)
-        before = f"; going on: {self._tally()}" if scheduler.book.trials else ""
+        super().start(run)
+        before = f"; going on: {self._tally()}" if run.trials else ""
         self._line(printable(self.subject.title) + before)
 
     def on_event(self, event: Event, instructions: Sequence[Instruction], time_s: float) -> None:

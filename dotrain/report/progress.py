@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 
 from dotrain.core.events import Event, Reported, Resumed, TrialEvent
 from dotrain.core.instructions import Instruction, Kill
+from dotrain.core.observer import RunView
 from dotrain.core.policy import Plan
-from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial, TrialState
 from dotrain.report.attempts import End, ended_attempts, launched_s, spent_s
 
@@ -56,14 +56,14 @@ class Progress:
     count that were launched after it was.
     """
 
-    def __init__(self, scheduler: Scheduler, plan: Plan | None) -> None:
+    def __init__(self, run: RunView, plan: Plan | None) -> None:
         """Begin with what has happened before.
 
         Args:
-            scheduler: Read, never written.
+            run: What has happened.
             plan: What the optimizer plans, or None.
         """
-        self._scheduler = scheduler
+        self._run = run
         self._plan = plan
         self._count_all()
 
@@ -90,22 +90,22 @@ class Progress:
         self.tried = 0
         #: Finished attempts by budget.
         self.finished_at: Counter[float] = Counter()
-        ends = [(t, end) for t in self._scheduler.book.trials.values() for end in ended_attempts(t)]
+        ends = [(t, end) for t in self._run.trials.values() for end in ended_attempts(t)]
         for trial, end in sorted(ends, key=lambda pair: pair[1].ended_s):
             self._note(trial, end)
 
     def on_event(
         self, event: Event, instructions: Sequence[Instruction], time_s: float
     ) -> Iterator[Trial]:
-        """Take in an event that the scheduler has taken in.
+        """Take in an event.
 
         Yields:
             The trials of which an attempt has come to an end by it.
         """
-        trials = self._scheduler.book.trials
+        trials = self._run.trials
         if isinstance(event, Resumed):
             self._count_all()  # a trial that was to stop has ended with its driver
-        if isinstance(event, TrialEvent) and self._scheduler.took_in:
+        if isinstance(event, TrialEvent):
             trial = trials[event.trial_id]
             if isinstance(event, Reported):
                 seen = self._reports.setdefault(
@@ -173,10 +173,10 @@ class Progress:
         their budget. A rung that no trial has finished yet counts as the one below, which is less
         than it will take.
         """
-        slots = self._scheduler.slots
+        slots = self._run.slots
         if self._plan is None or slots == 0:
             return None
-        active = list(self._scheduler.book.active.values())
+        active = list(self._run.active.values())
         running: defaultdict[float | None, list[float]] = defaultdict(list)
         rests: list[float] = []
         for trial in active:
@@ -194,25 +194,25 @@ class Progress:
             jobs.append((count, below))
         each = max((trial.slots for trial in active), default=1)
         left_s = _makespan(rests, jobs, max(1, slots // each))
-        limit_s = self._scheduler.limits.max_time_s
+        limit_s = self._run.limits.max_time_s
         if limit_s is not None and limit_s - time_s < left_s:
             return Left(max(0.0, limit_s - time_s), "at most")
         return Left(left_s, "at least" if self.has_rungs else "about")
 
     def _to_come(self, plan: Plan) -> Iterator[tuple[float | None, int]]:
         """Yield (budget, launches that are still to come at least), the smallest budget first."""
-        book = self._scheduler.book
+        run = self._run
         waiting: Counter[float | None] = Counter()
-        if book.counts[TrialState.WAITING]:
+        if run.counts[TrialState.WAITING]:
             states = TrialState.WAITING
-            waiting.update(t.budget for t in book.trials.values() if t.state is states)
-        active = Counter(t.budget for t in book.active.values())
+            waiting.update(t.budget for t in run.trials.values() if t.state is states)
+        active = Counter(t.budget for t in run.active.values())
         if not plan.rungs:
             done = sum(self._ended.values()) + active.total()
             yield next(iter(self._ended or active), None), max(0, plan.launches - done)
             return
         # Who fails is promoted no further; more than were planned may have been.
-        share = 1.0 - book.counts[TrialState.FAILED] / max(1, self.tried)
+        share = 1.0 - run.counts[TrialState.FAILED] / max(1, self.tried)
         below = None
         reached = 0
         for rung in plan.rungs:

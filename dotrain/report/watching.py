@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import IO, NamedTuple
 
 from dotrain.core.events import Event, Finished, Lost, SlotsChanged
 from dotrain.core.instructions import Finish, Instruction
-from dotrain.core.scheduler import Scheduler
+from dotrain.core.observer import Observer, RunView
 from dotrain.core.trial import Trial, TrialState
-from dotrain.report.display import Quiet, Subject
 from dotrain.report.progress import Progress
+from dotrain.report.subject import Subject
 from dotrain.report.summary import LastReport, ahead_text, best_trial, failure_key
 from dotrain.report.text import make_console, number_text, printable, steps_text
 
@@ -45,7 +45,7 @@ class News(NamedTuple):
     key: object = None
 
 
-class Watching(Quiet):
+class Watching(Observer):
     """Follows a run."""
 
     def __init__(self, subject: Subject, stream: IO[str]) -> None:
@@ -62,13 +62,13 @@ class Watching(Quiet):
         self._known_trouble: set[object] = set()
         self._is_interrupted = False
 
-    def start(self, scheduler: Scheduler) -> None:
+    def start(self, run: RunView) -> None:
         """Look at what has happened before, if the run goes on."""
         self._own = _duplicate(self._stream)
         self.console = make_console(self._own or self._stream)
-        self.scheduler = scheduler
-        self.progress = Progress(scheduler, self.subject.plan)
-        trials = scheduler.book.trials.values()
+        self.run = run
+        self.progress = Progress(run, self.subject.plan)
+        trials = run.trials.values()
         self.best = best_trial(trials, self.subject.direction)
         self._runs: defaultdict[str, set[int]] = defaultdict(set)
         for trial in trials:
@@ -94,7 +94,7 @@ class Watching(Quiet):
             self._note_run(trial)
             improved = self._note_end(trial)
             yield self._end_of(trial, event, improved)
-        if isinstance(event, Lost) and self.scheduler.took_in and not ended:
+        if isinstance(event, Lost) and not ended:
             self.losses += 1
             cause = printable(event.cause)
             yield News(Kind.TROUBLE, f"{event.trial_id} lost: {cause}", ("lost", cause))
@@ -138,7 +138,7 @@ class Watching(Quiet):
         before = self.best, self.best and self.best.final_metric
         # Of a trial that was the best, a later and worse value may have made another the best.
         rivals = [self.best, trial] if self.best not in (None, trial) else []
-        everyone = self.scheduler.book.trials.values()
+        everyone = self.run.trials.values()
         self.best = best_trial([t for t in rivals if t] or everyone, self.subject.direction)
         return self.best is trial and before[0] is not trial
 
@@ -165,11 +165,11 @@ class Watching(Quiet):
 
     def ahead_text(self) -> str | None:
         """Return the best value of the trials that run, if none that has ended is as good."""
-        if self.subject.arms or self.scheduler.status is not None:
+        if self.subject.arms or self.run.status is not None:
             return None
         last = [
             LastReport(trial.trial_id, trial.last_step, trial.metric_history[-1])
-            for trial in self.scheduler.book.active.values()
+            for trial in self.run.active.values()
             if trial.metric_history
         ]
         best = None if self.best is None else self.best.final_metric
@@ -186,7 +186,7 @@ class Watching(Quiet):
         parts = [f"{self.progress.tried}{planned} {done}"]
         larger = sorted(self.progress.finished_at)[1:] if self.progress.has_rungs else []
         parts += [f"{self.progress.finished_at[b]} at {steps_text(b)}" for b in larger]
-        counts: Counter[TrialState] = self.scheduler.book.counts
+        counts = self.run.counts
         parts += [f"{counts[s]} {_WORDS.get(s, str(s))}" for s in _COUNTED if counts[s]]
         if self.losses:
             parts.append(f"workers lost {self.losses} time{'s' if self.losses > 1 else ''}")

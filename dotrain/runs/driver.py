@@ -6,17 +6,17 @@ import gc
 import math
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
-from typing import Protocol
 
 from dotrain.core.events import Event, Failed, Interrupted, Resumed, TimePassed
-from dotrain.core.instructions import Instruction
+from dotrain.core.observer import Observer, RunView
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
-from dotrain.errors import ClusterGone, DiskFull, Interrupt
+from dotrain.errors import ClusterGone, DiskFull, DotrainError, Interrupt
 from dotrain.executors.base import AbstractExecutor
 from dotrain.store import Journal
 from dotrain.training.program import Program
@@ -25,25 +25,6 @@ from dotrain.training.program import Program
 _PULSE_S = 0.2
 #: Set to 1, every invariant of the run's state is asserted after every event.
 _VALIDATE = "DOTRAIN_VALIDATE"
-
-
-class Observer(Protocol):
-    """Watches a run; what it does can't change it."""
-
-    def start(self, scheduler: Scheduler) -> None:
-        """The run begins."""
-
-    def on_event(self, event: Event, instructions: Sequence[Instruction], time_s: float) -> None:
-        """Something has happened."""
-
-    def on_pulse(self, time_s: float) -> None:
-        """A fraction of a second has passed."""
-
-    def on_interrupt(self) -> None:
-        """The run has been told to end."""
-
-    def close(self) -> None:
-        """The run is over; give the terminal back."""
 
 
 class Driver:
@@ -58,12 +39,15 @@ class Driver:
         scheduler: Scheduler,
         executor: AbstractExecutor,
         journal: Journal,
+        view: RunView,
         observers: Iterable[Observer] = (),
     ) -> None:
         self._scheduler = scheduler
         self._executor = executor
         self._journal = journal
+        self._view = view
         self._observers = list(observers)
+        self._broken: list[str] = []
         self._interrupts = 0
         self._interrupt_reason = "interrupted by Ctrl-C"
         self._posting = False
@@ -95,9 +79,10 @@ class Driver:
         with self._signals(), ExitStack() as finally_:
             # Workers first; each step whatever the others do.
             finally_.callback(gc.unfreeze)
-            finally_.callback(self._tell, "close")
+            finally_.callback(self._close_observers)
             finally_.callback(self._close_executor)
-            self._tell("start", self._scheduler)
+            self._tell("start", self._view)
+            self._view.let_go_of_records()
             try:
                 if resumed is not None:
                     self._post(resumed)
@@ -122,8 +107,17 @@ class Driver:
         for observer in self._observers:
             try:
                 getattr(observer, method)(*arguments)
-            except (Exception, SystemExit):
+            except (Exception, SystemExit) as error:
                 self._observers = [other for other in self._observers if other is not observer]
+                what = (
+                    f"{type(observer).__name__} watched no longer: {type(error).__name__}: {error}"
+                )
+                self._broken.append(str(error) if isinstance(error, DotrainError) else what)
+
+    def _close_observers(self) -> None:
+        self._tell("close")
+        with suppress(OSError):  # that of a terminal that is gone
+            sys.stderr.writelines(f"warning: {what}\n" for what in self._broken)
 
     def _close_executor(self) -> None:
         try:
@@ -175,7 +169,9 @@ class Driver:
             self._posting = False
         for instruction in instructions:
             self._executor.carry_out(instruction)
-        self._tell("on_event", event, instructions, time_s)
+        # Of what is late or comes twice, nothing has come but what the time may have brought.
+        news = event if self._scheduler.took_in else TimePassed()
+        self._tell("on_event", news, instructions, time_s)
         if self._interrupts and not isinstance(event, Interrupted):
             self._post(Interrupted(self._interrupt_reason))
 

@@ -12,6 +12,7 @@ from typing import Any
 from dotrain.config.writing import to_yaml
 from dotrain.core.events import Resumed
 from dotrain.core.limits import Limits
+from dotrain.core.observer import Observer, RunView
 from dotrain.core.policy import policy_error
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial, TrialState
@@ -22,7 +23,7 @@ from dotrain.report.junit import to_junit, write_junit
 from dotrain.report.reading import summarize_run
 from dotrain.report.resuming import resume_command
 from dotrain.runs.definition import Experiment
-from dotrain.runs.driver import Driver, Observer
+from dotrain.runs.driver import Driver
 from dotrain.runs.header import make_header
 from dotrain.runs.result import Demands, Result
 from dotrain.store import (
@@ -151,8 +152,8 @@ class _Run:
             header = make_header(self.experiment, executor.date().isoformat(timespec="seconds"))
             scheduler = self._scheduler(header)
             journal = self._journal(finally_)
-            journal.append_header(header)
-            driver = Driver(scheduler, executor, journal, self._observers(observer))
+            view = RunView(scheduler, self.run_dir.path, [journal.append_header(header)])
+            driver = Driver(scheduler, executor, journal, view, self._observers(observer))
             return self._drive(driver, scheduler, header, None, 0.0)
 
     def go_on(self, observer: Observer) -> Result:
@@ -165,13 +166,14 @@ class _Run:
         scheduler = self._scheduler(header)
         restored = restore(scheduler, records[1:])
         resumed = self._resumed(records)
-        del records
         with ExitStack() as finally_:
             journal = self._journal(finally_)
             for instruction in restored.unwritten:
-                journal.append_instruction(instruction, restored.time_s)
+                records.append(journal.append_instruction(instruction, restored.time_s))
             executor = self._executor(finally_)
-            driver = Driver(scheduler, executor, journal, self._observers(observer))
+            view = RunView(scheduler, self.run_dir.path, records, resumed=True)
+            del records
+            driver = Driver(scheduler, executor, journal, view, self._observers(observer))
             return self._drive(driver, scheduler, header, resumed, restored.time_s)
 
     def _resumed(self, records: Sequence[Record]) -> Resumed:
@@ -196,7 +198,7 @@ class _Run:
             return [display]
         from dotrain.report.tensorboard import TensorBoard  # for this alone
 
-        return [display, TensorBoard(self.run_dir)]
+        return [display, TensorBoard()]
 
     def _executor(self, finally_: ExitStack) -> AbstractExecutor:
         executor, per_trial = self.experiment.executor, self.experiment.strategy.slots

@@ -75,8 +75,8 @@ class Journal:
         except OSError as error:
             raise JournalError(f"can't open the journal {path}: {error.strerror}") from None
 
-    def append(self, record: Mapping[str, Any], time_s: float) -> None:
-        """Append one record.
+    def append(self, record: Mapping[str, Any], time_s: float) -> Record:
+        """Append one record, and return it with all its keys but ``crc``.
 
         Args:
             record: JSON values; its keys ``n``, ``t`` and ``crc`` are filled in here.
@@ -85,7 +85,8 @@ class Journal:
         Raises:
             JournalError: If it can't be written; the journal stays readable up to the one before.
         """
-        body = to_json({"n": self._next, "t": round(time_s, 6), **record})
+        whole = {"n": self._next, "t": round(time_s, 6), **record}
+        body = to_json(whole)
         line = f"{_seal(body)}\n".encode()
         try:
             written = self._file.write(line)
@@ -98,23 +99,24 @@ class Journal:
             ) from None
         self._next += 1
         self._end += len(line)
+        return whole
 
     def _cut_off_torn_record(self) -> None:
         # If even that fails, the next driver does it.
         with contextlib.suppress(OSError):
             os.ftruncate(self._file.fileno(), self._end)
 
-    def append_header(self, header: Mapping[str, Any]) -> None:
-        """Append record 0."""
-        self.append({"type": "Run", "version": VERSION, "needs": NEEDS, **header}, 0.0)
+    def append_header(self, header: Mapping[str, Any]) -> Record:
+        """Append record 0, and return it."""
+        return self.append({"type": "Run", "version": VERSION, "needs": NEEDS, **header}, 0.0)
 
     def append_event(self, event: events.Event, time_s: float) -> None:
         """Append an event."""
         self.append(events.to_record(event), time_s)
 
-    def append_instruction(self, instruction: instructions.Instruction, time_s: float) -> None:
-        """Append an instruction."""
-        self.append(write_instruction(instruction), time_s)
+    def append_instruction(self, instruction: instructions.Instruction, time_s: float) -> Record:
+        """Append an instruction, and return its record."""
+        return self.append(write_instruction(instruction), time_s)
 
     def close(self) -> None:
         """Flush to the disk and close; safe to call twice."""

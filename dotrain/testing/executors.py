@@ -13,6 +13,7 @@ import cloudpickle
 from dotrain.config.options import arguments_of
 from dotrain.config.schema import Cluster
 from dotrain.core.limits import Limits
+from dotrain.core.observer import Observer
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.trial import Trial
 from dotrain.distribution.single import Single
@@ -22,7 +23,6 @@ from dotrain.executors.base import AbstractExecutor
 from dotrain.executors.inline import InlineExecutor
 from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.grid import GridSearch
-from dotrain.report.display import Quiet
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
@@ -207,7 +207,7 @@ def _search(
             config={}, config_dir=folder,
         ),
         folder,
-        Quiet(),
+        Observer(),
     )  # fmt: skip
     state = replay(read_journal(result.run_dir / "journal.jsonl"))
     state.book.validate()

@@ -18,8 +18,8 @@ import pytest
 from dotrain import AblationStudy, experiment
 from dotrain.config import ConfigError, load_config
 from dotrain.config.source import read_source
+from dotrain.core.observer import Observer
 from dotrain.errors import UsageError
-from dotrain.report.display import Quiet
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
@@ -66,7 +66,7 @@ def ablate(project: Project, from_run: str | None = None, **sections: Any) -> Re
 def study(project: Project, cluster: dict[str, Any], **sections: Any) -> Result:
     configure(project, cluster=cluster, **sections)
     loaded = load_config(project.path / "config.yaml", mode="ablate")
-    return run(Experiment.of_config(loaded), project.path / "runs", Quiet())
+    return run(Experiment.of_config(loaded), project.path / "runs", Observer())
 
 
 def test_every_arm_runs_every_seed_on_every_executor(

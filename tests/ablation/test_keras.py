@@ -12,7 +12,7 @@ import pytest
 
 from dotrain import AblationStudy, experiment
 from dotrain.config import ConfigError, load_config
-from dotrain.report.display import Quiet
+from dotrain.core.observer import Observer
 from dotrain.runs.definition import Experiment
 from dotrain.runs.session import run
 from tests.conftest import Project
@@ -189,7 +189,7 @@ def test_a_train_function_that_builds_its_own_model_is_no_silent_success(project
     )
     project.config(**BASE, ablation={"layers": ["block_b"], "seeds": 1}, cluster={"kind": "inline"})
     loaded = load_config(project.path / "config.yaml", mode="ablate")
-    result = run(Experiment.of_config(loaded), project.path / "runs", Quiet())
+    result = run(Experiment.of_config(loaded), project.path / "runs", Observer())
     assert result.summary["trials"]["failed"] == 1
     assert "never called model_gen.create()" in result.summary["failures"][0]["message"]
 

@@ -9,8 +9,8 @@ import pytest
 
 from dotrain.config import load_config
 from dotrain.config.load import Mode
+from dotrain.core.observer import Observer
 from dotrain.errors import ResourcesUnavailable
-from dotrain.report.display import Quiet
 from dotrain.runs.definition import Experiment
 from dotrain.runs.session import run
 from tests.conftest import ROOT, Project, make_cluster
@@ -95,7 +95,7 @@ def test_every_config_is_trained(
 ) -> None:
     cluster = make_cluster(kind, request)
     asked = load(ROOT / "configs" / f"{name}.yaml", *SHORTER[name], f"cluster={cluster}")
-    result = run(asked, tmp_path, Quiet())
+    result = run(asked, tmp_path, Observer())
     assert result.status == "finished", result.summary
     assert result.summary["trials"]["failed"] == 0, result.summary
     assert result.is_usable
@@ -109,7 +109,7 @@ def test_every_config_is_trained(
 def test_what_needs_several_workers_is_refused_inline(name: str, tmp_path: Path) -> None:
     asked = load(ROOT / "configs" / f"{name}.yaml", *SHORTER[name], "cluster={kind: inline}")
     with pytest.raises(ResourcesUnavailable, match=r"use cluster\.kind: local"):
-        run(asked, tmp_path, Quiet())
+        run(asked, tmp_path, Observer())
 
 
 @pytest.mark.slow
@@ -120,7 +120,7 @@ def test_a_processor_that_is_in_use_cannot_be_divided_inline(tmp_path: Path) -> 
     tf.constant(1.0)  # TensorFlow runs in this process from here on, if it hasn't before
     config = ROOT / "configs" / "loop-mirrored.yaml"
     asked = load(config, *SHORTER["loop-mirrored"], "cluster={kind: inline}")
-    failed = run(asked, tmp_path, Quiet())
+    failed = run(asked, tmp_path, Observer())
     assert "use cluster.kind: local" in failed.summary["failures"][0]["message"]
 
 
@@ -151,7 +151,7 @@ def test_one_recipe_unchanged_in_the_other_modes(mode: str, tmp_path: Path) -> N
     name, overrides = MODES[mode]
     what: Mode = "ablate" if "ablation" in mode else "run"
     loaded = load_config(ROOT / "configs" / f"{name}.yaml", overrides, mode=what)
-    result = run(Experiment.of_config(loaded), tmp_path, Quiet())
+    result = run(Experiment.of_config(loaded), tmp_path, Observer())
     assert result.status == "finished", result.summary
     assert result.summary["trials"]["failed"] == 0, result.summary
 
@@ -168,6 +168,6 @@ def test_devices_of_this_very_process_are_trained_on_inline(project: Project) ->
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
 def test_every_config_runs_in_virtual_time(config: Path, tmp_path: Path) -> None:
     asked = load(config, *SHORTER[config.stem], "cluster={kind: simulated, workers: 4}")
-    result = run(asked, tmp_path, Quiet())
+    result = run(asked, tmp_path, Observer())
     assert result.status == "finished"
     assert result.summary["trials"]["finished"] + result.summary["trials"]["stopped"] > 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.config import load_config
-from dotrain.report.display import Quiet
+from dotrain.core.observer import Observer
 from dotrain.runs.definition import Experiment
 from dotrain.runs.session import run
 
@@ -35,7 +35,7 @@ def make_run(folder: Path, function: str = "", mode: Any = "run", **sections: An
     file = folder / "config.yaml"
     file.write_text(json.dumps(config))
     loaded = load_config(file, mode=mode)
-    return run(Experiment.of_config(loaded), folder / "runs", Quiet()).run_dir
+    return run(Experiment.of_config(loaded), folder / "runs", Observer()).run_dir
 
 
 def search(folder: Path, **sections: Any) -> Path:

@@ -37,6 +37,7 @@ from dotrain.core.events import (
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Instruction, Launch
 from dotrain.core.limits import Limits
+from dotrain.core.observer import Observer, RunView
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.scheduler import Scheduler
 from dotrain.earlystop.median import MedianStop
@@ -45,10 +46,10 @@ from dotrain.executors.simulated import SimulatedExecutor, SimulationModel
 from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.random import RandomSearch
 from dotrain.report.columns import Column, fit, pack
-from dotrain.report.display import Quiet, Subject
 from dotrain.report.live import LiveTable
 from dotrain.report.plain import Plain
 from dotrain.report.progress import Left, Progress
+from dotrain.report.subject import Subject
 from dotrain.report.text import params_text, printable, rough_duration, spark_line
 from dotrain.space import Searchspace
 from tests.conftest import Project
@@ -82,7 +83,7 @@ def prepared(
 def watch(
     optimizer: AbstractOptimizer,
     stop: AbstractEarlyStop | None = None,
-    observe: Callable[[Scheduler], Quiet] = lambda scheduler: Quiet(),
+    observe: Callable[[Scheduler], Observer] = lambda scheduler: Observer(),
     *,
     num_trials: int | None = 40,
     workers: int = 4,
@@ -98,19 +99,21 @@ def watch(
     made_up = SimulationModel(**{"seed": seed, "steps": 10, **model})
     executor = SimulatedExecutor(workers, made_up)
     executor.resume_from(from_s, {})
-    progress = Progress(scheduler, optimizer.plan())
+    view = RunView(scheduler)
+    progress = Progress(view, optimizer.plan())
     observer = observe(scheduler)
     watched = Watched(scheduler)
-    observer.start(scheduler)
+    observer.start(view)
 
     def post(event: Event) -> None:
         time_s = executor.clock_s()
         instructions = scheduler.handle(event, time_s)
         for instruction in instructions:
             executor.carry_out(instruction)
-        for _ in progress.on_event(event, instructions, time_s):
+        news = event if scheduler.took_in else TimePassed()
+        for _ in progress.on_event(news, instructions, time_s):
             pass
-        observer.on_event(event, instructions, time_s)
+        observer.on_event(news, instructions, time_s)
         watched.estimates.append((time_s, progress.left(time_s)))
 
     executor.start(None, post)
@@ -208,7 +211,7 @@ def scripted(life: Callable[[Launch], list[tuple[float, Event]]], trials: int = 
     """
     optimizer = RandomSearch()
     scheduler = prepared(optimizer, NoStop(), trials, limits=Limits(max_failures=100))
-    progress = Progress(scheduler, optimizer.plan())
+    progress = Progress(RunView(scheduler), optimizer.plan())
     watched = Watched(scheduler)
     events: list[tuple[float, int, Event]] = [(0.0, 0, SlotsChanged(4))]
     count = 0
@@ -296,7 +299,7 @@ def test_reports_of_running_trials_count() -> None:
     """One trial has ended; of another, ten times as slow, the reports are known."""
     optimizer = RandomSearch()
     scheduler = prepared(optimizer, NoStop(), 2)
-    progress = Progress(scheduler, optimizer.plan())
+    progress = Progress(RunView(scheduler), optimizer.plan())
 
     def post(event: Event, time_s: float) -> None:
         list(progress.on_event(event, scheduler.handle(event, time_s), time_s))
@@ -392,7 +395,7 @@ def test_a_running_trial_that_is_ahead_is_told(direction: Direction) -> None:
     optimizer = RandomSearch()
     scheduler = prepared(optimizer, NoStop(), 10)
     plain = Plain(Subject("a search", "score", direction, optimizer.plan()), stream)
-    plain.start(scheduler)
+    plain.start(RunView(scheduler))
 
     def post(event: Event) -> str:
         plain.on_event(event, scheduler.handle(event, 1.0), 1.0)
@@ -416,7 +419,7 @@ def test_a_trial_that_diverged_is_told_once_and_counted() -> None:
     optimizer = RandomSearch()
     scheduler = prepared(optimizer, NoStop(), 10)
     plain = Plain(Subject("a search", "score", "max", optimizer.plan()), stream)
-    plain.start(scheduler)
+    plain.start(RunView(scheduler))
     events: list[Event] = [SlotsChanged(4)]
     events += [Started(f"t000{number}", 1) for number in range(3)]
     events += [Diverged(f"t000{number}", 1, "reported nan at step 3") for number in range(2)]
@@ -434,7 +437,7 @@ def test_an_interrupt_and_the_end_are_told_even_when_no_line_is_left() -> None:
     optimizer = RandomSearch()
     scheduler = prepared(optimizer, NoStop(), 100)
     plain = Plain(Subject("a search", "score", "max", optimizer.plan()), stream)
-    plain.start(scheduler)
+    plain.start(RunView(scheduler))
 
     def post(event: Event) -> list[Instruction]:
         out = scheduler.handle(event, 1.0)
@@ -456,7 +459,7 @@ def test_a_run_that_goes_on_says_from_where() -> None:
     done = watch(RandomSearch(), num_trials=3)
     stream = io.StringIO()
     plain = Plain(Subject("a search", "score", "max"), stream)
-    plain.start(done.scheduler)
+    plain.start(RunView(done.scheduler))
     plain.close()
     assert stream.getvalue().startswith("a search; going on: 3 done, best ")
 
@@ -479,7 +482,7 @@ def live_table(workers: int = 4, *, arms: tuple[str, ...] = ()) -> tuple[LiveTab
     if arms:
         subject = replace(subject, arms=(BASELINE, *arms), seeds=3)
     table = LiveTable(subject, io.StringIO())
-    table.start(scheduler)
+    table.start(RunView(scheduler))
 
     def post(event: Event, time_s: float) -> None:
         table.on_event(event, scheduler.handle(event, time_s), time_s)
@@ -561,7 +564,7 @@ def test_nothing_is_drawn_more_often_than_it_changes_or_than_eyes_can_follow() -
     scheduler = prepared(optimizer, NoStop(), 10)
     stream = io.StringIO()
     table = LiveTable(Subject("a", "m", "max", optimizer.plan()), stream, clock_s=lambda: now)
-    table.start(scheduler)
+    table.start(RunView(scheduler))
     scheduler.handle(SlotsChanged(2), 0.0)
     sizes = []
     for pulse in range(1000):

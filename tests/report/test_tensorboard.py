@@ -26,6 +26,7 @@ from dotrain.config.errors import ConfigError
 from dotrain.core import events, instructions
 from dotrain.core.events import Diverged, Event, Finished, Noted, Reported, SlotsChanged, Started
 from dotrain.core.instructions import Instruction
+from dotrain.core.observer import Observer, RunView
 from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Mark, Trial, TrialState
@@ -33,7 +34,6 @@ from dotrain.earlystop.median import MedianStop
 from dotrain.errors import UsageError
 from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.random import RandomSearch
-from dotrain.report.display import Quiet
 from dotrain.report.reading import read_run
 from dotrain.report.tensorboard import (
     End,
@@ -204,7 +204,7 @@ def simulated(project: Project, display: Any = None, **sections: Any) -> Result:
         }
     )
     asked = Experiment.of_config(load_config(config))
-    return run(asked, project.path / "runs", display or Quiet())
+    return run(asked, project.path / "runs", display or Observer())
 
 
 def search(num_trials: int, **more: Any) -> dict[str, Any]:
@@ -431,7 +431,7 @@ def test_of_an_ablation_the_arms_and_seeds_are_shown(project: Project) -> None:
         tensorboard=True,
     )
     asked = Experiment.of_config(load_config(config, mode="ablate"))
-    result = run(asked, project.path / "runs", Quiet())
+    result = run(asked, project.path / "runs", Observer())
     board = read_board(result.run_dir)
     check(board, result.trials, "score")
     arms = ["baseline", "component:rate", "component:aug"]
@@ -720,13 +720,14 @@ class Live:
         optimizer.initialize()
         self.scheduler = Scheduler(optimizer, MedianStop())
         journal = Journal(self.run_dir.journal)
-        journal.append_header(
+        header = journal.append_header(
             {"name": "live", "metric": "m", "direction": "max", "seed": 0, "limits": {}}
             | {"started_at": "2026-11-22T08:15:00+00:00", "config": {}}
         )
         journal.close()
-        self.observer = TensorBoard(self.run_dir, clock=lambda: self.now_s)
-        self.observer.start(self.scheduler)
+        self.observer = TensorBoard()
+        self.observer.clock = lambda: self.now_s
+        self.observer.start(RunView(self.scheduler, path, [header]))
 
     def post(self, event: Event) -> None:
         self.observer.on_event(event, self.scheduler.handle(event, self.now_s), self.now_s)
@@ -847,7 +848,7 @@ def test_a_trial_that_diverged_has_its_state_and_no_result(tmp_path: Path) -> No
 
 
 def test_no_more_than_a_few_files_are_open_at_a_time(project: Project) -> None:
-    class Counting(Quiet):
+    class Counting(Observer):
         most = 0
 
         def on_pulse(self, time_s: float) -> None:
@@ -862,7 +863,7 @@ def test_no_more_than_a_few_files_are_open_at_a_time(project: Project) -> None:
 def test_a_disk_that_is_full_ends_only_the_writing(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Listening(Quiet):
+    class Listening(Observer):
         heard = 0
 
         def on_event(self, *arguments: Any) -> None:
@@ -882,7 +883,7 @@ def test_a_disk_that_is_full_ends_only_the_writing(
 
 
 def test_a_display_that_breaks_takes_nothing_with_it(project: Project) -> None:
-    class Broken(Quiet):
+    class Broken(Observer):
         calls = 0
 
         def on_event(self, *arguments: Any) -> None:

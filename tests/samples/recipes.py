@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.config import load_config
-from dotrain.report.display import Quiet
+from dotrain.core.observer import Observer
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
@@ -77,7 +77,7 @@ def run_config(name: str, overrides: list[str], folder: Path) -> Result:
     """Run a shipped config with overrides."""
     mode: Any = "ablate" if name.endswith("-ablation") else "run"
     loaded = load_config(CONFIGS / f"{name}.yaml", overrides, mode=mode)
-    return run(Experiment.of_config(loaded), folder, Quiet())
+    return run(Experiment.of_config(loaded), folder, Observer())
 
 
 def suggestions(name: str, folder: Path) -> dict[str, Any]:

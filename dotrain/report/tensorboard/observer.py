@@ -2,85 +2,76 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 
 from dotrain.core.events import Event, Finished, Reported, Resumed, TrialEvent
 from dotrain.core.instructions import Instruction
-from dotrain.core.scheduler import Scheduler
-from dotrain.report.tensorboard.writer import Writer, begin
-from dotrain.store import RunDir, read_journal
+from dotrain.core.observer import Observer, RunView
+from dotrain.errors import DotrainError
+from dotrain.report.tensorboard.writer import begin
+from dotrain.store import RunDir
 
 
-class TensorBoard:
-    """Observes a run and writes its files; whatever goes wrong with them, the run goes on."""
+class TensorBoard(Observer):
+    """Event files for TensorBoard in the run directory; `tensorboard: true` asks for it too.
 
-    def __init__(self, run_dir: RunDir, *, clock: Callable[[], float] = time.monotonic) -> None:
+    Attributes:
+        clock: In seconds; decides when to write, nothing else.
+    """
+
+    def __init__(self) -> None:
         """Make an observer.
 
-        Args:
-            run_dir: Has the journal, and gets the files.
-            clock: In seconds; decides when to write, nothing else.
+        Raises:
+            ValueError: If TensorBoard is not installed.
         """
-        self._run_dir = run_dir
-        self._clock = clock
-        self._writer: Writer | None = None
-        self._error: Exception | None = None
+        if find_spec("tensorboard") is None:
+            raise ValueError(
+                "TensorBoard is not installed: pip install 'dotrain[tensorboard]', or take it out"
+            )
+        self.clock = time.monotonic
 
-    def start(self, scheduler: Scheduler) -> None:
+    def start(self, run: RunView) -> None:
         """Write what the journal holds."""
-        self._scheduler = scheduler
-        try:
-            self._writer, _ = begin(self._run_dir, read_journal(self._run_dir.journal), self._clock)
+        self._run = run
+        with _explained():
+            self._writer, _ = begin(RunDir(run.run_dir), run.records, self.clock)
             self._writer.write_all()
-        except Exception as error:
-            self._give_up(error)
 
     def on_event(self, event: Event, instructions: Sequence[Instruction], time_s: float) -> None:
         """Note what an event has changed."""
-        if self._writer is None:
-            return
-        book = self._scheduler.book
-        try:
+        trials = self._run.trials
+        with _explained():
             if isinstance(event, TrialEvent):
                 metrics = event.metrics if isinstance(event, Reported | Finished) else None
-                self._writer.take(book, [event.trial_id], time_s, metrics)
+                self._writer.take(trials, [event.trial_id], time_s, metrics)
             elif isinstance(event, Resumed):
-                self._writer.take_open(book, time_s)
+                self._writer.take_open(trials, time_s)
             for instruction in instructions:
                 trial_id = getattr(instruction, "trial_id", None)
                 if trial_id is not None:
-                    self._writer.take(book, [trial_id], time_s)
+                    self._writer.take(trials, [trial_id], time_s)
             self._writer.write_some()
-        except Exception as error:
-            self._give_up(error)
 
     def on_pulse(self, time_s: float) -> None:
         """Write what has waited."""
-        if self._writer is None:
-            return
-        try:
+        with _explained():
             self._writer.write_some()
-        except Exception as error:
-            self._give_up(error)
-
-    def on_interrupt(self) -> None:
-        """Go on until the end."""
 
     def close(self) -> None:
-        """Write the rest; say so if something could not be written."""
-        if self._writer is not None:
-            try:
-                scheduler = self._scheduler
-                self._writer.finish(scheduler.book, run_is_over=scheduler.status is not None)
-            except Exception as error:
-                self._give_up(error)
-        if self._error is not None:
-            sys.stderr.write(
-                f"warning: TensorBoard's files are incomplete: {self._error}; the journal has "
-                "everything\n"
-            )
+        """Write the rest."""
+        with _explained():
+            self._writer.finish(self._run.trials, run_is_over=self._run.status is not None)
 
-    def _give_up(self, error: Exception) -> None:
-        self._error, self._writer = error, None
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise DotrainError(
+            f"TensorBoard's files are incomplete: {error}; the journal has everything"
+        ) from error

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from dotrain.core.book import TrialBook
 from dotrain.core.events import Resumed
+from dotrain.core.trial import Trial
 from dotrain.errors import DotrainError, UsageError
 from dotrain.report.reading import Run
 from dotrain.report.tensorboard.files import Files
@@ -45,14 +45,14 @@ class Writer:
 
     def take(
         self,
-        book: TrialBook,
+        trials: Mapping[str, Trial],
         trial_ids: Iterable[str],
         time_s: float,
         metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Note what is new of some trials."""
         for trial_id in trial_ids:
-            trial = book.trials.get(trial_id)
+            trial = trials.get(trial_id)
             if trial is not None:
                 self._add(trial_id, self._follower.news(trial, time_s, metrics))
 
@@ -62,9 +62,9 @@ class Writer:
             self._waiting.setdefault(trial_id, []).extend(found)
             self._count += len(found)
 
-    def take_open(self, book: TrialBook, time_s: float) -> None:
+    def take_open(self, trials: Mapping[str, Trial], time_s: float) -> None:
         """Note what is new of every trial that may have changed."""
-        self.take(book, self._follower.open, time_s)
+        self.take(trials, self._follower.open, time_s)
 
     def write_some(self) -> None:
         """Write something if it is time, but not for long.
@@ -92,18 +92,18 @@ class Writer:
         for trial_id in list(self._waiting):
             self._write(trial_id)
 
-    def finish(self, book: TrialBook, *, run_is_over: bool) -> None:
+    def finish(self, trials: Mapping[str, Trial], *, run_is_over: bool) -> None:
         """Write everything that waits, and the rows of trials that are not over as they are now.
 
         Args:
-            book: All trials.
+            trials: All of them.
             run_is_over: Whether no trial will be promoted any more.
 
         Raises:
             OSError: If it can't be written.
         """
         for trial_id in self._follower.open:
-            rest = self._follower.rest(book.trials[trial_id], run_is_over=run_is_over)
+            rest = self._follower.rest(trials[trial_id], run_is_over=run_is_over)
             self._add(trial_id, rest)
         self.write_all()
 
@@ -122,9 +122,10 @@ def begin(
     writer = Writer(Follower(header), Files(run_dir, header), clock)
     for state, record in steps:
         if record["type"] == Resumed.__name__:
-            writer.take_open(state.book, record["t"])
+            writer.take_open(state.book.trials, record["t"])
         elif "trial_id" in record:
-            writer.take(state.book, [record["trial_id"]], record["t"], record.get("metrics"))
+            metrics = record.get("metrics")
+            writer.take(state.book.trials, [record["trial_id"]], record["t"], metrics)
         writer.write_some()
     return writer, state
 
@@ -140,7 +141,7 @@ def write_all(run: Run) -> None:
         raise UsageError(f"{run.run_dir.path} is running, {run.reason}; wait for its end")
     try:
         writer, state = begin(run.run_dir, run.records, time.monotonic)
-        writer.finish(state.book, run_is_over=state.status is not None)
+        writer.finish(state.book.trials, run_is_over=state.status is not None)
     except ImportError as error:
         raise UsageError(
             f"needs TensorBoard ({error}): pip install 'dotrain[tensorboard]'"
