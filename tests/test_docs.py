@@ -18,6 +18,9 @@ from dotrain.config import load_config
 from dotrain.testing import check_framework
 from tests.conftest import ROOT, Project
 
+#: The tours of the hardest rooms.
+TOURS = sorted((ROOT / "dotrain").rglob("README.md"))
+
 
 def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
@@ -111,6 +114,20 @@ def test_every_command_in_the_docs_is_one(page: str, words: list[str]) -> None:
 
 
 def test_every_page_and_file_that_is_linked_exists() -> None:
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *TOURS):
         for link in re.findall(r"\]\(((?!http)[^)#]+)\)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
+            assert (page.parent / link).exists(), f"{page}: {link}"
+
+
+@pytest.mark.parametrize("page", TOURS, ids=lambda page: page.parent.name)
+def test_every_module_and_file_of_a_tour_is_there(page: Path) -> None:
+    text = page.read_text()
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    modules = [name.removesuffix(".py") for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    assert {f"{name}.py" for name in modules} >= {
+        file.name for file in page.parent.glob("*.py") if file.name != "__init__.py"
+    }, "a module isn't shown"
+    for name in modules:
+        assert (page.parent / f"{name}.py").exists(), name
+    for path in re.findall(r"`((?:tests|docs|dotrain)/[\w/]+(?:\.\w+)?)/?`", text):
+        assert (ROOT / path).exists(), path
