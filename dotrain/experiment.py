@@ -15,7 +15,7 @@ from dotrain import plugins
 from dotrain.ablation.builder import AblationStudy
 from dotrain.ablation.runner import StudyRunner
 from dotrain.config.errors import ConfigError
-from dotrain.config.load import LoadedConfig, Mode, load_config
+from dotrain.config.load import LoadedConfig
 from dotrain.config.plan import ARCHIVED
 from dotrain.config.secrets import without_secrets
 from dotrain.config.writing import to_yaml
@@ -35,11 +35,11 @@ from dotrain.report.choosing import choose_observer
 from dotrain.report.gates import Gate, check_gates, expected_result, parse_gates
 from dotrain.report.junit import recording
 from dotrain.report.result import print_result
-from dotrain.report.resuming import is_from_config, resume_command
 from dotrain.report.stdout import printing
 from dotrain.report.subject import Subject
 from dotrain.report.summary import best_trial
 from dotrain.runs.definition import Experiment
+from dotrain.runs.finding import find_run
 from dotrain.runs.from_python import (
     GivenFunctions,
     checked_settings,
@@ -53,13 +53,13 @@ from dotrain.runs.from_python import (
     runner_of,
 )
 from dotrain.runs.header import make_header
-from dotrain.runs.loading import load
+from dotrain.runs.loading import load, load_again
 from dotrain.runs.result import Demands, Result
 from dotrain.runs.session import refuse_newer
 from dotrain.runs.session import resume as resume_experiment
 from dotrain.runs.session import run as run_experiment
 from dotrain.space import Searchspace
-from dotrain.store import RunDir, read_journal, replay, unpacked, written_by
+from dotrain.store import RunDir, read_journal, replay, written_by
 from dotrain.store.journal import to_json
 from dotrain.training.rehearsal import Rehearsal, rehearse
 
@@ -158,7 +158,7 @@ def ablate(
     Args:
         config: The YAML file; its ``ablation:`` section says what is left out.
         overrides: ``key.path=value`` pairs.
-        from_run: The directory of an earlier search, whose best hyperparameters are used.
+        from_run: An earlier search, whose best hyperparameters are used: as `resume` takes a run.
         runs_dir: Where run directories go.
         quiet: Show no progress.
         require: Gates, such as ``components.layer:dense_2.p_holm<0.05``, as of `run`.
@@ -183,7 +183,7 @@ def ablate(
     config, junit = Path(config), _path(junit)
     with recording(junit, config.stem):
         gates = parse_gates(require)
-        best = _best_of(Path(from_run)) if from_run is not None else []
+        best = _best_of(from_run, runs_dir, quiet=quiet) if from_run is not None else []
         loaded = load(config, [*best, *overrides], mode="ablate")
         _say(loaded, quiet)
         experiment = Experiment.of_config(loaded)
@@ -198,14 +198,14 @@ def ablate(
         return run_experiment(experiment, Path(runs_dir), observer, demands)
 
 
-def _best_of(path: Path) -> list[str]:
+def _best_of(called: AnyPath, runs_dir: AnyPath, *, quiet: bool) -> list[str]:
     """Return the best hyperparameters of a run as overrides.
 
     Raises:
         UsageError: If there are none.
     """
-    run_dir = RunDir.open(path)
-    state = replay(read_journal(run_dir.journal))
+    path = find_run(called, runs_dir, searches_first=True, quiet=quiet)
+    state = replay(read_journal(RunDir(path).journal))
     best = best_trial(state.book.trials.values(), state.header["direction"])
     if best is None:
         raise UsageError(f"--from {path}: no trial there has a result")
@@ -233,6 +233,7 @@ def resume(
     path: AnyPath,
     overrides: Sequence[str] = (),
     *,
+    runs_dir: AnyPath = "runs",
     quiet: bool = False,
     require: Sequence[str] = (),
     junit: AnyPath | None = None,
@@ -243,9 +244,10 @@ def resume(
     The user's code is taken from where the config stood, as it is now.
 
     Args:
-        path: The run directory.
+        path: The run directory; or a name or a config, for its newest run; or ``latest``.
         overrides: ``key.path=value`` pairs; ``limits``, ``cluster`` and a larger
             ``search.num_trials`` may change.
+        runs_dir: Where runs are looked for by name.
         quiet: Show no progress.
         require: Gates, as of `run`; a run that has ended is judged anew.
         junit: Where to write a JUnit file, or None.
@@ -255,28 +257,19 @@ def resume(
         The result, as of `run`.
 
     Raises:
-        UsageError: If `path` is no run directory, if another driver drives it, or if it can't go
-            on with what the overrides change.
+        UsageError: If there is no such run, if another driver drives it, or if it can't go on
+            with what the overrides change.
         DotrainError: As for `run`.
     """
-    path, junit = Path(path), _path(junit)
-    with recording(junit, path.absolute().name):
+    junit = _path(junit)
+    with recording(junit, Path(path).absolute().name):
         gates = parse_gates(require)
-        run_dir = RunDir.open(path)
-        header = next(iter(read_journal(run_dir.journal)), None)
+        run_dir = RunDir.open(path := find_run(path, runs_dir, quiet=quiet))
+        header = next(read_journal(run_dir.journal), None)
         if header is None:
             raise UsageError(f"{path}: the run never began; there is nothing to go on with")
-        if not is_from_config(header):
-            command = resume_command(path, header)
-            raise UsageError(f"{path} was not started from a config; go on with: {command}")
-        folder = Path(header["config_dir"])
-        mode: Mode = "ablate" if "study" in header else "run"
         refuse_newer(run_dir, written_by([header]))
-        archived = (header.get("code") or {}).get("archived", False)
-        code = unpacked(run_dir) if archived else None
-        loaded = load_config(
-            run_dir.config, overrides, folder=folder, code=code, mode=mode, goes_on=True
-        )
+        loaded = load_again(run_dir, header, overrides)
         _say(loaded, quiet)
         experiment = Experiment.of_config(loaded)
         demands = _demands(experiment, gates, junit, allow_simulated)
@@ -369,7 +362,7 @@ def lagom(
         limits: The config's ``limits:`` section.
         tensorboard: Whether to write TensorBoard's event files; by default if it is installed.
         runs_dir: Where run directories go.
-        resume: The directory of an earlier run of this call, to go on with.
+        resume: An earlier run of this call, to go on with: as `resume` takes a run.
         quiet: Show no progress.
 
     Returns:
@@ -470,7 +463,8 @@ def lagom(
         experiment = _rehearsed(experiment)
     observer = display(experiment, quiet=quiet, is_new=resume is None)
     if resume is not None:
-        result = resume_experiment(experiment, RunDir.open(Path(resume)), observer)
+        found = find_run(resume, runs_dir, quiet=quiet)
+        result = resume_experiment(experiment, RunDir.open(found), observer)
     else:
         result = run_experiment(experiment, Path(runs_dir), observer)
     if not quiet:

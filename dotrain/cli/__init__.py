@@ -16,7 +16,7 @@ from dotrain.cli.options import (
     JunitOption,
     QuietOption,
     RequireOption,
-    RunDirArgument,
+    RunArgument,
     RunsDirOption,
     SetOption,
 )
@@ -86,12 +86,12 @@ def ablate(
     config: ConfigArgument,
     set_: SetOption = None,
     from_: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--from",
-            metavar="RUN_DIR",
+            metavar="RUN",
             help="Use the best hyperparameters found there.",
-            autocompletion=completion.run_dirs,
+            autocompletion=completion.runs,
         ),
     ] = None,
     runs_dir: RunsDirOption = Path("runs"),
@@ -122,8 +122,9 @@ def ablate(
 
 @app.command()
 def resume(
-    run_dir: RunDirArgument,
+    run: RunArgument,
     set_: SetOption = None,
+    runs_dir: RunsDirOption = Path("runs"),
     require: RequireOption = None,
     junit: JunitOption = None,
     allow_simulated: AllowSimulatedOption = False,
@@ -134,8 +135,9 @@ def resume(
     from dotrain import experiment
 
     result = experiment.resume(
-        run_dir,
+        run,
         set_ or (),
+        runs_dir=runs_dir,
         quiet=quiet,
         require=require or (),
         junit=junit,
@@ -169,19 +171,22 @@ def _finish(result: Result, json: bool, quiet: bool, form: str = "") -> None:
 
 
 @app.command()
-def status(run_dir: RunDirArgument, json: JsonOption = False) -> None:
+def status(
+    run: RunArgument, runs_dir: RunsDirOption = Path("runs"), json: JsonOption = False
+) -> None:
     """Say what is running, waiting (and why), finished; live or dead."""
     from dotrain.report.status import print_status, read_status
     from dotrain.report.stdout import print_json, printing
+    from dotrain.runs.finding import find_run
 
-    found = read_status(run_dir)
+    found = read_status(find_run(run, runs_dir))
     with printing():
         print_json(found) if json else print_status(found)
 
 
 @app.command()
 def show(
-    run_dir: RunDirArgument,
+    run: RunArgument,
     trial: Annotated[
         str | None,
         typer.Argument(
@@ -204,11 +209,13 @@ def show(
     ] = "",
     top: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
+    runs_dir: RunsDirOption = Path("runs"),
     json: JsonOption = False,
 ) -> None:
     """Show the table of trials of a run, or one trial in full."""
     from dotrain.errors import UsageError
     from dotrain.report.stdout import print_json, printing
+    from dotrain.runs.finding import find_run
 
     if csv and json:
         raise UsageError("--csv and --json can't be had together")
@@ -217,46 +224,49 @@ def show(
 
         if csv or sort or reverse or state or top:
             raise UsageError("one trial is shown in full: with a TRIAL there is only --json")
-        found = read_trial(run_dir, trial)
+        found = read_trial(find_run(run, runs_dir), trial)
         with printing():
             print_json(found) if json else print_trial(found)
         return
     from dotrain.report.table import print_table, read_table
 
-    table = read_table(run_dir, sort=sort, reverse=reverse, state=state, top=top)
+    path = find_run(run, runs_dir)
+    table = read_table(path, sort=sort, reverse=reverse, state=state, top=top)
     with printing():
         print_table(table, "csv" if csv else "json" if json else "")
 
 
 @app.command()
 def report(
-    run_dir: RunDirArgument,
+    run: RunArgument,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Where to.", show_default="RUN_DIR/report.html"
+            "--output", "-o", metavar="FILE", help="Where to.", show_default="RUN/report.html"
         ),
     ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write TensorBoard's event files instead.")
     ] = False,
+    runs_dir: RunsDirOption = Path("runs"),
 ) -> None:
     """Make one self-contained HTML page of a run, and print its path."""
+    from dotrain.errors import UsageError
     from dotrain.report.stdout import print_data, printing
+    from dotrain.runs.finding import find_run
 
+    if tensorboard and output is not None:
+        raise UsageError("--output is for the page; event files go into the run directory")
+    written = find_run(run, runs_dir)
     if tensorboard:
-        from dotrain.errors import UsageError
         from dotrain.report.reading import read_run
         from dotrain.report.tensorboard import write_all
 
-        if output is not None:
-            raise UsageError("--output is for the page; event files go into the run directory")
-        write_all(read_run(run_dir))
-        written = run_dir
+        write_all(read_run(written))
     else:
         from dotrain.report.page.writing import write_page
 
-        written = write_page(run_dir, output)
+        written = write_page(written, output)
     with printing():
         print_data(f"{written}\n")
 

@@ -23,33 +23,39 @@ def config_files(incomplete: str) -> list[str]:
     return _beginning(incomplete, (str(f) for f in files if f.suffix in (".yaml", ".yml")))
 
 
-def run_dirs(incomplete: str) -> list[str]:
-    """Return the run directories that begin so, here or where `run` puts them."""
+def runs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of runs and the run directories that begin so, here or where `run` puts them."""
+    from dotrain.runs.finding import LATEST, runs_in
+
     patterns = ["*/journal.jsonl", "*/*/journal.jsonl"]
+    found: set[str] = set()
     if "/" not in incomplete:
         patterns.append("runs/*/*/journal.jsonl")
-    journals = {journal for pattern in patterns for journal in _below(incomplete, pattern)}
-    return _beginning(incomplete, (str(journal.parent) for journal in journals))
+        found = {run.name for run in runs_in(_runs_dir(ctx))}
+        found |= {LATEST} if found else set()
+    journals = (journal for pattern in patterns for journal in _below(incomplete, pattern))
+    return _beginning(incomplete, found | {str(journal.parent) for journal in journals})
 
 
 def trials(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the trials of the run directory on the command line, from their folders."""
+    """Return the trials of the run on the command line, from their folders."""
+    from dotrain.errors import DotrainError
     from dotrain.store import RunDir
 
     try:
-        return _beginning(incomplete, os.listdir(RunDir(_run_dir(ctx)).trials))
-    except OSError:
+        return _beginning(incomplete, os.listdir(RunDir(_run(ctx)).trials))
+    except (OSError, DotrainError):
         return []
 
 
 def columns(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the columns of the table of the run directory on the command line."""
+    """Return the columns of the table of the run on the command line."""
     from dotrain.errors import DotrainError
     from dotrain.report.reading import trial_rows
     from dotrain.store import RunDir, read_journal, replay
 
     try:
-        journal = RunDir.open(_run_dir(ctx)).journal
+        journal = RunDir(_run(ctx)).journal
         state = replay(islice(read_journal(journal), _RECORDS))
     except DotrainError:
         return []
@@ -57,10 +63,21 @@ def columns(ctx: typer.Context, incomplete: str) -> list[str]:
     return _beginning(incomplete, rows[0] if rows else ())
 
 
-def _run_dir(ctx: typer.Context) -> Path:
-    """Return the run directory on the command line."""
+def _run(ctx: typer.Context) -> Path:
+    """Return the directory of the run on the command line.
+
+    Raises:
+        DotrainError: If there is none.
+    """
+    from dotrain.runs.finding import find_run
+
     # After an option without its value the arguments before it are not yet parsed.
-    return Path(ctx.params.get("run_dir") or next(iter(ctx.args), ""))
+    called = ctx.params.get("run") or next(iter(ctx.args), "")
+    return find_run(called, _runs_dir(ctx), quiet=True)
+
+
+def _runs_dir(ctx: typer.Context) -> Path:
+    return Path(ctx.params.get("runs_dir") or "runs")
 
 
 def templates(incomplete: str) -> list[str]:

@@ -22,16 +22,19 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY.PATH=VALUE", help="Override a config value."),
 ]
-RunDirArgument = Annotated[
-    Path,
+RunArgument = Annotated[
+    str,
     typer.Argument(
-        metavar="RUN_DIR",
-        help="The run directory.",
+        metavar="RUN",
+        help="A run directory; or a name or a config, for its newest run; or latest.",
         show_default=False,
-        autocompletion=completion.run_dirs,
+        autocompletion=completion.runs,
     ),
 ]
-RunsDirOption = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories go.")]
+RunsDirOption = Annotated[
+    Path,
+    typer.Option(metavar="DIR", help="Where run directories go, and are found by name."),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 RequireOption = Annotated[

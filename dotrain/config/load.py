@@ -22,6 +22,7 @@ from dotrain.config.cluster import make_executor
 from dotrain.config.code import code_problems
 from dotrain.config.direction import judge
 from dotrain.config.errors import ConfigError, Problem
+from dotrain.config.naming import run_name
 from dotrain.config.schema import Settings, Table
 from dotrain.config.source import Source, read_source
 from dotrain.config.table import table_problems
@@ -196,7 +197,7 @@ class _Loader:
         self._refuse(code_problems(closure, self.source))
         if self.problems:
             raise ConfigError(_in_order(self.problems))
-        settings = settings.model_copy(update={"name": settings.name or _slug(self.stem)})
+        settings = settings.model_copy(update={"name": run_name(settings.name, self.stem)})
         data = {**self.source.data, "name": settings.name, "seed": settings.seed}
         return LoadedConfig(
             settings=settings,
@@ -394,8 +395,3 @@ class _Loader:
                 f"trial would fail; return {self.settings.metric}, or ask for reporter"
             )
             self.warnings.append(self.source.problem(("train",), message))
-
-
-def _slug(stem: str) -> str:
-    text = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
-    return text.lstrip("._-")[:100] or "run"

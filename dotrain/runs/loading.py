@@ -1,4 +1,4 @@
-"""A config as people name it: a file of their own, or that of an earlier run."""
+"""The config of a run: a file that people name, or that of a run that goes on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 from dotrain.config.errors import Problem
 from dotrain.config.load import LoadedConfig, Mode, load_config
-from dotrain.store import archived_code
+from dotrain.errors import UsageError
+from dotrain.report.resuming import is_from_config, resume_command
+from dotrain.store import Record, RunDir, archived_code, unpacked
 
 
 def load(config: Path, overrides: Sequence[str] = (), *, mode: Mode = "run") -> LoadedConfig:
@@ -24,3 +26,28 @@ def load(config: Path, overrides: Sequence[str] = (), *, mode: Mode = "run") -> 
         message = "the run went on with other code later (code-*.zip beside it); what it began with is run"
         loaded = replace(loaded, warnings=[*loaded.warnings, Problem(str(config), (), message)])
     return loaded
+
+
+def load_again(run_dir: RunDir, header: Record, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """Load the config of a run that goes on, and the user's code as it is now.
+
+    Args:
+        run_dir: The run directory.
+        header: The journal's.
+        overrides: ``key.path=value`` pairs.
+
+    Raises:
+        UsageError: If the run was not started from a config.
+        ConfigError: With every mistake in the config.
+    """
+    if not is_from_config(header):
+        command = resume_command(run_dir.path, header)
+        raise UsageError(f"{run_dir.path} was not started from a config; go on with: {command}")
+    return load_config(
+        run_dir.config,
+        overrides,
+        folder=Path(header["config_dir"]),
+        code=unpacked(run_dir) if (header.get("code") or {}).get("archived") else None,
+        mode="ablate" if "study" in header else "run",
+        goes_on=True,
+    )

@@ -69,10 +69,17 @@ def test_configs_here_and_one_folder_down(ran: Project, command: str) -> None:
 def test_run_directories_wherever_one_begins_to_type(ran: Project, command: str) -> None:
     (run_dir,) = ran.path.glob("runs/*/*")
     name = str(run_dir.relative_to(ran.path))
-    for typed in ("", "ru", "runs/", "runs/con", name[:-2]):
+    for typed in ("ru", "runs/", "runs/con", name[:-2]):
         assert offered(ran.path, f"dotrain {command} {typed}") == [name]
-    assert offered(ran.path, f"dotrain {command} conf") == []
+    assert offered(ran.path, f"dotrain {command} ") == ["config", "latest", name]
+    assert offered(ran.path, f"dotrain {command} con") == ["config"]
+    assert offered(ran.path, f"dotrain {command} conx") == []
     assert offered(run_dir.parent, f"dotrain {command} ") == [run_dir.name]
+    elsewhere = f"dotrain {command.replace('show', 'show --runs-dir .')}"
+    assert offered(ran.path / "runs", f"{elsewhere} con") == [
+        *(["config"] if "show" in command else []),
+        name.removeprefix("runs/"),
+    ]
 
 
 def test_columns_and_trials_of_the_run(ran: Project) -> None:
@@ -82,6 +89,9 @@ def test_columns_and_trials_of_the_run(ran: Project) -> None:
     assert {"trial", "state", "score", "width", "size"} <= set(columns)
     assert offered(ran.path, f"{show} --sort wi") == ["width"]
     assert offered(ran.path, f"{show} ") == ["t0000", "t0001", "t0002"]
+    for called in ("config", "latest", "config.yaml"):
+        assert offered(ran.path, f"dotrain show {called} --sort wi") == ["width"]
+        assert offered(ran.path, f"dotrain show {called} ") == ["t0000", "t0001", "t0002"]
     assert offered(ran.path, "dotrain show nowhere --sort ") == []
     assert offered(ran.path, "dotrain show nowhere ") == []
 
