@@ -204,7 +204,7 @@ def test_the_table_is_sorted_and_filtered_by_keyboard(
     browser: Any, pages: Callable[[str], Path]
 ) -> None:
     path = pages("search")
-    summary = read_run(path).summary
+    summary = read_run(path).result.to_json()
     with opened(browser, path) as page:
         page.focus("#all-trials th:nth-child(3) button")
         page.keyboard.press("Enter")

@@ -40,7 +40,7 @@ from dotrain.report.page.text import script_json
 from dotrain.report.page.writing import write_page
 from dotrain.report.reading import read_run
 from dotrain.report.status import read_status
-from dotrain.report.summary import best_trial
+from dotrain.results import best_trial
 from dotrain.space import Searchspace
 from dotrain.testing import simulate
 from tests.conftest import Project
@@ -112,7 +112,7 @@ class Outline(HTMLParser):
 def test_numbers_of_the_page_are_those_of_the_result(path: Path) -> None:
     numbers = numbers_of(write_page(path).read_text())
     result = path / "result.json"
-    summary = read_run(path).summary
+    summary = read_run(path).result.to_json()
     assert {"trials/total", "elapsed_s"} <= {place for place, _ in numbers}
     for place, value in numbers:
         assert value == at(summary, place), place
@@ -198,7 +198,7 @@ def test_a_run_of_lagoms_goes_on_with_lagom(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", RECORDS)
     verdict = document_of(path).verdict
     assert verdict.command == f"lagom(..., resume={str(path)!r})"
-    assert read_status(path)["resume"] == verdict.command == read_run(path).summary["resume"]
+    assert read_status(path).resume == verdict.command == read_run(path).result.to_json()["resume"]
 
 
 @pytest.mark.parametrize(
@@ -413,7 +413,7 @@ def test_a_journal_of_an_earlier_version_has_a_page(tmp_path: Path) -> None:
     sample = Path(__file__).parents[1] / "store" / "journal-v1.jsonl"
     (tmp_path / "journal.jsonl").write_bytes(sample.read_bytes())
     numbers = dict(numbers_of(write_page(tmp_path).read_text()))
-    summary = read_run(tmp_path).summary
+    summary = read_run(tmp_path).result.to_json()
     assert numbers["trials/total"] == summary["trials"]["total"]
 
 
