@@ -25,7 +25,6 @@ from dotrain.report.page.timeline import Timeline, timeline_of
 from dotrain.report.page.trials import TrialTable, table_of
 from dotrain.report.page.verdict import Verdict, verdict_of
 from dotrain.report.reading import Run
-from dotrain.results import FailureGroup
 from dotrain.results.marks import SIMULATED
 
 
@@ -43,11 +42,9 @@ class Document:
 
     Attributes:
         run: The run.
-        summary: Its result.
         made_at: When the page was made, for people.
         verdict: What comes first.
         best: The best configuration, or that of a single run.
-        leader: The best trial; of an ablation there is none.
         curves: The curves of the trials.
         timeline: The best value over time.
         parameters: What was searched.
@@ -56,7 +53,6 @@ class Document:
         rungs: Of successive halving.
         savings: Steps saved.
         study: Of an ablation.
-        failures: Grouped.
         active: Trials that have not come to an end.
         cost: Time and slots.
         environment: Where it was driven: what, and which.
@@ -68,11 +64,9 @@ class Document:
     """
 
     run: Run
-    summary: Mapping[str, Any]
     made_at: str
     verdict: Verdict
     best: Configuration | None
-    leader: Trial | None
     curves: Curves
     timeline: Timeline | None
     parameters: Sequence[Parameter]
@@ -81,7 +75,6 @@ class Document:
     rungs: Sequence[Rung]
     savings: Savings | None
     study: StudyPage | None
-    failures: Sequence[FailureGroup]
     active: Sequence[Active]
     cost: Cost
     environment: Sequence[tuple[str, str]]
@@ -118,11 +111,9 @@ def make_document(run: Run, made_at: str) -> Document:
     parts = [part for part in (curves, timeline, slices, study) if part is not None]
     return Document(
         run=run,
-        summary=result.to_json(),
         made_at=made_at,
         verdict=verdict_of(run),
         best=_configuration(result.hparams, best),
-        leader=best,
         curves=curves,
         timeline=timeline,
         parameters=parameters,
@@ -133,7 +124,6 @@ def make_document(run: Run, made_at: str) -> Document:
         rungs=rungs_of(trials, direction),
         savings=savings_of(trials),
         study=study,
-        failures=result.failures,
         active=[Active(trial, why(trial)) for trial in trials if fate(trial) == "unfinished"],
         cost=cost_of(run.records, trials, run.state.time_s),
         environment=environment_of(header),

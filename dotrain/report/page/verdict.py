@@ -37,31 +37,26 @@ class Verdict:
     """What comes first on the page.
 
     Attributes:
-        kind: ``search``, ``run`` or ``ablation``.
         sentence: What ran, how it ended, what came out.
         note: What a reader must know before trusting it; or ``""``.
         command: What to type to go on; or ``""``.
-        simulated: Whether nothing was trained.
     """
 
-    kind: str
     sentence: str
     note: str
     command: str
-    simulated: bool
 
 
 def verdict_of(run: Run) -> Verdict:
     """Return what a run has come to."""
     result = run.result
-    kind, simulated = result.kind, result.caveats.simulated
-    subject = f"The {'simulated ' if simulated else ''}{_WHAT[kind]} {result.name}"
+    simulated = "simulated " if result.caveats.simulated else ""
+    subject = f"The {simulated}{_WHAT[result.kind]} {result.name}"
     ending = _ENDINGS.get(run.status, f"{run.status} after {{}}")
     sentence = f"{subject} {ending.format(duration(result.elapsed_s))}: {_outcome(result)}"
-    if result.counts.total > 1 or kind == "ablation":
+    if result.counts.total > 1 or result.kind == "ablation":
         sentence += f"; {_fates_text(result.counts, run.header.get('num_trials'))}"
-    note, command = _advice(run)
-    return Verdict(kind, f"{sentence}.", note, command, simulated)
+    return Verdict(f"{sentence}.", *_advice(run))
 
 
 @singledispatch
