@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dotrain.config.load import LoadedConfig
 from dotrain.config.plan import ARCHIVED
 from dotrain.config.secrets import without_secrets
 from dotrain.config.writing import to_yaml
+from dotrain.core.instructions import RunStatus
 from dotrain.core.limits import Limits
 from dotrain.core.observer import Observer
 from dotrain.core.policy import (
@@ -30,14 +32,15 @@ from dotrain.core.policy import (
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.core.trial import Mark
 from dotrain.errors import DotrainError, UsageError
-from dotrain.report.ablation import print_study
 from dotrain.report.choosing import choose_observer
-from dotrain.report.gates import Gate, check_gates, expected_result, parse_gates
-from dotrain.report.junit import recording
+from dotrain.report.forest import draw_at_end
+from dotrain.report.junit import recording, write_junit
 from dotrain.report.result import print_result
 from dotrain.report.stdout import printing
 from dotrain.report.subject import Subject
-from dotrain.report.summary import best_trial
+from dotrain.results import best_trial, expected_result
+from dotrain.results.gates import Gate, check_gates, parse_gates
+from dotrain.results.text import count_text
 from dotrain.runs.definition import Experiment
 from dotrain.runs.finding import find_run
 from dotrain.runs.from_python import (
@@ -138,8 +141,9 @@ def _demands(
         )
     if gates:
         space = experiment.optimizer.searchspace
-        check_gates(gates, expected_result(make_header(experiment, ""), space))
-    return Demands(gates, junit)
+        check_gates(gates, expected_result(make_header(experiment, ""), space).paths)
+    recorded = [] if junit is None else [partial(write_junit, junit)]
+    return Demands(gates, [*recorded, draw_at_end])
 
 
 def ablate(
@@ -291,14 +295,14 @@ def display(experiment: Experiment, *, quiet: bool = False, is_new: bool = False
         raise policy_error(experiment.optimizer, error) from error
     if plan is not None and is_new and not quiet:
         sys.stderr.writelines(f"note: {note}\n" for note in plan.notes)
-    size = "" if plan is None else f", {_count(plan.configurations, 'configuration')}"
+    size = "" if plan is None else f", {count_text(plan.configurations, 'configuration')}"
     what = type(experiment.optimizer).__name__
     shape: dict[str, Any] = {}
     if isinstance(experiment.optimizer, StudyRunner):
         study = experiment.optimizer.study
         shape = {"arms": tuple(arm.name for arm in study.arms), "seeds": study.seeds}
-        what = f"ablation of {_count(len(study.components), 'component')}"
-        arms, seeds = _count(len(study.arms) - 1, "arm"), _count(study.seeds, "seed")
+        what = f"ablation of {count_text(len(study.components), 'component')}"
+        arms, seeds = count_text(len(study.arms) - 1, "arm"), count_text(study.seeds, "seed")
         size = f", {arms} and the baseline, {seeds} each"
     title = f"{experiment.name}: {what}, {experiment.direction} {experiment.metric}{size}"
     subject = Subject(
@@ -311,10 +315,6 @@ def display(experiment: Experiment, *, quiet: bool = False, is_new: bool = False
     )
     # A live table and a debugger in the same terminal don't go together.
     return choose_observer(subject, live=not experiment.executor.runs_in_this_process, quiet=quiet)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def lagom(
@@ -462,32 +462,25 @@ def lagom(
     if ablation is not None and not experiment.simulated and resume is None:
         experiment = _rehearsed(experiment)
     observer = display(experiment, quiet=quiet, is_new=resume is None)
+    demands = Demands(at_end=[draw_at_end])
     if resume is not None:
         found = find_run(resume, runs_dir, quiet=quiet)
-        result = resume_experiment(experiment, RunDir.open(found), observer)
+        result = resume_experiment(experiment, RunDir.open(found), observer, demands)
     else:
-        result = run_experiment(experiment, Path(runs_dir), observer)
+        result = run_experiment(experiment, Path(runs_dir), observer, demands)
     if not quiet:
-        _print(result)
+        with printing():
+            print_result(result.found)
     if result.error is not None:
         raise result.error
-    if result.status == "interrupted":
-        raise KeyboardInterrupt(f"interrupted; go on with: {result['resume']}")
+    if result.found.status is RunStatus.INTERRUPTED:
+        raise KeyboardInterrupt(f"interrupted; go on with: {result.found.resume}")
     if not result.is_usable:
-        failures = result.summary.get("failures", [])
+        failures = [group.error.message for group in result.found.failures]
         raise DotrainError(
-            f"no trial gave a result; {failures[0]['message'] if failures else result.status} "
-            f"(see {result.run_dir})"
+            f"no trial gave a result; {[*failures, result.status][0]} (see {result.run_dir})"
         )
     return result
-
-
-def _print(result: Result) -> None:
-    with printing():
-        if "components" in result.summary:
-            print_study(result.summary)
-        else:
-            print_result(result.summary, result.trials)
 
 
 def _check_study_is_alone(*others: object) -> None:

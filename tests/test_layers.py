@@ -25,7 +25,7 @@ LAYERS = [
     {"frameworks.registry"},
     {"usercode", "versions"},
     {"store"},
-    {"training"},
+    {"training", "results"},
     {"distribution"},
     {"frameworks.tensorflow"},
     {"frameworks.keras", "frameworks.torch"},

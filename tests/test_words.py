@@ -108,7 +108,7 @@ def test_every_key_of_the_config_exists() -> None:
         for name in properties(schema, sections[section])
     }
     dotted = "search|cluster|limits|distribution|ablation"
-    is_file_or_module = r"(?:yaml|md|study|summarize_study|warm)\b"
+    is_file_or_module = r"(?:yaml|md|study|warm)\b"
     named = found(rf"(?<![\w./])((?:{dotted})\.(?!{is_file_or_module})[a-z_]+)", [*TEXTS, *PAGES])
     assert not unknown(named, known)
 

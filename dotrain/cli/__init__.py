@@ -147,24 +147,18 @@ def resume(
 
 
 def _finish(result: Result, json: bool, quiet: bool, form: str = "") -> None:
-    from dotrain.report.gates import print_gates
-    from dotrain.report.result import print_result
+    from dotrain.report.ablation import to_text
+    from dotrain.report.result import print_gates, print_result
     from dotrain.report.stdout import print_data, print_json, printing
 
     with printing():
         if json:
             print_json(result.summary)
-        elif "components" in result.summary:
-            from dotrain.report import ablation
-
-            forms = {"md": ablation.to_markdown, "latex": ablation.to_latex, "csv": ablation.to_csv}
-            if form:
-                print_data(forms[form](result.summary))
-            else:
-                ablation.print_study(result.summary)
+        elif form:
+            print_data(to_text(result.found, form))
         else:
-            print_result(result.summary, result.trials)
-    print_gates(result.gates, quiet=quiet)
+            print_result(result.found)
+    print_gates(result.found.gates, quiet=quiet)
     if result.error is not None:
         raise result.error
     raise typer.Exit(result.exit_code)
@@ -181,7 +175,7 @@ def status(
 
     found = read_status(find_run(run, runs_dir))
     with printing():
-        print_json(found) if json else print_status(found)
+        print_json(found.to_json()) if json else print_status(found)
 
 
 @app.command()

@@ -51,7 +51,7 @@ def trials(ctx: typer.Context, incomplete: str) -> list[str]:
 def columns(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the columns of the table of the run on the command line."""
     from dotrain.errors import DotrainError
-    from dotrain.report.reading import trial_rows
+    from dotrain.results.trials import trial_rows
     from dotrain.store import RunDir, read_journal, replay
 
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dotrain.core.enums import OpenStrEnum
 from dotrain.core.trial import ArmRun
 
 
@@ -68,15 +69,32 @@ class Kill(Instruction):
     timeout: bool = False
 
 
+class RunStatus(OpenStrEnum):
+    """How a run stands, or how it has ended."""
+
+    RUNNING = "running"  # a driver is there, or may be
+    CRASHED = "crashed"  # its driver is gone, and the journal doesn't say that it has ended
+    FINISHED = "finished"
+    TIME_LIMIT = "time_limit"
+    FAILED = "failed"  # too many trials failed, or a policy broke its contract
+    INTERRUPTED = "interrupted"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether somebody should go on with the run, for nobody does and it isn't finished."""
+        return self not in (RunStatus.FINISHED, RunStatus.RUNNING)
+
+    @property
+    def was_broken_off(self) -> bool:
+        """Whether the run ended in another way than it was to."""
+        return self in (RunStatus.FAILED, RunStatus.INTERRUPTED)
+
+
 @dataclass(frozen=True, slots=True)
 class Finish(Instruction):
-    """The run is over.
+    """The run is over, and how it has ended."""
 
-    Attributes:
-        status: ``finished``, ``time_limit``, ``failed`` or ``interrupted``.
-    """
-
-    status: str
+    status: RunStatus
 
 
 INSTRUCTIONS = frozenset(cls.__name__ for cls in (Launch, Stop, Kill, Finish))

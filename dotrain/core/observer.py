@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, final
 
 from dotrain.core.events import Event
-from dotrain.core.instructions import Instruction
+from dotrain.core.instructions import Instruction, RunStatus
 from dotrain.core.limits import Limits
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial, TrialState
@@ -91,8 +91,8 @@ class RunView:
         return self._scheduler.limits
 
     @property
-    def status(self) -> str | None:
-        """None while the run goes on, then ``finished``, ``time_limit``, ``failed``, ``interrupted``."""
+    def status(self) -> RunStatus | None:
+        """None while the run goes on, then how it has ended."""
         return self._scheduler.status
 
     def let_go_of_records(self) -> None:

@@ -23,7 +23,7 @@ from dotrain.core.events import (
     TrialEvent,
 )
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.instructions import Finish, Instruction, Kill, Stop
+from dotrain.core.instructions import Finish, Instruction, Kill, RunStatus, Stop
 from dotrain.core.limits import Limits
 from dotrain.core.policy import (
     WAIT,
@@ -80,7 +80,7 @@ class Scheduler:
             seed, self.limits, code=code, marks=marks, counts_from_one=counts_from_one
         )
         self.slots = 0
-        self.status: str | None = None
+        self.status: RunStatus | None = None
         self.took_in = True
         self._optimizer = optimizer
         self._early_stop = early_stop
@@ -121,7 +121,7 @@ class Scheduler:
         out: list[Instruction] = []
         match event:
             case Interrupted():
-                self._end("interrupted", event.reason, time_s, out)
+                self._end(RunStatus.INTERRUPTED, event.reason, time_s, out)
             case Resumed():
                 self._fill(time_s, out)
             case SlotsChanged():
@@ -208,7 +208,7 @@ class Scheduler:
         # On many slots the first to end may well be failures; only a whole wave of them tells.
         reason = self._streak.hopeless(trial, max(self.limits.max_failures, self.slots))
         if reason:
-            self._end("failed", reason, time_s, out)
+            self._end(RunStatus.FAILED, reason, time_s, out)
         else:
             self._fill(time_s, out)
 
@@ -232,7 +232,7 @@ class Scheduler:
         self._launch_accepted(time_s, out)
         idle = not (self.book.active or self._accepted or self._retries)
         if idle and self._over:
-            self._end("finished", "every trial has ended", time_s, out)
+            self._end(RunStatus.FINISHED, "every trial has ended", time_s, out)
         elif idle and waiting and self.slots >= self._slots_per_trial:
             name = type(self._optimizer).__name__
             raise PolicyError(
@@ -301,8 +301,8 @@ class Scheduler:
             return
         limit = self.limits.max_time_s
         if limit is not None and time_s >= limit:
-            self._end("time_limit", f"{limit:g} s have passed (limits.max_time_s)", time_s, out)
-            return
+            reason = f"{limit:g} s have passed (limits.max_time_s)"
+            return self._end(RunStatus.TIME_LIMIT, reason, time_s, out)
         # Writing one trial off may end the run, which ends every other attempt too.
         while self._deadlines and self._deadlines[0][0] <= time_s:
             _, trial_id, attempt = heapq.heappop(self._deadlines)
@@ -314,7 +314,7 @@ class Scheduler:
             out.append(Kill(message, trial_id, attempt, timeout=True))
             self._ended(trial, time_s, out)
 
-    def _end(self, status: str, reason: str, time_s: float, out: list[Instruction]) -> None:
+    def _end(self, status: RunStatus, reason: str, time_s: float, out: list[Instruction]) -> None:
         for trial in list(self.book.active.values()):
             self.book.lose(trial, reason, time_s)
             self._written_off(trial)

@@ -7,14 +7,17 @@ share.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import singledispatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 
 from dotrain.ablation.study import BASELINE
-from dotrain.report.ablation import Numbers, p_text
+from dotrain.core.instructions import RunStatus
+from dotrain.results import ArmResult, RunResult, StudyResult
+from dotrain.results.numbers import p_text
 
 
 class _Look(NamedTuple):
@@ -45,13 +48,24 @@ _ROW_IN, _TOP_IN, _BOTTOM_IN = 0.32, 0.85, 1.15
 _CHARACTER_IN, _AXES_IN, _NUMBERS_IN = 0.08, 4.4, 3.6
 
 
-def draw_forest(result: Mapping[str, Any], path_without_suffix: Path) -> list[Path]:
+@singledispatch
+def draw_at_end(result: RunResult) -> None:
+    """Draw what belongs into the run directory of a run that has finished, if anything does."""
+
+
+@draw_at_end.register
+def _(result: StudyResult) -> None:
+    if result.status is RunStatus.FINISHED:
+        draw_forest(result, result.run_dir / "forest")
+
+
+def draw_forest(result: StudyResult, path_without_suffix: Path) -> list[Path]:
     """Draw the paired differences of a study, as PNG and as SVG.
 
     The names in the SVG are text, so they can be searched and copied.
 
     Args:
-        result: What `dotrain.report.ablation.summarize_study` returned.
+        result: The result.
         path_without_suffix: Where to; ``.png`` and ``.svg`` are appended.
 
     Returns:
@@ -76,12 +90,12 @@ def draw_forest(result: Mapping[str, Any], path_without_suffix: Path) -> list[Pa
 class _Forest:
     """One plot: names on the left, intervals in the middle, numbers on the right."""
 
-    def __init__(self, figure: Any, result: Mapping[str, Any]) -> None:
+    def __init__(self, figure: Any, result: StudyResult) -> None:
         """Lay out the figure; it grows with the number and the length of the names."""
         self.figure = figure
         self.result = result
-        self.components = result["components"]
-        longest = max((cell_len(component["name"]) for component in self.components), default=0)
+        self.components = result.components
+        longest = max((cell_len(component.name) for component in self.components), default=0)
         left = 0.3 + max(1.2, _CHARACTER_IN * longest)
         rows = _ROW_IN * max(1, len(self.components))
         self.width = left + _AXES_IN + _NUMBERS_IN
@@ -102,19 +116,19 @@ class _Forest:
         for row, component in enumerate(self.components):
             if row % 2 == 0:
                 self.axes.axhspan(row - 0.5, row + 0.5, color="#F4F4F4", zorder=0)
-            if component["delta"] is None:
+            if component.effect is None:
                 continue
-            look = _LOOKS.get(component["verdict"], _LOOKS[""])
-            ends = component["delta_ci95"] or ()
+            look = _LOOKS.get(component.verdict, _LOOKS[""])
+            ends = component.effect.delta_ci95 or ()
             self.axes.plot(ends, [row] * len(ends), **{**look.options, "marker": ""}, zorder=2)
-            self.axes.plot(component["delta"], row, **look.options, zorder=3)
+            self.axes.plot(component.effect.delta, row, **look.options, zorder=3)
 
     def _numbers(self) -> None:
-        numbers = Numbers(self.result)
-        columns = (
+        numbers = self.result.numbers
+        columns: tuple[tuple[float, str, Callable[[ArmResult], str]], ...] = (
             (2.05, "difference [95 % CI]", numbers.difference),
-            (2.9, "p (Holm)", lambda component: p_text(component["p_holm"])),
-            (3.35, "n", lambda component: str(component["n"])),
+            (2.9, "p (Holm)", lambda component: p_text(component.p_holm)),
+            (3.35, "n", lambda component: str(component.n)),
         )
         # Across in the figure's width, down in rows.
         from matplotlib.transforms import blended_transform_factory
@@ -125,10 +139,10 @@ class _Forest:
             x = 1 - (_NUMBERS_IN - offset) / self.width
             self.axes.text(x, -0.95, heading, color=_QUIET, **style)
             for row, component in enumerate(self.components):
-                if component["delta"] is not None:
+                if component.effect:
                     self.axes.text(x, row, text(component), **style)
-                elif text == numbers.difference:
-                    why = component["verdict"]
+                elif offset == columns[0][0]:
+                    why = component.verdict
                     self.axes.text(x, row, why, style="italic", color=_QUIET, **style)
 
     def _frame(self) -> None:
@@ -136,7 +150,7 @@ class _Forest:
         axes.set_ylim(max(1, len(self.components)) - 0.5, -0.5)
         axes.set_yticks(range(len(self.components)))
         # A "$" in a name is a dollar sign, not the beginning of a formula.
-        names = [component["name"] for component in self.components]
+        names = [component.name for component in self.components]
         axes.set_yticklabels(names, parse_math=False, fontsize=9)
         axes.tick_params(axis="y", length=0)
         axes.tick_params(axis="x", labelsize=8)
@@ -144,7 +158,7 @@ class _Forest:
             axes.spines[side].set_visible(False)
         low, high = span_of(self.components)
         axes.set_xlim(low, high)
-        if all(component["delta"] is None for component in self.components):
+        if not any(component.effect for component in self.components):
             axes.set_xticks([])
 
     def _words(self) -> None:
@@ -153,12 +167,12 @@ class _Forest:
         result, figure, height = self.result, self.figure, self.height
         middle = 1 - (_NUMBERS_IN + _AXES_IN / 2) / self.width
         edge = 0.2 / self.width
-        metric, count = result["metric"], len(result["seeds"])
-        what = "adding" if result["adds"] else "leaving out"
+        metric, count = result.metric, len(result.seeds)
+        what = "adding" if result.adds else "leaving out"
         title = f"Effect of {what} each component on {metric}"
         style = {"transform": figure.transFigure, "parse_math": False}
         figure.text(edge, 1 - 0.28 / height, title, fontsize=12, weight="bold", **style)
-        mean = Numbers(result).mean(result["baseline"])
+        mean = result.numbers.mean(result.baseline)
         about = (
             f"{BASELINE}: {mean}, {count} {'seed' if count == 1 else 'seeds'}; bars: 95 % intervals, "
             "each by itself; colours and marks: by p (Holm)"
@@ -168,7 +182,7 @@ class _Forest:
         self.axes.set_xlabel(f"{metric}, arm minus baseline", fontsize=9, parse_math=False)
         place = {"ha": "center", "va": "center", "fontsize": 9, "style": "italic"}
         figure.text(middle, 0.52 / height, sides(result), color=_QUIET, **place, **style)
-        used = {c["verdict"] if c["verdict"] in _LOOKS else "" for c in self.components if c["n"]}
+        used = {c.verdict if c.verdict in _LOOKS else "" for c in self.components if c.n}
         handles = [
             Line2D([], [], label=look.label, **look.options)
             for name, look in _LOOKS.items()
@@ -185,17 +199,18 @@ class _Forest:
             )
 
 
-def span_of(components: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+def span_of(components: Sequence[ArmResult]) -> tuple[float, float]:
     """Return what the axis shows: zero, every difference, and the intervals.
 
     The interval of two pairs may be a hundred times as wide as all others; it runs out of the
     plot then.
 
     Args:
-        components: Of what `dotrain.report.ablation.summarize_study` returned.
+        components: Of the study.
     """
-    deltas = [c["delta"] for c in components if c["delta"] is not None]
-    ends = [end for c in components for end in c["delta_ci95"] or ()]
+    effects = [component.effect for component in components if component.effect]
+    deltas = [effect.delta for effect in effects]
+    ends = [end for effect in effects for end in effect.delta_ci95 or ()]
     largest = max((abs(delta) for delta in deltas), default=0.0)
     sizes = sorted(abs(end) for end in ends)
     limit = 3 * max(largest, sizes[len(sizes) // 2]) if sizes else largest
@@ -207,8 +222,8 @@ def span_of(components: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     return min(low - room, -least), max(high + room, least)
 
 
-def sides(result: Mapping[str, Any]) -> str:
+def sides(result: StudyResult) -> str:
     """Return what it means to lie left and right of zero."""
-    what = "adding it" if result["adds"] else "leaving it out"
-    left, right = ("worse", "better") if result["direction"] == "max" else ("better", "worse")
+    what = "adding it" if result.adds else "leaving it out"
+    left, right = ("worse", "better") if result.direction == "max" else ("better", "worse")
     return f"left of zero: {what} makes it {left}; right of zero: {right}"

@@ -13,17 +13,9 @@ from dotrain.core.trial import Trial, TrialState
 from dotrain.report.columns import Column, fit, pack
 from dotrain.report.screen import Screen
 from dotrain.report.subject import Subject
-from dotrain.report.text import (
-    clip,
-    number_text,
-    params_text,
-    printable,
-    rough_duration,
-    spark_line,
-    steps_text,
-    whole_duration,
-)
+from dotrain.report.text import clip, rough_duration, spark_line, steps_text, whole_duration
 from dotrain.report.watching import INTERRUPTED, Kind, News, Watching
+from dotrain.results.text import number_text, params_text, printable
 
 #: The table is drawn anew no more often than this, in seconds of the clock on the wall.
 _REDRAW_S = 0.1

@@ -1,4 +1,4 @@
-"""A result as a notebook shows it, and in one line.
+"""A result as a notebook shows it.
 
 Nothing but plain elements, without colours of their own: a notebook may be light or dark, and what
 it shows may be sanitized.
@@ -6,55 +6,28 @@ it shows may be sanitized.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
+from functools import singledispatch
 from html import escape
 from typing import Any
 
 from dotrain.core.trial import Trial
-from dotrain.report.ablation import (
-    largest_effect,
-    study_cells,
-    study_lines,
-    study_notes,
-    study_title,
-)
+from dotrain.report.ablation import study_cells, study_lines, study_notes, study_title
 from dotrain.report.result import result_lines
-from dotrain.report.summary import ranked
-from dotrain.report.text import number_text, params_text
+from dotrain.results import RunResult, SearchResult, StudyResult
+from dotrain.results.text import number_text, params_text
 
 #: How many of the best trials are shown, and how many hyperparameters have a column.
 _TOP = 5
 _MAX_PARAMS = 12
 
 
-def to_line(result: Mapping[str, Any]) -> str:
-    """Return how a run went in a line.
-
-    Args:
-        result: What ``--json`` prints.
-    """
-    return f"{result['status']}: {_found(result)}; {result['run_dir']}"
-
-
-def to_html(result: Mapping[str, Any], trials: Sequence[Trial]) -> str:
-    """Return how a run went as a piece of HTML: verdict, table, failures.
-
-    Args:
-        result: What ``--json`` prints.
-        trials: All trials.
-    """
-    if "components" in result:
-        title, table = study_title(result), study_cells(result)
-        lines = [*study_notes(result), *study_lines(result)]
-    else:
-        valued = ranked(trials, result["direction"])
-        best = result["best"]
-        title = f"best parameters: {params_text(best['params'])}" if best else ""
-        table = _best_cells(result["metric"], valued[:_TOP])
-        lines = result_lines(result, len(valued))
-    lines += [f"{gate['gate']}: {gate['message']}" for gate in result.get("gates", ())]
+def to_html(result: RunResult) -> str:
+    """Return how a run went as a piece of HTML: verdict, table, failures."""
+    title, table, lines = _told(result)
+    lines += [f"{gate.gate}: {gate.message}" for gate in result.gates]
     parts = [
-        f"<p><strong>{escape(_found(result))}</strong></p>",
+        f"<p><strong>{escape(result.headline)}</strong></p>",
         f"<p>{escape(title)}</p>" if title else "",
         _table(table, ("trial", "state", "component", "verdict")) if len(table) > 1 else "",
         '<div style="white-space: pre-wrap; font-size: 90%">',
@@ -64,17 +37,22 @@ def to_html(result: Mapping[str, Any], trials: Sequence[Trial]) -> str:
     return f'<div style="overflow-x: auto">{"".join(parts)}</div>'
 
 
-def _found(result: Mapping[str, Any]) -> str:
-    total = result["trials"]["total"]
-    if "components" in result:
-        compared = any(component["n"] for component in result["components"])
-        nothing = "no component is worth anything" if compared else "nothing can be compared yet"
-        return largest_effect(result) or nothing
-    best = result["best"]
-    if best is None:
-        return f"no result from {total} trial{'' if total == 1 else 's'}"
-    of = f", the best of {total} trials" if total > 1 else ""
-    return f"{result['metric']} {number_text(best['value'])} ({best['trial_id']}){of}"
+@singledispatch
+def _told(result: RunResult) -> tuple[str, list[list[str]], list[str]]:
+    """Return what stands above the table, the table, and the lines below it."""
+    raise NotImplementedError
+
+
+@_told.register
+def _(result: StudyResult) -> tuple[str, list[list[str]], list[str]]:
+    return study_title(result), study_cells(result), [*study_notes(result), *study_lines(result)]
+
+
+@_told.register
+def _(result: SearchResult) -> tuple[str, list[list[str]], list[str]]:
+    best = result.best
+    title = f"best parameters: {params_text(best.params)}" if best else ""
+    return title, _best_cells(result.metric, result.ranked[:_TOP]), result_lines(result)
 
 
 def _best_cells(metric: str, trials: Sequence[Trial]) -> list[list[str]]:

@@ -13,8 +13,8 @@ from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
 from dotrain.core.observer import RunView
 from dotrain.report.subject import Subject
-from dotrain.report.text import printable
 from dotrain.report.watching import INTERRUPTED, Kind, News, Watching
+from dotrain.results.text import printable
 
 #: Lines that may be printed besides one for each finished trial.
 EXTRA_LINES = 10

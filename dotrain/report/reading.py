@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from dotrain.core.book import TrialBook
+from dotrain.core.instructions import RunStatus
 from dotrain.core.trial import Trial
 from dotrain.errors import UsageError
-from dotrain.report.ablation import summarize_study
-from dotrain.report.marks import mark_lines, marks_in, marks_text
-from dotrain.report.summary import summarize
-from dotrain.space import Categorical, Discrete, Domain, SpaceError, as_domain
+from dotrain.results import RunResult, result_of
 from dotrain.store import Holder, Record, RunDir, RunState, read_holder, read_journal, replay
 
 
@@ -26,8 +21,7 @@ class Run:
         run_dir: Its directory.
         records: The journal, header included.
         state: What the records add up to.
-        status: ``running``, ``crashed``, or how it ended: ``finished``, ``time_limit``, ``failed``,
-            ``interrupted``.
+        status: How it stands, or has ended.
         reason: Why, for people.
         holder: Who drives it, or drove it until a crash; None if nobody does.
         alive: Whether the holder lives; None if that can't be told from here.
@@ -36,16 +30,16 @@ class Run:
     run_dir: RunDir
     records: list[Record]
     state: RunState
-    status: str
+    status: RunStatus
     reason: str
     holder: Holder | None
     alive: bool | None
 
     @cached_property
-    def summary(self) -> dict[str, Any]:
-        """What ``result.json`` holds at the end, but for gates; a study's takes a second."""
-        state = self.state
-        return summarize_run(state.header, state.book, self.status, state.time_s, self.run_dir.path)
+    def result(self) -> RunResult:
+        """What it has come to, as far as it has got."""
+        trials, time_s = self.state.book.trials.values(), self.state.time_s
+        return result_of(self.header, trials, self.status, time_s, self.run_dir.path)
 
     @property
     def header(self) -> Record:
@@ -76,25 +70,9 @@ def read_run(path: Path) -> Run:
     return Run(run_dir, records, state, status, reason, holder, alive)
 
 
-def summarize_run(
-    header: Mapping[str, Any], book: TrialBook, status: str, elapsed_s: float, run_dir: Path
-) -> dict[str, Any]:
-    """Return the result of a search, a single run or an ablation, as ``result.json`` holds it.
-
-    Args:
-        header: The journal's header.
-        book: All trials.
-        status: How the run ended.
-        elapsed_s: How long it took, in seconds.
-        run_dir: The run directory.
-    """
-    make = summarize_study if "study" in header else summarize
-    return make(header, book, status, elapsed_s, run_dir)
-
-
 def run_notes(run: Run) -> list[str]:
     """Return what must be known of a run and its values, a line each."""
-    lines = mark_lines({**marks_in(run.header, run.trials), "trials": {"total": len(run.trials)}})
+    lines = run.result.caveats.lines
     passed_over = run.state.passed_over
     total = passed_over.total()
     if total:
@@ -104,66 +82,14 @@ def run_notes(run: Run) -> list[str]:
     return lines
 
 
-def domains_of(header: Mapping[str, Any]) -> dict[str, Domain]:
-    """Return what the trials' hyperparameters may be, by name, as far as the journal says.
-
-    Args:
-        header: The journal's header.
-    """
-    study = header.get("study")
-    if study:
-        arms = tuple(arm["name"] for arm in study["arms"])
-        return {
-            "arm": Categorical(values=arms),
-            "seed": Discrete(values=tuple(range(len(study["seeds"])))),
-        }
-    search = header.get("config", {}).get("search") or {}
-    try:
-        # A condition that is refused by now makes no difference to what a value may be.
-        return {name: as_domain(spec) for name, spec in (search.get("space") or {}).items()}
-    except (SpaceError, TypeError):
-        return {}
-
-
-def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:
-    """Return a flat row for each trial, all with the same columns, hyperparameters by their names.
-
-    A hyperparameter, a metric or a column that shares a name with one before it keeps a prefix:
-    ``param.state``, ``metric.seconds``.
-    """
-    trials = list(trials)
-    params = list(dict.fromkeys(name for trial in trials for name in trial.varied))
-    others = list(dict.fromkeys(name for trial in trials for name in trial.metrics or ()))
-    rows = []
-    for trial in trials:
-        row: dict[str, Any] = {
-            "trial": trial.trial_id,
-            "state": str(trial.state),
-            metric: trial.final_metric,
-            "steps": trial.steps_run,
-            "budget": trial.budget,
-            "attempts": trial.attempt,
-            "seconds": round(trial.busy_s, 3),
-        }
-        fixed = {*row, "marks", "error"}
-        columns = {name: f"param.{name}" if name in fixed else name for name in params}
-        row.update({column: trial.varied.get(name) for name, column in columns.items()})
-        taken = {*row, "marks", "error"}
-        for name in others:
-            if name != metric:
-                column = f"metric.{name}" if name in taken else name
-                row[column] = (trial.metrics or {}).get(name)
-        row["marks"] = marks_text(trial)
-        row["error"] = trial.error.message if trial.error else None
-        rows.append(row)
-    return rows
-
-
-def _status(state: RunState, alive: bool | None, holder: str) -> tuple[str, str]:
+def _status(state: RunState, alive: bool | None, holder: str) -> tuple[RunStatus, str]:
     if state.status is not None:
         return state.status, state.reason
     if alive is None:
-        return "running", f"driven by {holder}, which can't be asked from here"
+        return RunStatus.RUNNING, f"driven by {holder}, which can't be asked from here"
     if alive:
-        return "running", f"driven by {holder}"
-    return "crashed", "its driver is gone and the journal doesn't say that the run has ended"
+        return RunStatus.RUNNING, f"driven by {holder}"
+    return (
+        RunStatus.CRASHED,
+        "its driver is gone and the journal doesn't say that the run has ended",
+    )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import singledispatch
 from typing import Any
 
 from rich.console import Console
 
 from dotrain.core.trial import Trial
+from dotrain.report.ablation import print_study
 from dotrain.report.columns import Column, fit
-from dotrain.report.marks import mark_lines, marks_text
-from dotrain.report.summary import counts_text, ranked
-from dotrain.report.text import duration, make_console, number_text, params_text, printable
+from dotrain.report.text import duration, make_console
+from dotrain.results import FailureGroup, RunResult, SearchResult
+from dotrain.results.gates import GateOutcome
+from dotrain.results.marks import marks_text
+from dotrain.results.search import Promotions
+from dotrain.results.text import number_text, params_text, printable
 
 #: How many of the best trials are shown.
 _TOP = 5
@@ -29,18 +36,35 @@ def width_of(console: Console) -> int | None:
     return console.width if console.file.isatty() else None
 
 
-def print_result(result: Mapping[str, Any], trials: Sequence[Trial]) -> None:
-    """Print the final table to stdout: the best trials, the counts, and failures by group.
+@singledispatch
+def print_result(result: RunResult) -> None:
+    """Print the final table to stdout: the best trials, or what each component is worth."""
+    raise NotImplementedError
+
+
+@print_result.register
+def _print_search(result: SearchResult) -> None:
+    console = make_console()
+    if result.ranked:
+        best = result.ranked[:_TOP]
+        print_lines(_best_lines(result.metric, best, width_of(console)), console)
+    print_lines(result_lines(result), console)
+
+
+print_result.register(print_study)
+
+
+def print_gates(outcomes: Iterable[GateOutcome], *, quiet: bool = False) -> None:
+    """Print a line for each gate to stderr.
 
     Args:
-        result: What `summarize` returned.
-        trials: All trials.
+        outcomes: How they came out.
+        quiet: Only those that were missed.
     """
-    console = make_console()
-    valued = ranked(trials, result["direction"])
-    if valued:
-        print_lines(_best_lines(result["metric"], valued[:_TOP], width_of(console)), console)
-    print_lines(result_lines(result, len(valued)), console)
+    with contextlib.suppress(OSError):  # whoever reads may have left; the exit code tells
+        for outcome in outcomes:
+            if not (quiet and outcome.met):
+                sys.stderr.write(f"{outcome.gate}: {outcome.message}\n")
 
 
 def _best_lines(metric: str, trials: Sequence[Trial], width: int | None) -> list[str]:
@@ -63,32 +87,24 @@ def _best_lines(metric: str, trials: Sequence[Trial], width: int | None) -> list
     return lines
 
 
-def result_lines(result: Mapping[str, Any], valued: int) -> list[str]:
-    """Return what is said below the table of the best trials.
-
-    Args:
-        result: What `summarize` returned.
-        valued: How many trials have a value.
-    """
-    counts = result["trials"]
+def result_lines(result: SearchResult) -> list[str]:
+    """Return what is said below the table of the best trials."""
+    valued = len(result.ranked)
     lines = [f"the best {_TOP} of {valued} trials"] if valued > _TOP else []
-    lines += fixed_lines(result.get("hparams"))
+    lines += fixed_lines(result.hparams)
     lines.append(
-        f"{result['status']}: {counts_text(counts)}, "
-        f"{result['steps']} steps, {duration(result['elapsed_s'])}"
+        f"{result.status}: {result.counts}, {result.steps} steps, {duration(result.elapsed_s)}"
     )
-    lines += [printable(line) for line in mark_lines(result)]
-    promotions = result.get("promotions")
+    lines += [printable(line) for line in result.caveats.lines]
+    promotions = result.promotions
     if promotions:
-        rungs = ", ".join(f"{r['trials']} at {r['budget']:g}" for r in result["rungs"])
-        lines.append(
-            f"rungs: {rungs} steps; {promotions['total']} promotions, {_saved(promotions)}"
-        )
-    for group in result.get("failures", ()):
+        rungs = ", ".join(f"{n} at {budget:g}" for budget, n in result.rungs.items())
+        lines.append(f"rungs: {rungs} steps; {promotions.total} promotions, {_saved(promotions)}")
+    for group in result.failures:
         lines += _failure_lines(group)
-    lines.append(f"run directory: {result['run_dir']}")
-    if result["resume"]:
-        lines.append(f"go on with: {result['resume']}")
+    lines.append(f"run directory: {result.run_dir}")
+    if result.resume:
+        lines.append(f"go on with: {result.resume}")
     return lines
 
 
@@ -97,24 +113,24 @@ def fixed_lines(hparams: Mapping[str, Any] | None) -> list[str]:
     return [f"fixed: {params_text(hparams)}"] if hparams else []
 
 
-def _saved(promotions: Mapping[str, int]) -> str:
-    if not promotions["from_checkpoint"]:
+def _saved(promotions: Promotions) -> str:
+    if not promotions.from_checkpoint:
         return "none from a checkpoint (the train function uses none), so each began again"
     return (
-        f"{promotions['from_checkpoint']} from a checkpoint, which saved "
-        f"{promotions['steps_saved']} steps"
+        f"{promotions.from_checkpoint} from a checkpoint, which saved "
+        f"{promotions.steps_saved} steps"
     )
 
 
-def _failure_lines(group: Mapping[str, Any]) -> list[str]:
-    times = "1 trial" if group["count"] == 1 else f"{group['count']} trials, the first"
-    where = [f"    at {printable(group['location'])}"] if group["location"] else []
+def _failure_lines(group: FailureGroup) -> list[str]:
+    error, times = group.error, "1 trial" if group.size == 1 else f"{group.size} trials, the first"
+    where = [f"    at {printable(error.location)}"] if error.location else []
     return [
-        f"failed: {printable(group['message'])}",
+        f"failed: {printable(error.message)}",
         *where,
-        f"    {times}: {group['trial_id']} {params_text(group['params'])}",
-        f"    log: {group['log']}",
-        *(f"      | {printable(line)}" for line in group.get("last_lines", ())),
+        f"    {times}: {group.trial.trial_id} {params_text(group.trial.varied)}",
+        f"    log: {group.log}",
+        *(f"      | {printable(line)}" for line in group.last_lines),
     ]
 
 

@@ -13,15 +13,9 @@ from dotrain.errors import UsageError, did_you_mean
 from dotrain.report.columns import Column, fit
 from dotrain.report.reading import Run, read_run
 from dotrain.report.result import print_lines
-from dotrain.report.summary import ranked
-from dotrain.report.text import (
-    duration,
-    make_console,
-    number_text,
-    printable,
-    spark_line,
-    steps_text,
-)
+from dotrain.report.text import duration, make_console, spark_line, steps_text
+from dotrain.results import ranked
+from dotrain.results.text import number_text, printable
 from dotrain.store import Record, replay_each
 from dotrain.training.checkpoint import Checkpoint
 

@@ -12,10 +12,11 @@ from typing import Any
 from dotrain.core.trial import TrialState
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.report.columns import Column, fit
-from dotrain.report.reading import read_run, run_notes, trial_rows
+from dotrain.report.reading import read_run, run_notes
 from dotrain.report.result import fixed_lines, print_lines, width_of
 from dotrain.report.stdout import print_data, print_json
-from dotrain.report.text import make_console, number_text, printable
+from dotrain.report.text import make_console
+from dotrain.results.text import number_text, printable
 
 Row = dict[str, Any]
 
@@ -73,16 +74,15 @@ def read_table(
     if state and state not in states:
         raise UsageError(f"there is no state '{state}'{did_you_mean(state, states)}")
     run = read_run(path)
-    metric, direction = run.header["metric"], run.header["direction"]
-    rows = trial_rows(run.trials, metric)
+    result = run.result
+    rows, metric = result.rows, result.metric
     if sort:
-        rows = _sorted(rows, sort, reverse, best_first=direction == "max", metric=metric)
+        rows = _sorted(rows, sort, reverse, best_first=result.direction == "max", metric=metric)
     elif reverse:
         rows.reverse()
     if state:
         rows = [row for row in rows if row["state"] == state]
-    fixed = run.header.get("config", {}).get("hparams") or {}
-    return TrialTable(rows[:top], metric, run.status, fixed, run_notes(run))
+    return TrialTable(rows[:top], metric, run.status, result.hparams, run_notes(run))
 
 
 def _sorted(

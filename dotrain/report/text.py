@@ -1,11 +1,11 @@
-"""Values as text for a terminal: durations, parameters, spark lines; nothing in them is markup."""
+"""Text for a terminal: durations, what fits, spark lines; nothing in it is markup."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import IO, Any
+from typing import IO
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -24,13 +24,6 @@ def make_console(file: IO[str] | None = None) -> Console:
         file: Where it prints; None is stdout.
     """
     return Console(file=file, markup=False, emoji=False, highlight=False)
-
-
-def printable(text: str) -> str:
-    """Return `text` with what would move the cursor or hide written as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def duration(seconds: float) -> str:
@@ -58,24 +51,9 @@ def rough_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def number_text(value: float, digits: int = 6) -> str:
-    """Return a number with so many digits that tell something."""
-    return f"{value:.{digits}g}"
-
-
 def steps_text(steps: float) -> str:
     """Return a number of steps in words."""
     return f"{steps:g} step{'' if steps == 1 else 's'}"
-
-
-def params_text(params: Mapping[str, Any]) -> str:
-    """Return hyperparameters in one line, numbers shortened."""
-    return printable(
-        " ".join(
-            f"{name}={number_text(value, 4) if isinstance(value, float) else value}"
-            for name, value in params.items()
-        )
-    )
 
 
 def clip(text: str, width: int) -> str:

@@ -10,13 +10,16 @@ from enum import Enum
 from typing import IO, NamedTuple
 
 from dotrain.core.events import Event, Finished, Lost, SlotsChanged
-from dotrain.core.instructions import Finish, Instruction
+from dotrain.core.instructions import Finish, Instruction, RunStatus
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.trial import Trial, TrialState
 from dotrain.report.progress import Progress
 from dotrain.report.subject import Subject
-from dotrain.report.summary import LastReport, ahead_text, best_trial, failure_key
-from dotrain.report.text import make_console, number_text, printable, steps_text
+from dotrain.report.text import make_console, steps_text
+from dotrain.results import best_trial
+from dotrain.results.search import ahead_text
+from dotrain.results.text import number_text, printable
+from dotrain.results.trials import failure_key
 
 INTERRUPTED = "stopping; Ctrl-C again to stop at once"
 #: What is counted, if there is any, and in which words if not that of the state.
@@ -101,7 +104,7 @@ class Watching(Observer):
         if isinstance(event, SlotsChanged) and event.why:
             yield News(Kind.TROUBLE, printable(event.why), event.why)
         for instruction in instructions:
-            if isinstance(instruction, Finish) and instruction.status != "finished":
+            if isinstance(instruction, Finish) and instruction.status is not RunStatus.FINISHED:
                 status, reason = instruction.status, printable(instruction.reason)
                 # An interrupt's reason says the word already.
                 text = reason if reason.startswith(status) else f"{status}: {reason}"
@@ -167,13 +170,8 @@ class Watching(Observer):
         """Return the best value of the trials that run, if none that has ended is as good."""
         if self.subject.arms or self.run.status is not None:
             return None
-        last = [
-            LastReport(trial.trial_id, trial.last_step, trial.metric_history[-1])
-            for trial in self.run.active.values()
-            if trial.metric_history
-        ]
         best = None if self.best is None else self.best.final_metric
-        return ahead_text(last, best, self.subject.direction)
+        return ahead_text(self.run.active.values(), best, self.subject.direction)
 
     def arms_text(self) -> list[str]:
         """Return how many seeds of each arm have a result."""

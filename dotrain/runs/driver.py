@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 
 from dotrain.core.events import Event, Failed, Interrupted, Resumed, TimePassed
+from dotrain.core.instructions import RunStatus
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
@@ -54,7 +55,9 @@ class Driver:
         self._validates = os.environ.get(_VALIDATE) == "1"
         self.elapsed_s = 0.0
 
-    def run(self, program: Program, *, resumed: Resumed | None = None, from_s: float = 0.0) -> str:
+    def run(
+        self, program: Program, *, resumed: Resumed | None = None, from_s: float = 0.0
+    ) -> RunStatus:
         """Run until the scheduler says that it is over.
 
         Args:
@@ -63,7 +66,7 @@ class Driver:
             from_s: How long the run has taken before, in seconds.
 
         Returns:
-            The status: ``finished``, ``time_limit``, ``failed`` or ``interrupted``.
+            How it has ended.
 
         Raises:
             ResourcesUnavailable: If the executor gets no workers.

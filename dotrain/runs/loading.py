@@ -9,7 +9,8 @@ from pathlib import Path
 from dotrain.config.errors import Problem
 from dotrain.config.load import LoadedConfig, Mode, load_config
 from dotrain.errors import UsageError
-from dotrain.report.resuming import is_from_config, resume_command
+from dotrain.results import kind_of
+from dotrain.results.resuming import is_from_config, resume_command
 from dotrain.store import Record, RunDir, archived_code, unpacked
 
 
@@ -48,6 +49,6 @@ def load_again(run_dir: RunDir, header: Record, overrides: Sequence[str] = ()) -
         overrides,
         folder=Path(header["config_dir"]),
         code=unpacked(run_dir) if (header.get("code") or {}).get("archived") else None,
-        mode="ablate" if "study" in header else "run",
+        mode=kind_of(header).command,
         goes_on=True,
     )

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
+from dotrain.core.instructions import RunStatus
 from dotrain.core.trial import Trial
 from dotrain.errors import DotrainError
-from dotrain.report.gates import Gate
-from dotrain.report.reading import trial_rows
+from dotrain.results import RunResult
+from dotrain.results.gates import Gate
 
 
 @dataclass(frozen=True)
 class Demands:
-    """What a caller wants to be told of a run besides its result.
+    """What a caller wants of a run besides its result.
 
     Attributes:
         gates: What the result has to meet.
-        junit: Where to write a JUnit file, or None.
+        at_end: Called with the result when the run is over; each may raise a `DotrainError`.
     """
 
     gates: Sequence[Gate] = ()
-    junit: Path | None = None
+    at_end: Sequence[Callable[[RunResult], None]] = ()
 
 
 @final
@@ -32,19 +34,27 @@ class Result:
     """How an experiment went; in a notebook it shows itself as a table.
 
     Attributes:
-        summary: What ``--json`` prints.
-        trials: Every trial, with its parameters, values and story.
+        found: What it has come to, in dotrain's own terms.
         error: What ended the run against the user's will, or None.
     """
 
-    summary: dict[str, Any]
-    trials: Sequence[Trial]
+    found: RunResult
     error: DotrainError | None = None
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return self.found.to_json()
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        """Every trial, with its parameters, values and story."""
+        return self.found.trials
 
     @property
     def status(self) -> str:
         """``finished``, ``time_limit``, ``failed`` or ``interrupted``."""
-        return str(self.summary["status"])
+        return str(self.found.status)
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -55,25 +65,22 @@ class Result:
     @property
     def is_usable(self) -> bool:
         """Whether the run has given what it was for: a best trial, or a difference."""
-        if "components" in self.summary:
-            return any(component["n"] for component in self.summary["components"])
-        return self.best is not None
+        return self.found.is_usable
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """A flat dict for each trial, all with the same keys: ``pandas.DataFrame(result.rows)``."""
-        return trial_rows(self.trials, self.summary["metric"])
+        return self.found.rows
 
     @property
     def gates(self) -> list[dict[str, Any]]:
         """How each gate came out: ``gate``, ``value``, ``met``, ``missed_by`` and ``message``."""
-        gates: list[dict[str, Any]] = self.summary.get("gates", [])
-        return gates
+        return [asdict(outcome) for outcome in self.found.gates]
 
     @property
     def run_dir(self) -> Path:
         """The run directory."""
-        return Path(self.summary["run_dir"])
+        return self.found.run_dir
 
     @property
     def exit_code(self) -> int:
@@ -84,22 +91,20 @@ class Result:
         """
         if self.error is not None:
             return self.error.exit_code
-        if self.status == "interrupted":
+        if self.found.status is RunStatus.INTERRUPTED:
             return 130
-        if not self.is_usable or self.status == "failed":
+        if not self.is_usable or self.found.status is RunStatus.FAILED:
             return 1
-        return 0 if all(gate["met"] for gate in self.gates) else 4
+        return 0 if all(gate.met for gate in self.found.gates) else 4
 
     def __getitem__(self, key: str) -> Any:
         """Return a part of the summary, as ``result["best"]``."""
         return self.summary[key]
 
     def __repr__(self) -> str:
-        from dotrain.report.notebook import to_line
-
-        return f"<Result {to_line(self.summary)}>"
+        return f"<Result {self.status}: {self.found.headline}; {self.run_dir}>"
 
     def _repr_html_(self) -> str:
         from dotrain.report.notebook import to_html
 
-        return to_html(self.summary, self.trials)
+        return to_html(self.found)

@@ -11,17 +11,16 @@ from typing import Any
 
 from dotrain.config.writing import to_yaml
 from dotrain.core.events import Resumed
+from dotrain.core.instructions import RunStatus
 from dotrain.core.limits import Limits
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.policy import policy_error
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import Trial, TrialState
+from dotrain.core.trial import Trial
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError, UsageError
 from dotrain.executors.base import AbstractExecutor, refuse_too_few
-from dotrain.report.gates import judge
-from dotrain.report.junit import to_junit, write_junit
-from dotrain.report.reading import summarize_run
-from dotrain.report.resuming import resume_command
+from dotrain.results import result_of
+from dotrain.results.resuming import resume_command
 from dotrain.runs.definition import Experiment
 from dotrain.runs.driver import Driver
 from dotrain.runs.header import make_header
@@ -269,14 +268,15 @@ class _Run:
         try:
             status = driver.run(program, resumed=resumed, from_s=from_s)
         except KeyboardInterrupt:
-            self._conclude(header, scheduler, "interrupted", driver.elapsed_s, None)
+            self._conclude(header, scheduler, RunStatus.INTERRUPTED, driver.elapsed_s, None)
             raise
         except DotrainError as failure:
             if not trials:
                 raise
-            status = "interrupted" if isinstance(failure, ClusterGone | DiskFull) else "failed"
+            is_away = isinstance(failure, ClusterGone | DiskFull)
+            status = RunStatus.INTERRUPTED if is_away else RunStatus.FAILED
             error = failure
-        if status == "finished":
+        if status is RunStatus.FINISHED:
             error = self._finalize(list(trials.values()))
         return self._conclude(header, scheduler, status, driver.elapsed_s, error)
 
@@ -292,29 +292,27 @@ class _Run:
         self,
         header: Mapping[str, Any],
         scheduler: Scheduler,
-        status: str,
+        status: RunStatus,
         elapsed_s: float,
         error: DotrainError | None,
     ) -> Result:
         """Write all that is made of a run when it is over."""
-        # What was drawn and never launched is no part of the journal, nor of any report.
-        trials = [t for t in scheduler.book.trials.values() if t.state is not TrialState.NEW]
-        summary = summarize_run(header, scheduler.book, status, elapsed_s, self.run_dir.path)
-        if error is not None:
-            summary["error"] = str(error)
-        if self.demands.gates:
-            summary["gates"] = judge(self.demands.gates, summary)
-        self.run_dir.write_result(summary)
-        if self.demands.junit is not None:
+        found = result_of(
+            header,
+            scheduler.book.trials.values(),
+            status,
+            elapsed_s,
+            self.run_dir.path,
+            error="" if error is None else str(error),
+            gates=self.demands.gates,
+        )
+        self.run_dir.write_result(found.to_json())
+        for tell in self.demands.at_end:
             try:
-                write_junit(self.demands.junit, to_junit(header, trials, summary))
+                tell(found)
             except DotrainError as failure:
                 error = error or failure
-        if "study" in header and status == "finished":
-            from dotrain.report.forest import draw_forest  # slow to load, and for this alone
-
-            draw_forest(summary, self.run_dir.path / "forest")
-        return Result(summary, trials, error)
+        return Result(found, error)
 
 
 #: What may be changed when a run goes on.

@@ -10,6 +10,7 @@ from typing import Any
 from dotrain.core.book import TrialBook
 from dotrain.core.events import EVENTS, TrialEvent, from_record
 from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.instructions import RunStatus
 from dotrain.core.limits import Limits
 from dotrain.core.trial import IllegalTransition, Mark
 from dotrain.errors import JournalError
@@ -33,7 +34,7 @@ class RunState:
 
     header: Record
     book: TrialBook
-    status: str | None = None
+    status: RunStatus | None = None
     reason: str = ""
     time_s: float = 0.0
     slots: int = 0
@@ -140,7 +141,7 @@ def _apply(state: RunState, record: Record) -> None:
         case "Kill":
             _apply_kill(state, record)
         case "Finish":
-            state.status, state.reason = record["status"], record["reason"]
+            state.status, state.reason = RunStatus(record["status"]), record["reason"]
         case "SlotsChanged":
             state.slots = record["slots"]
         case "Resumed":

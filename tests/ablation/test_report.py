@@ -4,106 +4,34 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
+import pickle
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
 
-from dotrain.core import events as e
-from dotrain.core.book import TrialBook
-from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.limits import Limits
-from dotrain.core.trial import ArmRun, Trial
 from dotrain.report.ablation import (
     print_study,
     study_table,
-    summarize_study,
     to_csv,
     to_latex,
     to_markdown,
 )
 from dotrain.report.forest import draw_forest
+from dotrain.results import StudyResult
 from tests.conftest import ROOT
-
-RUN_DIR = Path("/runs/my study/2026")
-#: A trial that failed, and one that is still running.
-FAILED, RUNNING = "failed", "running"
-Outcome = float | str
-
-
-def make_result(
-    arms: Mapping[str, Sequence[Outcome]],
-    *,
-    seeds: int = 3,
-    steps: int = 2,
-    status: str = "finished",
-    direction: str = "max",
-    **study: Any,
-) -> dict[str, Any]:
-    """Return the result of a study whose runs came out as told, in the order of the seeds.
-
-    Every step takes half a second; an arm with fewer outcomes than seeds has not got further.
-    """
-    book = TrialBook(0, Limits())
-    time_s = 0.0
-    for index in range(seeds):
-        for name, outcomes in arms.items():
-            if index >= len(outcomes):
-                continue
-            trial = Trial({}, arm=ArmRun(name, index))
-            book.accept(trial)
-            key = (trial.trial_id, 1)
-            book.launch(trial, None, "a test", time_s, 1)
-            book.apply(e.Started(*key, "worker", 0), time_s)
-            outcome = outcomes[index]
-            if outcome == RUNNING:
-                continue
-            for step in range(steps):
-                time_s += 0.5
-                book.apply(e.Reported(*key, step, 0.1), time_s)
-            if isinstance(outcome, str):
-                failure = Failure(
-                    FailureKind.EXCEPTION, "ValueError: [bad] shape", "net.py:3 in build"
-                )
-                book.apply(e.Failed(*key, failure), time_s)
-            else:
-                time_s += 0.25
-                book.apply(e.Finished(*key, outcome), time_s)
-    book.validate()
-    listed = [
-        {
-            "name": name,
-            "kind": name.split(":")[0],
-            "left_out": [] if name == "baseline" else name.split("+"),
-        }
-        for name in arms
-    ]
-    header = {
-        **{"name": "my study", "metric": "val_accuracy", "direction": direction, "seed": 0},
-        "config": {"train": "net.py:train"},
-        "study": {
-            "arms": listed,
-            "seeds": [1000 + index for index in range(seeds)],
-            **{"adds": False, "params": {}, "changes": {}, **study},
-        },
-    }
-    result = summarize_study(header, book, status, 61.23456, RUN_DIR)
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
-    return result
-
+from tests.results.studies import FAILED, RUN_DIR, RUNNING, make_result
 
 EIGHT = [0.80, 0.81, 0.82, 0.83, 0.84, 0.85, 0.86, 0.87]
 
 
 @pytest.fixture
-def whole() -> dict[str, Any]:
+def whole() -> StudyResult:
     """Eight seeds; one component helps, one hurts, one does neither visibly."""
     return make_result(
         {
@@ -119,7 +47,7 @@ def whole() -> dict[str, Any]:
 
 
 @pytest.fixture
-def half() -> dict[str, Any]:
+def half() -> StudyResult:
     """Three seeds, of which some runs failed, some go on, and some were never begun."""
     return make_result(
         {
@@ -133,7 +61,7 @@ def half() -> dict[str, Any]:
 
 
 @pytest.fixture
-def nothing() -> dict[str, Any]:
+def nothing() -> StudyResult:
     """A study that was broken off at once."""
     return make_result({"baseline": [], "feature:sex": []}, status="interrupted")
 
@@ -144,7 +72,7 @@ class TestSummary:
             {"baseline": [0.8, 0.9, 0.7], "layer:dense_2": [0.7, 0.7, 0.6]},
             params={"baseline": 1570, "layer:dense_2": -260},
             changes={"layer:dense_2": ["dense_3: smaller"]},
-        )
+        ).to_json()
         # Differences -0.1, -0.2, -0.1: deviation sqrt(1/300), and t is 4.302653.
         half = 4.302653 * math.sqrt(1 / 300) / math.sqrt(3)
         near = {"abs": 1e-6}
@@ -203,8 +131,8 @@ class TestSummary:
             "marks": {},
         }
 
-    def test_verdicts_and_holm(self, whole: dict[str, Any]) -> None:
-        dense, sex, aug = whole["components"]
+    def test_verdicts_and_holm(self, whole: StudyResult) -> None:
+        dense, sex, aug = whole.to_json()["components"]
         # All differences of one sign: p = 2/256, times 3 for the first of Holm; equal ones share.
         assert (dense["p"], dense["p_holm"], dense["verdict"]) == (2 / 256, 6 / 256, "helps")
         assert (aug["p"], aug["p_holm"], aug["verdict"]) == (2 / 256, 6 / 256, "hurts")
@@ -224,12 +152,13 @@ class TestSummary:
         worse = [v - 0.1 for v in EIGHT]
         arms = {"baseline": EIGHT, "feature:sex": worse}
         result = make_result(arms, seeds=8, direction=direction, adds=adds)
-        assert result["components"][0]["verdict"] == expected
+        assert result.components[0].verdict == expected
 
-    def test_missing_values(self, half: dict[str, Any]) -> None:
-        sex, age, fare = half["components"]
-        assert half["baseline"]["values"] == [0.8, None, 0.7]
-        assert half["baseline"]["failed"] == [
+    def test_missing_values(self, half: StudyResult) -> None:
+        told = half.to_json()
+        sex, age, fare = told["components"]
+        assert told["baseline"]["values"] == [0.8, None, 0.7]
+        assert told["baseline"]["failed"] == [
             {"seed": 1001, "trial_id": "t0004", "message": "ValueError: [bad] shape"}
         ]
         assert (sex["values"], sex["n"]) == ([0.7, 0.7, 0.5], 2)
@@ -249,29 +178,30 @@ class TestSummary:
             "failed": 2,
             "unfinished": 1,
         }
-        assert half["trials"] == trials
-        (group,) = half["failures"]
+        assert told["trials"] == trials
+        (group,) = told["failures"]
         assert (group["count"], group["location"]) == (2, "net.py:3 in build")
 
-    def test_nothing_has_run(self, nothing: dict[str, Any]) -> None:
-        assert nothing["baseline"]["values"] == [None] * 3
-        assert nothing["baseline"]["mean"] is nothing["components"][0]["mean"] is None
-        assert "failures" not in nothing
+    def test_nothing_has_run(self, nothing: StudyResult) -> None:
+        told = nothing.to_json()
+        assert told["baseline"]["values"] == [None] * 3
+        assert told["baseline"]["mean"] is told["components"][0]["mean"] is None
+        assert "failures" not in told
 
     def test_a_function_that_reports_nothing_has_seconds_per_run(self) -> None:
-        result = make_result({"baseline": [0.5], "feature:a": [FAILED]}, seeds=1, steps=0)
+        result = make_result({"baseline": [0.5], "feature:a": [FAILED]}, seeds=1, steps=0).to_json()
         assert result["baseline"]["seconds_per_step"] is None
         assert result["baseline"]["seconds_per_run"] == 0.25
         assert "seconds_per_run" not in result["components"][0]
 
 
-def shown(capsys: pytest.CaptureFixture[str], result: dict[str, Any]) -> str:
+def shown(capsys: pytest.CaptureFixture[str], result: StudyResult) -> str:
     print_study(result)
     return capsys.readouterr().out
 
 
 class TestConsole:
-    def test_golden(self, capsys: pytest.CaptureFixture[str], whole: dict[str, Any]) -> None:
+    def test_golden(self, capsys: pytest.CaptureFixture[str], whole: StudyResult) -> None:
         lines = [line.rstrip() for line in shown(capsys, whole).splitlines()]
         assert lines == [
             "val_accuracy (larger is better), 8 seeds",
@@ -291,7 +221,7 @@ class TestConsole:
         ]
 
     def test_a_half_finished_study(
-        self, capsys: pytest.CaptureFixture[str], half: dict[str, Any]
+        self, capsys: pytest.CaptureFixture[str], half: StudyResult
     ) -> None:
         out = shown(capsys, half)
         assert (
@@ -305,7 +235,7 @@ class TestConsole:
         assert "2 runs are missing; go on with: dotrain resume '/runs/my study/2026'\n" in out
 
     def test_nothing_to_compare(
-        self, capsys: pytest.CaptureFixture[str], nothing: dict[str, Any]
+        self, capsys: pytest.CaptureFixture[str], nothing: StudyResult
     ) -> None:
         out = shown(capsys, nothing)
         assert "nothing can be compared yet" in out
@@ -313,8 +243,9 @@ class TestConsole:
         assert "largest" not in out
 
     @pytest.mark.parametrize(("width", "narrow"), [(100, False), (80, True)])
-    def test_it_fits(self, whole: dict[str, Any], width: int, narrow: bool) -> None:
-        whole["components"][2]["name"] = "component:with_a_name_of_forty_characters"
+    def test_it_fits(self, whole: StudyResult, width: int, narrow: bool) -> None:
+        name = "component:with_a_name_of_forty_characters"
+        whole.arms[3] = replace(whole.arms[3], name=name)
         console = Console(width=width, file=io.StringIO())
         console.print(study_table(whole, narrow=narrow))
         assert isinstance(console.file, io.StringIO)
@@ -328,15 +259,15 @@ class TestConsole:
         arms = {"baseline": [0.8, 0.9], name: [0.7, 0.8]}
         assert shown(capsys, make_result(arms, seeds=2)).count(name) == 2
 
-    def test_the_largest_loss_is_bold(self, whole: dict[str, Any]) -> None:
+    def test_the_largest_loss_is_bold(self, whole: StudyResult) -> None:
         styles = [row.style for row in study_table(whole).rows]
         assert styles == ["", "bold", "", ""]
-        whole["direction"] = "min"
-        assert [row.style for row in study_table(whole).rows] == ["", "", "", "bold"]
+        turned = replace(whole, header={**whole.header, "direction": "min"})
+        assert [row.style for row in study_table(turned).rows] == ["", "", "", "bold"]
 
 
 class TestPapers:
-    def test_markdown(self, whole: dict[str, Any]) -> None:
+    def test_markdown(self, whole: StudyResult) -> None:
         lines = to_markdown(whole).splitlines()
         assert lines[2:8] == [
             "| component | mean ± | difference \\[95 % CI\\] | p | p (Holm) | n | params | s/step "
@@ -355,7 +286,7 @@ class TestPapers:
         result = make_result({"baseline": [1.0, 2.0], "group:a|b*": [1.0, 2.0]}, seeds=2)
         assert "| group:a\\|b\\* |" in to_markdown(result)
 
-    def test_latex(self, whole: dict[str, Any]) -> None:
+    def test_latex(self, whole: StudyResult) -> None:
         text = to_latex(whole)
         for line in (
             r"  \begin{tabular}{lrrrrrrrl}",
@@ -384,7 +315,7 @@ class TestPapers:
         tiny = make_result({"baseline": [2e-9, 3e-9], "feature:a": [4e-9, 5e-9]}, seeds=2)
         assert "+2e-09" in to_markdown(tiny)
 
-    def test_csv(self, half: dict[str, Any]) -> None:
+    def test_csv(self, half: StudyResult) -> None:
         rows = list(csv.DictReader(io.StringIO(to_csv(half))))
         assert len(rows) == 4 * 3
         assert rows[1] == {
@@ -399,28 +330,25 @@ class TestPapers:
         read = [float(row["value"]) for row in rows if row["arm"] == "feature:sex"]
         assert read == [0.7, 0.7, 0.5]
 
-    def test_every_form_can_show_every_state(
-        self, half: dict[str, Any], nothing: dict[str, Any]
-    ) -> None:
+    def test_every_form_can_show_every_state(self, half: StudyResult, nothing: StudyResult) -> None:
         for result in (half, nothing):
-            again = json.loads(json.dumps(result))
             for form in (to_markdown, to_latex, to_csv):
-                assert "feature:sex" in form(again)
+                assert "feature:sex" in form(result)
 
 
 class TestForest:
-    def test_both_files_hold_what_they_should(self, whole: dict[str, Any], tmp_path: Path) -> None:
+    def test_both_files_hold_what_they_should(self, whole: StudyResult, tmp_path: Path) -> None:
         paths = draw_forest(whole, tmp_path / "forest.v1")
         assert [path.name for path in paths] == ["forest.v1.png", "forest.v1.svg"]
         assert paths[0].read_bytes().startswith(b"\x89PNG")
         texts = svg_texts(paths[1])
-        for component in whole["components"]:
-            assert component["name"] in texts
+        for component in whole.components:
+            assert component.name in texts
         assert "left of zero: leaving it out makes it worse; right of zero: better" in texts
         assert {"helps", "hurts", "not distinguishable from noise"} <= texts
         assert "-0.105 [-0.109, -0.101]" in texts
 
-    def test_equal_results_are_equal_files(self, whole: dict[str, Any], tmp_path: Path) -> None:
+    def test_equal_results_are_equal_files(self, whole: StudyResult, tmp_path: Path) -> None:
         first, second = (draw_forest(whole, tmp_path / name) for name in ("a", "b"))
         assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
 
@@ -437,7 +365,7 @@ class TestForest:
         assert text in svg_texts(draw_forest(result, tmp_path / "x")[1])
 
     def test_every_state_can_be_drawn(
-        self, half: dict[str, Any], nothing: dict[str, Any], tmp_path: Path
+        self, half: StudyResult, nothing: StudyResult, tmp_path: Path
     ) -> None:
         assert "no pair of runs to compare" in svg_texts(draw_forest(half, tmp_path / "half")[1])
         assert "feature:sex" in svg_texts(draw_forest(nothing, tmp_path / "nothing")[1])
@@ -447,23 +375,21 @@ class TestForest:
         arms = {"baseline": [0.8, 0.9], **{name: [0.7, 0.81] for name in names}}
         assert set(names) <= svg_texts(draw_forest(make_result(arms, seeds=2), tmp_path / "x")[1])
 
-    def test_settings_of_the_users_own_plots_stay(
-        self, whole: dict[str, Any], tmp_path: Path
-    ) -> None:
+    def test_settings_of_the_users_own_plots_stay(self, whole: StudyResult, tmp_path: Path) -> None:
         import matplotlib as mpl
 
         before = dict(mpl.rcParams)
         draw_forest(whole, tmp_path / "x")
         assert dict(mpl.rcParams) == before
 
-    def test_pyplot_is_not_touched(self, whole: dict[str, Any], tmp_path: Path) -> None:
+    def test_pyplot_is_not_touched(self, whole: StudyResult, tmp_path: Path) -> None:
         code = (
-            "import sys, json, pathlib; from dotrain.report.forest import draw_forest; "
-            "draw_forest(json.load(sys.stdin), pathlib.Path(sys.argv[1])); "
+            "import sys, pickle, pathlib; from dotrain.report.forest import draw_forest; "
+            "draw_forest(pickle.load(sys.stdin.buffer), pathlib.Path(sys.argv[1])); "
             "assert 'matplotlib.pyplot' not in sys.modules"
         )
         command = [sys.executable, "-c", code, str(tmp_path / "x")]
-        subprocess.run(command, cwd=ROOT, input=json.dumps(whole), text=True, check=True)
+        subprocess.run(command, cwd=ROOT, input=pickle.dumps(whole), check=True)
 
 
 def svg_texts(path: Path) -> set[str]:

@@ -29,11 +29,12 @@ from dotrain.ablation.statistics import (
 )
 from dotrain.ablation.study import BASELINE, Arm, Study
 from dotrain.core.events import Event
+from dotrain.core.instructions import RunStatus
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.seeding import derive_rng
 from dotrain.earlystop.none import NoStop
 from dotrain.executors.simulated import SimulatedExecutor, SimulationModel
-from dotrain.report.ablation import summarize_study
+from dotrain.results import result_of
 from dotrain.space import Searchspace
 
 #: The first call of each function imports scipy or statsmodels, longer than any deadline.
@@ -301,12 +302,13 @@ def run_study(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
         **{"name": "simulated", "metric": "score", "direction": "max", "seed": number},
         "study": {"arms": arms, "seeds": runner.seeds, "adds": False, "params": {}, "changes": {}},
     }
-    without = summarize_study(header, scheduler.book, "finished", 0.0, Path("/runs"))
-    for trial in scheduler.book.trials.values():
+    trials = scheduler.book.trials.values()
+    without = result_of(header, trials, RunStatus.FINISHED, 0.0, Path("/runs")).to_json()
+    for trial in trials:
         if trial.arm and trial.arm.name == NAMES[0]:
             assert trial.final_metric is not None
             trial.final_metric += SHIFT
-    planted = summarize_study(header, scheduler.book, "finished", 0.0, Path("/runs"))
+    planted = result_of(header, trials, RunStatus.FINISHED, 0.0, Path("/runs")).to_json()
     return without, planted
 
 

@@ -103,7 +103,7 @@ def test_a_page_shows_the_numbers_and_draws_every_chart(
 ) -> None:
     path = pages(kind)
     document = make_document(read_run(path), "now")
-    summary = json.loads(json.dumps(document.summary))
+    summary = json.loads(json.dumps(document.run.result.to_json()))
     with opened(browser, path) as page:
         shown = page.eval_on_selector_all(
             "data[data-path]", "found => found.map(e => [e.dataset.path, e.value])"
@@ -204,7 +204,7 @@ def test_the_table_is_sorted_and_filtered_by_keyboard(
     browser: Any, pages: Callable[[str], Path]
 ) -> None:
     path = pages("search")
-    summary = read_run(path).summary
+    summary = read_run(path).result.to_json()
     with opened(browser, path) as page:
         page.focus("#all-trials th:nth-child(3) button")
         page.keyboard.press("Enter")
@@ -275,9 +275,12 @@ def test_copying_and_following_a_link(browser: Any, pages: Callable[[str], Path]
         assert page.evaluate("navigator.clipboard.readText()") == document.best.yaml
         page.select_option("#state", "stopped")
         page.click("#best ~ p a")
-        assert document.leader is not None
+        assert document.run.result.best is not None
         page.wait_for_function("!document.querySelector('tr:target').hidden")
-        assert page.query_selector("tr:target").get_attribute("id") == document.leader.trial_id
+        assert (
+            page.query_selector("tr:target").get_attribute("id")
+            == document.run.result.best.trial_id
+        )
 
 
 def is_seen(page: Any, trial_id: str) -> None:

@@ -50,7 +50,8 @@ from dotrain.report.live import LiveTable
 from dotrain.report.plain import Plain
 from dotrain.report.progress import Left, Progress
 from dotrain.report.subject import Subject
-from dotrain.report.text import params_text, printable, rough_duration, spark_line
+from dotrain.report.text import rough_duration, spark_line
+from dotrain.results.text import params_text, printable
 from dotrain.space import Searchspace
 from tests.conftest import Project
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import operator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from dotrain import experiment
 from dotrain.errors import UsageError
-from dotrain.report.gates import OPERATORS, Gate, judge, parse_gates
+from dotrain.results.gates import OPERATORS, Gate, judge, parse_gates
+from dotrain.results.paths import Paths
 from tests.conftest import Project
 
 GOOD = """
@@ -46,8 +48,9 @@ def train(data_gen, seed, reporter):
 
 
 def one(text: str, result: dict[str, Any]) -> dict[str, Any]:
-    (outcome,) = judge([Gate.parse(text)], {"metric": "score", "best": {"value": 0.5}, **result})
-    return outcome
+    tree = {"metric": "score", "best": {"value": 0.5}, **result}
+    (outcome,) = judge([Gate.parse(text)], Paths(tree, "score", "best.value"))
+    return asdict(outcome)
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,14 @@ from dotrain.core import events as e
 from dotrain.core.book import TrialBook
 from dotrain.core.failure import Failure as TrialFailure
 from dotrain.core.failure import FailureKind
+from dotrain.core.instructions import RunStatus
 from dotrain.core.limits import Limits
 from dotrain.core.trial import ArmRun, Trial
 from dotrain.errors import UsageError
-from dotrain.report.gates import Gate, judge
-from dotrain.report.junit import Case, Verdict, to_junit, to_xml
-from dotrain.report.reading import summarize_run
+from dotrain.report.junit import to_junit, to_xml
+from dotrain.results import RunResult, result_of
+from dotrain.results.cases import Case, Verdict
+from dotrain.results.gates import Gate
 from tests.conftest import Project
 
 HEADER = {
@@ -58,13 +60,13 @@ def suite_of(xml: bytes) -> TestSuite:
     return suite
 
 
-def result_of(case: TestCase) -> Any:
+def outcome_of(case: TestCase) -> Any:
     """Return what kept a case from passing, or None."""
     assert len(case.result) <= 1
     return case.result[0] if case.result else None
 
 
-def search() -> tuple[dict[str, Any], list[Trial], dict[str, Any]]:
+def search(status: str = "finished", **demanded: Any) -> RunResult:
     """One trial of each kind: finished, stopped, failed twice over, unfinished."""
     book = TrialBook(0, Limits())
 
@@ -91,38 +93,36 @@ def search() -> tuple[dict[str, Any], list[Trial], dict[str, Any]]:
     lost = launch(lr=0.4, name="d")
     book.fail(book.trials[lost[0]], TrialFailure(FailureKind.LOST, "its worker was killed"), 2.0)
     launch(lr=0.5, name="e")
-    trials = list(book.trials.values())
-    result = summarize_run(HEADER, book, "finished", 61.23456, Path("/runs/digits/1"))
-    return HEADER, trials, result
+    run_dir = Path("/runs/digits/1")
+    return result_of(HEADER, book.trials.values(), RunStatus(status), 61.23456, run_dir, **demanded)
 
 
 def test_a_search_has_a_case_for_each_trial_and_gate() -> None:
-    header, trials, result = search()
-    result["gates"] = judge([Gate.parse("score>=0.9"), Gate.parse("steps>1")], result)
-    suite = suite_of(to_junit(header, trials, result))
+    result = search(gates=[Gate.parse("score>=0.9"), Gate.parse("steps>1")])
+    suite = suite_of(to_junit(result))
     assert (suite.name, suite.time) == ("digits", 61.235)
     assert suite.timestamp == "2026-11-22T08:15:00+00:00"
     done, slow, bad, lost, running, missed, met = suite
     assert (done.classname, done.name) == ("digits.trials", "t0000 lr=0.1235 name=a")
     assert done.time == 2.5
-    assert result_of(done) is None
+    assert outcome_of(done) is None
     assert done.system_out.startswith("score 0.75 after 1 step\n")
     assert "/runs/digits/1/trials/t0000/output.log" in done.system_out
     assert slow.name == "t0001 lr=0.2 name=<&>"
-    assert result_of(slow) is None
+    assert outcome_of(slow) is None
     assert "stopped early: worse than the median at step 0" in slow.system_out
-    failure = result_of(bad)
+    failure = outcome_of(bad)
     assert isinstance(failure, Failure)
     assert (failure.message, failure.type) == ("ValueError: x < 1", "exception")
     assert failure.text == TRACEBACK.replace("\x1b[31mred\x1b[0m\0", "red")
-    assert isinstance(result_of(lost), Error)
-    assert result_of(lost).message == "its worker was killed"
-    assert isinstance(result_of(running), Skipped)
-    assert "running" in result_of(running).message
+    assert isinstance(outcome_of(lost), Error)
+    assert outcome_of(lost).message == "its worker was killed"
+    assert isinstance(outcome_of(running), Skipped)
+    assert "running" in outcome_of(running).message
     assert (missed.classname, missed.name) == ("digits.gates", "score>=0.9")
-    assert isinstance(result_of(missed), Failure)
-    assert result_of(missed).message == "got 0.75, missed by 0.15"
-    assert result_of(met) is None
+    assert isinstance(outcome_of(missed), Failure)
+    assert outcome_of(missed).message == "got 0.75, missed by 0.15"
+    assert outcome_of(met) is None
     properties = {pair.name: pair.value for pair in suite.properties()}
     assert (
         properties.items()
@@ -142,11 +142,10 @@ def test_a_search_has_a_case_for_each_trial_and_gate() -> None:
     ],
 )
 def test_a_run_that_was_broken_off_is_never_green(changes: dict[str, Any], message: str) -> None:
-    header, trials, result = search()
-    (*_, last) = suite_of(to_junit(header, trials, {**result, **changes}))
+    (*_, last) = suite_of(to_junit(search(**changes)))
     assert (last.classname, last.name) == ("digits.run", "run")
-    assert isinstance(result_of(last), Error)
-    assert result_of(last).message.startswith(message)
+    assert isinstance(outcome_of(last), Error)
+    assert outcome_of(last).message.startswith(message)
 
 
 def test_an_ablation_has_a_case_for_each_component() -> None:
@@ -174,20 +173,21 @@ def test_an_ablation_has_a_case_for_each_component() -> None:
     listed = [{"name": n, "kind": n.split(":")[0], "left_out": []} for n in arms]
     study = {"arms": listed, "seeds": [11, 12], "adds": False, "params": {}, "changes": {}}
     header = {**HEADER, "study": study}
-    result = summarize_run(header, book, "interrupted", 9.0, Path("/runs/study/1"))
-    suite = suite_of(to_junit(header, list(book.trials.values()), result))
+    trials = book.trials.values()
+    status, run_dir = RunStatus.INTERRUPTED, Path("/runs/study/1")
+    suite = suite_of(to_junit(result_of(header, trials, status, 9.0, run_dir)))
     baseline, layer, sex, age, run = suite
     assert [case.name for case in suite] == [*arms, "run"]
     assert {case.classname for case in (baseline, layer, sex, age)} == {"digits.components"}
     assert baseline.time == layer.time == 3.0
-    assert result_of(layer) is None
+    assert outcome_of(layer) is None
     assert "difference from the baseline -0.25" in layer.system_out
     assert "not distinguishable from noise" in layer.system_out
-    assert result_of(sex).message == "1 of 2 runs failed: ValueError: no"
-    assert "seed 12, t0005: ValueError: no\nTraceback:" in result_of(sex).text
-    assert isinstance(result_of(age), Skipped)
-    assert result_of(age).message == "1 of 2 runs have not come to their end"
-    assert isinstance(result_of(run), Error)
+    assert outcome_of(sex).message == "1 of 2 runs failed: ValueError: no"
+    assert "seed 12, t0005: ValueError: no\nTraceback:" in outcome_of(sex).text
+    assert isinstance(outcome_of(age), Skipped)
+    assert outcome_of(age).message == "1 of 2 runs have not come to their end"
+    assert isinstance(outcome_of(run), Error)
 
 
 @given(st.text(st.characters(codec=None)))
@@ -231,8 +231,8 @@ def test_the_file_of_a_search_tells_what_its_json_tells(searching: Project) -> N
     assert suite.tests == 6 + 1
     assert suite.failures == result["trials"]["failed"] + 1
     failed = [case for case in suite if case.classname == "demo.trials" and case.result]
-    assert "<too> much" in result_of(failed[0]).message
-    assert "user.py" in result_of(failed[0]).text
+    assert "<too> much" in outcome_of(failed[0]).message
+    assert "user.py" in outcome_of(failed[0]).text
     assert not list((searching.path / "new/folder").glob(".*"))
     # A run that goes on tells of all its trials.
     searching.cli("resume", result["run_dir"], "--junit", "new/folder/junit.xml")
@@ -269,8 +269,8 @@ def test_what_was_refused_leaves_no_older_success_behind(
     done = searching.cli("run", "config.yaml", "--junit", "junit.xml", *mistake)
     assert done.returncode == 2
     (case,) = read(searching)
-    assert isinstance(result_of(case), Error)
-    assert result_of(case).message == done.stderr.splitlines()[0]
+    assert isinstance(outcome_of(case), Error)
+    assert outcome_of(case).message == done.stderr.splitlines()[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -289,10 +289,10 @@ def test_a_run_that_was_ended_leaves_what_is_known(searching: Project, number: i
     done = searching.cli("run", "config.yaml", "-q", "--junit", "junit.xml")
     suite = read(searching)
     (*_, last) = suite
-    assert isinstance(result_of(last), Error)
+    assert isinstance(outcome_of(last), Error)
     if number == signal.SIGKILL:
         assert done.returncode == -signal.SIGKILL
-        assert result_of(last).message == "dotrain has not come to the end of this run"
+        assert outcome_of(last).message == "dotrain has not come to the end of this run"
         (run_dir,) = searching.path.glob("runs/*/*")
         searching.write("user.py", "def train(x): return x")
         assert searching.cli("resume", str(run_dir), "--junit", "junit.xml").returncode == 0
@@ -301,7 +301,7 @@ def test_a_run_that_was_ended_leaves_what_is_known(searching: Project, number: i
         assert done.returncode == 130
         assert sum(not case.result for case in suite) == 2
         assert suite.skipped == 1
-        assert result_of(last).message == "the run ended as interrupted"
+        assert outcome_of(last).message == "the run ended as interrupted"
 
 
 def test_a_file_that_is_lost_at_the_end_costs_no_result(searching: Project) -> None:

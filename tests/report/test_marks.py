@@ -16,7 +16,6 @@ import pytest
 
 from dotrain import experiment
 from dotrain.core.trial import Mark
-from dotrain.report.marks import SIMULATED
 from dotrain.report.page.writing import write_page
 from dotrain.report.reading import read_run
 from dotrain.report.result import print_result
@@ -24,6 +23,7 @@ from dotrain.report.status import print_status, read_status
 from dotrain.report.story import print_trial, read_trial
 from dotrain.report.table import print_table, read_table
 from dotrain.report.tensorboard import write_all
+from dotrain.results.marks import SIMULATED
 from dotrain.store import RunDir
 from tests.conftest import Project
 from tests.report.test_tensorboard import cells, read_board
@@ -143,7 +143,7 @@ def test_a_mark_stands_wherever_the_value_is_shown(
         return capsys.readouterr().out
 
     # Terminal: the result, the table, one trial, the status.
-    assert line in printed(lambda: print_result(run.summary, run.trials))
+    assert line in printed(lambda: print_result(run.result))
     for text in (
         printed(lambda: print_table(read_table(run_dir))),
         printed(lambda: print_status(read_status(run_dir))),
@@ -167,7 +167,7 @@ def test_a_mark_stands_wherever_the_value_is_shown(
     rows = json.loads(printed(lambda: print_table(read_table(run_dir), "json")))
     assert mark in rows[trial.number]["marks"].split(", ")
     assert read_trial(run_dir, trial.trial_id)["marks"][mark] == what
-    assert read_status(run_dir)["marks"] == result["marks"]
+    assert read_status(run_dir).to_json()["marks"] == result["marks"]
     # CSV
     text = printed(lambda: print_table(read_table(run_dir), "csv"))
     assert mark in list(csv.DictReader(io.StringIO(text)))[trial.number]["marks"].split(", ")

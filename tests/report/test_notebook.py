@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import nbformat
@@ -13,9 +12,9 @@ import pytest
 from nbclient import NotebookClient
 
 from dotrain import experiment
-from dotrain.report.notebook import to_html
 from dotrain.runs.result import Result
 from tests.conftest import ROOT, Project
+from tests.results.studies import RUN_DIR, make_result
 
 NOTEBOOK = ROOT / "docs" / "examples" / "search.ipynb"
 SPACE = {
@@ -118,49 +117,34 @@ def test_gates_are_shown(project: Project, monkeypatch: pytest.MonkeyPatch) -> N
     assert "score>=0.9: got 0.5, missed by 0.4" in text_of(result._repr_html_())
 
 
-def component(name: str, delta: float | None, n: int) -> dict[str, Any]:
-    return {
-        **{"name": name, "kind": "feature", "left_out": [name], "changes": [], "failed": []},
-        **{"values": [0.5] * n + [None] * (2 - n), "mean": 0.5 if n else None, "ci95": None},
-        **{"params": None, "seconds_per_step": None, "delta": delta, "delta_ci95": None},
-        **{"p": 0.5 if n else None, "p_holm": 0.5 if n else None, "n": n, "verdict": "helps"},
-    }
-
-
-def study(*components: dict[str, Any]) -> dict[str, Any]:
-    baseline = component("baseline", None, 2)
-    return {
-        **{"run_dir": "/runs/study/1", "name": "study", "status": "finished", "metric": "score"},
-        **{"direction": "max", "adds": False, "seeds": [1, 2], "baseline": baseline},
-        **{"components": list(components), "elapsed_s": 3.0, "resume": None},
-        "trials": {"total": 6, "finished": 6, "stopped": 0, "diverged": 0, "failed": 0},
-    }
+def study(**arms: list[float]) -> Result:
+    named = {f"feature:{name}": values for name, values in arms.items()}
+    return Result(make_result({"baseline": [0.5, 0.6], **named}, seeds=2))
 
 
 def test_an_ablation_shows_its_table() -> None:
-    result = Result(study(component("feature:<a>", -0.25, 2), component("feature:b", 0.1, 2)), ())
+    result = study(**{"<a>": [0.25, 0.35], "b": [0.6, 0.7]})
     html = result._repr_html_()
-    assert text_of(html).startswith("largest loss without feature:<a>: -0.25, helps")
+    headline = "largest loss without feature:<a>: -0.25, unclear"
+    assert text_of(html).startswith(headline)
     assert [row[0] for row in cells_of(html)] == [
         "component",
         "baseline",
         "feature:<a>",
         "feature:b",
     ]
-    assert repr(result) == (
-        "<Result finished: largest loss without feature:<a>: -0.25, helps; /runs/study/1>"
-    )
+    assert repr(result) == f"<Result finished: {headline}; {RUN_DIR}>"
 
 
 @pytest.mark.parametrize(
     ("found", "verdict"),
     [
-        (component("feature:b", 0.1, 2), "no component is worth anything"),
-        (component("feature:b", None, 0), "nothing can be compared yet"),
+        ([0.6, 0.7], "no component is worth anything"),
+        ([], "nothing can be compared yet"),
     ],
 )
-def test_an_ablation_that_found_nothing_says_so(found: dict[str, Any], verdict: str) -> None:
-    assert text_of(to_html(study(found), ())).startswith(verdict)
+def test_an_ablation_that_found_nothing_says_so(found: list[float], verdict: str) -> None:
+    assert text_of(study(b=found)._repr_html_()).startswith(verdict)
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ from dotrain.report.page.text import script_json
 from dotrain.report.page.writing import write_page
 from dotrain.report.reading import read_run
 from dotrain.report.status import read_status
-from dotrain.report.summary import best_trial
+from dotrain.results import best_trial
 from dotrain.space import Searchspace
 from dotrain.testing import simulate
 from tests.conftest import Project
@@ -112,7 +112,7 @@ class Outline(HTMLParser):
 def test_numbers_of_the_page_are_those_of_the_result(path: Path) -> None:
     numbers = numbers_of(write_page(path).read_text())
     result = path / "result.json"
-    summary = read_run(path).summary
+    summary = read_run(path).result.to_json()
     assert {"trials/total", "elapsed_s"} <= {place for place, _ in numbers}
     for place, value in numbers:
         assert value == at(summary, place), place
@@ -163,10 +163,10 @@ def test_very_many_trials_are_thinned_out_and_the_page_says_so(
         monkeypatch.setattr(f"dotrain.report.page.{module}.MOST_TRIALS", 10)
     document = document_of(path)
     assert document.curves.shown <= 11 < document.curves.trials == 40
-    assert document.leader is not None
+    assert document.run.result.best is not None
     assert any(line["picked"] for line in document.curves.data["lines"])
     assert len(document.table.rows) == 10
-    assert document.table.rows[0].trial_id == document.leader.trial_id
+    assert document.table.rows[0].trial_id == document.run.result.best.trial_id
     page = rendering.render(document)
     assert "Of 40 trials 1" in page
     assert "dotrain show RUN_DIR --csv" in page
@@ -174,7 +174,7 @@ def test_very_many_trials_are_thinned_out_and_the_page_says_so(
 
 def test_verdict_of_a_search(tmp_path: Path) -> None:
     document = document_of(runs.search(tmp_path))
-    best, counts = document.summary["best"], document.summary["trials"]
+    best, counts = document.run.result.to_json()["best"], document.run.result.to_json()["trials"]
     sentence = document.verdict.sentence
     assert sentence.startswith("The simulated search search finished in ")
     assert f"the best accuracy is {best['value']:.6g}, from {best['trial_id']} with lr=" in sentence
@@ -198,7 +198,7 @@ def test_a_run_of_lagoms_goes_on_with_lagom(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", RECORDS)
     verdict = document_of(path).verdict
     assert verdict.command == f"lagom(..., resume={str(path)!r})"
-    assert read_status(path)["resume"] == verdict.command == read_run(path).summary["resume"]
+    assert read_status(path).resume == verdict.command == read_run(path).result.to_json()["resume"]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_verdict_without_a_value(tmp_path: Path, make: Callable[[Path], Path], t
 
 def test_verdict_of_a_study_uses_the_words_of_its_table(tmp_path: Path) -> None:
     document = document_of(runs.ablation(tmp_path))
-    verdicts = {c["name"]: c["verdict"] for c in document.summary["components"]}
+    verdicts = {c["name"]: c["verdict"] for c in document.run.result.to_json()["components"]}
     assert document.study is not None
     shown = {row[0].text: row[-1].text for row in document.study.rows[1:]}
     assert shown == verdicts
@@ -235,7 +235,7 @@ def test_a_single_run_without_reports_has_no_empty_charts(tmp_path: Path) -> Non
         cluster={"kind": "inline"},
     )
     document = document_of(path)
-    assert document.verdict.kind == "run"
+    assert document.run.result.kind == "run"
     assert "accuracy is 0.5" in document.verdict.sentence
     assert not document.charts
     page = write_page(path).read_text()
@@ -264,8 +264,8 @@ def test_marks_tell_of_promotions_and_stops_with_their_reasons(tmp_path: Path) -
     by_kind = {kind: [m for m in marks if m["mark"] == kind] for kind in ("promoted", "stopped")}
     assert all(m["why"].startswith("promoted to ") for m in by_kind["promoted"])
     assert all(m["why"].startswith(f"stopped {m['trial']} at step") for m in by_kind["stopped"])
-    assert len(by_kind["promoted"]) == document.summary["promotions"]["total"]
-    assert len(by_kind["stopped"]) == document.summary["trials"]["stopped"]
+    assert len(by_kind["promoted"]) == document.run.result.to_json()["promotions"]["total"]
+    assert len(by_kind["stopped"]) == document.run.result.to_json()["trials"]["stopped"]
     reasons = {row.trial_id: row.cells[-1].text for row in document.table.rows}
     assert all(reasons[m["trial"]] == m["why"] for m in by_kind["stopped"])
 
@@ -413,7 +413,7 @@ def test_a_journal_of_an_earlier_version_has_a_page(tmp_path: Path) -> None:
     sample = Path(__file__).parents[1] / "store" / "journal-v1.jsonl"
     (tmp_path / "journal.jsonl").write_bytes(sample.read_bytes())
     numbers = dict(numbers_of(write_page(tmp_path).read_text()))
-    summary = read_run(tmp_path).summary
+    summary = read_run(tmp_path).result.to_json()
     assert numbers["trials/total"] == summary["trials"]["total"]
 
 

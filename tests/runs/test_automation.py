@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from junitparser import JUnitXml
 
-from dotrain.report.gates import Gate
+from dotrain.results.gates import Gate
 from tests.conftest import ROOT, Project
 
 # Make and shell scripts, run as they stand: many commands, each a process.

@@ -275,10 +275,10 @@ def test_a_second_driver_is_refused_by_name_and_a_dead_ones_lock_is_recovered(
     holder.stdout.readline()
     with pytest.raises(UsageError, match=f"is being driven by process {holder.pid} on "):
         experiment.resume(run_dir, quiet=True)
-    assert str(holder.pid) in read_status(run_dir)["driver"]
+    assert str(holder.pid) in read_status(run_dir).to_json()["driver"]
     holder.kill()
     holder.communicate()
-    assert read_status(run_dir)["driver"] is None
+    assert read_status(run_dir).to_json()["driver"] is None
     experiment.resume(run_dir)
     assert f"the driver before, process {holder.pid} on " in capsys.readouterr().err
 

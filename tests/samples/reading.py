@@ -90,7 +90,7 @@ def told(run_dir: Path) -> dict[str, Any]:
     found = {
         "show": json.loads(said("show", str(run_dir), "--json")),
         "status": json.loads(said("status", str(run_dir), "--json")),
-        "summary": json.loads(json.dumps(read_run(run_dir).summary)),
+        "summary": json.loads(json.dumps(read_run(run_dir).result.to_json())),
     }
     return without_place(found, run_dir)
 

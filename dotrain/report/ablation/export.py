@@ -5,30 +5,34 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from dotrain.ablation.study import BASELINE
-from dotrain.report.ablation.numbers import NOTHING
 from dotrain.report.ablation.rows import (
     VERDICT,
     filled_columns,
-    named_arms,
-    short_verdict,
     study_cells,
     study_notes,
     study_rows,
     study_title,
     unclear,
 )
+from dotrain.results import RunResult, StudyResult
+from dotrain.results.marks import marks_text
+from dotrain.results.numbers import NOTHING
 
 
-def to_markdown(result: Mapping[str, Any]) -> str:
-    """Return the table in Markdown, with the notes below it.
+def to_text(result: RunResult, form: str) -> str:
+    """Return the table of a study.
 
     Args:
-        result: What `summarize_study` returned.
+        result: That of a study.
+        form: ``md``, ``latex`` or ``csv``.
     """
+    assert isinstance(result, StudyResult)
+    return {"md": to_markdown, "latex": to_latex, "csv": to_csv}[form](result)
+
+
+def to_markdown(result: StudyResult) -> str:
+    """Return the table in Markdown, with the notes below it."""
     lines = []
     for number, row in enumerate(study_cells(result)):
         lines.append("| " + " | ".join(_markdown(cell) for cell in row) + " |")
@@ -43,14 +47,11 @@ def _markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(text.split()))
 
 
-def to_latex(result: Mapping[str, Any]) -> str:
-    """Return the table in LaTeX, for a paper that loads ``booktabs``.
-
-    Args:
-        result: What `summarize_study` returned.
-    """
-    rows = [row._replace(verdict=short_verdict(row.verdict)) for row in study_rows(result)]
-    rows[0] = rows[0]._replace(verdict="verdict")
+def to_latex(result: StudyResult) -> str:
+    """Return the table in LaTeX, for a paper that loads ``booktabs``."""
+    heads, *others = study_rows(result)
+    pairs = zip(others, result.shown, strict=True)
+    rows = [heads, *(row._replace(verdict=arm.short_verdict) for row, arm in pairs)]
     kept = filled_columns(rows)
     lines = []
     for number, row in enumerate(rows):
@@ -106,19 +107,15 @@ def _latex_number(text: str) -> str:
     return f"${text.replace('±', chr(92) + 'pm')}$"
 
 
-def to_csv(result: Mapping[str, Any]) -> str:
-    """Return every value in a row of its own: arm, kind, seed_index, seed, value, state, marks.
-
-    Args:
-        result: What `summarize_study` returned.
-    """
+def to_csv(result: StudyResult) -> str:
+    """Return every value in a row of its own: arm, kind, seed_index, seed, value, state, marks."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("arm", "kind", "seed_index", "seed", "value", "state", "marks"))
-    for name, arm in named_arms(result):
-        kind = arm.get("kind", BASELINE)
-        runs = zip(result["seeds"], arm["values"], arm["states"], arm["marks"], strict=True)
-        for index, (seed, value, state, marks) in enumerate(runs):
+    for arm in result.shown:
+        runs = zip(arm.seeds, arm.values, arm.runs, strict=True)
+        for index, (seed, value, run) in enumerate(runs):
+            told = ("", "") if run is None else (str(run.state), marks_text(run))
             shown = "" if value is None else repr(value)
-            writer.writerow((name, kind, index, seed, shown, state or "", marks))
+            writer.writerow((arm.name, arm.kind, index, seed, shown, *told))
     return out.getvalue()

@@ -24,7 +24,7 @@ from dotrain.report.page.charts import (
     tooltip,
 )
 from dotrain.report.page.text import rounded
-from dotrain.report.text import params_text
+from dotrain.results.text import params_text
 
 #: What became of a trial at a point of its curve: shape and colour.
 MARKS = {

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dotrain.ablation.study import BASELINE
 from dotrain.config.writing import to_yaml
 from dotrain.core.trial import Trial
-from dotrain.report.marks import SIMULATED, mark_lines
 from dotrain.report.page.charts import Spec
 from dotrain.report.page.cost import Cost, cost_of
 from dotrain.report.page.curves import Curves, curves_of, fate, why
@@ -27,24 +25,7 @@ from dotrain.report.page.timeline import Timeline, timeline_of
 from dotrain.report.page.trials import TrialTable, table_of
 from dotrain.report.page.verdict import Verdict, verdict_of
 from dotrain.report.reading import Run
-from dotrain.report.summary import best_trial
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A group of trials that failed in the same way.
-
-    Attributes:
-        index: Its place in the result.
-        group: What the result says of it.
-        first: The first of them.
-        log: Its log, in the run directory.
-    """
-
-    index: int
-    group: Mapping[str, Any]
-    first: Trial
-    log: str
+from dotrain.results.marks import SIMULATED
 
 
 @dataclass(frozen=True)
@@ -61,11 +42,9 @@ class Document:
 
     Attributes:
         run: The run.
-        summary: Its result.
         made_at: When the page was made, for people.
         verdict: What comes first.
         best: The best configuration, or that of a single run.
-        leader: The best trial; of an ablation there is none.
         curves: The curves of the trials.
         timeline: The best value over time.
         parameters: What was searched.
@@ -74,7 +53,6 @@ class Document:
         rungs: Of successive halving.
         savings: Steps saved.
         study: Of an ablation.
-        failures: Grouped.
         active: Trials that have not come to an end.
         cost: Time and slots.
         environment: Where it was driven: what, and which.
@@ -86,11 +64,9 @@ class Document:
     """
 
     run: Run
-    summary: Mapping[str, Any]
     made_at: str
     verdict: Verdict
     best: Configuration | None
-    leader: Trial | None
     curves: Curves
     timeline: Timeline | None
     parameters: Sequence[Parameter]
@@ -99,7 +75,6 @@ class Document:
     rungs: Sequence[Rung]
     savings: Savings | None
     study: StudyPage | None
-    failures: Sequence[Failed]
     active: Sequence[Active]
     cost: Cost
     environment: Sequence[tuple[str, str]]
@@ -117,24 +92,16 @@ def make_document(run: Run, made_at: str) -> Document:
         run: The run.
         made_at: When the page is made, for people.
     """
-    header, trials, summary = run.header, run.trials, run.summary
-    metric, direction = header["metric"], header["direction"]
-    verdict = verdict_of(run)
-    is_study, is_search = (verdict.kind == kind for kind in ("ablation", "search"))
-    best = None if is_study else best_trial(trials, direction)
+    header, trials, result = run.header, run.trials, run.result
+    metric, direction = result.metric, result.direction
+    is_search = result.kind == "search"
+    best = result.best
     best_id = None if best is None else best.trial_id
-    curves = curves_of(
-        trials,
-        metric,
-        (lambda trial: trial.arm is not None and trial.arm.name == BASELINE)
-        if is_study
-        else (lambda trial: trial.trial_id == best_id),
-        best_id,
-    )
+    curves = curves_of(trials, metric, result.stands_out, best_id)
     parameters = searched(header["config"], trials) if is_search else []
     timeline = timeline_of(trials, metric, direction, run.state.time_s) if is_search else None
     slices = slices_of(trials, parameters, metric, best_id) if is_search else None
-    study = study_page(summary) if is_study else None
+    study = study_page(result)
     charts: dict[str, Spec | None] = {
         "curves": curves.spec,
         "timeline": timeline.spec if timeline else None,
@@ -144,11 +111,9 @@ def make_document(run: Run, made_at: str) -> Document:
     parts = [part for part in (curves, timeline, slices, study) if part is not None]
     return Document(
         run=run,
-        summary=summary,
         made_at=made_at,
-        verdict=verdict,
-        best=_configuration(header["config"], best),
-        leader=best,
+        verdict=verdict_of(run),
+        best=_configuration(result.hparams, best),
         curves=curves,
         timeline=timeline,
         parameters=parameters,
@@ -159,33 +124,18 @@ def make_document(run: Run, made_at: str) -> Document:
         rungs=rungs_of(trials, direction),
         savings=savings_of(trials),
         study=study,
-        failures=_failures(run),
         active=[Active(trial, why(trial)) for trial in trials if fate(trial) == "unfinished"],
         cost=cost_of(run.records, trials, run.state.time_s),
         environment=environment_of(header),
         config=to_yaml(header["config"]),
         table=table_of(trials, metric, direction),
-        marks=[line for line in mark_lines(summary) if line != SIMULATED],
+        marks=[line for line in result.caveats.lines if line != SIMULATED],
         charts={name: spec for name, spec in charts.items() if spec is not None},
         data={name: rows for part in parts for name, rows in part.data.items()},
     )
 
 
-def _configuration(config: Mapping[str, Any], best: Trial | None) -> Configuration | None:
-    fixed = config.get("hparams") or {}
+def _configuration(fixed: Mapping[str, Any], best: Trial | None) -> Configuration | None:
     if best is None or not (best.params or fixed):
         return None
     return configuration_of(best.params, fixed)
-
-
-def _failures(run: Run) -> list[Failed]:
-    trials = run.state.book.trials
-    return [
-        Failed(
-            index,
-            group,
-            trials[group["trial_id"]],
-            str(run.run_dir.trial_log(group["trial_id"]).relative_to(run.run_dir.path)),
-        )
-        for index, group in enumerate(run.summary.get("failures", ()))
-    ]

@@ -9,6 +9,7 @@ from typing import Any
 from dotrain.core.trial import Trial
 from dotrain.report.page.text import plain
 from dotrain.space import expand_deck_form
+from dotrain.space.values import is_number
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def _parameter(name: str, spec: Any, trials: Sequence[Trial]) -> Parameter | Non
         return None
     conditional = len(values) < len(trials)
     spec = _domain(spec)
-    numbers = all(_is_number(value) for value in values)
+    numbers = all(is_number(value) for value in values)
     if not numbers or spec.get("type") == "categorical":
         listed = [plain(value) for value in spec.get("values") or ()]
         categories = tuple(dict.fromkeys([*listed, *(plain(value) for value in values)]))
@@ -66,7 +67,3 @@ def _domain(spec: Any) -> Mapping[str, Any]:
         return {"type": kind, "scale": "log" if spec.endswith(", log]") else "linear"}
     spec = expand_deck_form(spec)
     return spec if isinstance(spec, Mapping) else {}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

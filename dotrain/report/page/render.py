@@ -14,7 +14,8 @@ from markupsafe import Markup
 from dotrain.report.page.charts import CONFIG
 from dotrain.report.page.document import Document
 from dotrain.report.page.text import count, listed, number, plain, script_json
-from dotrain.report.text import duration, params_text
+from dotrain.report.text import duration
+from dotrain.results.text import params_text
 
 #: Hands the libraries' one function to the page's own script; Vega and Vega-Lite come with it.
 _EXPORT = "window.vegaEmbed = vegaEmbed;"

@@ -21,7 +21,7 @@ from dotrain.report.page.charts import (
 )
 from dotrain.report.page.parameters import Parameter
 from dotrain.report.page.text import rounded
-from dotrain.report.text import params_text
+from dotrain.results.text import params_text
 
 #: More than these are not drawn.
 _MOST_SLICES = 16

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any, NamedTuple
 
-from dotrain.ablation.study import BASELINE
-from dotrain.report.ablation import Numbers, p_text, study_cells, study_notes
+from dotrain.report.ablation import study_cells, study_notes
 from dotrain.report.forest import sides, span_of
 from dotrain.report.page.charts import BAD, GOOD, QUIET, TEXT, Spec, axis, chart, tooltip
 from dotrain.report.page.text import listed, number
+from dotrain.results import ArmResult, RunResult, StudyResult
+from dotrain.results.numbers import p_text
 
 #: A verdict as the legend has it: its word, shape and colour.
 _LOOKS = {
@@ -72,16 +74,18 @@ class StudyPage:
     values: Sequence[tuple[str, Sequence[Cell]]]
 
 
-def study_page(result: Mapping[str, Any]) -> StudyPage:
-    """Return what a page shows of a study.
+@singledispatch
+def study_page(result: RunResult) -> StudyPage | None:
+    """Return what a page shows of a study; of another run nothing."""
+    return None
 
-    Args:
-        result: What `dotrain.report.ablation.summarize_study` returned.
-    """
+
+@study_page.register
+def _(result: StudyResult) -> StudyPage:
     headings, *rows = study_cells(result)
-    compared = [c for c in result["components"] if c["delta"] is not None]
-    arms = [("baseline", BASELINE, result["baseline"])]
-    arms += [(f"components/{i}", c["name"], c) for i, c in enumerate(result["components"])]
+    compared = [component for component in result.components if component.effect]
+    arms = [("baseline", result.baseline)]
+    arms += [(f"components/{i}", arm) for i, arm in enumerate(result.components)]
     return StudyPage(
         spec=_spec(result, compared) if compared else None,
         data={"forest": [_point(result, component) for component in compared]},
@@ -89,70 +93,69 @@ def study_page(result: Mapping[str, Any]) -> StudyPage:
         headings=headings,
         rows=[
             [_cell(text, heading, path, arm) for text, heading in zip(row, headings, strict=True)]
-            for row, (path, _, arm) in zip(rows, arms, strict=True)
+            for row, (path, arm) in zip(rows, arms, strict=True)
         ],
         notes=study_notes(result),
-        seeds=result["seeds"],
+        seeds=result.seeds,
         values=[
-            (name, [Cell(number(v), f"{path}/values/{i}", v) for i, v in enumerate(arm["values"])])
-            for path, name, arm in arms
+            (arm.name, [Cell(number(v), f"{path}/values/{i}", v) for i, v in enumerate(arm.values)])
+            for path, arm in arms
         ],
     )
 
 
-def effects_text(result: Mapping[str, Any]) -> str:
+def effects_text(result: StudyResult) -> str:
     """Return in a clause which components matter, as far as the study can tell."""
-    numbers, metric = Numbers(result), result["metric"]
+    with_ = "with it" if result.adds else "without it"
     parts = []
     for verdict in ("helps", "hurts"):
-        found = [c for c in result["components"] if c["verdict"] == verdict]
+        found = [component for component in result.components if component.verdict == verdict]
         if found:
-            with_ = "with it" if result["adds"] else "without it"
-            names = [f"{c['name']} ({numbers.difference(c).split(' ')[0]} {with_})" for c in found]
+            names = [f"{c.name} ({result.numbers.change(c)} {with_})" for c in found]
             parts.append(f"{listed(names)} {verdict if len(found) == 1 else verdict[:-1]}")
-    rest = [c for c in result["components"] if c["n"] and c["verdict"] not in ("helps", "hurts")]
-    if rest:
-        names = [c["name"] for c in rest]
+    names = [c.name for c in result.components if c.effect and not _look(c)]
+    if names:
         others = listed(names) if len(names) <= 4 else f"the other {len(names)} components"
         if len(names) > 4 and not parts:
             others = f"the {len(names)} components"
         parts.append(f"of {others} no effect can be told from noise")
     if not parts:
         return "nothing can be compared yet"
-    return f"for {metric}, {'; '.join(parts)}"
+    return f"for {result.metric}, {'; '.join(parts)}"
 
 
-def _cell(text: str, heading: str, path: str, arm: Mapping[str, Any]) -> Cell:
-    field = _FIELDS.get(heading, "")
-    if not text or field not in arm:
+def _cell(text: str, heading: str, path: str, arm: ArmResult) -> Cell:
+    field, told = _FIELDS.get(heading, ""), arm.to_json()
+    if not text or field not in told:
         return Cell(text)
-    return Cell(text, f"{path}/{field}", arm[field])
+    return Cell(text, f"{path}/{field}", told[field])
 
 
-def _look(component: Mapping[str, Any]) -> str:
-    verdict = component["verdict"]
-    return verdict if verdict in _LOOKS else ""
+def _look(component: ArmResult) -> str:
+    return component.verdict if component.verdict in _LOOKS else ""
 
 
-def _point(result: Mapping[str, Any], component: Mapping[str, Any]) -> dict[str, Any]:
-    low, high = component["delta_ci95"] or (component["delta"], component["delta"])
+def _point(result: StudyResult, component: ArmResult) -> dict[str, Any]:
+    effect = component.effect
+    assert effect is not None
+    low, high = effect.delta_ci95 or (effect.delta, effect.delta)
     return {
-        "name": component["name"],
-        "delta": component["delta"],
+        "name": component.name,
+        "delta": effect.delta,
         "low": low,
         "high": high,
         "look": _LOOKS[_look(component)][0],
-        "difference": Numbers(result).difference(component),
-        "p_holm": p_text(component["p_holm"]),
-        "n": component["n"],
-        "verdict": component["verdict"],
+        "difference": result.numbers.difference(component),
+        "p_holm": p_text(component.p_holm),
+        "n": component.n,
+        "verdict": component.verdict,
     }
 
 
-def _spec(result: Mapping[str, Any], compared: Sequence[Mapping[str, Any]]) -> Spec:
+def _spec(result: StudyResult, compared: Sequence[ArmResult]) -> Spec:
     used = [look for verdict, look in _LOOKS.items() if verdict in map(_look, compared)]
     x: Spec = {
-        **axis(f"difference in {result['metric']}", span_of(result["components"])),
+        **axis(f"difference in {result.metric}", span_of(result.components)),
         "axis": {"grid": False, "tickCount": 6, "labelOverlap": True},
     }
     y = {"field": "name", "type": "ordinal", "sort": None, "axis": None}

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from dotrain.config.writing import to_yaml
-from dotrain.report.text import number_text
+from dotrain.results.text import number_text
 
 
 def number(value: float | None) -> str:

@@ -11,8 +11,8 @@ from dotrain.core.trial import Trial
 from dotrain.report.page.charts import MOST_TRIALS
 from dotrain.report.page.curves import why
 from dotrain.report.page.text import number, plain
-from dotrain.report.reading import trial_rows
-from dotrain.report.summary import ranked
+from dotrain.results import ranked
+from dotrain.results.trials import trial_rows
 
 
 class Cell(NamedTuple):

@@ -13,8 +13,6 @@ from dotrain.store import replace_file
 
 #: The libraries that make the page, and what pip calls them.
 _NEEDED = {"jinja2": "jinja2", "vl_convert": "vl-convert-python"}
-#: The same for the statistics of an ablation study.
-_STATISTICS = {"scipy": "scipy", "statsmodels": "statsmodels"}
 
 
 def write_page(path: Path, output: Path | None = None) -> Path:
@@ -37,8 +35,7 @@ def write_page(path: Path, output: Path | None = None) -> Path:
     from dotrain.report.page.render import render
 
     run = read_run(path)
-    if "study" in run.header:
-        _require(_STATISTICS, "the report of an ablation study", "ablation")
+    _require(run.result.libraries, "the report of an ablation study", "ablation")
     made_at = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     page = render(make_document(run, made_at))
     file = run.run_dir.report if output is None else output

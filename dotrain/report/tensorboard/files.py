@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dotrain.report.reading import domains_of
 from dotrain.report.tensorboard.follower import COLUMNS, End, Item, Restart, Scalars, Start
+from dotrain.results import kind_of
 from dotrain.store import Record, RunDir
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Files:
         self._began_s = datetime.fromisoformat(header["started_at"]).timestamp()
         self._columns: dict[str, Column] = {
             name: event_files.Column.of_domain(domain)
-            for name, domain in domains_of(header).items()
+            for name, domain in kind_of(header).domains(header).items()
         }
         #: What every file begins with; a name after those of earlier drivers: TensorBoard leaves a
         #: file that it has open for it.

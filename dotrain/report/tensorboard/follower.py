@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dotrain.core.trial import StoryLine, Trial, TrialState
-from dotrain.report.marks import marks_text
+from dotrain.results.marks import marks_text
 from dotrain.store import Record
 from dotrain.training.failure import plain_text
 

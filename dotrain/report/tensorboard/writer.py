@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from dotrain.core.events import Resumed
+from dotrain.core.instructions import RunStatus
 from dotrain.core.trial import Trial
 from dotrain.errors import DotrainError, UsageError
 from dotrain.report.reading import Run
@@ -137,7 +138,7 @@ def write_all(run: Run) -> None:
         UsageError: If TensorBoard is not installed, or the run's driver may be writing them.
         DotrainError: If they can't be written.
     """
-    if run.status == "running":
+    if run.status is RunStatus.RUNNING:
         raise UsageError(f"{run.run_dir.path} is running, {run.reason}; wait for its end")
     try:
         writer, state = begin(run.run_dir, run.records, time.monotonic)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import final
+
+from dotrain.results.arms import ArmResult
 
 #: What a cell shows where nothing is known.
 NOTHING = "-"
 
 
+@final
 class Numbers:
     """Writes the metric and its differences, with as many digits as the noise leaves sense in."""
 
-    def __init__(self, result: Mapping[str, Any]) -> None:
-        """Choose the digits: two of the usual half width of an interval.
-
-        Args:
-            result: What `summarize_study` returned.
-        """
-        components = result["components"]
-        halves = [_half(c["delta_ci95"]) for c in components if c["delta_ci95"]]
-        deltas = [abs(c["delta"]) for c in components if c["delta"] is not None]
-        means = [abs(a["mean"]) for a in (result["baseline"], *components) if a["mean"] is not None]
+    def __init__(self, arms: Sequence[ArmResult]) -> None:
+        """Choose the digits: two of the usual half width of an interval."""
+        effects = [arm.effect for arm in arms if arm.effect]
+        halves = [_half(effect.delta_ci95) for effect in effects if effect.delta_ci95]
+        deltas = [abs(effect.delta) for effect in effects]
+        means = [abs(m) for arm in arms if (m := arm.mean_ci95[0]) is not None]
         # What rounding has left of an interval without noise is none.
         least = 1e-9 * max(means, default=0.0)
         kinds = ([size for size in kind if size > least] for kind in (halves, deltas, means))
@@ -36,18 +35,21 @@ class Numbers:
         """Return a value of the metric."""
         return NOTHING if value is None else format(value, self._form)
 
-    def mean(self, arm: Mapping[str, Any]) -> str:
+    def mean(self, arm: ArmResult) -> str:
         """Return the mean of an arm with its 95 % interval's half width."""
-        half = f" ± {self.value(_half(arm['ci95']))}" if arm["ci95"] else ""
-        return self.value(arm["mean"]) + half
+        mean, ci95 = arm.mean_ci95
+        return self.value(mean) + (f" ± {self.value(_half(ci95))}" if ci95 else "")
 
-    def difference(self, component: Mapping[str, Any]) -> str:
-        """Return the difference from the baseline with its 95 % interval."""
-        if component["delta"] is None:
-            return NOTHING
-        text = format(component["delta"], "+" + self._form)
-        if component["delta_ci95"]:
-            low, high = (format(end, "+" + self._form) for end in component["delta_ci95"])
+    def change(self, component: ArmResult) -> str:
+        """Return the difference from the baseline."""
+        effect = component.effect
+        return NOTHING if effect is None else format(effect.delta, "+" + self._form)
+
+    def difference(self, component: ArmResult) -> str:
+        """Return the same with its 95 % interval."""
+        text = self.change(component)
+        if component.effect and component.effect.delta_ci95:
+            low, high = (format(end, "+" + self._form) for end in component.effect.delta_ci95)
             text += f" [{low}, {high}]"
         return text
 

@@ -27,14 +27,3 @@ def resume_command(run_dir: Path, header: Mapping[str, Any]) -> str:
     if is_from_config(header):
         return f"dotrain resume {shlex.quote(str(run_dir))}"
     return f"lagom(..., resume={str(run_dir)!r})"
-
-
-def how_to_resume(header: Mapping[str, Any], status: str, run_dir: Path) -> str | None:
-    """Return what goes on with a run, unless it has finished or is still running.
-
-    Args:
-        header: The journal's header.
-        status: How the run ended.
-        run_dir: The run directory.
-    """
-    return None if status in ("finished", "running") else resume_command(run_dir, header)

@@ -1,0 +1,25 @@
+"""What a run has come to: a search or a study, as data; how it looks is for others.
+
+`to_json` of a result is what ``result.json`` holds and ``--json`` prints; inside, nobody reads that.
+"""
+
+from dotrain.results.arms import ArmResult
+from dotrain.results.base import RunResult
+from dotrain.results.making import expected_result, kind_of, result_of
+from dotrain.results.search import SearchResult, best_trial, ranked
+from dotrain.results.study import StudyResult
+from dotrain.results.trials import Counts, FailureGroup
+
+__all__ = [
+    "ArmResult",
+    "Counts",
+    "FailureGroup",
+    "RunResult",
+    "SearchResult",
+    "StudyResult",
+    "best_trial",
+    "expected_result",
+    "kind_of",
+    "ranked",
+    "result_of",
+]
