@@ -39,6 +39,8 @@ search:
   num_trials: 3
 """
 
+INLINE = ("-s", "cluster.kind=inline")
+
 #: By the recipe: which block of docs/plugins.md is its class, where a config names it, and its kit.
 PLUGINS = {
     "Add an optimizer": (0, "search.optimizer.name", "check_optimizer"),
@@ -160,3 +162,21 @@ def test_a_plugin_comes_with_dotrain(tree: Tree, recipe: str) -> None:
     if key:
         tree.python("-m", "dotrain.config.reference", "docs/config.md")
         assert f"| `{name}` |" in (tree.path / "docs/config.md").read_text()
+
+
+def test_a_report_is_on_the_page(tree: Tree) -> None:
+    tree.follow("Add a report")
+    tree.install()
+    run = json.loads(tree.python("-m", "dotrain", "run", "config.yaml", "--json", *INLINE))
+    page = tree.python("-m", "dotrain", "report", run["run_dir"]).strip()
+    assert '<h2 id="slowest">Slowest trials</h2>\n<ol><li>t' in Path(page).read_text()
+
+
+def test_a_key_is_in_the_schema_on_the_page_and_does_something(tree: Tree) -> None:
+    tree.follow("Add a config key")
+    tree.install()
+    command = ("-m", "dotrain", "run", "config.yaml", "--json", *INLINE, "-s", "limits.enough=0")
+    assert json.loads(tree.python(*command))["trials"]["total"] == 1
+    assert '"enough"' in tree.python("-m", "dotrain", "schema")
+    tree.python("-m", "dotrain.config.reference", "docs/config.md")
+    assert "| `enough` | number |" in (tree.path / "docs/config.md").read_text()

@@ -30,6 +30,9 @@ from dotrain.space import Categorical, Float, Searchspace
 from dotrain.store import RunDir, read_journal, replay
 from dotrain.usercode.function import FunctionRef, Functions
 
+#: In so many seconds each of the small searches ends, on the slowest machine.
+_ENOUGH_S = 100.0
+
 ExecutorFactory = Callable[[], AbstractExecutor]
 
 #: How the trial of each function ends, and what its error says.
@@ -47,10 +50,11 @@ def check_executor(make: ExecutorFactory) -> None:
 
     It can be closed unstarted, and twice. Every report arrives, in order; a trial's random numbers
     follow from the seed alone; its output is in its log. A function that raises, exits, returns no
-    number or diverges ends its own trial only. A stop is an error at the next report that only
-    ``finally`` sees. A promoted trial goes on from its checkpoint. An error of a policy ends the run
-    and is none of the function's. The journal alone tells all of it. Of an executor that is virtual,
-    no function is called, and two runs are alike.
+    number, diverges or can't be loaded ends its own trial only; one whose process ends is tried
+    again. A stop is an error at the next report that only ``finally`` sees. A promoted trial goes
+    on from its checkpoint. An error of a policy ends the run and is none of the function's. The
+    journal alone tells all of it. Of an executor that is virtual, no function is called, and two
+    runs are alike.
 
     Args:
         make: Returns a new instance, each time for one run.
@@ -69,6 +73,8 @@ def check_executor(make: ExecutorFactory) -> None:
     with tempfile.TemporaryDirectory(prefix="dotrain-kit-") as folder:
         for check in [_check_virtual] if unused.is_virtual else _CHECKS:
             check(make, Path(folder))
+        if not (unused.is_virtual or unused.runs_in_this_process):
+            _check_losses(make, Path(folder))
 
 
 def _check_virtual(make: ExecutorFactory, folder: Path) -> None:
@@ -161,6 +167,35 @@ def _check_checkpoints(make: ExecutorFactory, folder: Path) -> None:
         assert len(steps) == len(trial.step_history), "an attempt doesn't go on from a checkpoint"
 
 
+def _check_broken_code(make: ExecutorFactory, folder: Path) -> None:
+    def train(x: float) -> float:
+        return x
+
+    result = _search(make(), train, folder, pickled=b"no pickle")
+    for trial in result.trials:
+        told = f"{trial.state} after {trial.attempt} attempts, with {trial.error}"
+        is_told = trial.error is not None and trial.attempt == 1
+        assert is_told, f"a function can't be loaded, and its trial is {told}"
+
+
+def _check_losses(make: ExecutorFactory, folder: Path) -> None:
+    def train(x: float, trial_dir: Path) -> float:
+        import os
+
+        if x == 1 and not (trial_dir / "dead").exists():
+            (trial_dir / "dead").touch()
+            os._exit(7)
+        return x
+
+    result = _search(make(), train, folder)
+    assert result.status == "finished", f"the search ends as {result.status}: {result.error}"
+    for trial in result.trials:
+        attempts = 2 if trial.params["x"] == 1 else 1
+        told = f"{trial.state} after {trial.attempt} attempts: {trial.error}"
+        is_right = trial.state == "finished" and trial.attempt == attempts
+        assert is_right, f"a process ends without a word, and its trial is {told}"
+
+
 def _check_policy_errors(make: ExecutorFactory, folder: Path) -> None:
     def train(x: float, reporter: Any) -> float:
         for step in range(5):
@@ -182,7 +217,13 @@ def _check_policy_errors(make: ExecutorFactory, folder: Path) -> None:
         assert not log.exists() or "swallowed" not in log.read_text(), "a function sees it"
 
 
-_CHECKS = (_check_ends, _check_stops, _check_checkpoints, _check_policy_errors)
+_CHECKS = (
+    _check_ends,
+    _check_stops,
+    _check_checkpoints,
+    _check_policy_errors,
+    _check_broken_code,
+)
 
 
 def _search(
@@ -192,23 +233,27 @@ def _search(
     optimizer: AbstractOptimizer | None = None,
     space: Searchspace | None = None,
     rule: AbstractEarlyStop | None = None,
+    pickled: bytes | None = None,
 ) -> Result:
     """Run a search of a function by value, and hold the journal against what came of it."""
     space = space or Searchspace(x=Categorical(values=[1, 2, 3, 4]))
     optimizer = optimizer or GridSearch()
     optimizer.setup(space, 6 if optimizer.needs_num_trials else None, "max", 0)
-    pickled = cloudpickle.dumps(train)
+    pickled = pickled or cloudpickle.dumps(train)
+    limits = Limits(max_time_s=None if executor.is_virtual else _ENOUGH_S)
     result = run(
         Experiment(
             name="kit", metric="score", direction="max", seed=0, hparams={},
             optimizer=optimizer, early_stop=rule or NoStop(), strategy=Single(),
             functions=Functions(FunctionRef(train.__name__, pickled=pickled), path=tuple(sys.path)),
-            executor=executor, limits=Limits(), num_trials=optimizer.num_trials,
+            executor=executor, limits=limits, num_trials=optimizer.num_trials,
             config={}, config_dir=folder,
         ),
         folder,
         Observer(),
     )  # fmt: skip
+    missing = "no slot was offered, or the last event of an attempt is missing"
+    assert result.status != "time_limit", f"after {_ENOUGH_S:g} s, {missing}"
     state = replay(read_journal(result.run_dir / "journal.jsonl"))
     state.book.validate()
     told = [_facts(trial) for trial in state.book.trials.values()]
