@@ -265,7 +265,7 @@ def test_a_launch_says_all_that_an_executor_must_know() -> None:
 def test_what_can_not_be_is_told_with_the_trials_story() -> None:
     book = new_book()
     trial = a_trial(book)
-    with pytest.raises(IllegalTransition, match="(?s)t0000 is launched; it can't stop.*first"):
+    with pytest.raises(IllegalTransition, match=r"(?s)t0000 is launched; it can't stop.*first"):
         book.stop(trial, "enough", 1.0)
 
 

@@ -148,7 +148,7 @@ def test_trials_of_several_slots_are_launched_when_all_are_there() -> None:
 def test_to_wait_while_there_are_too_few_slots_is_no_fault() -> None:
     scheduler = make(WAIT, WAIT, per_trial=2)
     assert scheduler.handle(SlotsChanged(1), 0.0) == []
-    with pytest.raises(PolicyError, match="returned WAIT while no trial is running"):
+    with pytest.raises(PolicyError, match=r"returned WAIT while no trial is running"):
         scheduler.handle(SlotsChanged(2), 0.0)
 
 
@@ -168,23 +168,26 @@ def test_an_exception_in_a_rule_names_the_rule_and_its_line(what: str) -> None:
     scheduler = make(*trials(2), rule=Asked(breaks_at=what))
     scheduler.handle(SlotsChanged(1), 0.0)
     scheduler.handle(Started("t0000", 1), 0.0)
+    events: list[Event] = [
+        Reported("t0000", 1, 0, 0.5),
+        Reported("t0000", 1, 0, 0.6, replaces=1),
+        Finished("t0000", 1, 0.5),
+    ]
     with pytest.raises(PolicyError) as caught:
-        scheduler.handle(Reported("t0000", 1, 0, 0.5), 1.0)
-        scheduler.handle(Reported("t0000", 1, 0, 0.6, replaces=1), 1.0)
-        scheduler.handle(Finished("t0000", 1, 0.5), 2.0)
+        [scheduler.handle(event, 1.0) for event in events]
     assert str(caught.value).startswith("early-stop rule Asked raised ZeroDivisionError: of a")
     assert __file__ in str(caught.value)
 
 
 def test_an_exception_in_an_optimizer_names_it() -> None:
     scheduler = make(ZeroDivisionError("of a plugin"))
-    with pytest.raises(PolicyError, match="optimizer Suggests raised ZeroDivisionError"):
+    with pytest.raises(PolicyError, match=r"optimizer Suggests raised ZeroDivisionError"):
         scheduler.handle(SlotsChanged(1), 0.0)
 
 
 def test_hyperparameters_that_no_journal_can_hold_are_refused() -> None:
     scheduler = make(Trial({"x": object()}))
-    with pytest.raises(PolicyError, match="optimizer Suggests suggested hyperparameter .*x"):
+    with pytest.raises(PolicyError, match=r"optimizer Suggests suggested hyperparameter .*x"):
         scheduler.handle(SlotsChanged(1), 0.0)
 
 
