@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
-_PREFIX = "step-"
+#: The step, and the how-manieth time that it was saved again while it was the newest.
+_NAME = re.compile(r"step-(\d+)(?:\.(\d+))?")
 _PARTIAL = ".partial-"
 
 
@@ -37,7 +39,7 @@ class Checkpoint:
         """The folder of the newest checkpoint, or None if there is none."""
         self.was_read = True
         found = self._all()
-        return found[-1][1] if found else None
+        return found[-1][2] if found else None
 
     @property
     def step(self) -> int:
@@ -72,18 +74,17 @@ class Checkpoint:
         try:
             yield partial
             before = self._all()
-            target = self._directory / f"{_PREFIX}{number:09d}"
-            if target.exists():
-                # Aside first: removing it takes several steps, and half of it is no checkpoint.
-                os.replace(target, self._directory / f"{_PARTIAL}{uuid.uuid4().hex[:8]}")
-            os.replace(partial, target)
+            # Beside one of the same step, never in its place: between two renames lies a moment.
+            again = max((times for done, times, _ in before if done == number), default=-1) + 1
+            name = f"step-{number:09d}" + (f".{again}" if again else "")
+            os.replace(partial, self._directory / name)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        for _, folder in before:
-            if folder != target:
-                with contextlib.suppress(OSError):
-                    os.replace(folder, self._directory / f"{_PARTIAL}{uuid.uuid4().hex[:8]}")
+        for *_, folder in before:
+            # Aside first: removing it takes several steps, and half of it is no checkpoint.
+            with contextlib.suppress(OSError):
+                os.replace(folder, self._directory / f"{_PARTIAL}{uuid.uuid4().hex[:8]}")
         self._sweep()
 
     def _sweep(self) -> None:
@@ -91,15 +92,14 @@ class Checkpoint:
         for leftover in self._directory.glob(f"{_PARTIAL}*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
-    def _all(self) -> list[tuple[int, Path]]:
+    def _all(self) -> list[tuple[int, int, Path]]:
+        """Return (step, times it was saved again, folder) of each, the newest last."""
         try:
             names = os.listdir(self._directory)
         except FileNotFoundError:
             return []
-        steps = {name: name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)}
-        return sorted(
-            (int(step), self._directory / name) for name, step in steps.items() if step.isdigit()
-        )
+        found = (match for name in names if (match := _NAME.fullmatch(name)))
+        return sorted((int(m[1]), int(m[2] or 0), self._directory / m[0]) for m in found)
 
 
 def _whole(step: object) -> int | None:

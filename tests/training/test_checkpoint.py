@@ -6,9 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dotrain.training.checkpoint import Checkpoint
 
@@ -97,6 +103,60 @@ def test_a_process_killed_while_removing_the_one_before_leaves_no_half(
         "abc", str(after)
     )
     assert checkpoint.step == after
+
+
+#: Who looks before every change of a file or a folder; a hook can't be taken away again.
+_LOOKERS: list[Callable[[], None]] = []
+_CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "open"}
+
+
+def _before(event: str, arguments: Any) -> None:
+    if _LOOKERS and event in _CHANGES:
+        look = _LOOKERS.pop()  # its own doings are none of its business
+        look()
+        _LOOKERS.append(look)
+
+
+@cache
+def _hook_in() -> None:
+    sys.addaudithook(_before)
+
+
+@contextmanager
+def looked_at(look: Callable[[], None]) -> Iterator[None]:
+    """Call `look` at every moment at which a kill would leave something else than at the last."""
+    _hook_in()
+    _LOOKERS.append(look)
+    try:
+        yield
+    finally:
+        _LOOKERS.clear()
+    look()
+
+
+@given(steps=st.lists(st.integers(1, 3), min_size=1, max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_a_process_killed_at_any_moment_leaves_the_one_before_or_the_new_one(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[int]
+) -> None:
+    directory = tmp_path_factory.mktemp("checkpoint")
+    checkpoint = Checkpoint(directory)
+    before: list[str] | None = None
+    for number, step in enumerate(steps):
+        seen = []
+
+        def look() -> None:
+            latest = Checkpoint(directory).latest
+            found = latest and [file.read_text() for file in sorted(latest.iterdir())]
+            seen.append(found)  # noqa: B023
+
+        with looked_at(look), checkpoint.save(step) as folder:
+            for name in "ab":
+                (folder / name).write_text(f"{number} {name}")
+        new = [f"{number} a", f"{number} b"]
+        assert all(found in (before, new) for found in seen)
+        assert (seen[-1], checkpoint.step, len(os.listdir(directory))) == (new, step, 1)
+        before = new
 
 
 @pytest.mark.parametrize("step", [0, -1, 1.5, "2"])

@@ -1,0 +1,466 @@
+"""Reading a journal back, and going on from it: every kind of record, and what can't be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dotrain.core import events as e
+from dotrain.core.instructions import Instruction
+from dotrain.core.limits import Limits
+from dotrain.core.policy import AbstractEarlyStop
+from dotrain.core.scheduler import Scheduler
+from dotrain.core.trial import Mark, TrialState
+from dotrain.errors import JournalError, PolicyError, UsageError
+from dotrain.optimizers.random import RandomSearch
+from dotrain.space import Float, Searchspace
+from dotrain.store import (
+    Holder,
+    Journal,
+    Lock,
+    Record,
+    RunDir,
+    code_of,
+    counts_from_one,
+    is_simulated,
+    marks_of,
+    needs_newer,
+    newer,
+    read_holder,
+    read_journal,
+    replace_file,
+    replay,
+    replay_each,
+    restore,
+    written_by,
+)
+from dotrain.store.journal import VERSION
+
+LIMITS = Limits(trial_timeout_s=5.0, retries=1, max_failures=4)
+HEADER: Record = {
+    "name": "demo",
+    "metric": "m",
+    "direction": "max",
+    "seed": 3,
+    "limits": vars(LIMITS),
+}
+
+
+class StopsAtOne(AbstractEarlyStop):
+    def earlystop_check(self, to_check: Any, finalized_trials: Any, direction: Any) -> Any:
+        return {i: "enough" for i, trial in to_check.items() if trial.last_step == 1}
+
+
+def new_scheduler(num_trials: int = 6) -> Scheduler:
+    optimizer = RandomSearch()
+    optimizer.setup(Searchspace(x=Float(range=(0.0, 1.0))), num_trials, "max", 3)
+    optimizer.initialize()
+    return Scheduler(optimizer, StopsAtOne(), seed=3, limits=LIMITS)
+
+
+class Run:
+    """A run that is written as a driver writes it."""
+
+    def __init__(self, path: Path, **header: Any) -> None:
+        self.path, self.scheduler = path, new_scheduler()
+        self.journal = Journal(path)
+        self.journal.append_header({**HEADER, **header})
+
+    def take(self, event: e.Event, time_s: float) -> list[Instruction]:
+        self.journal.append_event(event, time_s)
+        out = self.scheduler.handle(event, time_s)
+        for instruction in out:
+            self.journal.append_instruction(instruction, time_s)
+        return out
+
+    def records(self) -> list[Record]:
+        return list(read_journal(self.path))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """A run with every kind of instruction."""
+    run = Run(tmp_path / "journal.jsonl")
+    run.take(e.SlotsChanged(3), 0.0)
+    for number in range(3):
+        run.take(e.Started(f"t000{number}", 1), 1.0)
+    run.take(e.Reported("t0000", 1, 0, 0.1), 2.0)
+    run.take(e.Reported("t0000", 1, 1, 0.2), 2.0)  # stops it
+    run.take(e.Stopped("t0000", 1), 3.0)
+    run.take(e.Finished("t0001", 1, 0.5), 4.0)
+    run.take(e.TimePassed(), 6.0)  # kills the third for its time-out
+    run.take(e.Interrupted("Ctrl-C"), 7.0)
+    yield run
+    run.journal.close()
+
+
+def test_a_reader_knows_what_the_scheduler_knows(run: Run) -> None:
+    state = replay(run.records())
+    states = [trial.state for trial in state.book.trials.values()]
+    assert states == [trial.state for trial in run.scheduler.book.trials.values()]
+    assert states[:3] == [TrialState.STOPPED, TrialState.FINISHED, TrialState.FAILED]
+    assert set(states[3:]) == {TrialState.WAITING}
+    assert (state.status, state.reason) == ("interrupted", "Ctrl-C")
+    assert (state.slots, state.time_s, state.passed_over) == (3, 7.0, {})
+    error = state.book.trials["t0002"].error
+    assert error is not None
+    assert (error.kind, error.message) == (
+        "timeout",
+        "ran longer than 5 s (limits.trial_timeout_s)",
+    )
+    assert [t.trial_id for t in state.book.finalized] == ["t0000", "t0001"]
+
+
+def test_a_reader_sees_the_run_after_each_record(run: Run) -> None:
+    run.take(e.Resumed(vars(LIMITS)), 9.0)
+    seen = [(state.status, state.slots) for state, _ in replay_each(run.records())]
+    assert seen[0] == (None, 0)
+    assert seen[1] == (None, 3)
+    assert seen[-2] == ("interrupted", 3)
+    assert seen[-1] == (None, 0)
+    assert replay(run.records()).reason == ""
+
+
+def test_records_of_unknown_types_are_counted_and_change_nothing(run: Run) -> None:
+    before = replay(run.records())
+    weather = {"type": "Weather", "t": 7.0}
+    after = replay([*run.records(), {**weather, "n": 98}, {**weather, "n": 99}])
+    assert after.passed_over == {"Weather": 2}
+    assert (after.status, after.book.counts) == (before.status, before.book.counts)
+
+
+@pytest.mark.parametrize("records", [[], [{"type": "Started"}], [{"n": 0}]])
+def test_without_a_header_a_run_never_began(records: list[Record]) -> None:
+    with pytest.raises(JournalError, match=r"has no header"):
+        replay(records)
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        ({"type": "Stop", "trial_id": "t0099", "reason": ""}, "it has no 't0099'"),
+        ({"type": "Kill", "trial_id": "t0000", "timeout": False, "reason": ""}, "no 't0000'"),
+        ({"type": "Stop", "trial_id": "t0001", "reason": ""}, "t0001 is finished; it can't stop"),
+        ({"type": "Started", "trial_id": "t0001"}, "missing"),
+    ],
+)
+def test_what_can_not_have_happened_is_damage_that_names_the_record(
+    run: Run, record: Record, why: str
+) -> None:
+    records = [*run.records(), {"n": 55, "t": 8.0, **record}]
+    with pytest.raises(JournalError, match=rf"record 55 of the journal \({record['type']}\)") as e:
+        replay(records)
+    assert why in str(e.value)
+    assert "\n" not in str(e.value)
+    records[0] = {**records[0], "version": VERSION + 1, "dotrain": "9.1"}
+    with pytest.raises(JournalError, match=r"dotrain>=9.1"):
+        replay(records)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ({}, False),
+        ({"config": {}}, False),
+        ({"config": {"cluster": None}}, False),
+        ({"config": {"cluster": {"kind": "local"}}}, False),
+        ({"config": {"cluster": {"kind": "simulated"}}}, True),
+        ({"simulated": True, "config": {"cluster": {"kind": "mine"}}}, True),
+        ({"simulated": False, "config": {"cluster": {"kind": "simulated"}}}, False),
+    ],
+)
+def test_what_was_simulated_is_known_of_any_version(header: Record, expected: bool) -> None:
+    assert is_simulated(header) == expected
+    assert (Mark.SIMULATED in marks_of(header)) == expected
+
+
+def test_what_was_guessed_is_said_of_every_trial() -> None:
+    assert marks_of({"guessed": []}) == {}
+    assert marks_of({"guessed": ["direction max", "value last"]}) == {
+        Mark.GUESSED: "nobody said so: direction max, value last"
+    }
+
+
+def test_a_header_tells_its_code_and_how_steps_count() -> None:
+    assert [code_of({}), code_of({"code": None}), code_of({"code": {"digest": "d"}})] == [
+        None,
+        None,
+        "d",
+    ]
+    assert [counts_from_one(h) for h in ({}, {"version": 1}, {"version": 2})] == [True, False, True]
+
+
+# Who wrote it.
+
+
+def test_who_went_on_last_has_written_it() -> None:
+    first = {"type": "Run", "version": 1, "dotrain": "0.1", "needs": 1, "seed": 0}
+    other = {"type": "Weather", "version": 9}
+    then = {"type": "Resumed", "version": 3, "needs": 2}
+    assert written_by([first, other]) == {"version": 1, "dotrain": "0.1", "needs": 1}
+    assert written_by([first, other, then]) == {"version": 3, "dotrain": "0.1", "needs": 2}
+
+
+def test_a_version_goes_on_with_what_needs_no_newer_one() -> None:
+    needs = [{}, {"needs": VERSION}, {"needs": VERSION + 1}]
+    assert [needs_newer(writer) for writer in needs] == [False, False, True]
+    assert newer({}) == newer({"version": VERSION}) == ""
+    assert "pip install 'dotrain>=9.1'" in newer({"version": VERSION + 1, "dotrain": "9.1"})
+    assert "install a newer one" in newer({"version": VERSION + 1})
+
+
+def test_journals_are_written_in_the_version_that_this_one_is(tmp_path: Path) -> None:
+    """Raised with the format only; a sample run of each version lies in tests/samples."""
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.append_header(HEADER)
+    journal.close()
+    (header,) = read_journal(path)
+    assert (header["type"], header["version"], header["needs"]) == ("Run", 2, 2)
+    assert (header["n"], header["t"]) == (0, 0.0)
+
+
+# Going on.
+
+
+@pytest.mark.parametrize("without", [1, 2, 3, 4])
+def test_what_a_crash_kept_from_the_journal_is_still_to_be_written(run: Run, without: int) -> None:
+    records = run.records()
+    assert [record["type"] for record in records[-4:]] == ["Kill", "Kill", "Kill", "Finish"]
+    scheduler = new_scheduler()
+    restored = restore(scheduler, records[1:-without])
+    assert restored.time_s == 7.0
+    assert [type(one).__name__ for one in restored.unwritten] == [
+        record["type"] for record in records[-without:]
+    ]
+    assert scheduler.status == "interrupted"
+
+
+def test_a_journal_without_events_is_a_run_that_has_not_begun() -> None:
+    restored = restore(new_scheduler(), [])
+    assert (restored.time_s, restored.unwritten) == (0.0, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("another value", r"decided otherwise \(Launch\): slots was 2, is now 1\."),
+        ("left out", r"did {'type': 'Started'.*gives {'type': 'Launch'"),
+        ("one more", r"did {'type': 'Launch'.*replaying it gives nothing"),
+        ("another type", r"decided otherwise \(Stop\): type was 'Stop', is now 'Launch'"),
+    ],
+)
+def test_a_decision_that_differs_is_told(run: Run, change: str, message: str) -> None:
+    records = run.records()[1:]
+    index = max(i for i, r in enumerate(records[:8]) if r["type"] == "Launch")
+    launch = records[index]
+    changed = {
+        "another value": [{**launch, "slots": 2}],
+        "left out": [],
+        "one more": [launch, launch],
+        "another type": [{**launch, "type": "Stop"}],
+    }[change]
+    with pytest.raises(PolicyError, match=message) as caught:
+        restore(new_scheduler(), [*records[:index], *changed, *records[index + 1 :]])
+    number = launch["n"] + (change == "left out")
+    assert f"can't resume: at record {number} of the journal" in str(caught.value)
+
+
+def test_reasons_of_decisions_that_were_nobodys_are_no_difference(run: Run) -> None:
+    records = [
+        {k: v for k, v in record.items() if k not in ("known_step", "crc")}
+        for record in run.records()[1:]
+    ]
+    assert restore(new_scheduler(), [{"type": "Weather", "t": 0.0}, *records]).unwritten == []
+
+
+# The journal's file.
+
+
+def test_what_json_does_not_know_is_written_as_what_it_does(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    whole = journal.append({"type": "x", "path": Path("a")}, 1.23456789)
+    journal.close()
+    journal.close()
+    (record,) = read_journal(path)
+    assert (record["path"], record["t"], whole["n"]) == ("a", 1.234568, 0)
+
+
+def test_a_record_is_with_the_operating_system_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    for number in range(3):
+        journal.append({"type": "x"}, 0.0)
+        assert path.read_bytes().count(b"\n") == number + 1
+    journal.close()
+    again = Journal(path)
+    again.append({"type": "y"}, 0.0)
+    again.close()
+    assert [record["n"] for record in read_journal(path)] == [0, 1, 2, 3]
+
+
+def test_a_record_with_a_wrong_number_is_damage_even_if_its_checksum_is_right(
+    tmp_path: Path,
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for path, count in ((one, 2), (two, 4)):
+        journal = Journal(path)
+        for _ in range(count):
+            journal.append({"type": "x"}, 0.0)
+        journal.close()
+    lines = two.read_bytes().splitlines(keepends=True)
+    one.write_bytes(one.read_bytes() + lines[3] + b"what follows\n")
+    with pytest.raises(JournalError, match=r"it is numbered 3, expected 2"):
+        list(read_journal(one))
+
+
+def test_what_can_not_be_opened_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match=r"can't open the journal .*Is a directory"):
+        Journal(tmp_path)
+    with pytest.raises(JournalError, match=r"can't read the journal .*Is a directory"):
+        list(read_journal(tmp_path))
+    with pytest.raises(JournalError, match=r"can't open the journal .*No such file"):
+        Journal(tmp_path / "no" / "journal.jsonl")
+
+
+# The lock.
+
+
+def test_a_lock_is_held_by_one_and_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert read_holder(path) is None
+    with Lock(path) as lock:
+        assert lock.recovered_from is None
+        holder = read_holder(path)
+        assert holder == Holder.me()
+        assert holder is not None
+        assert holder.is_alive() is True
+        with pytest.raises(UsageError, match=f"is being driven by {holder}; wait for it"):
+            Lock(path).__enter__()
+        assert read_holder(path) == holder
+    assert (read_holder(path), path.read_text()) == (None, "")
+    with Lock(path) as again:
+        assert again.recovered_from is None
+
+
+def test_who_died_holding_a_lock_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    me = Holder.me()
+    dead = Holder(me.pid, me.host, me.started_s - 2.0)
+    path.write_text(json.dumps(vars(dead)))
+    with Lock(path) as lock:
+        assert lock.recovered_from == dead
+        assert read_holder(path) == me
+    assert dead.is_alive() is False
+    assert Holder(me.pid, me.host, me.started_s + 0.5).is_alive() is True
+    assert Holder(me.pid, "another", me.started_s).is_alive() is None
+    assert Holder(2**22 + 1, me.host, me.started_s).is_alive() is False
+    assert str(dead) == f"process {me.pid} on {me.host}"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"pid": 1}', "\ufeff"])
+def test_a_lock_that_makes_no_sense_names_nobody(tmp_path: Path, text: str) -> None:
+    (tmp_path / "lock").write_text(text)
+    assert read_holder(tmp_path / "lock") is None
+
+
+def test_a_lock_that_can_not_be_made_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"can't lock the run: .*No such file"):
+        Lock(tmp_path / "no" / "lock").__enter__()
+
+
+# The run directory.
+
+
+def test_a_run_directory_is_made_with_what_encloses_it(tmp_path: Path) -> None:
+    one, two = (RunDir.create(tmp_path / "a" / "runs", "demo") for _ in range(2))
+    assert one.path != two.path
+    assert one.path.is_dir()
+    assert one.path.parent == tmp_path / "a" / "runs" / "demo"
+    assert one.path.is_absolute()
+    assert one.token == f"demo-{one.path.name}"
+    assert not one.has_begun
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"can't make the run directory .*Not a directory"):
+        RunDir.create(tmp_path / "file", "demo")
+
+
+def test_a_name_that_is_taken_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = iter(["aa", "aa", "bb"])
+    monkeypatch.setattr("dotrain.store.run_dir.datetime", Noon)
+    monkeypatch.setattr("dotrain.store.run_dir.secrets.token_hex", lambda _: next(names))
+    made = [RunDir.create(tmp_path, "demo").path.name for _ in range(2)]
+    assert made == ["noon-aa", "noon-bb"]
+    monkeypatch.setattr("dotrain.store.run_dir.secrets.token_hex", lambda _: "aa")
+    with pytest.raises(UsageError, match=r"can't find a free name"):
+        RunDir.create(tmp_path, "demo")
+
+
+class Noon:
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls) -> Noon:
+        return cls()
+
+    def strftime(self, form: str) -> str:
+        return "noon"
+
+
+def test_only_a_directory_with_a_journal_is_a_run_directory(tmp_path: Path) -> None:
+    for path, what in ((tmp_path, "has no journal.jsonl"), (tmp_path / "no", "is no directory")):
+        with pytest.raises(UsageError, match=f"is no run directory: it {what}"):
+            RunDir.open(path)
+    (tmp_path / "journal.jsonl").touch()
+    opened = RunDir.open(tmp_path)
+    assert (opened.path, opened.has_begun) == (tmp_path, False)
+    (tmp_path / "journal.jsonl").write_text("x")
+    assert opened.has_begun
+
+
+def test_everything_has_its_place(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path)
+    names = {
+        "config": "config.yaml",
+        "lock": "lock",
+        "journal": "journal.jsonl",
+        "code": "code.zip",
+        "result": "result.json",
+        "report": "report.html",
+        "logs": "logs",
+        "trials": "trials",
+    }
+    for attribute, name in names.items():
+        assert getattr(run_dir, attribute) == tmp_path / name
+    assert run_dir.trial_log("t0001") == tmp_path / "trials" / "t0001" / "output.log"
+    assert run_dir.trial_log("t0001", 2) == tmp_path / "trials" / "t0001" / "output-rank2.log"
+
+
+def test_code_that_was_not_kept_is_that_of_the_beginning_or_nothing(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path)
+    assert run_dir.read_code() == run_dir.read_code("d") == b""
+    run_dir.write_code(b"first")
+    assert run_dir.read_code() == run_dir.read_code("d") == b"first"
+    replace_file(run_dir.later_code("d"), b"later")
+    assert (run_dir.read_code(), run_dir.read_code("d")) == (b"first", b"later")
+
+
+def test_small_files_are_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path)
+    for value in (1, 2):
+        run_dir.write_result({"value": value})
+        run_dir.write_config(f"seed: {value}\n")
+    assert json.loads(run_dir.result.read_text()) == {"value": 2}
+    assert run_dir.result.read_text().endswith("}\n")
+    assert run_dir.config.read_text() == "seed: 2\n"
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=r"folder"):
+        replace_file(tmp_path / "folder", b"")
+    assert {p.name for p in tmp_path.iterdir()} == {"result.json", "config.yaml", "folder"}
