@@ -16,7 +16,7 @@ from dotrain.config.cluster import make_executor
 from dotrain.config.json_schema import config_schema
 from dotrain.config.schema import Cluster
 from dotrain.config.source import Source
-from dotrain.core.events import Event, Reported
+from dotrain.core.events import Event, Failed, Finished, Lost, Reported
 from dotrain.executors.base import AbstractExecutor, Post
 from dotrain.executors.inline import InlineExecutor
 from dotrain.testing import check_executor
@@ -163,15 +163,62 @@ class Blaming(InlineExecutor):
         self._send(event)
 
 
+class Careless(InlineExecutor):
+    """Takes code that can't be loaded for a worker that has died."""
+
+    def start(self, program: Program, post: Post) -> None:
+        def worded(event: Event) -> None:
+            if isinstance(event, Failed) and event.failure.message.startswith("UnpicklingError"):
+                event = Lost(event.trial_id, event.attempt, "it has died")
+            post(event)
+
+        super().start(program, worded)
+
+
+class Silent(InlineExecutor):
+    """Never says that an attempt has ended."""
+
+    def start(self, program: Program, post: Post) -> None:
+        super().start(program, lambda event: None if isinstance(event, Finished) else post(event))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (Careless, "a function can't be loaded"),
+        (Silent, "the last event of an attempt is missing"),
         (Forgetful, "reports are lost"),
         (Blaming, "a function sees it|is the function's|a rule's error becomes"),
     ],
 )
 def test_the_kit_notices_what_is_promised_and_not_kept(
-    make: Callable[[], AbstractExecutor], message: str
+    make: Callable[[], AbstractExecutor], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if make is Silent:
+        monkeypatch.setattr("dotrain.testing.executors._ENOUGH_S", 1.0)
     with pytest.raises(AssertionError, match=message):
         check_executor(make)
+
+
+@pytest.mark.slow
+def test_the_kit_notices_a_death_that_nobody_hears_of(
+    toy: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy.write(
+        "deaf_module.py",
+        """
+        from my_module import FreshProcess
+
+        from dotrain.core.events import Lost
+
+
+        class Deaf(FreshProcess):
+            def start(self, program, post):
+                super().start(program, lambda e: None if isinstance(e, Lost) else post(e))
+        """,
+    )
+    monkeypatch.setattr("dotrain.testing.executors._ENOUGH_S", 20.0)
+    section = {"kind": "deaf_module:Deaf", "workers": 2}
+    with pytest.raises(AssertionError, match="the last event of an attempt is missing"):
+        check_executor(lambda: executor_of(section, toy))
+    sys.modules.pop("deaf_module", None)

@@ -49,6 +49,19 @@ def test_doing_without_any_keeps_the_contract() -> None:
     check_framework(NoFramework, draw=lambda: (random.random(), np.random.random()))
 
 
+class Modest(NoFramework):  # type: ignore[misc]
+    """Has models, and leaves none of their layers out."""
+
+    def is_model(self, model: Any) -> bool:
+        return isinstance(model, random.Random)
+
+
+def test_a_framework_need_not_leave_layers_out() -> None:
+    check_framework(Modest, model=random.Random)
+    with pytest.raises(AssertionError, match="doesn't know its own model"):
+        check_framework(Modest, model=list)
+
+
 class Forgetful(AbstractFramework):
     def seed(self, seed: int) -> None: ...
 
