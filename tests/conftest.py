@@ -112,7 +112,7 @@ class Project:
         """Run a train function in this process, with whatever executor the config names."""
         if function:
             self.write("user.py", function)
-        asked = Experiment.of_config(load_config(self.config(**sections)))
+        asked = Experiment.of(load_config(self.config(**sections)))
         return run(asked, self.path / "runs", Observer())
 
     def cli(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

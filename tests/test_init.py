@@ -108,7 +108,7 @@ def test_the_keras_model_runs_in_a_search_and_in_an_ablation(tmp_path: Path) -> 
 
     def shortened(name: str, mode: Mode, *overrides: str) -> Result:
         loaded = load_config(tmp_path / name, ["cluster={kind: inline}", *overrides], mode=mode)
-        return run(Experiment.of_config(loaded), tmp_path / "runs", Observer())
+        return run(Experiment.of(loaded), tmp_path / "runs", Observer())
 
     results = [
         shortened("search.yaml", "run", "search.num_trials=3", "search.optimizer.resource_max=3"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -395,8 +396,35 @@ def test_check_refuses_a_wrong_method_of_a_framework_that_the_code_imports(
         env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
     )
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert "framework 'Toy' can't be used: " in done.stderr
-    assert "seed(self) can't be called as seed(seed); expected def seed(self, seed)" in done.stderr
+    told = (
+        "framework 'Toy' can't be used: ",
+        "seed(self) can't be called as seed(seed); expected def seed(self, seed)",
+    )
+    assert all(part in done.stderr for part in told)
+
+    script = project.write(
+        "script.py",
+        """\
+        import toyframe
+        from dotrain import experiment
+        from dotrain.errors import UsageError
+
+        try:
+            experiment.lagom(lambda: 1.0, cluster={"kind": "inline"}, quiet=True)
+        except UsageError as error:
+            print(error)
+        """,
+    )
+    called = subprocess.run(
+        [sys.executable, script.name],
+        cwd=project.path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert called.stdout.startswith("train_fn: "), called
+    assert all(part in called.stdout for part in told)
 
 
 @pytest.mark.parametrize("group", list(plugins.BASES))

@@ -33,20 +33,23 @@ class AblationStudy:
 
     __slots__ = ("_ablator", "_components", "_data", "_features", "_model", "_seeds")
 
-    def __init__(self, *, seeds: int = 5, ablator: str | Mapping[str, Any] = "loco") -> None:
+    def __init__(
+        self, *, seeds: int | None = None, ablator: str | Mapping[str, Any] | None = None
+    ) -> None:
         """Make a study that leaves nothing out yet.
 
         Args:
-            seeds: Runs of every arm, paired by seed.
+            seeds: Runs of every arm, paired by seed; by default as many as in a config.
             ablator: ``loco``, ``add_one_in``, or a name with options, such as
-                ``{"name": "pairs", "pairs": [["feature:sex", "feature:age"]]}``.
+                ``{"name": "pairs", "pairs": [["feature:sex", "feature:age"]]}``; by default as in
+                a config.
 
         Raises:
             UsageError: If these can't be.
         """
-        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        if seeds is not None and (type(seeds) is not int or seeds < 1):
             raise UsageError(f"seeds: expected a whole number >= 1, got {seeds!r}")
-        if not isinstance(ablator, str | Mapping):
+        if not isinstance(ablator, str | Mapping | None):
             raise UsageError(
                 f"ablator: expected a name, or a name with options, got {ablator!r}; for one of "
                 "your own: 'my_module:MyAblator'"
@@ -55,7 +58,7 @@ class AblationStudy:
         self._model = _Model()
         self._components = _Components()
         self._seeds = seeds
-        self._ablator = {"name": ablator} if isinstance(ablator, str) else dict(ablator)
+        self._ablator = {"name": ablator} if isinstance(ablator, str) else dict(ablator or {})
         self._data: Function | None = None
 
     @property
@@ -107,9 +110,10 @@ class AblationStudy:
             "layer_groups": list(self._model._layers._groups),
             "models": {name: f"lagom:{name}" for name in self._model._variants},
             "components": dict(self._components._hparams),
+            "seeds": self._seeds,
+            "ablator": self._ablator,
         }
-        filled = {key: value for key, value in section.items() if value}
-        return {**filled, "seeds": self._seeds, "ablator": self._ablator}
+        return {key: value for key, value in section.items() if value}
 
 
 class _Names:

@@ -132,14 +132,16 @@ class StudyBuilder:
                 self._problem(component.path, f"{component.name} is named twice")
             seen.add(component.name)
             if component.of_model and self._settings.model is None:
-                message = "the config has no 'model:' to leave it out of; the train function then "
-                self._problem(component.path, f"{message}gets the model from model_gen.create()")
+                message = f"{self._source.has_no('model')} to leave it out of; the train function "
+                message += "then gets the model from model_gen.create()"
+                self._problem(component.path, message)
             if isinstance(component, Feature):
                 self._check_feature(component, data)
 
     def _check_feature(self, component: Component, data: Described | None) -> None:
         if self._settings.data is None:
-            self._problem(component.path, "the config has no 'data:' to leave a column out of")
+            message = f"{self._source.has_no('data')} to leave a column out of"
+            self._problem(component.path, message)
             return
         signature = data.signature() if data is not None else None
         if data is None or signature is None:

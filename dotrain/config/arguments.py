@@ -113,6 +113,7 @@ class Arguments:
         space: What is searched, in what is to be done.
         strategy: How a trial spans workers, or None if that can't be told.
         budget_is_free: Whether nothing gives a budget, so that the user may.
+        params_are_free: Whether trials may have others than are searched.
         is_ablation: Whether the ablation study is to be run.
     """
 
@@ -123,6 +124,7 @@ class Arguments:
     space: Searchspace
     strategy: AbstractStrategy | None
     budget_is_free: bool
+    params_are_free: bool
     is_ablation: bool
 
     def not_given(self) -> Iterator[Problem]:
@@ -145,6 +147,8 @@ class Arguments:
     def _not_given(self, name: str) -> str:
         settings, space = self.settings, self.space
         given = {*PROVIDED, *settings.hparams, *space.names}
+        if self.params_are_free and name not in {*PROVIDED} - {"budget"}:
+            return ""
         if name not in given:
             if settings.search is not None and name in settings.search.space:
                 return (
@@ -160,9 +164,9 @@ class Arguments:
                 "or put it under hparams"
             )
         if name in ("model_gen", "model_function") and settings.model is None:
-            return f"asks for '{name}', but the config has no 'model:'"
+            return f"asks for '{name}', but {self.source.has_no('model')}"
         if name in ("data_gen", "dataset_function") and settings.data is None:
-            return f"asks for '{name}', but the config has no 'data:'"
+            return f"asks for '{name}', but {self.source.has_no('data')}"
         if name in space.names and space.domains[name].when:
             return f"asks for '{name}', which only some trials have; write a default"
         return ""

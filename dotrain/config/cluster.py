@@ -36,7 +36,7 @@ def make_executor(
     """
     problems = [
         source.problem(path, f"was not kept; give it again with --set {dotted(path)}=...")
-        for path in not_kept(source.data.get("cluster"), ("cluster",))
+        for path in not_kept(cluster.model_dump(), ("cluster",))
     ]
     try:
         cls = plugins.load_plugin(plugins.EXECUTORS, cluster.kind, code or folder)

@@ -15,20 +15,20 @@ class Problem:
     """One mistake.
 
     Attributes:
-        origin: ``file:line:column``, or ``--set key=value``.
+        origin: ``file:line:column``, or ``--set key=value``; ``""`` of a call from Python.
         path: Where in the config, as keys and list positions.
         message: What is wrong and what was expected.
+        name: What a call names it, if that isn't the path.
     """
 
     origin: str
     path: Path
     message: str
+    name: str = ""
 
     def __str__(self) -> str:
-        where = dotted(self.path)
-        return (
-            f"{self.origin}: {where}: {self.message}" if where else f"{self.origin}: {self.message}"
-        )
+        where = self.name or dotted(self.path)
+        return ": ".join(part for part in (self.origin, where, self.message) if part)
 
 
 class ConfigError(UsageError):

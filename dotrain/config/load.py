@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 from dotrain import plugins
 from dotrain.ablation.runner import StudyRunner
@@ -22,72 +20,18 @@ from dotrain.config.cluster import make_executor
 from dotrain.config.code import code_problems
 from dotrain.config.direction import judge
 from dotrain.config.errors import ConfigError, Problem
+from dotrain.config.loaded import LoadedConfig, Mode
 from dotrain.config.naming import run_name
-from dotrain.config.schema import Settings, Table
+from dotrain.config.parts import Given, Parts
+from dotrain.config.schema import PartialSettings, Settings, Table
 from dotrain.config.source import Source, read_source
 from dotrain.config.table import table_problems
-from dotrain.config.validation import is_echo, validate_options, validate_settings
-from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
-from dotrain.core.strategy import AbstractStrategy
-from dotrain.errors import UsageError
-from dotrain.executors.base import AbstractExecutor
+from dotrain.config.validation import is_echo, validate_settings
+from dotrain.core.policy import AbstractOptimizer
 from dotrain.space import Searchspace
-from dotrain.usercode.closure import Closure, find_closure
-from dotrain.usercode.target import Target, find_target, target_of
-
-#: What is to be done with a config: the search or single run, or the ablation study.
-Mode = Literal["run", "ablate"]
-
-
-@dataclass(frozen=True)
-class LoadedConfig:
-    """A config that has passed every check that doesn't need a worker.
-
-    Attributes:
-        settings: The validated file, overrides applied.
-        data: The same as plain data, for ``config.yaml`` and the journal.
-        space: The search space; empty for a single run.
-        optimizer: Set up, not yet initialized.
-        early_stop: The rule.
-        strategy: How a trial spans devices and workers.
-        executor: Where trials run; not prepared.
-        train: The train function.
-        model: What ``model_gen`` calls, or None.
-        dataset: What ``data_gen`` calls, or None.
-        models: The hand-made models of the ablation study, by name.
-        table: What ``data_gen`` draws from instead, or None.
-        study: The ablation study that the config describes, or None.
-        mode: What is to be done with it.
-        closure: The user's files behind these functions.
-        folder: Where paths in the config start from.
-        archived: Whether the functions are those of an earlier run.
-        source: Where every value came from.
-        warnings: What a person should look at before anything is trained.
-        notes: What was taken because nothing tells.
-        guessed: The same for reports: ``direction max``.
-    """
-
-    settings: Settings
-    data: dict[str, Any]
-    space: Searchspace
-    optimizer: AbstractOptimizer
-    early_stop: AbstractEarlyStop
-    strategy: AbstractStrategy
-    executor: AbstractExecutor
-    train: Target
-    model: Target | None
-    dataset: Target | None
-    models: Mapping[str, Target]
-    table: Table | None
-    study: Study | None
-    mode: Mode
-    closure: Closure
-    folder: Path
-    archived: bool
-    source: Source
-    warnings: Sequence[Problem]
-    notes: Sequence[Problem]
-    guessed: tuple[str, ...]
+from dotrain.training.tabular import TabularSource
+from dotrain.usercode.function import Described
+from dotrain.usercode.target import Target
 
 
 def load_config(
@@ -114,7 +58,26 @@ def load_config(
         ConfigError: With every mistake that was found.
     """
     source = read_source(file, overrides, is_written=goes_on or code is not None)
-    return _Loader(source, file, folder or file.absolute().parent, code, mode, goes_on).load()
+    parts = Parts(source, folder or file.absolute().parent, code)
+    return _Loader(parts, Settings, mode, goes_on).load(file.stem)
+
+
+def load_given(
+    source: Source, given: Given, *, mode: Mode = "run", goes_on: bool = False
+) -> LoadedConfig:
+    """Check what a call from Python gives, as a config is checked.
+
+    Args:
+        source: What a config would say.
+        given: What stands for the names in it.
+        mode: What is to be done with it.
+        goes_on: As of `load_config`.
+
+    Raises:
+        ConfigError: With every mistake that was found.
+    """
+    parts = Parts(source, Path.cwd(), given=given)
+    return _Loader(parts, PartialSettings, mode, goes_on).load(source.data["name"])
 
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:
@@ -128,47 +91,45 @@ def _in_order(problems: Sequence[Problem]) -> list[Problem]:
 class _Loader:
     """The checks that go beyond the file's structure; collects problems instead of raising."""
 
-    def __init__(
-        self,
-        source: Source,
-        file: Path,
-        folder: Path,
-        code: Path | None,
-        mode: Mode,
-        goes_on: bool,
-    ) -> None:
-        self.source = source
+    def __init__(self, parts: Parts, model: type[Settings], mode: Mode, goes_on: bool) -> None:
+        self.source = parts.source
+        self.parts = parts
         self.mode = mode
         self.goes_on = goes_on
         self.warnings: list[Problem] = []
         self.notes: list[Problem] = []
-        self.folder = folder
-        self.code = code
-        self.stem = file.stem
-        self.settings, self.problems = validate_settings(source)
-        broken = self._broken = {problem.path[0] for problem in self.problems if problem.path}
+        self.problems = parts.problems
+        settings, problems = validate_settings(parts.source, model)
+        self.settings = settings
+        self.problems += problems
+        broken = self._broken = {problem.path[0] for problem in problems if problem.path}
         #: Whether a policy can be told what is searched.
         self._space_is_sound = True
         #: Whether what is searched and what is fixed can be told at all.
         self._params_are_known = not broken & {"search", "hparams"}
         # Functions and plugins are checked whether or not the rest of the file is sound.
-        self.train = self._target("train")
-        self.model = self._target("model")
-        self.dataset = self._target("data")
-        default = "random" if "search" in source.data else "single"
-        self.optimizer = self._plugin(plugins.OPTIMIZERS, "optimizer", default, "search")
-        self.models = self._models()
+        self.train = None if "train" in broken else parts.function(("train",), settings.train)
+        self.model = parts.function(("model",), settings.model)
+        data = settings.data if isinstance(settings.data, str) else None
+        self.dataset = parts.function(("data",), data)
+        optimizer = ("search", "optimizer")
+        self.optimizer = parts.plugin(plugins.OPTIMIZERS, optimizer, settings.optimizer)
+        models = settings.ablation.models if settings.ablation else {}
+        found = {n: parts.function(("ablation", "models", n), spec) for n, spec in models.items()}
+        self.models = {name: model for name, model in found.items() if model}
         # Both are checked, whichever is asked for.
         rules = {
-            what: self._plugin(plugins.EARLY_STOP, "early_stop", "none", where)
-            for what, where in (("run", "search"), ("ablate", "ablation"))
+            where: parts.plugin(plugins.EARLY_STOP, (where, "early_stop"), rule)
+            for where, rule in settings.rules.items()
         }
-        self.early_stop = rules[mode]
-        self.strategy = self._strategy()
+        self.early_stop = rules["search" if mode == "run" else "ablation"]
+        path = ("distribution",)
+        self.strategy = parts.plugin(plugins.STRATEGIES, path, settings.distribution)
 
-    def load(self) -> LoadedConfig:
+    def load(self, stem: str) -> LoadedConfig:
         settings = self.settings
-        executor, problems = make_executor(settings.cluster, self.source, self.folder, self.code)
+        parts = self.parts
+        executor, problems = make_executor(settings.cluster, self.source, parts.folder, parts.code)
         self.problems += problems
         self._judge_direction()
         space = self._space()
@@ -188,16 +149,15 @@ class _Loader:
                     self._refuse([self.source.problem(("train",), message)])
         if self.problems:
             raise ConfigError(_in_order(self.problems))
-        plugins_ = (self.optimizer, self.early_stop, self.strategy, executor)
-        if self.train is None or executor is None or None in plugins_:
+        made = (self.optimizer, self.early_stop, self.strategy, executor)
+        if self.train is None or executor is None or None in made:
             raise AssertionError("a missing part that is no problem")
-        targets = [self.train, self.model, self.dataset, *self.models.values()]
-        targets += [target_of(type(plugin)) for plugin in plugins_]
-        closure = find_closure(target for target in targets if target)
+        functions = (self.train, self.model, self.dataset, *self.models.values())
+        closure = parts.closure([one for one in functions if one], made)
         self._refuse(code_problems(closure, self.source))
         if self.problems:
             raise ConfigError(_in_order(self.problems))
-        settings = settings.model_copy(update={"name": run_name(settings.name, self.stem)})
+        settings = settings.model_copy(update={"name": run_name(settings.name, stem)})
         data = {**self.source.data, "name": settings.name, "seed": settings.seed}
         return LoadedConfig(
             settings=settings,
@@ -215,34 +175,24 @@ class _Loader:
             study=study,
             mode=self.mode,
             closure=closure,
-            folder=self.folder,
-            archived=self.code is not None,
+            folder=parts.folder,
+            archived=parts.code is not None,
             source=self.source,
             warnings=_in_order(self.warnings),
             notes=self.notes,
             guessed=tuple(f"direction {settings.direction}" for _ in self.notes),
         )
 
-    def _models(self) -> dict[str, Target]:
-        section = self.source.data.get("ablation")
-        models = section.get("models") if isinstance(section, dict) else None
-        found = {}
-        for name, spec in models.items() if isinstance(models, dict) else ():
-            target = self._find(spec, ("ablation", "models", name))
-            if target is not None:
-                found[str(name)] = target
-        return found
-
-    def _table(self) -> Table | None:
+    def _table(self) -> TabularSource | None:
         """Return the declared table, with its path resolved."""
         table = self.settings.data
         if not isinstance(table, Table):
             return None
-        return table.model_copy(update={"file": str(self.folder / table.file)})
+        return TabularSource(self.parts.folder / table.file, table.label, table.validation)
 
-    def _others(self) -> list[Target | None]:
+    def _others(self) -> list[Described | None]:
         """Return what the train function may call; None is one that can't be found."""
-        found: list[Target | None] = [f for f in (self.model, self.dataset) if f is not None]
+        found: list[Described | None] = [f for f in (self.model, self.dataset) if f is not None]
         faults = [problem.path for problem in self.problems]
         if any(p[:1] in (("model",), ("data",)) or p[:2] == ("ablation", "models") for p in faults):
             found.append(None)
@@ -253,12 +203,15 @@ class _Loader:
         table = self._table()
         if table is not None:
             self.problems += table_problems(table, self.settings.ablation, self.source)
-        if self.settings.ablation is None:
-            if self.mode == "ablate" and "ablation" not in self.source.data:
+        section = self.settings.ablation
+        if "ablation" in self._broken:
+            return None
+        if section is None:
+            if self.mode == "ablate":
                 message = "required for an ablation study: what to leave out"
                 self.problems.append(self.source.problem(("ablation",), message, at_key=True))
             return None
-        ablator = self._plugin(plugins.ABLATORS, "ablator", "loco", "ablation")
+        ablator = self.parts.plugin(plugins.ABLATORS, ("ablation", "ablator"), section.ablator)
         if ablator is None:
             return None
         builder = StudyBuilder(self.settings, self.source)
@@ -269,10 +222,11 @@ class _Loader:
         return study
 
     def _judge_direction(self) -> None:
-        if self._broken & {"metric", "direction"} or "metric" not in self.source.data:
+        settings = self.settings
+        if self._broken & {"metric", "direction"}:
             return
-        metric = self.settings.metric
-        found = judge(metric, self.source.data.get("direction"))
+        is_written = "direction" in settings.model_fields_set
+        found = judge(settings.metric, settings.direction if is_written else None)
         if found.refusal:
             self._refuse([self.source.problem(("metric",), found.refusal)])
         if found.warning:
@@ -292,55 +246,25 @@ class _Loader:
         return self.optimizer is not None and not self.optimizer.gives_budget
 
     def _space(self) -> Searchspace:
-        self.problems += [
-            self.source.problem(("hparams", name), "this name is reserved", at_key=True)
-            for name in self.settings.hparams
+        hparams = self.settings.hparams
+        fixed = [
+            (name, "this name is reserved")
+            for name in hparams
             if name in Searchspace.RESERVED and not (name == "budget" and self._budget_is_free())
         ]
-        search = self.settings.search
-        if search is None:
-            return Searchspace()
-        space = Searchspace.unchecked(search.space)
+        space = Searchspace.unchecked(self.settings.search.space if self.settings.search else {})
         found = [
             self.source.problem(("search", "space", name), message)
             for name, message in space.problems(goes_on=self.goes_on)
         ]
-        found += [
-            self.source.problem(
-                ("hparams", name), "is searched as well (search.space); take one out", at_key=True
-            )
-            for name in self.settings.hparams
-            if name in search.space and self.mode == "run"
-        ]
-        self.problems += (problem for problem in found if not is_echo(problem, self.source))
         self._space_is_sound = not found
+        self.problems += (problem for problem in found if not is_echo(problem, self.source))
+        if self.mode == "run":
+            twice = "is searched as well (search.space); take one out"
+            fixed += [(name, twice) for name in hparams if name in space]
+        self._refuse(self.source.problem(("hparams", n), m, at_key=True) for n, m in fixed)
         # Whether functions take what is searched doesn't depend on what is wrong with it.
         return space
-
-    def _plugin(self, group: str, key: str, default: str, where: str) -> Any:
-        whole = self.source.data.get(where)
-        section = whole.get(key) if isinstance(whole, dict) else None
-        options = dict(section) if isinstance(section, dict) else {"name": default}
-        return self._make(group, options, (where, key), "name")
-
-    def _strategy(self) -> Any:
-        section = self.source.data.get("distribution")
-        options = {"strategy": "single", **(section if isinstance(section, dict) else {})}
-        return self._make(plugins.STRATEGIES, options, ("distribution",), "strategy")
-
-    def _make(self, group: str, options: dict[str, Any], path: tuple[str, ...], key: str) -> Any:
-        """Return the plugin that a section's `key` names, made from the section's other keys."""
-        name = options.pop(key, None)
-        if not isinstance(name, str):
-            return None
-        try:
-            plugin = plugins.load_plugin(group, name, self.code or self.folder)
-        except UsageError as error:
-            self.problems.append(self.source.problem((*path, key), str(error)))
-            return None
-        instance, problems = validate_options(plugin, options, self.source, path, key)
-        self.problems += problems
-        return instance
 
     def _set_up(self, optimizer: AbstractOptimizer, space: Searchspace) -> None:
         search = self.settings.search if self.mode == "run" else None
@@ -352,7 +276,7 @@ class _Loader:
             return
         if search and not self._space_is_sound:
             return
-        num_trials = search.num_trials if search else 1
+        num_trials = search.num_trials if search and search.space else 1
         if self.mode == "ablate" and (plan := optimizer.plan()) is not None:
             num_trials = plan.configurations
         optimizer.setup(space, num_trials, self.settings.direction, self.settings.seed)
@@ -361,22 +285,11 @@ class _Loader:
         except ValueError as error:
             self.problems.append(self.source.problem(("search", "optimizer"), str(error)))
 
-    def _target(self, key: str) -> Target | None:
-        return self._find(self.source.data.get(key), (key,))
-
-    def _find(self, spec: Any, path: tuple[str, ...]) -> Target | None:
-        if not isinstance(spec, str):
-            return None
-        try:
-            target = find_target(spec, self.folder, self.code)
-            target.signature()
-        except UsageError as error:
-            self.problems.append(self.source.problem(path, str(error)))
-            return None
-        return target
-
-    def _check_arguments(self, train: Target, taken: set[str] | None, space: Searchspace) -> None:
+    def _check_arguments(
+        self, train: Described, taken: set[str] | None, space: Searchspace
+    ) -> None:
         """Hold what the functions ask for against what they are given, as far as sources tell."""
+        given = self.parts.given
         arguments = Arguments(
             source=self.source,
             settings=self.settings,
@@ -385,11 +298,12 @@ class _Loader:
             space=space,
             strategy=self.strategy,
             budget_is_free=self._budget_is_free(),
+            params_are_free=bool(given and ("search", "optimizer") in given.plugins),
             is_ablation=self.mode == "ablate",
         )
         self.problems += arguments.not_given()
         self._refuse(arguments.not_taken())
-        if train.gives_nothing() and (signature := train.signature()):
+        if isinstance(train, Target) and train.gives_nothing() and (signature := train.signature()):
             message = (
                 f"{place_of(train, signature)} neither returns a value nor reports one, so every "
                 f"trial would fail; return {self.settings.metric}, or ask for reporter"

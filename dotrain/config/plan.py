@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dotrain.config.load import LoadedConfig
+from dotrain.config.loaded import LoadedConfig
 
 #: What is said of a config that lies in a run directory.
 ARCHIVED = "the config lies in a run directory: the code that ran there is run, not today's"
@@ -20,7 +20,7 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
     plan: dict[str, Any] = {
         "name": settings.name,
         "mode": "search" if settings.search else "single run",
-        "train": str(loaded.train.file or loaded.train.module) + f":{loaded.train.function}",
+        "train": f"{loaded.train.file or settings.train.rpartition(':')[0]}:{loaded.train.function}",
         "metric": settings.metric,
         "direction": settings.direction,
         "seed": settings.seed,

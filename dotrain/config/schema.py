@@ -20,17 +20,27 @@ class Section(BaseModel):
 DomainSpec = Annotated[Float | Int | Discrete | Categorical, Field(discriminator="type")]
 
 
-class Plugin(BaseModel):
-    """A plugin by name, with its own keys beside it."""
+class _Named(BaseModel):
+    """A section that names a plugin, which decides the other keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-
-    name: str = Field(description="A registered name, or module:Class of your own.")
 
     @property
     def options(self) -> dict[str, Any]:
         """The plugin's own keys."""
         return dict(self.model_extra or {})
+
+
+class Plugin(_Named):
+    """A plugin by name, with its own keys beside it."""
+
+    name: str = Field(description="A registered name, or module:Class of your own.")
+
+
+#: What runs where nothing is searched.
+_SINGLE = Plugin(name="single")
+#: The rule that stops nothing.
+_NO_RULE = Plugin(name="none")
 
 
 class Search(Section):
@@ -48,7 +58,7 @@ class Search(Section):
         description="How many configurations to sample. A grid needs none; given one, it leaves out the rest.",
     )
     early_stop: Plugin = Field(
-        default=Plugin(name="none"),
+        default=_NO_RULE,
         description="Which trials to stop before their end: the rule's name, and its own keys.",
     )
 
@@ -105,7 +115,7 @@ class Ablation(Section):
         description="What each arm leaves out: the ablator's name, and its own keys.",
     )
     early_stop: Plugin = Field(
-        default=Plugin(name="none"),
+        default=_NO_RULE,
         description="Which trials to stop before their end, across all arms and seeds: the rule's "
         "name, and its own keys.",
     )
@@ -116,10 +126,8 @@ class Ablation(Section):
     )
 
 
-class Distribution(BaseModel):
+class Distribution(_Named):
     """How one trial spans devices and workers."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     strategy: str = Field(
         default="single",
@@ -269,6 +277,20 @@ class Settings(Section):
             )
         return value
 
+    @property
+    def optimizer(self) -> Plugin:
+        """What to try next; where nothing is searched, the functions run once."""
+        search = self.search
+        if search is None or not (search.space or "optimizer" in search.model_fields_set):
+            return _SINGLE
+        return search.optimizer
+
+    @property
+    def rules(self) -> dict[str, Plugin]:
+        """Which trials to stop early, by the section that says so."""
+        sections = {"search": self.search, "ablation": self.ablation}
+        return {key: part.early_stop if part else _NO_RULE for key, part in sections.items()}
+
     def writes_tensorboard(self, *, is_virtual: bool) -> bool:
         """Whether a run writes TensorBoard's event files.
 
@@ -278,6 +300,18 @@ class Settings(Section):
         if self.tensorboard is not None:
             return self.tensorboard
         return not is_virtual and _has_tensorboard()
+
+
+class _PartOfSearch(Search):
+    space: dict[str, DomainSpec] = {}
+
+
+class PartialSettings(Settings):
+    """What a call from Python says, or is left of a broken file: what must be there needn't be."""
+
+    train: str = ""
+    metric: str = Field(default="?", min_length=1)
+    search: _PartOfSearch | None = None
 
 
 def _is_finite(value: Any) -> bool:

@@ -43,18 +43,20 @@ class Source:
         file: The file as the user named it.
         data: What ``yaml.safe_load`` would give, overrides applied.
         problems: Mistakes that reading found and that don't keep the rest from being checked.
+        names: What a call from Python has other names for.
     """
 
     file: str
     data: Any
     problems: list[Problem]
+    names: dict[Path, str] = field(default_factory=dict)
     _keys: dict[Path, str] = field(default_factory=dict)
     _values: dict[Path, str] = field(default_factory=dict)
 
     @classmethod
-    def of_data(cls, origin: str, data: Any) -> Source:
-        """Return the source of data that comes from no file."""
-        source = cls(origin, data, [])
+    def of_call(cls, data: Any, names: dict[Path, str]) -> Source:
+        """Return the source of what a call from Python gives, with its names for keys."""
+        source = cls("", data, [], names)
         source._note(data, ())
         return source
 
@@ -78,7 +80,13 @@ class Source:
             known = known[:-1]
             at_key = True
         origins = self._keys if at_key and known in self._keys else self._values
-        return Problem(origins.get(known, f"{self.file}:1:1"), path, message)
+        named = next((n for n in range(len(path), 0, -1) if path[:n] in self.names), 0)
+        name = dotted((self.names[path[:named]], *path[named:])) if named else ""
+        return Problem(origins.get(known, f"{self.file}:1:1"), path, message, name)
+
+    def has_no(self, key: str) -> str:
+        """Say that something is missing."""
+        return f"the config has no '{key}:'" if self.file else f"the call gives no '{key}'"
 
     def has(self, path: Path) -> bool:
         """Whether the config says something at `path`."""
@@ -109,7 +117,7 @@ def read_source(
         raise ConfigError([Problem(name, (), f"is not UTF-8 text: {error}")]) from None
     reader = _Reader(name, is_written=is_written)
     data = reader.read(text)
-    source = Source(name, data, reader.problems, reader.keys, reader.values)
+    source = Source(name, data, reader.problems, {}, reader.keys, reader.values)
     if not isinstance(data, dict):
         what = "is empty" if data is None else f"is a {type(data).__name__}"
         message = f"the config {what}; expected keys such as 'train:'"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from dotrain.config.errors import Problem
-from dotrain.config.schema import Ablation, Table
+from dotrain.config.schema import Ablation
 from dotrain.config.source import Source
 from dotrain.errors import did_you_mean
 from dotrain.training.errors import BadSetup
 from dotrain.training.table_files import columns_of
+from dotrain.training.tabular import TabularSource
 
 
-def table_problems(table: Table, ablation: Ablation | None, source: Source) -> Iterator[Problem]:
+def table_problems(
+    table: TabularSource, ablation: Ablation | None, source: Source
+) -> Iterator[Problem]:
     """Yield what is wrong with a table, and with the columns that the config names.
 
     Args:
@@ -22,7 +24,7 @@ def table_problems(table: Table, ablation: Ablation | None, source: Source) -> I
         source: Where the config came from.
     """
     try:
-        columns = columns_of(Path(table.file))
+        columns = columns_of(table.file)
     except BadSetup as error:
         yield source.problem(("data", "file"), str(error))
         return

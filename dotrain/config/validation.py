@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, get_args
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from dotrain.config.errors import Path, Problem
 from dotrain.config.options import arguments_of, options_model
-from dotrain.config.schema import Settings
+from dotrain.config.schema import PartialSettings, Settings
 from dotrain.config.source import Source
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.space import DOMAINS, SpaceError, expand_deck_form, plain_or_text
@@ -35,15 +35,21 @@ _TYPE_NAMES = {
 }
 
 
-def validate_settings(source: Source) -> tuple[Settings, list[Problem]]:
+def validate_settings(
+    source: Source, model: type[Settings] = Settings
+) -> tuple[Settings, list[Problem]]:
     """Validate a config's structure.
 
+    Args:
+        source: The config.
+        model: What it may say.
+
     Returns:
-        The settings, and the problems found. A top-level section with a problem has its default
-        in the settings, so that the others can be checked further in the same round.
+        The settings, and the problems found. What has a problem has its default in the settings,
+        so that the rest can be checked further in the same round.
     """
     problems = [*source.problems, *_expand_space(source), *_empty_sections(source)]
-    settings, more = _validate(Settings, source.data, source, ())
+    settings, more = _validate(model, source.data, source, ())
     # A second message about the same value is only the echo of the first.
     known = {problem.path for problem in problems}
     problems += [
@@ -52,11 +58,21 @@ def validate_settings(source: Source) -> tuple[Settings, list[Problem]]:
         if p.message.startswith("unknown key") or not (p.path in known or is_echo(p, source))
     ]
     if settings is None:
-        broken = {problem.path[0] for problem in problems if problem.path}
-        sound = {k: v for k, v in source.data.items() if k in Settings.model_fields}
-        rest = {key: value for key, value in sound.items() if key not in broken}
-        settings, _ = _validate(Settings, {"train": "", "metric": "?", **rest}, source, ())
+        sound = _without(source.data, {problem.path for problem in problems})
+        settings, _ = _validate(PartialSettings, sound, source, ())
     return settings, problems
+
+
+def _without(data: Mapping[str, Any], faults: Collection[Path]) -> dict[str, Any]:
+    """Return a config without what is at fault: keys, and those inside of what names plugins."""
+    sound = {}
+    for key, value in data.items():
+        inner = {path[1:2] for path in faults if path[:1] == (key,)}
+        if not inner:
+            sound[key] = value
+        elif key in ("search", "ablation") and isinstance(value, dict) and () not in inner:
+            sound[key] = {name: part for name, part in value.items() if (name,) not in inner}
+    return sound
 
 
 def is_echo(problem: Problem, source: Source) -> bool:
@@ -92,13 +108,6 @@ def _expand_space(source: Source) -> Iterator[Problem]:
             space[name] = expand_deck_form(spec)
         except SpaceError as error:
             yield source.problem(("search", "space", name), str(error))
-
-
-def validate_section(
-    model: type[BaseModel], data: Any, source: Source, path: Path
-) -> list[Problem]:
-    """Return what is wrong with a section whose schema another key decides."""
-    return _validate(model, data, source, path)[1]
 
 
 def validate_options(

@@ -34,8 +34,8 @@ def make_header(experiment: Experiment, started_at: str) -> Record:
         "started_at": started_at,
         "dotrain": own_version(),
         "environment": environment(),
-        "config_dir": str(experiment.config_dir),
-        "config": dict(experiment.config),
+        "config_dir": str(experiment.folder),
+        "config": experiment.config,
         **_study_of(experiment),
     }
 

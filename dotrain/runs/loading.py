@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from dotrain.config.errors import Problem
-from dotrain.config.load import LoadedConfig, Mode, load_config
+from dotrain.config.load import load_config
+from dotrain.config.loaded import LoadedConfig, Mode
 from dotrain.errors import UsageError
 from dotrain.results import kind_of
 from dotrain.results.resuming import is_from_config, resume_command

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-
 from dotrain.config.options import arguments_of
 from dotrain.config.schema import Cluster
-from dotrain.core.limits import Limits
 from dotrain.core.observer import Observer
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.trial import Trial
-from dotrain.distribution.single import Single
-from dotrain.earlystop.none import NoStop
 from dotrain.errors import PolicyError
 from dotrain.executors.base import AbstractExecutor
 from dotrain.executors.inline import InlineExecutor
 from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.grid import GridSearch
 from dotrain.runs.definition import Experiment
+from dotrain.runs.from_python import load_call
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
 from dotrain.space import Categorical, Float, Searchspace
 from dotrain.store import RunDir, read_journal, replay
-from dotrain.usercode.function import FunctionRef, Functions
 
 #: In so many seconds each of the small searches ends, on the slowest machine.
 _ENOUGH_S = 100.0
@@ -78,7 +73,7 @@ def check_executor(make: ExecutorFactory) -> None:
 
 
 def _check_virtual(make: ExecutorFactory, folder: Path) -> None:
-    def called(x: float) -> float:
+    def called(x: float, budget: int) -> float:
         raise AssertionError("a function is called, though nothing is trained")
 
     space = Searchspace(x=Float(range=(0.0, 1.0)))
@@ -238,20 +233,17 @@ def _search(
     """Run a search of a function by value, and hold the journal against what came of it."""
     space = space or Searchspace(x=Categorical(values=[1, 2, 3, 4]))
     optimizer = optimizer or GridSearch()
-    optimizer.setup(space, 6 if optimizer.needs_num_trials else None, "max", 0)
-    pickled = pickled or cloudpickle.dumps(train)
-    limits = Limits(max_time_s=None if executor.is_virtual else _ENOUGH_S)
-    result = run(
-        Experiment(
-            name="kit", metric="score", direction="max", seed=0, hparams={},
-            optimizer=optimizer, early_stop=rule or NoStop(), strategy=Single(),
-            functions=Functions(FunctionRef(train.__name__, pickled=pickled), path=tuple(sys.path)),
-            executor=executor, limits=limits, num_trials=optimizer.num_trials,
-            config={}, config_dir=folder,
-        ),
-        folder,
-        Observer(),
-    )  # fmt: skip
+    num_trials = 6 if optimizer.needs_num_trials else None
+    functions = {"train": train, "model": None, "data": None}
+    search = {"space": space, "optimizer": optimizer, "num_trials": num_trials}
+    same = {"name": "kit", "metric": "score", "seed": 0, "hparams": {}, "tensorboard": False}
+    same["limits"] = {} if executor.is_virtual else {"max_time_s": _ENOUGH_S}
+    loaded = load_call(functions, search, None, rule, None, same, goes_on=False)
+    experiment = replace(Experiment.of(loaded), executor=executor)
+    if pickled is not None:
+        broken = replace(experiment.functions.train, pickled=pickled)
+        experiment = replace(experiment, functions=replace(experiment.functions, train=broken))
+    result = run(experiment, folder, Observer())
     missing = "no slot was offered, or the last event of an attempt is missing"
     assert result.status != "time_limit", f"after {_ENOUGH_S:g} s, {missing}"
     state = replay(read_journal(result.run_dir / "journal.jsonl"))

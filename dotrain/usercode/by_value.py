@@ -6,13 +6,13 @@ import contextlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
-from dotrain.usercode.archive import Code
+from dotrain.usercode.closure import Closure
 from dotrain.usercode.function import FunctionRef, Signature
 from dotrain.usercode.whose import Whose, whose_module
 
@@ -58,22 +58,19 @@ class GivenFunction:
         return ""
 
 
-def packages_among(known: Collection[str], functions: Iterable[GivenFunction]) -> set[str]:
-    """Return which packages the functions may use: those loaded here, or named in a source.
+def closure_of(functions: Collection[GivenFunction], known: Collection[str]) -> Closure:
+    """Return what the functions were written in: their files, or their source where there is none.
 
     Args:
-        known: The packages that are looked for.
         functions: The user's.
+        known: Packages that are looked for; those loaded here, or named in a source, may be used.
     """
     sources = [function.source() for function in functions]
     loaded = {module.split(".")[0] for module in sys.modules}
-    return {name for name in known if name in loaded or any(name in text for text in sources)}
-
-
-def code_of(functions: Iterable[GivenFunction]) -> Code:
-    """Return what the functions were written in: their files, or their source where there is none."""
-    files: dict[Path, str] = {}
-    texts: dict[str, str] = {}
+    used = {name for name in known if name in loaded or any(name in text for text in sources)}
+    folders = (os.getcwd(), *(entry for entry in sys.path if entry))
+    closure = Closure(packages=used, path=folders)
+    files = closure.files
     for function in functions:
         try:
             file = inspect.getsourcefile(function.value)
@@ -84,13 +81,8 @@ def code_of(functions: Iterable[GivenFunction]) -> Code:
             twice = any(name == path.name and other != path for other, name in files.items())
             files[path] = f"{path.parent.name}/{path.name}" if twice else path.name
         elif source := function.source():
-            texts[f"{function.function}.py"] = source
-    return Code.of(files, texts)
-
-
-def import_path() -> tuple[str, ...]:
-    """Return the folders that modules are imported from here."""
-    return (os.getcwd(), *(entry for entry in sys.path if entry))
+            closure.texts[f"{function.function}.py"] = source
+    return closure
 
 
 def packed(instance: object) -> bytes:

@@ -22,10 +22,14 @@ class Closure:
     Attributes:
         files: For each file its path relative to the folder it is imported from.
         packages: Top-level names imported from elsewhere (``numpy``, ...).
+        texts: Code that stands in no file, such as a notebook's, by a name for it.
+        path: Folders that modules are imported from besides.
     """
 
     files: dict[Path, str] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)
+    texts: dict[str, str] = field(default_factory=dict)
+    path: tuple[str, ...] = ()
 
 
 def find_closure(targets: Iterable[Target]) -> Closure:

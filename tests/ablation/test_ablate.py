@@ -66,7 +66,7 @@ def ablate(project: Project, from_run: str | None = None, **sections: Any) -> Re
 def study(project: Project, cluster: dict[str, Any], **sections: Any) -> Result:
     configure(project, cluster=cluster, **sections)
     loaded = load_config(project.path / "config.yaml", mode="ablate")
-    return run(Experiment.of_config(loaded), project.path / "runs", Observer())
+    return run(Experiment.of(loaded), project.path / "runs", Observer())
 
 
 def test_every_arm_runs_every_seed_on_every_executor(

@@ -189,7 +189,7 @@ def test_a_train_function_that_builds_its_own_model_is_no_silent_success(project
     )
     project.config(**BASE, ablation={"layers": ["block_b"], "seeds": 1}, cluster={"kind": "inline"})
     loaded = load_config(project.path / "config.yaml", mode="ablate")
-    result = run(Experiment.of_config(loaded), project.path / "runs", Observer())
+    result = run(Experiment.of(loaded), project.path / "runs", Observer())
     assert result.summary["trials"]["failed"] == 1
     assert "never called model_gen.create()" in result.summary["failures"][0]["message"]
 

@@ -45,7 +45,7 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 }
             )
         )
-        result = run(Experiment.of_config(load_config(config)), folder, Observer())
+        result = run(Experiment.of(load_config(config)), folder, Observer())
         trial_dir = result.run_dir / "trials" / "t0000"
         assert result.best, (trial_dir / "output.log").read_text()
         found[mode] = trial_dir
@@ -92,7 +92,7 @@ def test_ranks_are_forked_from_a_process_that_has_imported_everything(
 
 def recipe(tmp_path: Path, config: str, *overrides: str) -> Result:
     loaded = load_config(ROOT / "configs" / f"{config}.yaml", overrides)
-    return run(Experiment.of_config(loaded), tmp_path, Observer())
+    return run(Experiment.of(loaded), tmp_path, Observer())
 
 
 # Keras' own loop on two devices is among the cases above.

@@ -36,7 +36,7 @@ LOCAL_CLUSTER = {
 
 
 def executor_of(section: dict[str, Any], project: Project) -> AbstractExecutor:
-    source = Source.of_data("test", {"cluster": section})
+    source = Source.of_call({"cluster": section}, {})
     executor, problems = make_executor(Cluster(**section), source, project.path)
     assert executor is not None, problems
     return executor

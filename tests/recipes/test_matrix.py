@@ -44,7 +44,7 @@ SHORTER = {
 def load(config: Path, *overrides: str) -> Experiment:
     """What a config is for: its study if it has one, else its search or single run."""
     mode: Mode = "ablate" if config.stem.endswith("-ablation") else "run"
-    return Experiment.of_config(load_config(config, overrides, mode=mode))
+    return Experiment.of(load_config(config, overrides, mode=mode))
 
 
 def test_every_config_is_in_the_matrix() -> None:
@@ -151,7 +151,7 @@ def test_one_recipe_unchanged_in_the_other_modes(mode: str, tmp_path: Path) -> N
     name, overrides = MODES[mode]
     what: Mode = "ablate" if "ablation" in mode else "run"
     loaded = load_config(ROOT / "configs" / f"{name}.yaml", overrides, mode=what)
-    result = run(Experiment.of_config(loaded), tmp_path, Observer())
+    result = run(Experiment.of(loaded), tmp_path, Observer())
     assert result.status == "finished", result.summary
     assert result.summary["trials"]["failed"] == 0, result.summary
 

@@ -35,7 +35,7 @@ def make_run(folder: Path, function: str = "", mode: Any = "run", **sections: An
     file = folder / "config.yaml"
     file.write_text(json.dumps(config))
     loaded = load_config(file, mode=mode)
-    return run(Experiment.of_config(loaded), folder / "runs", Observer()).run_dir
+    return run(Experiment.of(loaded), folder / "runs", Observer()).run_dir
 
 
 def search(folder: Path, **sections: Any) -> Path:

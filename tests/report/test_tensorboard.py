@@ -203,7 +203,7 @@ def simulated(project: Project, display: Any = None, **sections: Any) -> Result:
             **sections,
         }
     )
-    asked = Experiment.of_config(load_config(config))
+    asked = Experiment.of(load_config(config))
     return run(asked, project.path / "runs", display or Observer())
 
 
@@ -430,7 +430,7 @@ def test_of_an_ablation_the_arms_and_seeds_are_shown(project: Project) -> None:
         ablation={"components": {"rate": {"rate": 0.0}, "aug": {"augment": False}}, "seeds": 3},
         tensorboard=True,
     )
-    asked = Experiment.of_config(load_config(config, mode="ablate"))
+    asked = Experiment.of(load_config(config, mode="ablate"))
     result = run(asked, project.path / "runs", Observer())
     board = read_board(result.run_dir)
     check(board, result.trials, "score")

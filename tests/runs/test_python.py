@@ -166,7 +166,7 @@ def test_options_of_a_named_optimizer_are_checked(project: Project) -> None:
 
 
 def test_a_search_without_num_trials_is_refused(project: Project) -> None:
-    with pytest.raises(UsageError, match="num_trials is required"):
+    with pytest.raises(UsageError, match="num_trials: required by this optimizer"):
         inline(lambda x: x, project, searchspace=Searchspace(x=("DOUBLE", [0.0, 1.0])))
 
 
@@ -197,8 +197,8 @@ def test_it_runs_inside_a_notebooks_event_loop(project: Project) -> None:
     ("arguments", "message"),
     [
         ({"direction": "MAX"}, "direction: expected 'max' or 'min', got 'MAX'"),
-        ({"num_trials": 2.5}, r"num_trials: expected a whole number >= 1, got 2\.5"),
-        ({"num_trials": 0}, "num_trials: expected a whole number >= 1, got 0"),
+        ({"num_trials": 2.5}, r"num_trials: expected a whole number, got 2\.5"),
+        ({"num_trials": 0}, "num_trials: expected a number greater than or equal to 1, got 0"),
         ({"name": "../../evil"}, "name: expected letters, digits"),
         ({"seed": "a"}, "seed: expected a whole number, got 'a'"),
         ({"optimizer": 5}, "expected a name, a mapping or a dotrain.AbstractOptimizer, got 5"),
@@ -454,6 +454,74 @@ def test_what_would_give_a_wrong_result_is_refused(
     with pytest.raises(UsageError, match=message):
         inline(takes_x, project, **{"searchspace": ONE, "num_trials": 2, **arguments})
     assert list(project.path.iterdir()) == []
+
+
+def takes_more(x: float, y: float) -> float:
+    return x + y
+
+
+def takes_generators(model_gen: Any, data_gen: Any) -> float:
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        (
+            takes_more,
+            {},
+            r"^train_fn: .*test_python.py:\d+: takes_more\(\) asks for 'y', which nobody provides; known",
+        ),
+        (
+            takes_generators,
+            {"searchspace": None, "model": build},
+            r"^train_fn: .*: takes_generators\(\) asks for 'data_gen', but the call gives no 'data'$",
+        ),
+        (
+            takes_x,
+            {"hparams": {"x": 1}},
+            r"^hparams.x: is searched as well \(search.space\); take one out$",
+        ),
+        (
+            lambda x, budget: x,
+            {"optimizer": {"name": "asha", "resource_max": 9}, "hparams": {"budget": 3}},
+            "^hparams.budget: this name is reserved$",
+        ),
+        (
+            takes_x,
+            {"distribution": {"strategy": "multi_worker_mirrored", "workers": 2}},
+            r"^distribution: .*: takes_x\(\) doesn't ask for 'dist_strategy'",
+        ),
+        (
+            takes_x,
+            {"optimizer": "ahsa", "early_stop": {"name": "median", "min_trials": "5"}, "seed": -1},
+            r"(?s)^seed: .* than or equal to 0, got -1\noptimizer.name: unknown optimizer 'ahsa'; did "
+            r"you mean 'asha'\?.*\nearly_stop.min_trials: expected a whole number, got '5'",
+        ),
+    ],
+)
+def test_what_a_config_refuses_is_refused_by_the_name_of_the_argument(
+    project: Project, function: Any, arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        inline(function, project, **{"searchspace": ONE, "num_trials": 2, **arguments})
+    assert list(project.path.iterdir()) == []
+
+
+def test_an_instance_may_suggest_what_the_space_does_not_have(project: Project) -> None:
+    class Both(AbstractOptimizer):
+        def initialize(self) -> None:
+            self.left = 2
+
+        def get_suggestion(self, trial: object = None) -> Trial | None:
+            self.left -= 1
+            return Trial({"x": 1, "y": 2}, budget=3) if self.left >= 0 else None
+
+    def train(x: float, y: float, budget: int) -> float:
+        return x + y + budget
+
+    result = inline(train, project, searchspace=ONE, optimizer=Both, num_trials=2)
+    assert [trial.final_metric for trial in result.trials] == [6, 6]
 
 
 def test_functions_that_may_take_anything_are_let_be(project: Project) -> None:

@@ -77,7 +77,7 @@ def run_config(name: str, overrides: list[str], folder: Path) -> Result:
     """Run a shipped config with overrides."""
     mode: Any = "ablate" if name.endswith("-ablation") else "run"
     loaded = load_config(CONFIGS / f"{name}.yaml", overrides, mode=mode)
-    return run(Experiment.of_config(loaded), folder, Observer())
+    return run(Experiment.of(loaded), folder, Observer())
 
 
 def suggestions(name: str, folder: Path) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import cloudpickle
 import pytest
 
 from dotrain.optimizers.random import RandomSearch
-from dotrain.usercode.archive import digests_in
-from dotrain.usercode.by_value import GivenFunction, code_of, packages_among, packed
+from dotrain.usercode.archive import Code, digests_in
+from dotrain.usercode.by_value import GivenFunction, closure_of, packed
 from dotrain.usercode.function import Described, FunctionRef, Functions
 from dotrain.usercode.load import load_function
 from dotrain.usercode.target import find_target
@@ -45,6 +45,11 @@ def cell(source: str, name: str = "train") -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
+def code_of(*functions: GivenFunction) -> Code:
+    closure = closure_of(functions, ())
+    return Code.of(closure.files, closure.texts)
+
+
 def test_a_function_is_described_alike_by_value_and_by_file(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ):
@@ -73,7 +78,7 @@ def test_a_function_of_a_cell_reaches_a_worker_with_its_source():
     given = GivenFunction(cell(source))
     assert given.file is None
     assert load_function(given.reference(), None)(4) == 8
-    assert list(code_of([given]).files) == ["train.py"]
+    assert list(code_of(given).files) == ["train.py"]
     assert given.source() == source
 
 
@@ -86,14 +91,14 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path):
         names: dict[str, Any] = {}
         exec(compile(file.read_text(), str(file), "exec"), names)
         functions.append(GivenFunction(names["f"]))
-    assert set(digests_in(code_of(functions).archive)) == {"user.py", "b/user.py"}
+    assert set(digests_in(code_of(*functions).archive)) == {"user.py", "b/user.py"}
 
 
 def test_packages_are_those_loaded_and_those_that_a_source_names():
     function = GivenFunction(cell("def train():\n    import not_loaded.inner\n    return 1\n"))
     known = ("not_loaded", "pytest", "neither")
-    assert packages_among(known, [function]) == {"not_loaded", "pytest"}
-    assert packages_among(known, [GivenFunction(dict)]) == {"pytest"}
+    assert closure_of([function], known).packages == {"not_loaded", "pytest"}
+    assert closure_of([GivenFunction(dict)], known).packages == {"pytest"}
 
 
 def test_functions_of_files_and_by_value_go_to_workers_as_one_thing(
@@ -102,7 +107,7 @@ def test_functions_of_files_and_by_value_go_to_workers_as_one_thing(
     given = GivenFunction(imported(project, monkeypatch).train)
     named = find_target("given_by_value.py:train", project.path)
     functions = Functions.of(
-        named, given, None, {"small": named}, packages={"b", "a"}, code=code_of([given])
+        named, given, None, {"small": named}, packages={"b", "a"}, code=code_of(given)
     )
     by_file = FunctionRef("train", "given_by_value", str(project.path), "given_by_value.py")
     assert (functions.train, functions.models, functions.data) == (

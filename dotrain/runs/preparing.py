@@ -1,0 +1,95 @@
+"""What comes before a run begins: what is said of it, the rehearsal, and who shows its progress."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dotrain.ablation.runner import StudyRunner
+from dotrain.config.errors import ConfigError
+from dotrain.config.loaded import LoadedConfig
+from dotrain.config.plan import ARCHIVED
+from dotrain.core.observer import Observer
+from dotrain.core.policy import policy_error
+from dotrain.report.choosing import choose_observer
+from dotrain.report.subject import Subject
+from dotrain.results.text import count_text
+from dotrain.runs.definition import Experiment
+from dotrain.training.rehearsal import rehearse
+
+
+def say(loaded: LoadedConfig, *, quiet: bool) -> None:
+    """Say what a person should know before anything is trained.
+
+    Args:
+        loaded: What is to be run.
+        quiet: Say nothing.
+    """
+    if not quiet:
+        sys.stderr.writelines(f"warning: {warning}\n" for warning in loaded.warnings)
+        sys.stderr.writelines(f"note: {note}\n" for note in loaded.notes)
+        if loaded.archived:
+            sys.stderr.write(f"note: {ARCHIVED}\n")
+
+
+def rehearsed(experiment: Experiment, loaded: LoadedConfig, *, quiet: bool) -> Experiment:
+    """Build every arm of a study once, if this is one.
+
+    Args:
+        experiment: What is to be run.
+        loaded: What it was made of.
+        quiet: Say nothing.
+
+    Returns:
+        The experiment, with what was learnt.
+
+    Raises:
+        ConfigError: With every component that would change nothing or can't be left out.
+    """
+    if experiment.study is None or experiment.simulated:
+        return experiment
+    found = rehearse(experiment.program("rehearsal", Path("/nowhere")))
+    if found.problems:
+        paths = {name: one.path for name, one in experiment.study.components.items()}
+        raise ConfigError([loaded.source.problem(paths[name], m) for name, m in found.problems])
+    if not quiet:
+        sys.stderr.writelines(f"note: {note}\n" for note in found.notes)
+    return replace(experiment, rehearsal=found)
+
+
+def display(experiment: Experiment, *, quiet: bool = False, is_new: bool = False) -> Observer:
+    """Return what shows the progress of an experiment on stderr, if anything.
+
+    Args:
+        experiment: What is run.
+        quiet: Show nothing.
+        is_new: Say first what the plan has to say of a run that begins.
+    """
+    try:
+        plan = experiment.optimizer.plan()
+    except Exception as error:
+        raise policy_error(experiment.optimizer, error) from error
+    if plan is not None and is_new and not quiet:
+        sys.stderr.writelines(f"note: {note}\n" for note in plan.notes)
+    size = "" if plan is None else f", {count_text(plan.configurations, 'configuration')}"
+    what = type(experiment.optimizer).__name__
+    shape: dict[str, Any] = {}
+    if isinstance(experiment.optimizer, StudyRunner):
+        study = experiment.optimizer.study
+        shape = {"arms": tuple(arm.name for arm in study.arms), "seeds": study.seeds}
+        what = f"ablation of {count_text(len(study.components), 'component')}"
+        arms, seeds = count_text(len(study.arms) - 1, "arm"), count_text(study.seeds, "seed")
+        size = f", {arms} and the baseline, {seeds} each"
+    title = f"{experiment.name}: {what}, {experiment.direction} {experiment.metric}{size}"
+    subject = Subject(
+        title,
+        experiment.metric,
+        experiment.direction,
+        plan,
+        is_virtual=experiment.simulated,
+        **shape,
+    )
+    # A live table and a debugger in the same terminal don't go together.
+    return choose_observer(subject, live=not experiment.executor.runs_in_this_process, quiet=quiet)
