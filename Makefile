@@ -4,6 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Tests run in so many processes; JOBS=0 is this one, for a debugger. Each gets tests that lie
+# beside each other, so that what they share is made once, and takes of the other's when it is done.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# Some machines forbid it; the tests start hundreds of processes that would compile all anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 # What needs no framework, no cluster and hardly a process, and answers in a minute or two.
 QUICK := tests/core tests/policies tests/space tests/config tests/usercode tests/store/test_journal.py
 
@@ -21,13 +29,13 @@ demo: $(READY) ## Search a Keras model with ASHA on two workers of this machine.
 	$(BIN)/dotrain run configs/digits-asha.yaml
 
 quick: $(READY) ## Run the tests of the rooms without frameworks.
-	$(BIN)/python -m pytest -m "not slow" $(QUICK)
+	$(PYTEST) -m "not slow" $(QUICK)
 
 test: $(READY) ## Run the tests that a change needs.
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 slow: $(READY) ## Run the tests that `make test` leaves out: whole trainings, killed processes.
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 test-all: test slow ## Run all tests.
 

@@ -16,6 +16,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +31,7 @@ from dotrain.runs.result import Result
 from dotrain.runs.session import run
 from dotrain.training import rehearsal
 from tests.folder import TRAIN, Folder
+from tests.warm import Warm
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -91,6 +93,17 @@ class Moment:
         assert self._reader in ready, "the process has ended before"
 
 
+@cache
+def warm() -> Warm:
+    """The server that forks commands, started with the first of them."""
+    return Warm(start, ROOT)
+
+
+def pytest_sessionfinish() -> None:
+    if warm.cache_info().currsize:
+        warm().close()
+
+
 @dataclass
 class Project:
     """A user's folder: a train function, a config, and the ways to run it."""
@@ -116,7 +129,9 @@ class Project:
         return run(asked, self.path / "runs", Observer())
 
     def cli(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run the command line in a process of its own."""
+        """Run the command line in a process of its own, forked if nothing is said of it."""
+        if not options:
+            return warm().run(arguments, cwd=self.path, timeout_s=100)
         return subprocess.run(
             [sys.executable, "-m", "dotrain", *arguments],
             cwd=self.path,
@@ -141,6 +156,18 @@ def project(tmp_path: Path) -> Project:
     path = tmp_path / 'it\'s a "folder" with ünïcode'
     path.mkdir()
     return Project(path)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests call their modules alike and come in any order: each begins without those of others."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    folders = str(tmp_path_factory.getbasetemp())
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(folders):
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from dotrain.core.trial import Trial
 from dotrain.store import read_journal, replay
-from tests.conftest import Project
+from tests.conftest import Project, make_cluster
 
 SEARCH: dict[str, Any] = {
     "space": {"x": {"type": "float", "range": [0.0, 1.0]}},
@@ -39,10 +39,9 @@ def test_every_report_arrives_in_order(project: Project, cluster: dict[str, Any]
 
 
 def test_a_result_depends_on_the_seed_and_not_on_the_place(
-    project: Project, cluster: dict[str, Any], request: pytest.FixtureRequest
+    project: Project, cluster: dict[str, Any]
 ) -> None:
-    result = project.run(
-        """
+    source = """
         import random
         import numpy
 
@@ -50,18 +49,16 @@ def test_a_result_depends_on_the_seed_and_not_on_the_place(
             values = [random.random(), float(numpy.random.rand())]
             print(seed, values)
             return {"score": sum(values), "seed": seed}
-        """,
-        search=SEARCH,
-        cluster=cluster,
-        seed=7,
+        """
+    here, there = (
+        [
+            trial.final_metric
+            for trial in project.run(source, search=SEARCH, cluster=place, seed=7).trials
+        ]
+        for place in ({"kind": "inline"}, cluster)
     )
-    values = [trial.final_metric for trial in result.trials]
-    assert len(set(values)) == 4
-    # The first executor's values are what the others must give.
-    assert values == request.config.stash.setdefault(KNOWN, values)
-
-
-KNOWN = pytest.StashKey[list[Any]]()
+    assert len(set(here)) == 4
+    assert there == here
 
 
 def test_a_stop_is_raised_at_the_report_and_cleans_up(
@@ -453,32 +450,30 @@ def test_a_strange_function_harms_neither_the_search_nor_the_journal(
             assert "Logging error" not in log
 
 
+@pytest.mark.parametrize("kind", ["local", "address"])
 def test_random_numbers_over_seconds_do_not_depend_on_the_place(
-    project: Project, cluster: dict[str, Any], request: pytest.FixtureRequest
+    project: Project, kind: str, request: pytest.FixtureRequest
 ) -> None:
     """Dask's own thread must not draw from the generators that a trial uses."""
-    result = project.run(
-        """
+    source = """
         import random, time
 
-        def train():
+        def train(seconds):
             total = 0.0
-            end = time.monotonic() + 3
+            end = time.monotonic() + seconds
             draws = 0
             while time.monotonic() < end or draws < 2000:
                 if draws < 2000:
                     total += random.random()
                     draws += 1
-                time.sleep(0.001)
+                time.sleep(0.001 if seconds else 0)
             return total
-        """,
-        cluster=cluster,
-    )
-    assert result.best is not None
-    assert result.best["value"] == request.config.stash.setdefault(DRAWN, result.best["value"])
-
-
-DRAWN = pytest.StashKey[float]()
+        """
+    here = project.run(source, cluster={"kind": "inline"}, hparams={"seconds": 0})
+    there = project.run(source, cluster=make_cluster(kind, request), hparams={"seconds": 3})
+    assert there.best is not None
+    assert here.best is not None
+    assert there.best["value"] == here.best["value"]
 
 
 def test_best_is_the_best_value_ever_whatever_became_of_its_trial(

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dotrain.config import load_config
 from dotrain.core.observer import Observer
 from dotrain.runs.definition import Experiment
@@ -127,12 +129,15 @@ def hostile(folder: Path) -> Path:
 
 def big(folder: Path, trials: int = 1000, reports: int = 20) -> Path:
     """A thousand trials with twenty reports each."""
-    return make_run(
-        folder,
-        name="big",
-        search={"space": _SPACE, "num_trials": trials},
-        cluster={"kind": "simulated", "workers": 8, "options": {"steps": reports}},
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        # To look at so many trials after each of so many events would take a minute of a core.
+        patch.delenv("DOTRAIN_VALIDATE", raising=False)
+        return make_run(
+            folder,
+            name="big",
+            search={"space": _SPACE, "num_trials": trials},
+            cluster={"kind": "simulated", "workers": 8, "options": {"steps": reports}},
+        )
 
 
 def without_a_finished_trial(folder: Path) -> Path:

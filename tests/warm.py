@@ -1,0 +1,143 @@
+"""The command line in a process of its own that needn't import anything.
+
+    python -m tests.warm DESCRIPTOR
+
+This server has imported what commands import, and forks for each. Its children are processes like any
+other, with streams, folder, environment and exit code of their own; what they have imported is all
+that differs from ``python -m dotrain``, so frameworks are not among it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, NoReturn
+
+from dotrain.cli import app
+
+#: What takes long to import, and what imports the rest of dotrain.
+IMPORTED = (
+    "distributed",
+    "jinja2",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "scipy.stats",
+    "statsmodels.stats.multitest",
+    "dotrain.config.catalogue",
+    "dotrain.config.plan",
+    "dotrain.executors.dask.executor",
+    "dotrain.experiment",
+    "dotrain.report.ablation.export",
+    "dotrain.report.page.writing",
+    "dotrain.report.tensorboard",
+)
+
+
+class Warm:
+    """The test's end of a server."""
+
+    def __init__(self, start: Callable[..., subprocess.Popen[Any]], root: Path) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = start(
+                [sys.executable, "-m", "tests.warm", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                cwd=root,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+
+    def run(
+        self, arguments: Sequence[str], cwd: Path, timeout_s: float
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``dotrain`` with some arguments and this process's environment."""
+        request = {"arguments": arguments, "cwd": str(cwd), "environment": dict(os.environ)}
+        self._socket.settimeout(timeout_s)
+        with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+            with open(os.devnull) as nothing:
+                streams = [file.fileno() for file in (nothing, out, err)]
+                data = json.dumps(request).encode()
+                socket.send_fds(self._socket, [len(data).to_bytes(8)], streams)
+                self._socket.sendall(data)
+            code = int.from_bytes(self._socket.recv(8), signed=True)
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.wait()
+
+
+def serve(connection: socket.socket) -> list[str] | None:
+    """Fork for each request; return its arguments in the child, nothing at the end of all."""
+    while True:
+        size, streams, _, _ = socket.recv_fds(connection, 8, 3)
+        if not size:
+            return None
+        data = b""
+        while len(data) < int.from_bytes(size):
+            data += connection.recv(1 << 20)
+        request = json.loads(data)
+        child = os.fork()
+        if not child:
+            connection.close()
+            for target, stream in enumerate(streams):
+                os.dup2(stream, target)
+                os.close(stream)
+            os.chdir(request["cwd"])
+            os.environ.clear()
+            os.environ.update(request["environment"])
+            sys.path[0] = request["cwd"]
+            return list(request["arguments"])
+        for stream in streams:
+            os.close(stream)
+        _, status = os.waitpid(child, 0)
+        connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(8, signed=True))
+
+
+def run(arguments: list[str]) -> NoReturn:
+    """Be a command, and end as an interpreter does, but for taking apart what it has imported."""
+    sys.argv = ["dotrain", *arguments]
+    code = 0
+    try:
+        runpy.run_module("dotrain", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main() -> None:
+    """Import, serve, and be the command that was asked for."""
+    for name in IMPORTED:
+        __import__(name)
+    # Typer and rich import what help and errors need when they need it.
+    app(["--help"], standalone_mode=False)
+    gc.freeze()
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        arguments = serve(connection)
+    if arguments is not None:
+        run(arguments)
+
+
+if __name__ == "__main__":
+    main()
