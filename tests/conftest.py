@@ -93,6 +93,10 @@ class Moment:
         assert self._reader in ready, "the process has ended before"
 
 
+#: What the interpreter has looked at when it began.
+_PYTHONPATH = os.environ.get("PYTHONPATH")
+
+
 @cache
 def warm() -> Warm:
     """The server that forks commands, started with the first of them."""
@@ -130,7 +134,7 @@ class Project:
 
     def cli(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the command line in a process of its own, forked if nothing is said of it."""
-        if not options:
+        if not options and os.environ.get("PYTHONPATH") == _PYTHONPATH:
             return warm().run(arguments, cwd=self.path, timeout_s=100)
         return subprocess.run(
             [sys.executable, "-m", "dotrain", *arguments],

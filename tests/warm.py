@@ -13,7 +13,6 @@ import atexit
 import gc
 import json
 import os
-import runpy
 import socket
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import ModuleType
 from typing import Any, NoReturn
 
 from dotrain.cli import app
@@ -44,6 +44,9 @@ IMPORTED = (
     "dotrain.report.tensorboard",
 )
 
+#: What ``python -m dotrain`` does.
+COMMAND = "import runpy; runpy.run_module('dotrain', run_name='__main__', alter_sys=True)"
+
 
 class Warm:
     """The test's end of a server."""
@@ -60,10 +63,20 @@ class Warm:
             )
 
     def run(
-        self, arguments: Sequence[str], cwd: Path, timeout_s: float
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        timeout_s: float,
+        code: str = COMMAND,
+        **environment: str,
     ) -> subprocess.CompletedProcess[str]:
-        """Run ``dotrain`` with some arguments and this process's environment."""
-        request = {"arguments": arguments, "cwd": str(cwd), "environment": dict(os.environ)}
+        """Run ``dotrain`` with some arguments; the environment is this process's, and some more."""
+        request = {
+            "code": code,
+            "argv": ["dotrain", *arguments],
+            "cwd": str(cwd),
+            "environment": {**os.environ, **environment},
+        }
         self._socket.settimeout(timeout_s)
         with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
             with open(os.devnull) as nothing:
@@ -71,18 +84,18 @@ class Warm:
                 data = json.dumps(request).encode()
                 socket.send_fds(self._socket, [len(data).to_bytes(8)], streams)
                 self._socket.sendall(data)
-            code = int.from_bytes(self._socket.recv(8), signed=True)
+            status = int.from_bytes(self._socket.recv(8), signed=True)
             out.seek(0)
             err.seek(0)
-            return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
+            return subprocess.CompletedProcess(arguments, status, out.read(), err.read())
 
     def close(self) -> None:
         self._socket.close()
         self._process.wait()
 
 
-def serve(connection: socket.socket) -> list[str] | None:
-    """Fork for each request; return its arguments in the child, nothing at the end of all."""
+def serve(connection: socket.socket) -> str | None:
+    """Fork for each request; return its code in the child, nothing at the end of all."""
     while True:
         size, streams, _, _ = socket.recv_fds(connection, 8, 3)
         if not size:
@@ -101,29 +114,30 @@ def serve(connection: socket.socket) -> list[str] | None:
             os.environ.clear()
             os.environ.update(request["environment"])
             sys.path[0] = request["cwd"]
-            return list(request["arguments"])
+            sys.argv = request["argv"]
+            return str(request["code"])
         for stream in streams:
             os.close(stream)
         _, status = os.waitpid(child, 0)
         connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(8, signed=True))
 
 
-def run(arguments: list[str]) -> NoReturn:
-    """Be a command, and end as an interpreter does, but for taking apart what it has imported."""
-    sys.argv = ["dotrain", *arguments]
-    code = 0
+def be(code: str) -> NoReturn:
+    """Run code, and end as an interpreter does, but for taking apart what it has imported."""
+    status = 0
     try:
-        runpy.run_module("dotrain", run_name="__main__", alter_sys=True)
+        sys.modules["__main__"] = ModuleType("__main__")
+        exec(code, vars(sys.modules["__main__"]))
     except SystemExit as ended:
-        code = int(ended.code or 0)
+        status = int(ended.code or 0)
     except BaseException:
         traceback.print_exc()
-        code = 1
+        status = 1
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(status)
 
 
 def main() -> None:
@@ -134,9 +148,9 @@ def main() -> None:
     app(["--help"], standalone_mode=False)
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as connection:
-        arguments = serve(connection)
-    if arguments is not None:
-        run(arguments)
+        code = serve(connection)
+    if code is not None:
+        be(code)
 
 
 if __name__ == "__main__":

@@ -10,30 +10,33 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import Project, warm
 
 SPACE = {"space": {"width": {"type": "int", "range": [1, 3]}}, "num_trials": 3}
 
 
-def offered(folder: Path, line: str, probe: str = "") -> list[str]:
-    """Return what is offered at the end of a line; a space there begins a new word."""
+CODE = "import sys; sys.argv[0] = 'dotrain'; from dotrain.cli import main; main()"
+#: What has been imported by the end.
+PROBE = (
+    "import atexit, sys;"
+    "atexit.register(lambda: print('MODULES', *{n.split('.')[0] for n in sys.modules}));"
+)
+
+
+def asked(line: str) -> dict[str, str]:
+    """Return the environment of a question; a space at the end of a line begins a new word."""
     words = [*shlex.split(line), *([""] if line.endswith(" ") else [])]
-    code = f"import sys; sys.argv[0] = 'dotrain'; from dotrain.cli import main\ntry: main()\nexcept SystemExit: pass\n{probe}"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env={
-            **os.environ,
-            "_DOTRAIN_COMPLETE": "complete_bash",
-            "COMP_WORDS": "\n".join(words),
-            "COMP_CWORD": str(len(words) - 1),
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert done.stderr == ""
+    return {
+        "_DOTRAIN_COMPLETE": "complete_bash",
+        "COMP_WORDS": "\n".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
+
+
+def offered(folder: Path, line: str) -> list[str]:
+    """Return what is offered at the end of a line."""
+    done = warm().run([], folder, timeout_s=60, code=CODE, **asked(line))
+    assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split("\n")[:-1] if done.stdout.strip() else []
 
 
@@ -102,8 +105,20 @@ def test_templates(project: Project) -> None:
 
 @pytest.mark.parametrize("line", ["dotrain r", "dotrain run c", "dotrain show ru"])
 def test_tab_imports_nothing_heavy(ran: Project, line: str) -> None:
-    probe = "print('MODULES', *{name.split('.')[0] for name in sys.modules})"
-    loaded = set(offered(ran.path, line, probe)[-1].split())
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE + CODE],
+        cwd=ran.path,
+        env={**os.environ, **asked(line)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == ""
+    *found, modules = done.stdout.splitlines()
+    assert found
+    loaded = set(modules.split())
+    assert "typer" in loaded
     assert not loaded & {"tensorflow", "keras", "distributed", "dask", "numpy", "yaml", "rich"}
 
 

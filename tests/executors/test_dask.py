@@ -102,7 +102,7 @@ def test_a_hung_function_is_killed_and_the_others_go_on(project: Project) -> Non
         """,
         search=SEARCH,
         cluster=LOCAL,
-        limits={"trial_timeout_s": 1.0},
+        limits={"trial_timeout_s": 4.0},
     )
     assert result.summary["trials"] == {
         "total": 6,
@@ -113,7 +113,7 @@ def test_a_hung_function_is_killed_and_the_others_go_on(project: Project) -> Non
     }
     (group,) = result.summary["failures"]
     assert group["kind"] == "timeout"
-    assert "ran longer than 1 s (limits.trial_timeout_s)" in group["message"]
+    assert "ran longer than 4 s (limits.trial_timeout_s)" in group["message"]
 
 
 def test_the_time_limit_ends_the_run_and_every_process(project: Project) -> None:
@@ -129,7 +129,7 @@ def test_the_time_limit_ends_the_run_and_every_process(project: Project) -> None
         """,
         search=SEARCH,
         cluster=LOCAL,
-        limits={"max_time_s": 6.0},
+        limits={"max_time_s": 12.0},
     )
     assert result.status == "time_limit"
     assert result.best is not None
@@ -221,7 +221,7 @@ def test_a_scheduler_without_workers_is_named(project: Project, tmp_path: Path) 
         with pytest.raises(ResourcesUnavailable, match=f"{address} has no worker.*dask worker"):
             project.run(
                 "def train(): return 1.0",
-                cluster={"kind": "address", "address": address, "connect_timeout_s": 1},
+                cluster={"kind": "address", "address": address, "connect_timeout_s": 3},
             )
     finally:
         scheduler.terminate()
@@ -287,7 +287,7 @@ def test_ctrl_c_ends_the_run_cleanly(project: Project, number: signal.Signals, k
     assert '"status": "interrupted"' in out
     assert "Traceback" not in err
     assert "stopping; Ctrl-C again to stop at once" in err
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
 
 
@@ -446,9 +446,13 @@ def test_a_host_whose_trials_fail_at_once_is_avoided(project: Project, tmp_path:
             import time
             from distributed import get_worker
 
-            def train(x):
+            def train(x, trial_dir):
+                shown = trial_dir.parent / "it can be done"
                 if "{BAD}" in get_worker().address:
+                    while not shown.exists():
+                        time.sleep(0.001)
                     raise OSError("this host has no such device")
+                shown.touch()
                 time.sleep(0.02)
                 return x
             """,
@@ -460,7 +464,7 @@ def test_a_host_whose_trials_fail_at_once_is_avoided(project: Project, tmp_path:
             process.kill()
             process.wait()
     assert result.status == "finished"
-    # Three, and what was under way before another host had shown that it can be done.
+    # Three, and what was under way before the other host's first success was known.
     assert 3 <= result.summary["trials"]["failed"] < 10
     journal = (result.run_dir / "journal.jsonl").read_text()
     assert f"avoiding {BAD}: trials there fail at once" in journal

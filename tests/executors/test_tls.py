@@ -78,7 +78,8 @@ def test_the_right_certificates_work(
 ) -> None:
     address, ours = tls_cluster
     assert address.startswith("tls://")
-    result = project.run("def train(): return 0.5", cluster={**cluster(address, ours)})
+    patient = {**cluster(address, ours), "connect_timeout_s": 60}
+    result = project.run("def train(): return 0.5", cluster=patient)
     assert result.best is not None
     assert result.best["value"] == 0.5
 

@@ -32,7 +32,7 @@ from dotrain.report.story import read_trial, trial_lines
 from dotrain.report.table import TrialTable, read_table, table_lines
 from dotrain.store import Journal
 from tests.cli.test_cli import imported_by
-from tests.conftest import Project
+from tests.conftest import Project, warm
 
 HEAD = {
     "name": "demo",
@@ -299,13 +299,7 @@ def test_on_a_terminal_the_table_is_as_wide_as_that(run_dir: Path) -> None:
 
 
 def dotrain(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "dotrain", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return warm().run([*map(str, arguments)], Path.cwd(), timeout_s=60)
 
 
 def test_show_prints_the_table_and_one_trial(run_dir: Path) -> None:
