@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,13 +52,17 @@ settings.register_profile(
 )
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Refuse what would make every run of the tests begin with seconds of imports."""
-    for name in ("tensorflow", "keras"):
-        if name in sys.modules:
-            raise pytest.UsageError(
-                f"a test file imports {name} while it is collected; see tests/late.py"
-            )
+    before = set(sys.modules)
+    report = yield
+    for name in sorted({"tensorflow", "keras"} & (set(sys.modules) - before)):
+        report.outcome = "failed"
+        report.longrepr = f"it imports {name} while it is collected; see tests/late.py"
+    return report
 
 
 #: The kernel's option for a signal at the parent's death.

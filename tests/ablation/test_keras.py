@@ -205,7 +205,7 @@ def test_a_study_of_layers_and_features_in_python(
 
     def training_fn(dataset_function: Any, model_function: Any) -> float:
         model = model_function()
-        model.compile("sgd", "mse")
+        model.compile("sgd", "mse", run_eagerly=True)
         x, y = dataset_function()
         return float(model.fit(x, y, verbose=0).history["loss"][-1])
 
