@@ -71,7 +71,6 @@ class Reader:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     for language, text in blocks():

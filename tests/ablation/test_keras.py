@@ -17,7 +17,7 @@ from dotrain.runs.definition import Experiment
 from dotrain.runs.session import run
 from tests.conftest import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = pytest.mark.slow
 
 USER = """
 import json

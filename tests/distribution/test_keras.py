@@ -17,7 +17,7 @@ from dotrain.runs.result import Result
 from dotrain.runs.session import run
 from tests.conftest import ROOT, Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 MODES: dict[str, dict[str, Any]] = {
     "single": {"strategy": "single"},

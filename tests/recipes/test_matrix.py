@@ -86,7 +86,6 @@ def test_every_config_is_trained_somewhere_and_nothing_is_left_out() -> None:
 # Keras and TensorFlow warn about themselves; inline, that would be in this process.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("name", "kind"), [(name, kind) for name, kinds in EXECUTORS.items() for kind in kinds]
 )
@@ -145,7 +144,6 @@ MODES: dict[str, tuple[str, list[str]]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("mode", MODES)
 def test_one_recipe_unchanged_in_the_other_modes(mode: str, tmp_path: Path) -> None:
     name, overrides = MODES[mode]

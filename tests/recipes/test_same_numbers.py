@@ -41,7 +41,6 @@ def numbers() -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("group", TRAINED)
 def test_a_config_comes_to_the_same_numbers_at_one_thread(
     group: str, numbers: dict[str, Any]

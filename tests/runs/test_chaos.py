@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.chaos import kill_drivers, kill_workers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 
 def test_killed_drivers_are_resumed_to_the_same_end() -> None:
