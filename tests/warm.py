@@ -19,30 +19,27 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import ModuleType
 from typing import Any, NoReturn
 
+import dotrain
 from dotrain.cli import app
 
-#: What takes long to import, and what imports the rest of dotrain.
+#: What commands import when they need it, and takes long.
 IMPORTED = (
     "distributed",
     "jinja2",
-    "matplotlib.figure",
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
+    "matplotlib.figure",
     "scipy.stats",
     "statsmodels.stats.multitest",
-    "dotrain.config.catalogue",
-    "dotrain.config.plan",
-    "dotrain.executors.dask.executor",
-    "dotrain.experiment",
-    "dotrain.report.ablation.export",
-    "dotrain.report.page.writing",
-    "dotrain.report.tensorboard",
 )
+#: What imports a framework, or is a program.
+LEFT_OUT = ("frameworks", "callbacks", "__main__")
 
 #: What ``python -m dotrain`` does.
 COMMAND = "import runpy; runpy.run_module('dotrain', run_name='__main__', alter_sys=True)"
@@ -84,7 +81,9 @@ class Warm:
                 data = json.dumps(request).encode()
                 socket.send_fds(self._socket, [len(data).to_bytes(8)], streams)
                 self._socket.sendall(data)
-            status = int.from_bytes(self._socket.recv(8), signed=True)
+            answer = self._socket.recv(8)
+            assert answer, "tests/warm.py has ended; its stderr says why"
+            status = int.from_bytes(answer, signed=True)
             out.seek(0)
             err.seek(0)
             return subprocess.CompletedProcess(arguments, status, out.read(), err.read())
@@ -142,8 +141,11 @@ def be(code: str) -> NoReturn:
 
 def main() -> None:
     """Import, serve, and be the command that was asked for."""
-    for name in IMPORTED:
-        __import__(name)
+    root = Path(dotrain.__file__).parent
+    files = [file.relative_to(root).with_suffix("") for file in root.rglob("*.py")]
+    ours = [".".join(("dotrain", *file.parts)) for file in files if file.parts[0] not in LEFT_OUT]
+    for name in (*IMPORTED, *sorted(name.removesuffix(".__init__") for name in ours)):
+        import_module(name)
     # Typer and rich import what help and errors need when they need it.
     app(["--help"], standalone_mode=False)
     gc.freeze()
