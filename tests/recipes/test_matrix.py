@@ -123,14 +123,16 @@ def test_a_processor_that_is_in_use_cannot_be_divided_inline(tmp_path: Path) -> 
     assert "use cluster.kind: local" in failed.summary["failures"][0]["message"]
 
 
-#: The same recipe in modes that no config of its own shows.
-MODES: dict[str, tuple[str, list[str]]] = {
+#: The same recipe in modes that no config of its own shows, and where.
+MODES: dict[str, tuple[str, str, list[str]]] = {
     "asha with early stopping": (
         "digits-asha",
+        "address",
         [*SHORTER["digits-asha"], "search.early_stop={name: median, min_trials: 1}"],
     ),
     "ablation": (
         "digits-single",
+        "address",
         [
             *SHORTER["digits-single"],
             "ablation={layers: [dense], components: {dropout: {dropout: 0.0}}, seeds: 1}",
@@ -138,6 +140,7 @@ MODES: dict[str, tuple[str, list[str]]] = {
     ),
     "ablation by groups": (
         "digits-distributed",
+        "local",
         [*SHORTER["digits-distributed"], "ablation={layers: [dense], seeds: 1}"],
     ),
 }
@@ -145,9 +148,12 @@ MODES: dict[str, tuple[str, list[str]]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
-def test_one_recipe_unchanged_in_the_other_modes(mode: str, tmp_path: Path) -> None:
-    name, overrides = MODES[mode]
+def test_one_recipe_unchanged_in_the_other_modes(
+    mode: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    name, kind, overrides = MODES[mode]
     what: Mode = "ablate" if "ablation" in mode else "run"
+    overrides = [*overrides, f"cluster={make_cluster(kind, request)}"]
     loaded = load_config(ROOT / "configs" / f"{name}.yaml", overrides, mode=what)
     result = run(Experiment.of(loaded), tmp_path, Observer())
     assert result.status == "finished", result.summary

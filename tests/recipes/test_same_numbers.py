@@ -12,7 +12,7 @@ import pytest
 from tests.recipes.test_matrix import CONFIGS
 from tests.samples.changes import unexplained
 from tests.samples.reading import holds
-from tests.samples.recipes import PACKAGES, TRAINED, all_metrics, suggestions
+from tests.samples.recipes import PACKAGES, TRAINED, metrics_of, suggestions
 
 KEPT: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "samples" / "recipes.json").read_text()
@@ -32,19 +32,12 @@ def test_a_config_suggests_what_it_did(name: str, tmp_path: Path) -> None:
     assert unexplained(f"recipes/{name}", "suggestions", differences) == []
 
 
-@pytest.fixture(scope="module")
-def numbers() -> dict[str, Any]:
+@pytest.mark.slow
+@pytest.mark.parametrize("group", TRAINED)
+def test_a_config_comes_to_the_same_numbers_at_one_thread(group: str) -> None:
     here = {name: version(name) for name in PACKAGES}
     if here != KEPT["made_with"]:
         pytest.skip(f"the numbers are those of {KEPT['made_with']}, this is {here}")
-    return all_metrics()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("group", TRAINED)
-def test_a_config_comes_to_the_same_numbers_at_one_thread(
-    group: str, numbers: dict[str, Any]
-) -> None:
     # Single precision holds seven digits; what is left is the order in which a kernel adds.
-    differences = list(holds(KEPT["metrics"][group], numbers[group], relative=1e-6))
+    differences = list(holds(KEPT["metrics"][group], metrics_of(group), relative=1e-6))
     assert unexplained(f"recipes/{group}", "metrics", differences) == []

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -110,20 +109,13 @@ def metrics(name: str, overrides: list[str], folder: Path) -> list[dict[str, Any
     ]
 
 
-def all_metrics() -> dict[str, dict[str, Any]]:
-    """Return the metrics of all that is trained, by group and config; two groups at a time."""
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(TRAINED, pool.map(_metrics_of, TRAINED), strict=True))
-
-
-def _metrics_of(group: str) -> dict[str, Any]:
+def metrics_of(group: str) -> dict[str, Any]:
     """Return the metrics of configs that share a process of their own, at one thread."""
     done = subprocess.run(
         [sys.executable, __file__, group],
         env={**os.environ, **ONE_THREAD},
         capture_output=True,
         text=True,
-        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -145,7 +137,7 @@ def main() -> None:
                 config.stem: suggestions(config.stem, folder)
                 for config in sorted(CONFIGS.glob("*.yaml"))
             },
-            "metrics": all_metrics(),
+            "metrics": {name: metrics_of(name) for name in TRAINED},
         }
     text = json.dumps(found)
     for start in ('{"trial_id"', '{"params"'):
