@@ -23,10 +23,12 @@ class Experiment(LoadedConfig):
 
     Attributes:
         functions: The user's functions.
+        num_trials: Configurations to sample, or None if the optimizer knows.
         rehearsal: What is known of a study before anything is trained.
     """
 
     functions: Functions
+    num_trials: int | None
     rehearsal: Rehearsal | None = None
 
     @classmethod
@@ -40,7 +42,10 @@ class Experiment(LoadedConfig):
             path=closure.path,
         )
         study = loaded.study if loaded.mode == "ablate" else None
-        return cls(**{**vars(loaded), "study": study}, functions=functions)
+        # The optimizer's own is that of the header, when a run goes on.
+        num_trials = loaded.optimizer.num_trials
+        fields = {**vars(loaded), "study": study}
+        return cls(**fields, functions=functions, num_trials=num_trials)
 
     @property
     def name(self) -> str:
@@ -61,11 +66,6 @@ class Experiment(LoadedConfig):
     def seed(self) -> int:
         """Everything random is derived from it."""
         return self.settings.seed
-
-    @property
-    def num_trials(self) -> int | None:
-        """Configurations to sample, or None if the optimizer knows."""
-        return self.optimizer.num_trials
 
     @property
     def limits(self) -> Limits:
