@@ -14,6 +14,7 @@ from dotrain.ablation.builder import AblationStudy
 from dotrain.config.loaded import LoadedConfig
 from dotrain.config.writing import to_yaml
 from dotrain.core.instructions import RunStatus
+from dotrain.core.observer import Observer
 from dotrain.core.policy import (
     AbstractEarlyStop,
     AbstractOptimizer,
@@ -305,7 +306,7 @@ def lagom(
     """
     functions = {"train": train_fn, "model": model, "data": data}
     search = {"space": searchspace, "optimizer": optimizer, "num_trials": num_trials}
-    same = {
+    same: dict[str, Any] = {
         "name": name,
         "metric": metric,
         "direction": direction,

@@ -13,19 +13,14 @@ from typing import Any
 
 from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
-from dotrain.core.limits import Limits
 from dotrain.core.observer import Observer, RunView
-from dotrain.distribution.single import Single
-from dotrain.earlystop.median import MedianStop
 from dotrain.errors import PolicyError
-from dotrain.executors.simulated import SimulatedExecutor, SimulationModel
-from dotrain.optimizers.asha import ASHA
 from dotrain.runs.definition import Experiment
+from dotrain.runs.from_python import load_call
 from dotrain.runs.session import resume, run
 from dotrain.space import Float, Searchspace
 from dotrain.store import Record, RunDir, read_journal
 from dotrain.testing.contracts import public
-from dotrain.usercode.function import FunctionRef, Functions
 
 #: When the first driver ends, in seconds of virtual time; about half of the run.
 _FIRST_S = 30.0
@@ -97,10 +92,10 @@ class _Watched(Observer):
 def _search(folder: Path, observers: Sequence[_Watched]) -> list[Record]:
     """Run a search under two drivers, each with an observer if there are any; return what happened."""
     first, second = observers[:1], observers[1:]
-    began = run(_experiment(folder, first, _FIRST_S), folder, Observer())
+    began = run(_experiment(first, _FIRST_S), folder, Observer())
     _check(first)
     run_dir = RunDir(began.run_dir)
-    ended = resume(_experiment(folder, second, None), run_dir, Observer(), quiet=True)
+    ended = resume(_experiment(second, None), run_dir, Observer(), quiet=True)
     _check(second)
     assert (began.status, ended.status) == ("time_limit", "finished")
     return list(read_journal(run_dir.journal))[1:]
@@ -111,18 +106,22 @@ def _check(observers: Iterable[_Watched]) -> None:
         assert not one.faults, one.faults[0]
 
 
-def _experiment(
-    folder: Path, observers: Iterable[Observer], max_time_s: float | None
-) -> Experiment:
-    optimizer = ASHA(resource_min=3, resource_max=9)
-    optimizer.setup(Searchspace(x=Float(range=(0.0, 1.0))), 20, "max", 0)
-    faults: dict[str, Any] = dict.fromkeys(("failing", "losing", "diverging"), 0.1)
-    faults |= dict.fromkeys(("repeating", "duplicates", "late"), 0.3)
-    return Experiment(
-        name="kit", metric="score", direction="max", seed=0, hparams={},
-        optimizer=optimizer, early_stop=MedianStop(min_trials=3), strategy=Single(),
-        functions=Functions(FunctionRef("nothing")),
-        executor=SimulatedExecutor(3, SimulationModel(seed=0, **faults)),
-        limits=Limits(max_time_s=max_time_s), num_trials=20,
-        config={}, config_dir=folder, observers=tuple(observers),
-    )  # fmt: skip
+def _experiment(observers: Sequence[Observer], max_time_s: float | None) -> Experiment:
+    options: dict[str, Any] = dict.fromkeys(("failing", "losing", "diverging"), 0.1)
+    options |= {"seed": 0, **dict.fromkeys(("repeating", "duplicates", "late"), 0.3)}
+    search = {
+        "space": Searchspace(x=Float(range=(0.0, 1.0))),
+        "optimizer": {"name": "asha", "resource_min": 3, "resource_max": 9},
+        "num_trials": 20,
+    }
+    same: dict[str, Any] = {"name": "kit", "metric": "score", "seed": 0, "hparams": {}}
+    same |= {"cluster": {"kind": "simulated", "workers": 3, "options": options}}
+    same |= {"limits": {} if max_time_s is None else {"max_time_s": max_time_s}}
+    rule = {"name": "median", "min_trials": 3}
+    functions = {"train": _nothing, "model": None, "data": None}
+    same["observers"] = observers
+    return Experiment.of(load_call(functions, search, None, rule, None, same, goes_on=False))
+
+
+def _nothing(x: float, budget: float) -> None:
+    """Never called."""
