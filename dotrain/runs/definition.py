@@ -23,10 +23,13 @@ class Experiment(LoadedConfig):
 
     Attributes:
         functions: The user's functions.
+        num_trials: Configurations to sample, or None if the optimizer knows; its own number is that
+            of the run's first driver while a resume goes through what that did.
         rehearsal: What is known of a study before anything is trained.
     """
 
     functions: Functions
+    num_trials: int | None
     rehearsal: Rehearsal | None = None
 
     @classmethod
@@ -40,7 +43,11 @@ class Experiment(LoadedConfig):
             path=closure.path,
         )
         study = loaded.study if loaded.mode == "ablate" else None
-        return cls(**{**vars(loaded), "study": study}, functions=functions)
+        return cls(
+            **{**vars(loaded), "study": study},
+            functions=functions,
+            num_trials=loaded.optimizer.num_trials,
+        )
 
     @property
     def name(self) -> str:
@@ -61,11 +68,6 @@ class Experiment(LoadedConfig):
     def seed(self) -> int:
         """Everything random is derived from it."""
         return self.settings.seed
-
-    @property
-    def num_trials(self) -> int | None:
-        """Configurations to sample, or None if the optimizer knows."""
-        return self.optimizer.num_trials
 
     @property
     def limits(self) -> Limits:
