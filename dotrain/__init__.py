@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # `as`: for users' type checkers to take the name as exported
     from dotrain.ablation.components import Component as Component
     from dotrain.ablation.study import Arm as Arm
     from dotrain.ablation.study import Features as Features
+    from dotrain.core.observer import Observer as Observer
+    from dotrain.core.observer import RunView as RunView
     from dotrain.core.policy import WAIT as WAIT
     from dotrain.core.policy import AbstractEarlyStop as AbstractEarlyStop
     from dotrain.core.policy import AbstractOptimizer as AbstractOptimizer
@@ -49,6 +51,7 @@ else:
         "ablation.builder": "AblationStudy",
         "ablation.components": "Component",
         "ablation.study": "Arm Features",
+        "core.observer": "Observer RunView",
         "core.policy": "WAIT AbstractEarlyStop AbstractOptimizer Direction Plan Promotion Rung "
         "Suggestion",
         "core.strategy": "AbstractStrategy PortTaken Seat",

@@ -3,3 +3,7 @@
 from dotrain.frameworks.keras.callbacks import KerasBatchEnd, KerasCheckpoint, KerasEpochEnd
 
 __all__ = ["KerasBatchEnd", "KerasCheckpoint", "KerasEpochEnd"]
+
+
+def __dir__() -> list[str]:
+    return __all__

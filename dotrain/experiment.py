@@ -14,6 +14,7 @@ from dotrain.ablation.builder import AblationStudy
 from dotrain.config.loaded import LoadedConfig
 from dotrain.config.writing import to_yaml
 from dotrain.core.instructions import RunStatus
+from dotrain.core.observer import Observer
 from dotrain.core.policy import (
     AbstractEarlyStop,
     AbstractOptimizer,
@@ -48,6 +49,10 @@ _STATISTICS = ("scipy", "statsmodels", "matplotlib")
 AnyPath = str | os.PathLike[str]
 
 __all__ = ["Result", "ablate", "lagom", "resume", "run"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def run(
@@ -258,6 +263,7 @@ def lagom(
     distribution: Mapping[str, Any] | AbstractStrategy | None = None,
     cluster: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
+    observers: Sequence[str | Mapping[str, Any] | Observer] = (),
     tensorboard: bool | None = None,
     runs_dir: AnyPath = "runs",
     resume: AnyPath | None = None,
@@ -283,6 +289,7 @@ def lagom(
         distribution: The config's ``distribution:`` section, or an instance.
         cluster: The config's ``cluster:`` section; by default local, a worker per core.
         limits: The config's ``limits:`` section.
+        observers: Who watches the run besides: names, names with options, or instances.
         tensorboard: Whether to write TensorBoard's event files; by default if it is installed.
         runs_dir: Where run directories go.
         resume: An earlier run of this call, to go on with: as `resume` takes a run.
@@ -299,7 +306,7 @@ def lagom(
     """
     functions = {"train": train_fn, "model": model, "data": data}
     search = {"space": searchspace, "optimizer": optimizer, "num_trials": num_trials}
-    same = {
+    same: dict[str, Any] = {
         "name": name,
         "metric": metric,
         "direction": direction,
@@ -307,6 +314,7 @@ def lagom(
         "hparams": hparams,
     }
     same |= {"cluster": cluster, "limits": limits, "tensorboard": tensorboard}
+    same["observers"] = observers
     goes_on = resume is not None
     loaded = load_call(functions, search, ablation, early_stop, distribution, same, goes_on=goes_on)
     if resume is None:

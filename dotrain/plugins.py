@@ -16,13 +16,17 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from dotrain.ablation.ablators import AbstractAblator
+from dotrain.abc import (
+    AbstractAblator,
+    AbstractEarlyStop,
+    AbstractExecutor,
+    AbstractFramework,
+    AbstractOptimizer,
+    AbstractStrategy,
+    Observer,
+)
 from dotrain.core.interface import broken_method
-from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
-from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import UsageError, did_you_mean
-from dotrain.executors.base import AbstractExecutor
-from dotrain.frameworks.base import AbstractFramework
 
 OPTIMIZERS = "dotrain.optimizers"
 EARLY_STOP = "dotrain.early_stop"
@@ -30,6 +34,7 @@ EARLY_STOP = "dotrain.early_stop"
 STRATEGIES = "dotrain.strategies"
 ABLATORS = "dotrain.ablators"
 EXECUTORS = "dotrain.executors"
+OBSERVERS = "dotrain.observers"
 
 #: An executor of this name is the one for every dotted path.
 DOTTED = "package.module.Class"
@@ -41,6 +46,7 @@ BASES: dict[str, type] = {
     STRATEGIES: AbstractStrategy,
     ABLATORS: AbstractAblator,
     EXECUTORS: AbstractExecutor,
+    OBSERVERS: Observer,
     FRAMEWORKS: AbstractFramework,
 }
 _KINDS = {
@@ -49,6 +55,7 @@ _KINDS = {
     STRATEGIES: "strategy",
     ABLATORS: "ablator",
     EXECUTORS: "executor",
+    OBSERVERS: "observer",
     FRAMEWORKS: "framework",
 }
 

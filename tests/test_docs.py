@@ -35,9 +35,12 @@ def test_the_plugins_of_the_guide_keep_the_contract() -> None:
     test()
 
 
-def test_the_strategy_of_the_guide_runs(project: Project) -> None:
+def test_the_strategy_of_the_guide_runs(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, strategy, *_ = blocks("docs/plugins.md", "python")
     project.write("my_module.py", strategy)
+    # Other tests have modules of this name.
+    monkeypatch.setitem(sys.modules, "my_module", None)
+    del sys.modules["my_module"]
     result = project.run(
         """
         import os

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import ast
 import enum
+import importlib
 import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 import dotrain
+from dotrain import abc, plugins, testing
 from tests.conftest import ROOT
 
 #: Neither abstract nor final, and why.
 MAY_BE_DERIVED_FROM = {
     "DotrainError": "an error of a user's own may be one, and is then shown without a traceback",
+    "Observer": "an observer overrides only what it wants to hear of",
     "EarlyStop": "what has stopped a train function is told by its subclasses",
 }
 
@@ -86,6 +90,56 @@ def test_every_class_and_its_public_functions_have_a_docstring(name: str) -> Non
         inner = getattr(value, "fget", None) or getattr(value, "__func__", value)
         if inspect.isfunction(inner) and not attribute.startswith("_"):
             assert inner.__doc__, f"{name}.{attribute}"
+
+
+@pytest.mark.parametrize("name", ["abc", "experiment", "testing"])
+def test_a_public_module_shows_its_names_and_no_others(name: str) -> None:
+    module = importlib.import_module(f"dotrain.{name}")
+    assert dir(module) == sorted(module.__all__)
+    for public in (getattr(module, each) for each in module.__all__):
+        assert public.__doc__ or public is abc.Post
+
+
+def test_the_callbacks_are_what_their_module_lists() -> None:
+    """Read, since importing it imports a framework."""
+    tree = ast.parse((ROOT / "dotrain/callbacks.py").read_text())
+    names = [a.name for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names]
+    listed = next(node.value for node in tree.body if isinstance(node, ast.Assign))
+    assert names == ast.literal_eval(listed)
+    assert "__dir__" in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+def ours(annotation: Any) -> Iterator[type]:
+    """Yield the classes of dotrain that an annotation names, in whatever it is made of."""
+    if isinstance(annotation, type) and annotation.__module__.startswith("dotrain."):
+        yield annotation
+    for part in get_args(annotation):
+        if not isinstance(part, enum.Enum):
+            yield from (
+                each for one in (part if isinstance(part, list) else [part]) for each in ours(one)
+            )
+
+
+@pytest.mark.parametrize("base", plugins.BASES.values(), ids=lambda base: base.__name__)
+def test_an_interface_is_public_with_all_that_goes_through_it(base: type) -> None:
+    assert getattr(abc, base.__name__) is getattr(dotrain, base.__name__) is base
+    names = {*abc.__all__, *dotrain.__all__}
+    methods = [f for n, f in inspect.getmembers(base, inspect.isfunction) if not n.startswith("_")]
+    assert methods
+    for method in methods:
+        for annotation in get_type_hints(method).values():
+            assert {one.__name__ for one in ours(annotation)} <= names, method
+
+
+def test_every_interface_has_a_kit_and_some_are_provisional() -> None:
+    kits = {}
+    for name in testing.__all__:
+        if name.startswith("check_"):
+            kit = getattr(testing, name)
+            (base,) = ours(get_type_hints(kit)["make"])
+            kits[base] = "provisional" in kit.__doc__.split("\n")[0]
+    settled = {dotrain.AbstractOptimizer, dotrain.AbstractEarlyStop, dotrain.AbstractAblator}
+    assert kits == {base: base not in settled for base in plugins.BASES.values()}
 
 
 @pytest.mark.parametrize("name", dotrain.experiment.__all__)

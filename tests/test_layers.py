@@ -21,6 +21,7 @@ LAYERS = [
     {"core"},
     {"optimizers", "earlystop", "ablation"},
     {"frameworks.base", "executors.base"},
+    {"abc"},
     {"frameworks.none", "plugins"},
     {"frameworks.registry"},
     {"usercode", "versions"},
@@ -165,6 +166,30 @@ def test_what_may_name_a_framework_does() -> None:
         text = (PACKAGE / place).read_text().lower()
         assert words in text
         assert any(name in text for name in FRAMEWORKS)
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_a_name_with_an_underscore_is_its_modules_own(file: Path) -> None:
+    """So what a module gives others are its other names; nobody has to keep lists of them."""
+    tree = ast.parse(file.read_text())
+    known: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dotrain"):
+            names = [alias.name for alias in node.names]
+            assert not [name for name in names if is_private(name)], node.module
+            known |= {a.asname or a.name for a in node.names if is_module(node.module, a.name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert not (node.value.id in known and is_private(node.attr)), ast.unparse(node)
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def is_module(package: str | None, name: str) -> bool:
+    place = PACKAGE.parent.joinpath(*(package or "").split("."), name)
+    return place.is_dir() or place.with_suffix(".py").is_file()
 
 
 def test_no_file_is_too_long() -> None:

@@ -250,6 +250,7 @@ BASES = {
         "def slots(self, a): ...\n    def start(self, a, b): ...\n    def carry_out(self, a): ...\n"
         "    def pump(self, a): ...\n    def close(self): ...",
     ),
+    "Observer": (plugins.OBSERVERS, "def start(self, run): ..."),
     "AbstractFramework": (plugins.FRAMEWORKS, "def seed(self, seed): ..."),
 }
 
@@ -298,6 +299,8 @@ def load_with(tmp_path: Path, base: str, method: str) -> type:
         ("AbstractAblator", "def arms(self): ...", r"arms\(self, components\)"),
         ("AbstractExecutor", "def pump(self): ...", r"pump\(self, timeout_s\)"),
         ("AbstractExecutor", "def concurrent(self): ...", "a value such as True"),
+        ("Observer", "def close(self, run): ...", r"expected def close\(self\)"),
+        ("Observer", "def on_pulse(self): ...", r"on_pulse\(self, time_s\)"),
         ("AbstractFramework", "def batches(self, data): ...", r"batches\(self, data, size, seed\)"),
         ("AbstractFramework", "def packages(self): ...", r"a value such as \(\)"),
     ],
@@ -337,6 +340,7 @@ def test_check_refuses_a_wrong_method_of_every_kind_that_a_config_names(project:
         "AbstractStrategy": "def begin(self): ...",
         "AbstractAblator": "def arms(self): ...",
         "AbstractExecutor": "def pump(self): ...",
+        "Observer": "def on_pulse(self): ...",
     }
     source = "from dotrain import *\n"
     for base, method in wrong.items():
@@ -353,6 +357,7 @@ def test_check_refuses_a_wrong_method_of_every_kind_that_a_config_names(project:
         distribution={"strategy": "mine:MyAbstractStrategy"},
         ablation={"components": {"x": {"x": 0.0}}, "ablator": {"name": "mine:MyAbstractAblator"}},
         cluster={"kind": "mine:MyAbstractExecutor"},
+        observers=[{"name": "mine:MyObserver"}],
     )
     done = project.cli("check", file.name)
     assert done.returncode == 2
@@ -362,6 +367,7 @@ def test_check_refuses_a_wrong_method_of_every_kind_that_a_config_names(project:
         ("strategy", "AbstractStrategy"),
         ("ablator", "AbstractAblator"),
         ("executor", "AbstractExecutor"),
+        ("observer", "Observer"),
     ]:
         call = wrong[base].removeprefix("def ").removesuffix(": ...")
         (line,) = (line for line in done.stderr.splitlines() if f"'My{base}' can't" in line)

@@ -34,7 +34,7 @@ class Entry:
     """One thing that a config can name.
 
     Attributes:
-        kind: ``optimizer``, ``early-stop rule``, ``strategy``, ``ablator`` or ``cluster``.
+        kind: ``optimizer``, ``early-stop rule``, ``strategy``, ``ablator``, ``cluster`` or ``observer``.
         key: Where its name goes in the config.
         name: What to write there.
         package: Which installed package it comes from.
@@ -75,6 +75,7 @@ _GROUPS = (
     ("strategy", plugins.STRATEGIES, "distribution.strategy"),
     ("ablator", plugins.ABLATORS, "ablation.ablator.name"),
     ("cluster", plugins.EXECUTORS, "cluster.kind"),
+    ("observer", plugins.OBSERVERS, "observers[].name"),
 )
 
 

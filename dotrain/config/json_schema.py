@@ -50,6 +50,8 @@ def config_schema(entries: Sequence[Entry]) -> Schema:
             definitions["Distribution"]["properties"]["strategy"],
         )
     )
+    definitions["Observer"] = _plugin_section(_of_kind(entries, "observer"), "name")
+    schema["properties"]["observers"]["items"]["$ref"] = "#/$defs/Observer"
     _describe_domains(definitions)
     forms = [{"$ref": f"#/$defs/{domain.__name__}"} for domain in DOMAINS.values()]
     forms += _deck_forms(definitions)

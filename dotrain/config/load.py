@@ -22,6 +22,7 @@ from dotrain.config.direction import judge
 from dotrain.config.errors import ConfigError, Problem
 from dotrain.config.loaded import LoadedConfig, Mode
 from dotrain.config.naming import run_name
+from dotrain.config.observers import make_observers
 from dotrain.config.parts import Given, Parts
 from dotrain.config.schema import PartialSettings, Settings, Table
 from dotrain.config.source import Source, read_source
@@ -131,6 +132,7 @@ class _Loader:
         parts = self.parts
         executor, problems = make_executor(settings.cluster, self.source, parts.folder, parts.code)
         self.problems += problems
+        observers = make_observers(settings, parts, executor)
         self._judge_direction()
         space = self._space()
         others = self._others()
@@ -167,6 +169,7 @@ class _Loader:
             early_stop=self.early_stop,
             strategy=self.strategy,
             executor=executor,
+            observers=observers,
             train=self.train,
             model=self.model,
             dataset=self.dataset,

@@ -11,6 +11,7 @@ from dotrain.ablation.study import Study
 from dotrain.config.errors import Problem
 from dotrain.config.schema import Settings
 from dotrain.config.source import Source
+from dotrain.core.observer import Observer
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.executors.base import AbstractExecutor
@@ -35,6 +36,7 @@ class LoadedConfig:
         early_stop: The rule.
         strategy: How a trial spans devices and workers.
         executor: Where trials run; not prepared.
+        observers: Who watches besides what shows the progress; not started.
         train: The train function, named or given by value, as the others.
         model: What ``model_gen`` calls, or None.
         dataset: What ``data_gen`` calls, or None.
@@ -58,6 +60,7 @@ class LoadedConfig:
     early_stop: AbstractEarlyStop
     strategy: AbstractStrategy
     executor: AbstractExecutor
+    observers: Sequence[Observer]
     train: Described
     model: Described | None
     dataset: Described | None

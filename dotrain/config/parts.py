@@ -84,6 +84,8 @@ class Parts:
         key = "name" if isinstance(section, Plugin) else "strategy"
         # A call means what Python would import.
         folder = None if self.given is not None else self.code or self.folder
+        if group == plugins.OBSERVERS and folder is not None:
+            folder = self.folder  # whichever code runs, they are no part of it
         try:
             plugin = plugins.load_plugin(group, getattr(section, key), folder)
         except UsageError as error:

@@ -26,6 +26,7 @@ _KINDS = {
     "strategies": "strategy",
     "ablators": "ablator",
     "clusters": "cluster",
+    "observers": "observer",
 }
 _DIRECTIONS = {"smaller": SMALLER, "larger": LARGER}
 _SECTIONS = {

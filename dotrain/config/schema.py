@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
@@ -254,6 +253,10 @@ class Settings(Section):
     distribution: Distribution = Distribution()
     cluster: Cluster = Cluster()
     limits: LimitsSection = LimitsSection()
+    observers: list[Plugin] = Field(
+        default=[],
+        description="Who watches the run besides: a list, each its name, and its own keys.",
+    )
     tensorboard: bool | None = Field(
         default=None,
         description="Whether to write TensorBoard's event files into the run directory; by default "
@@ -266,15 +269,6 @@ class Settings(Section):
         for name, part in value.items():
             if not _is_finite(part):
                 raise ValueError(f"{name}: expected finite numbers, got {part}")
-        return value
-
-    @field_validator("tensorboard")
-    @classmethod
-    def _check_tensorboard(cls, value: bool | None) -> bool | None:
-        if value and not _has_tensorboard():
-            raise ValueError(
-                "TensorBoard is not installed: pip install 'dotrain[tensorboard]', or take it out"
-            )
         return value
 
     @property
@@ -290,16 +284,6 @@ class Settings(Section):
         """Which trials to stop early, by the section that says so."""
         sections = {"search": self.search, "ablation": self.ablation}
         return {key: part.early_stop if part else _NO_RULE for key, part in sections.items()}
-
-    def writes_tensorboard(self, *, is_virtual: bool) -> bool:
-        """Whether a run writes TensorBoard's event files.
-
-        Args:
-            is_virtual: Whether nothing is trained in it.
-        """
-        if self.tensorboard is not None:
-            return self.tensorboard
-        return not is_virtual and _has_tensorboard()
 
 
 class _PartOfSearch(Search):
@@ -318,7 +302,3 @@ def _is_finite(value: Any) -> bool:
     if isinstance(value, dict | list | tuple):
         return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
     return not isinstance(value, float) or math.isfinite(value)
-
-
-def _has_tensorboard() -> bool:
-    return find_spec("tensorboard") is not None

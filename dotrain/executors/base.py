@@ -13,6 +13,7 @@ from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
 from dotrain.errors import ResourcesUnavailable
 
+#: Tells the driver of an event.
 Post = Callable[[Event], None]
 
 

@@ -20,6 +20,7 @@ _TITLES = {
     "strategy": "Strategies",
     "ablator": "Ablators",
     "cluster": "Clusters",
+    "observer": "Observers",
 }
 #: What stands for a name that is registered nowhere.
 _OWN = ("module:Class", "One of your own, beside the config or installed; see docs/plugins.md.")

@@ -78,14 +78,9 @@ class Experiment(LoadedConfig):
         return self.executor.is_virtual
 
     @property
-    def tensorboard(self) -> bool:
-        """Whether to write TensorBoard's event files."""
-        return self.settings.writes_tensorboard(is_virtual=self.simulated)
-
-    @property
     def config(self) -> dict[str, Any]:
         """The config as plain data, for the run directory and the journal."""
-        secret = {key: part for key, part in self.data.items() if key == "cluster"}
+        secret = {key: part for key, part in self.data.items() if key in ("cluster", "observers")}
         return {**self.data, **without_secrets(secret)}
 
     def program(self, token: str, run_dir: Path) -> Program:

@@ -87,17 +87,25 @@ def load_call(
         ((section, "early_stop"), "name", early_stop),
         (("distribution",), "strategy", distribution),
     ):
-        if isinstance(chosen, str | Mapping):
+        if _is_named(chosen):
             outer = config[path[0]] if len(path) > 1 else config
             outer[path[-1]] = {key: chosen} if isinstance(chosen, str) else dict(chosen)
         elif chosen is not None:
             plugins[path] = chosen
+    watching = list(config.get("observers", ()))
+    plugins |= {("observers", i): one for i, one in enumerate(watching) if not _is_named(one)}
+    named = (one if _is_named(one) else type(one).__name__ for one in watching)
+    config["observers"] = [{"name": one} if isinstance(one, str) else dict(one) for one in named]
     source = Source.of_call(json.loads(to_json(config)), {**_ARGUMENTS})
     mode: Mode = "run" if ablation is None else "ablate"
     loaded = load_given(source, Given(given, plugins), mode=mode, goes_on=goes_on)
     for component in loaded.study.components.values() if loaded.study else ():
         source.names[component.path] = component.name
     return replace(loaded, data=_recorded(loaded, search["num_trials"]))
+
+
+def _is_named(plugin: object) -> bool:
+    return isinstance(plugin, str | Mapping)
 
 
 def _recorded(loaded: LoadedConfig, num_trials: int | None) -> dict[str, Any]:

@@ -152,7 +152,9 @@ class _Run:
             scheduler = self._scheduler(header)
             journal = self._journal(finally_)
             view = RunView(scheduler, self.run_dir.path, [journal.append_header(header)])
-            driver = Driver(scheduler, executor, journal, view, self._observers(observer))
+            driver = Driver(
+                scheduler, executor, journal, view, [observer, *self.experiment.observers]
+            )
             return self._drive(driver, scheduler, header, None, 0.0)
 
     def go_on(self, observer: Observer) -> Result:
@@ -172,7 +174,9 @@ class _Run:
             executor = self._executor(finally_)
             view = RunView(scheduler, self.run_dir.path, records, resumed=True)
             del records
-            driver = Driver(scheduler, executor, journal, view, self._observers(observer))
+            driver = Driver(
+                scheduler, executor, journal, view, [observer, *self.experiment.observers]
+            )
             return self._drive(driver, scheduler, header, resumed, restored.time_s)
 
     def _resumed(self, records: Sequence[Record]) -> Resumed:
@@ -191,13 +195,6 @@ class _Run:
             version=VERSION,
             needs=NEEDS,
         )
-
-    def _observers(self, display: Observer) -> list[Observer]:
-        if not self.experiment.tensorboard:
-            return [display]
-        from dotrain.report.tensorboard import TensorBoard  # for this alone
-
-        return [display, TensorBoard()]
 
     def _executor(self, finally_: ExitStack) -> AbstractExecutor:
         executor, per_trial = self.experiment.executor, self.experiment.strategy.slots
@@ -250,8 +247,8 @@ class _Run:
             raise UsageError(
                 f"{self.run_dir.path} can't go on with other settings than it began with:\n"
                 f"  {lines}\n"
-                "only limits, cluster, distribution, tensorboard and a larger search.num_trials "
-                "may change; start a new run"
+                "only limits, cluster, distribution, observers, tensorboard and a larger "
+                "search.num_trials may change; start a new run"
             )
 
     def _drive(
@@ -320,6 +317,7 @@ _FREE = (
     ("limits",),
     ("cluster",),
     ("distribution",),
+    ("observers",),
     ("tensorboard",),
     ("search", "num_trials"),
 )

@@ -121,17 +121,18 @@ def _check_reads_only(make: OptimizerFactory, space: Searchspace, num_trials: in
     ask = optimizer.get_suggestion
 
     def watched(trial: Any = None) -> Any:
-        before = {i: copy.deepcopy(_public(t)) for i, t in optimizer.trials.items()}
+        before = {i: copy.deepcopy(public(t)) for i, t in optimizer.trials.items()}
         suggestion = ask(trial)
         for trial_id, state in before.items():
-            assert _public(optimizer.trials[trial_id]) == state, f"it wrote to {trial_id}"
+            assert public(optimizer.trials[trial_id]) == state, f"it wrote to {trial_id}"
         return suggestion
 
     optimizer.get_suggestion = watched  # type: ignore[method-assign]
     simulate(optimizer, NoStop(), example_curve, space=space, num_trials=num_trials)
 
 
-def _public(trial: Any) -> dict[str, Any]:
+def public(trial: Any) -> dict[str, Any]:
+    """Return what a trial is, by attribute."""
     return {name: getattr(trial, name) for name in trial.__slots__}
 
 
@@ -185,7 +186,7 @@ def check_early_stop(make: EarlyStopFactory, *, steps: int = 8, num_trials: int 
 
 
 def check_strategy(make: StrategyFactory) -> None:
-    """Check the contract of a strategy, as far as that goes in one process.
+    """Check the contract of a strategy, as far as that goes in one process; provisional, more may be asked.
 
     It reaches the workers as it was made; several ranks have processes of their own; what it asks
     of the environment are words; it opens a scope only when a rank has begun.

@@ -1,4 +1,4 @@
-"""What every framework promises, as a function that checks it. Provisional: it may still change."""
+"""What every framework promises, as a function that checks it; provisional."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_framework(
     data: Callable[[], Any] | None = None,
     model: Callable[[], Any] | None = None,
 ) -> None:
-    """Check the contract of a framework, which must be installed.
+    """Check the contract of a framework, which must be installed; provisional, more may be asked.
 
     Importing its class imports none of its packages; what isn't its own, it leaves alone; what it
     asks of the environment are words; equal seeds give equal draws, other seeds others. Batches

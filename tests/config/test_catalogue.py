@@ -105,7 +105,7 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Entry]:
 def test_everything_that_is_ours_is_found_and_described() -> None:
     found = [entry for entry in catalogue() if entry.package == "dotrain"]
     assert {entry.kind: 0 for entry in found}.keys() == {
-        *("optimizer", "early-stop rule", "strategy", "ablator", "cluster")
+        *("optimizer", "early-stop rule", "strategy", "ablator", "cluster", "observer")
     }
     assert {"asha", "median", "multi_worker_mirrored", "pairs", "simulated"} <= {
         entry.name for entry in found

@@ -925,7 +925,7 @@ def test_the_driver_imports_no_tensorflow(project: Project) -> None:
 
 
 def without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dotrain.config.schema.find_spec", lambda name: None)
+    monkeypatch.setattr("dotrain.report.tensorboard.observer.find_spec", lambda name: None)
 
 
 def test_without_the_package_nothing_is_written_and_nothing_said(

@@ -29,12 +29,14 @@ from dotrain import (
     Float,
     Int,
     ModelGenerator,
+    Observer,
     Plan,
     PortTaken,
     Promotion,
     Reporter,
     Result,
     Rung,
+    RunView,
     Searchspace,
     Seat,
     Suggestion,
@@ -42,11 +44,7 @@ from dotrain import (
     TrialState,
     experiment,
 )
-
-# As the guide to plugins has them: this interface is provisional.
-from dotrain.core.events import SlotsChanged
-from dotrain.core.instructions import Instruction
-from dotrain.executors.base import Post
+from dotrain.abc import Event, Instruction, Post, Reported, SlotsChanged
 
 
 def model(units: int, features: Features) -> list[int]:
@@ -148,6 +146,17 @@ class Toy(AbstractFramework):
     def seed(self, seed: int) -> None: ...
 
 
+class Counts(Observer):
+    def start(self, run: RunView) -> None:
+        self.best: dict[str, float] = {}
+        assert_type(run.trials, Mapping[str, Trial])
+        (run.run_dir / "name").write_text(run.header["name"])
+
+    def on_event(self, event: Event, instructions: Sequence[Instruction], time_s: float) -> None:
+        if isinstance(event, Reported):
+            self.best[event.trial_id] = event.value
+
+
 def main() -> Result:
     space = Searchspace(
         lr=Float(range=(1e-4, 1e-1), scale="log"),
@@ -158,7 +167,14 @@ def main() -> Result:
     study = AblationStudy(seeds=3)
     study.features.include("age")
     try:
-        result = experiment.lagom(train, space, Once(step=0.2), early_stop=Stalled(), num_trials=1)
+        result = experiment.lagom(
+            train,
+            space,
+            Once(step=0.2),
+            early_stop=Stalled(),
+            num_trials=1,
+            observers=[Counts(), "tensorboard"],
+        )
     except DotrainError:
         result = experiment.lagom(train, ablation=study, model=model, data=data)
     assert_type(result.trials, Sequence[Trial])

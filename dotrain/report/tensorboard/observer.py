@@ -16,7 +16,7 @@ from dotrain.store import RunDir
 
 
 class TensorBoard(Observer):
-    """Event files for TensorBoard in the run directory; `tensorboard: true` asks for it too.
+    """Write TensorBoard's event files into the run directory; `tensorboard` is the same.
 
     Attributes:
         clock: In seconds; decides when to write, nothing else.

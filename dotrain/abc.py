@@ -1,0 +1,75 @@
+"""The interfaces of all plugins, and what goes through them that `dotrain` itself doesn't name.
+
+Events and instructions are what executors post and carry out, and observers are told. Strategies,
+executors, observers and frameworks are provisional: until the first release they may still change.
+"""
+
+from dotrain.ablation.ablators import AbstractAblator
+from dotrain.ablation.layers import Surgery, SurgeryError
+from dotrain.core.events import (
+    Diverged,
+    Event,
+    Failed,
+    Finished,
+    Interrupted,
+    Lost,
+    Noted,
+    Reported,
+    Resumed,
+    SlotsChanged,
+    Started,
+    Stopped,
+    TimePassed,
+    TrialEvent,
+)
+from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
+from dotrain.core.limits import Limits
+from dotrain.core.observer import Observer, RunView
+from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
+from dotrain.core.strategy import AbstractStrategy
+from dotrain.core.trial import ArmRun, Mark
+from dotrain.executors.base import AbstractExecutor, Post
+from dotrain.frameworks.base import AbstractFramework
+
+__all__ = [
+    "AbstractAblator",
+    "AbstractEarlyStop",
+    "AbstractExecutor",
+    "AbstractFramework",
+    "AbstractOptimizer",
+    "AbstractStrategy",
+    "ArmRun",
+    "Diverged",
+    "Event",
+    "Failed",
+    "Failure",
+    "FailureKind",
+    "Finish",
+    "Finished",
+    "Instruction",
+    "Interrupted",
+    "Kill",
+    "Launch",
+    "Limits",
+    "Lost",
+    "Mark",
+    "Noted",
+    "Observer",
+    "Post",
+    "Reported",
+    "Resumed",
+    "RunView",
+    "SlotsChanged",
+    "Started",
+    "Stop",
+    "Stopped",
+    "Surgery",
+    "SurgeryError",
+    "TimePassed",
+    "TrialEvent",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
