@@ -12,9 +12,6 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # Some machines forbid it; the tests start hundreds of processes that would compile all anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-# What needs no framework, no cluster and hardly a process, and answers in a minute or two.
-QUICK := tests/core tests/policies tests/space tests/config tests/usercode tests/store/test_journal.py
-
 .PHONY: help demo quick test slow test-all lint types format reference bench chaos mutants scale distribution ci clean
 
 help: ## Show the targets.
@@ -28,8 +25,8 @@ $(READY): pyproject.toml
 demo: $(READY) ## Search a Keras model with ASHA on two workers of this machine.
 	$(BIN)/dotrain run configs/digits-asha.yaml
 
-quick: $(READY) ## Run the tests of the rooms without frameworks.
-	$(PYTEST) -m "not slow" $(QUICK)
+quick: $(READY) ## Run the tests of the rooms that decide; they answer in a minute.
+	$(PYTEST) -m "not slow" @tests/quick.txt
 
 test: $(READY) ## Run the tests that a change needs.
 	$(PYTEST) -m "not slow"
@@ -59,7 +56,7 @@ bench: $(READY) ## Measure the overhead, against optuna in the same run.
 chaos: $(READY) ## Kill drivers and workers at random, resume, and compare.
 	$(BIN)/python benchmarks/chaos.py
 
-mutants: $(READY) ## Break single lines of the core and the policies, and look which breaks no test notices.
+mutants: $(READY) ## Break single lines of the rooms that decide, and look which breaks no quick test notices.
 	$(BIN)/python benchmarks/mutants.py
 
 scale: $(READY) ## Measure how costs grow to 100,000 trials.

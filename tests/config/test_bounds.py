@@ -9,6 +9,7 @@ import pytest
 
 from dotrain.config import LoadedConfig, load_config
 from dotrain.config.errors import ConfigError, Problem, dotted
+from dotrain.config.plan import make_plan
 from dotrain.config.schema import Settings
 from dotrain.config.secrets import NOT_KEPT, not_kept, without_secrets
 from dotrain.config.writing import to_yaml
@@ -374,3 +375,50 @@ def test_the_budget_is_free_where_no_optimizer_gives_one(
         assert any("this name is reserved" in p for p in folder.problems(text))
     else:
         assert folder.load(text).settings.hparams == {"budget": 3}
+
+
+def test_an_optimizer_that_can_not_say_what_it_will_do_has_no_numbers_in_the_plan(
+    folder: Folder,
+) -> None:
+    folder.write(
+        "mine.py",
+        """
+        from dotrain import AbstractOptimizer
+
+        class Mine(AbstractOptimizer):
+            def initialize(self):
+                pass
+
+            def get_suggestion(self, trial=None):
+                return None
+        """,
+    )
+    search = "search: {num_trials: 2, optimizer: {name: %s}, space: {x: [INTEGER, [0, 3]]}}\n"
+    known = make_plan(folder.load(HEAD + search % "random"))
+    unknown = make_plan(folder.load(HEAD + search % "'mine:Mine'"))
+    assert (known["configurations"], known["launches"]) == (2, 2)
+    assert set(known) - set(unknown) == {"configurations", "launches"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cluster: {kind: simulated, options: {steps: 0}}\n", "cluster.options.steps: expected a"),
+        ("cluster: {kind: simulated, options: {stesp: 1}}\n", "did you mean 'steps'?"),
+        ("cluster: {kind: address}\n", "cluster.address: kind 'address' needs "),
+        ("cluster: {kind: nowhere}\n", "cluster.kind: "),
+        (
+            "cluster: {kind: inline, workers: 2}\n",
+            "cluster.workers: kind 'inline' runs one trial at a time",
+        ),
+        ("cluster: {kind: local, address: 'tcp://a:1'}\n", "cluster.address: goes with "),
+        ('hparams: {"a\\ud800": 1}\n', "is not text"),
+    ],
+)
+def test_a_cluster_or_a_key_that_can_not_be_is_told_with_its_place(
+    folder: Folder, text: str, message: str
+) -> None:
+    found = folder.problems(HEAD + text)
+    assert len(found) == 1
+    assert message in found[0]
+    assert found[0].startswith("3:")

@@ -133,6 +133,16 @@ def test_a_lost_trial_waits_until_there_is_room_and_goes_before_new_ones() -> No
     scheduler.validate()
 
 
+def test_lost_trials_are_launched_again_in_the_order_of_their_losses() -> None:
+    scheduler = make(*trials(3))
+    scheduler.handle(SlotsChanged(3), 0.0)
+    scheduler.handle(SlotsChanged(0), 1.0)
+    for trial_id in ("t0002", "t0000", "t0001"):
+        assert scheduler.handle(Lost(trial_id, 1, "gone"), 2.0) == []
+    assert launched(scheduler.handle(SlotsChanged(1), 3.0)) == ["t0002"]
+    assert launched(scheduler.handle(SlotsChanged(3), 3.0)) == ["t0000", "t0001"]
+
+
 def test_trials_of_several_slots_are_launched_when_all_are_there() -> None:
     scheduler = make(*trials(5), per_trial=2)
     assert scheduler.handle(SlotsChanged(1), 0.0) == []

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dotrain.core.events import Reported, Stopped
 from dotrain.core.instructions import Stop
+from dotrain.core.trial import Trial, TrialState
 from dotrain.earlystop.median import MedianStop
 from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.random import RandomSearch
@@ -109,3 +110,16 @@ def test_no_trial_is_stopped_before_there_is_enough_to_compare(options: dict[str
         len(t.step_history) > options.get("min_reports", 0)
         for t in run.scheduler.book.trials.values()
     )
+
+
+def test_what_an_earlier_attempt_reached_beyond_its_checkpoint_counts_no_more() -> None:
+    rule = MedianStop(min_trials=1)
+    ended = Trial({}, trial_id="t0000", step_history=[0, 1], metric_history=[0.5, 0.5])
+    ended.state, ended.final_metric = TrialState.FINISHED, 0.5
+    rule.on_end(ended)
+    trial = Trial({}, trial_id="t0001", attempt=1, step_history=[0], metric_history=[0.9])
+    rule.on_report(trial, 0, 0.9)
+    assert rule.earlystop_check({"t0001": trial}, [ended], "max") == {}
+    trial.attempt, trial.metric_history = 2, [0.1]  # its worker died, and it began again
+    rule.on_report(trial, 0, 0.1)
+    assert list(rule.earlystop_check({"t0001": trial}, [ended], "max")) == ["t0001"]

@@ -129,6 +129,7 @@ class Stage:
         *observers: Observer,
         num_trials: int = 1,
         kind: type[Scripted] = Scripted,
+        journal: type[Journal] = Journal,
         **limits: Any,
     ) -> None:
         self.path = folder / "journal.jsonl"
@@ -137,7 +138,7 @@ class Stage:
         optimizer.initialize()
         self.scheduler = Scheduler(optimizer, NoStop(), limits=Limits(**limits))
         self.executor = kind(self.path, steps)
-        self.journal = Journal(self.path)
+        self.journal = journal(self.path)
         view = RunView(self.scheduler, folder, [])
         self.driver = Driver(self.scheduler, self.executor, self.journal, view, observers)
 
@@ -303,8 +304,7 @@ def test_a_journal_that_can_not_be_written_ends_everything(tmp_path: Path) -> No
                 raise JournalError("no room")
             super().append_event(event, time_s)
 
-    stage = Stage(tmp_path, WHOLE)
-    stage.driver._journal = Full(stage.path)
+    stage = Stage(tmp_path, WHOLE, journal=Full)
     with pytest.raises(JournalError, match="no room"):
         stage.run()
     assert stage.executor.asked[-1] == "close"
@@ -407,8 +407,7 @@ def test_a_signal_in_the_middle_of_an_event_waits_until_it_is_taken_in(tmp_path:
             if isinstance(event, Started):
                 signal.raise_signal(signal.SIGINT)
 
-    stage = Stage(tmp_path, WHOLE, kind=InThisThread)
-    stage.driver._journal = Early(stage.path)
+    stage = Stage(tmp_path, WHOLE, kind=InThisThread, journal=Early)
     assert stage.run() == "interrupted"
     assert [kind for kind, _ in stage.records][-4:] == ["Started", "Interrupted", "Kill", "Finish"]
     assert len(stage.executor.waits) == 1

@@ -159,6 +159,24 @@ def test_a_process_killed_at_any_moment_leaves_the_one_before_or_the_new_one(
         before = new
 
 
+def test_of_what_a_killed_process_has_left_the_newest_counts_and_the_rest_is_removed(
+    tmp_path: Path,
+) -> None:
+    """The new one was whole, and the one before not yet gone."""
+    for before, name in [("step-000000003", "step-000000003.1"), ("step-000000009", "step-10")]:
+        for folder in (before, name, ".partial-1234", "step-x"):
+            (tmp_path / folder).mkdir()
+        checkpoint = Checkpoint(tmp_path)
+        assert checkpoint.latest == tmp_path / name
+        assert checkpoint.step == (3 if name.startswith(before) else 10)
+        with checkpoint.save(step=11):
+            assert [p.name for p in tmp_path.glob(".partial-*")] != [".partial-1234"]
+            assert len(list(tmp_path.glob(".partial-*"))) == 1
+        assert {p.name for p in tmp_path.iterdir()} == {"step-000000011", "step-x"}
+        for folder in tmp_path.iterdir():
+            folder.rmdir()
+
+
 @pytest.mark.parametrize("step", [0, -1, 1.5, "2"])
 def test_a_step_that_is_none_is_refused(tmp_path: Path, step: object) -> None:
     with pytest.raises(ValueError, match="whole number >= 1"), Checkpoint(tmp_path).save(step):  # type: ignore[arg-type]
