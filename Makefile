@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # Some machines forbid it; the tests start hundreds of processes that would compile all anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-# What needs no framework, no cluster and hardly a process, and answers in a minute or two.
+# What needs no framework, no cluster and hardly a process, and answers within a minute.
 QUICK := tests/core tests/policies tests/space tests/config tests/usercode tests/store/test_journal.py
 
 .PHONY: help demo quick test slow test-all lint types format reference bench chaos mutants scale distribution ci clean

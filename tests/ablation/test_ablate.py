@@ -362,7 +362,7 @@ def test_a_tiny_or_odd_best_value_is_handed_on_as_it_is(tmp_path: Path) -> None:
             lambda x: 1.0, Searchspace(x=Categorical(values=[value])), "grid", metric="accuracy",
             cluster={"kind": "inline"}, runs_dir=tmp_path, quiet=True,
         )  # fmt: skip
-        (override,) = _best_of(done.run_dir)
+        (override,) = _best_of(done.run_dir, tmp_path, quiet=True)
         file = tmp_path / "config.yaml"
         file.write_text("train: t.py:train\n")
         source = read_source(file, [override])
