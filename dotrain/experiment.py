@@ -36,11 +36,11 @@ from dotrain.runs.header import make_header
 from dotrain.runs.loading import load, load_again
 from dotrain.runs.preparing import display, rehearsed, say
 from dotrain.runs.result import Demands, Result
-from dotrain.runs.session import refuse_newer
 from dotrain.runs.session import resume as resume_experiment
 from dotrain.runs.session import run as run_experiment
+from dotrain.runs.stopped import take_up
 from dotrain.space import Searchspace
-from dotrain.store import RunDir, read_journal, replay, written_by
+from dotrain.store import RunDir, read_journal, replay
 
 #: What the table and the plot of a study are made with.
 _STATISTICS = ("scipy", "statsmodels", "matplotlib")
@@ -232,17 +232,13 @@ def resume(
     junit = _path(junit)
     with recording(junit, Path(path).absolute().name):
         gates = parse_gates(require)
-        run_dir = RunDir.open(path := find_run(path, runs_dir, quiet=quiet))
-        header = next(read_journal(run_dir.journal), None)
-        if header is None:
-            raise UsageError(f"{path}: the run never began; there is nothing to go on with")
-        refuse_newer(run_dir, written_by([header]))
-        loaded = load_again(run_dir, header, overrides)
-        say(loaded, quiet=quiet)
-        experiment = Experiment.of(loaded)
-        demands = _demands(experiment, gates, junit, allow_simulated)
-        observer = display(experiment, quiet=quiet)
-        return resume_experiment(experiment, run_dir, observer, demands, quiet=quiet)
+        with take_up(find_run(path, runs_dir, quiet=quiet)) as stopped:
+            loaded = load_again(stopped, overrides)
+            say(loaded, quiet=quiet)
+            experiment = Experiment.of(loaded)
+            demands = _demands(experiment, gates, junit, allow_simulated)
+            observer = display(experiment, quiet=quiet)
+            return resume_experiment(experiment, stopped, observer, demands, quiet=quiet)
 
 
 def lagom(
@@ -323,9 +319,9 @@ def lagom(
         say(loaded, quiet=quiet)
         experiment = Experiment.of(loaded)
         observer = display(experiment, quiet=quiet)
-        run_dir = RunDir.open(find_run(resume, runs_dir, quiet=quiet))
         demands = _demands(experiment, (), None, False)
-        result = resume_experiment(experiment, run_dir, observer, demands)
+        with take_up(find_run(resume, runs_dir, quiet=quiet)) as stopped:
+            result = resume_experiment(experiment, stopped, observer, demands)
     if not quiet:
         with printing():
             print_result(result.found)

@@ -12,7 +12,8 @@ from dotrain.config.loaded import LoadedConfig, Mode
 from dotrain.errors import UsageError
 from dotrain.results import kind_of
 from dotrain.results.resuming import is_from_config, resume_command
-from dotrain.store import Record, RunDir, archived_code, unpacked
+from dotrain.runs.stopped import StoppedRun
+from dotrain.store import archived_code, unpacked
 
 
 def load(config: Path, overrides: Sequence[str] = (), *, mode: Mode = "run") -> LoadedConfig:
@@ -30,18 +31,18 @@ def load(config: Path, overrides: Sequence[str] = (), *, mode: Mode = "run") -> 
     return loaded
 
 
-def load_again(run_dir: RunDir, header: Record, overrides: Sequence[str] = ()) -> LoadedConfig:
+def load_again(stopped: StoppedRun, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Load the config of a run that goes on, and the user's code as it is now.
 
     Args:
-        run_dir: The run directory.
-        header: The journal's.
+        stopped: The run.
         overrides: ``key.path=value`` pairs.
 
     Raises:
         UsageError: If the run was not started from a config.
         ConfigError: With every mistake in the config.
     """
+    run_dir, header = stopped.run_dir, stopped.header
     if not is_from_config(header):
         command = resume_command(run_dir.path, header)
         raise UsageError(f"{run_dir.path} was not started from a config; go on with: {command}")

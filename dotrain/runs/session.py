@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +18,30 @@ from dotrain.core.observer import Observer, RunView
 from dotrain.core.policy import policy_error
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
-from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError, UsageError
+from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError
 from dotrain.executors.base import AbstractExecutor, refuse_too_few
 from dotrain.results import result_of
 from dotrain.results.resuming import resume_command
+from dotrain.runs.changes import refuse_changes
 from dotrain.runs.definition import Experiment
 from dotrain.runs.driver import Driver
 from dotrain.runs.header import make_header
 from dotrain.runs.result import Demands, Result
+from dotrain.runs.stopped import StoppedRun
 from dotrain.store import (
     NEEDS,
     VERSION,
+    Contents,
     Journal,
     Lock,
     Record,
+    Restored,
     RunDir,
     code_of,
     code_that_goes_on,
     counts_from_one,
-    is_simulated,
     marks_of,
-    needs_newer,
-    newer,
-    read_journal,
     restore,
-    written_by,
 )
 from dotrain.versions import own_version
 
@@ -70,12 +70,15 @@ def run(
         run_dir.write_config(to_yaml(dict(experiment.config)))
         if experiment.functions.code.archive:
             run_dir.write_code(experiment.functions.code.archive)
-        return _Run(experiment, run_dir, demands or Demands()).begin(observer)
+        header = make_header(experiment, "")
+        scheduler = _scheduler(experiment, header)
+        start = _Start(scheduler, header, Contents([]), Restored(0.0, []), None)
+        return _Run(experiment, run_dir, demands or Demands()).drive(start, observer)
 
 
 def resume(
     experiment: Experiment,
-    run_dir: RunDir,
+    stopped: StoppedRun,
     observer: Observer,
     demands: Demands | None = None,
     *,
@@ -85,25 +88,42 @@ def resume(
 
     Args:
         experiment: What was run; its limits, cluster, strategy and a larger `num_trials` may be new.
-        run_dir: The run directory.
+        stopped: The run, as `take_up` has it; its records are let go of when the run goes on.
         observer: Shows progress.
         demands: As of `run`.
-        quiet: Don't say that the driver before has died.
+        quiet: Say nothing of the driver before, nor of code that has changed.
 
     Returns:
         The result, as of `run`.
 
     Raises:
-        UsageError: If another driver drives the run, or something else than that has changed.
-        JournalError: If the journal is damaged.
+        UsageError: If something else than that has changed.
         PolicyError: If the policies don't decide as they did.
         ResourcesUnavailable: If the workers can't be had.
         KeyboardInterrupt: At the second Ctrl-C.
     """
-    with Lock(run_dir.lock) as lock, _writing(run_dir, experiment.config):
-        if lock.recovered_from is not None and not quiet:
-            sys.stderr.write(f"the driver before, {lock.recovered_from}, has died; going on\n")
-        return _Run(experiment, run_dir, demands or Demands(), quiet=quiet).go_on(observer)
+    run_dir, header, records = stopped.run_dir, stopped.header, stopped.contents.records
+    with _writing(run_dir, experiment.config):
+        if stopped.died is not None and not quiet:
+            sys.stderr.write(f"the driver before, {stopped.died}, has died; going on\n")
+        refuse_changes(run_dir.path, header, experiment)
+        scheduler = _scheduler(experiment, header)
+        restored = restore(scheduler, islice(records, 1, None))
+        code = code_that_goes_on(run_dir, experiment.functions.code, records)
+        if code.changes and not quiet:
+            sys.stderr.write(f"note: {code.text}\n")
+        resumed = Resumed(
+            asdict(experiment.limits),
+            experiment.num_trials,
+            experiment.strategy.slots,
+            code=experiment.functions.code.digest,
+            began_with=code.began_with,
+            dotrain=own_version(),
+            version=VERSION,
+            needs=NEEDS,
+        )
+        start = _Start(scheduler, header, stopped.contents, restored, resumed)
+        return _Run(experiment, run_dir, demands or Demands()).drive(start, observer)
 
 
 @contextmanager
@@ -120,81 +140,75 @@ def _writing(run_dir: RunDir, config: Mapping[str, Any]) -> Iterator[None]:
         raise DotrainError(f"{place}: {error.strerror}; {advice}") from error
 
 
-def refuse_newer(run_dir: RunDir, writer: Record) -> None:
-    """Refuse to go on with a run that this version would go on with otherwise than it began.
+@dataclass(frozen=True)
+class _Start:
+    """Where a driver begins: where the run does, or where the driver before stopped.
 
-    Args:
-        run_dir: The run directory.
-        writer: What `written_by` returned.
-
-    Raises:
-        UsageError: With the version to install.
+    Attributes:
+        scheduler: In the state that the journal leads to.
+        header: The journal's; of a new run as it is written when the workers are there.
+        contents: What the journal holds.
+        restored: What else the journal says.
+        resumed: What the scheduler is told first, None in a new run.
     """
-    if needs_newer(writer):
-        raise UsageError(f"{run_dir.path} can't go on: {newer(writer)}")
+
+    scheduler: Scheduler
+    header: Record
+    contents: Contents
+    restored: Restored
+    resumed: Resumed | None
+
+
+def _scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Scheduler:
+    """Return a scheduler as the run began with it."""
+    experiment.optimizer.num_trials = header["num_trials"]
+    # Version 1 of the journal may hold configurations that were drawn twice.
+    experiment.optimizer.tries_once = header.get("version", VERSION) > 1
+    for policy in (experiment.optimizer, experiment.early_stop):
+        try:
+            policy.initialize()
+        except Exception as error:
+            raise policy_error(policy, error) from error
+    return Scheduler(
+        experiment.optimizer,
+        experiment.early_stop,
+        direction=experiment.direction,
+        seed=experiment.seed,
+        limits=Limits.of(header["limits"]),
+        slots_per_trial=header.get("slots_per_trial", 1),
+        code=code_of(header),
+        marks=marks_of(header),
+        counts_from_one=counts_from_one(header),
+    )
 
 
 class _Run:
     """One driver's part of a run."""
 
-    def __init__(
-        self, experiment: Experiment, run_dir: RunDir, demands: Demands, *, quiet: bool = False
-    ) -> None:
+    def __init__(self, experiment: Experiment, run_dir: RunDir, demands: Demands) -> None:
         self.experiment = experiment
         self.run_dir = run_dir
         self.demands = demands
-        self.quiet = quiet
 
-    def begin(self, observer: Observer) -> Result:
+    def drive(self, start: _Start, observer: Observer) -> Result:
+        """Bring the run to its end, and write what is made of it."""
+        header, records = start.header, start.contents.records
         with ExitStack() as finally_:
             executor = self._executor(finally_)
-            header = make_header(self.experiment, executor.date().isoformat(timespec="seconds"))
-            scheduler = self._scheduler(header)
-            journal = self._journal(finally_)
-            view = RunView(scheduler, self.run_dir.path, [journal.append_header(header)])
-            driver = Driver(
-                scheduler, executor, journal, view, [observer, *self.experiment.observers]
+            journal = Journal(self.run_dir.journal, start.contents)
+            finally_.callback(journal.close)
+            if start.resumed is None:
+                header["started_at"] = executor.date().isoformat(timespec="seconds")
+                records.append(journal.append_header(header))
+            for instruction in start.restored.unwritten:
+                records.append(journal.append_instruction(instruction, start.restored.time_s))
+            view = RunView(
+                start.scheduler, self.run_dir.path, records, resumed=start.resumed is not None
             )
-            return self._drive(driver, scheduler, header, None, 0.0)
-
-    def go_on(self, observer: Observer) -> Result:
-        records = list(read_journal(self.run_dir.journal))
-        if not records or records[0]["type"] != "Run":
-            raise UsageError(f"{self.run_dir.path}: the run never began; there is nothing to go on")
-        header = records[0]
-        refuse_newer(self.run_dir, written_by(records))
-        self._refuse_changes(header)
-        scheduler = self._scheduler(header)
-        restored = restore(scheduler, records[1:])
-        resumed = self._resumed(records)
-        with ExitStack() as finally_:
-            journal = self._journal(finally_)
-            for instruction in restored.unwritten:
-                records.append(journal.append_instruction(instruction, restored.time_s))
-            executor = self._executor(finally_)
-            view = RunView(scheduler, self.run_dir.path, records, resumed=True)
-            del records
-            driver = Driver(
-                scheduler, executor, journal, view, [observer, *self.experiment.observers]
-            )
-            return self._drive(driver, scheduler, header, resumed, restored.time_s)
-
-    def _resumed(self, records: Sequence[Record]) -> Resumed:
-        """Say who goes on, with which settings and code; keep that code beside the first."""
-        experiment = self.experiment
-        code = code_that_goes_on(self.run_dir, experiment.functions.code, records)
-        if code.changes and not self.quiet:
-            sys.stderr.write(f"note: {code.text}\n")
-        return Resumed(
-            asdict(experiment.limits),
-            experiment.num_trials,
-            experiment.strategy.slots,
-            code=experiment.functions.code.digest,
-            began_with=code.began_with,
-            dotrain=own_version(),
-            version=VERSION,
-            needs=NEEDS,
-        )
+            records.clear()  # there may be millions, and the view lets go of them
+            observers = [observer, *self.experiment.observers]
+            driver = Driver(start.scheduler, executor, journal, view, observers)
+            return self._to_its_end(driver, start)
 
     def _executor(self, finally_: ExitStack) -> AbstractExecutor:
         executor, per_trial = self.experiment.executor, self.experiment.strategy.slots
@@ -203,67 +217,13 @@ class _Run:
         executor.prepare(self.run_dir.logs, per_trial)
         return executor
 
-    def _journal(self, finally_: ExitStack) -> Journal:
-        journal = Journal(self.run_dir.journal)
-        finally_.callback(journal.close)
-        return journal
-
-    def _scheduler(self, header: Mapping[str, Any]) -> Scheduler:
-        """Return a scheduler as the run began with it."""
-        experiment = self.experiment
-        experiment.optimizer.num_trials = header["num_trials"]
-        # Version 1 of the journal may hold configurations that were drawn twice.
-        experiment.optimizer.tries_once = header.get("version", VERSION) > 1
-        for policy in (experiment.optimizer, experiment.early_stop):
-            try:
-                policy.initialize()
-            except Exception as error:
-                raise policy_error(policy, error) from error
-        return Scheduler(
-            experiment.optimizer,
-            experiment.early_stop,
-            direction=experiment.direction,
-            seed=experiment.seed,
-            limits=Limits.of(header["limits"]),
-            slots_per_trial=header.get("slots_per_trial", 1),
-            code=code_of(header),
-            marks=marks_of(header),
-            counts_from_one=counts_from_one(header),
-        )
-
-    def _refuse_changes(self, header: Mapping[str, Any]) -> None:
-        changes = list(changed(header["config"], self.experiment.config))
-        if is_simulated(header) != self.experiment.simulated:
-            was, now_ = ("simulated", "real")[:: 1 if is_simulated(header) else -1]
-            changes.append(
-                f"cluster.kind: the run is {was} and can't go on as a {now_} one: made-up values "
-                "and trained ones don't go together"
-            )
-        before, now = header["num_trials"], self.experiment.num_trials
-        if before is not None and (now is None or now < before):
-            changes.append(f"search.num_trials: was {before}, is now {now}; it may only grow")
-        if changes:
-            lines = "\n  ".join(changes)
-            raise UsageError(
-                f"{self.run_dir.path} can't go on with other settings than it began with:\n"
-                f"  {lines}\n"
-                "only limits, cluster, distribution, observers, tensorboard and a larger "
-                "search.num_trials may change; start a new run"
-            )
-
-    def _drive(
-        self,
-        driver: Driver,
-        scheduler: Scheduler,
-        header: Mapping[str, Any],
-        resumed: Resumed | None,
-        from_s: float,
-    ) -> Result:
+    def _to_its_end(self, driver: Driver, start: _Start) -> Result:
+        header, scheduler = start.header, start.scheduler
         trials = scheduler.book.trials
         error: DotrainError | None = None
         program = self.experiment.program(self.run_dir.token, self.run_dir.path)
         try:
-            status = driver.run(program, resumed=resumed, from_s=from_s)
+            status = driver.run(program, resumed=start.resumed, from_s=start.restored.time_s)
         except KeyboardInterrupt:
             self._conclude(header, scheduler, RunStatus.INTERRUPTED, driver.elapsed_s, None)
             raise
@@ -310,29 +270,3 @@ class _Run:
             except DotrainError as failure:
                 error = error or failure
         return Result(found, error)
-
-
-#: What may be changed when a run goes on.
-_FREE = (
-    ("limits",),
-    ("cluster",),
-    ("distribution",),
-    ("observers",),
-    ("tensorboard",),
-    ("search", "num_trials"),
-)
-
-
-def changed(before: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield a line for each difference between two configs that a resumed run can't have."""
-    if path in _FREE:
-        return
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in dict.fromkeys([*before, *now]):
-            yield from changed(before.get(key), now.get(key), (*path, str(key)))
-    elif before != now:
-        yield f"{'.'.join(path)}: was {_shown(before)}, is now {_shown(now)}"
-
-
-def _shown(value: Any) -> str:
-    return "absent" if value is None else repr(value)

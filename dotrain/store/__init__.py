@@ -4,10 +4,12 @@ from dotrain.store.code import archived_code, code_that_goes_on, unpacked
 from dotrain.store.journal import (
     NEEDS,
     VERSION,
+    Contents,
     Journal,
     Record,
     needs_newer,
     newer,
+    read_contents,
     read_journal,
     written_by,
 )
@@ -27,6 +29,7 @@ from dotrain.store.run_dir import RunDir, replace_file
 __all__ = [
     "NEEDS",
     "VERSION",
+    "Contents",
     "Holder",
     "Journal",
     "Lock",
@@ -42,6 +45,7 @@ __all__ = [
     "marks_of",
     "needs_newer",
     "newer",
+    "read_contents",
     "read_holder",
     "read_journal",
     "replace_file",

@@ -28,8 +28,9 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dotrain.core import events, instructions
 from dotrain.errors import JournalError
@@ -48,6 +49,19 @@ Record = dict[str, Any]
 _PREFIX = len('{"crc":"00000000",')
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a journal held when it was read.
+
+    Attributes:
+        records: The whole ones, the header first.
+        end: Where they end, in bytes; what comes after is torn.
+    """
+
+    records: list[Record]
+    end: int = 0
+
+
 class Journal:
     """Appends records; each is with the operating system when `append` returns.
 
@@ -55,21 +69,24 @@ class Journal:
     the disk.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, contents: Contents | None = None) -> None:
         """Open a journal for appending, a new one or one that is there.
 
         A torn last line, left by a crash, is cut off: never glued to the next record.
 
+        Args:
+            path: The file.
+            contents: What it holds; read now by default.
+
         Raises:
             JournalError: If the file can't be opened, or is damaged before its last line.
         """
+        if contents is None:
+            contents = read_contents(path) if path.exists() else Contents([])
         self._path = path
-        self._next = 0
-        self._end = 0
+        self._next, self._end = len(contents.records), contents.end
         try:
             if path.exists():
-                for number, end in _scan(path):
-                    self._next, self._end = number + 1, end
                 os.truncate(path, self._end)
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115
         except OSError as error:
@@ -137,12 +154,15 @@ def read_journal(path: Path) -> Iterator[Record]:
     Raises:
         JournalError: If the file can't be read, or is damaged before its last line.
     """
-    try:
-        with open(path, "rb") as file:
-            for _, _, record in _records(file, path):
-                yield record
-    except OSError as error:
-        raise JournalError(f"can't read the journal {path}: {error.strerror}") from None
+    return (record for _, record in _read(path))
+
+
+def read_contents(path: Path) -> Contents:
+    """Read a journal whole, as `read_journal` does."""
+    records, end = [], 0
+    for end, record in _read(path):  # noqa: B007
+        records.append(record)
+    return Contents(records, end)
 
 
 def written_by(records: Iterable[Record]) -> Record:
@@ -180,14 +200,16 @@ def newer(writer: Record) -> str:
     )
 
 
-def _scan(path: Path) -> Iterator[tuple[int, int]]:
-    """Yield (number, end in bytes) of every whole record."""
-    with open(path, "rb") as file:
-        for number, end, _ in _records(file, path):
-            yield number, end
+def _read(path: Path) -> Iterator[tuple[int, Record]]:
+    """Yield every whole record, and before it where it ends, in bytes."""
+    try:
+        with open(path, "rb") as file:
+            yield from _records(file, path)
+    except OSError as error:
+        raise JournalError(f"can't read the journal {path}: {error.strerror}") from None
 
 
-def _records(file: Any, path: Path) -> Iterator[tuple[int, int, Record]]:
+def _records(file: IO[bytes], path: Path) -> Iterator[tuple[int, Record]]:
     end = 0
     damaged: str | None = None
     for number, line in enumerate(file):
@@ -196,7 +218,7 @@ def _records(file: Any, path: Path) -> Iterator[tuple[int, int, Record]]:
         record, damaged = _open_seal(line, number)
         if record is not None:
             end += len(line)
-            yield number, end, record
+            yield end, record
 
 
 def _seal(body: str) -> str:

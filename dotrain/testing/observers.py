@@ -18,6 +18,7 @@ from dotrain.errors import PolicyError
 from dotrain.runs.definition import Experiment
 from dotrain.runs.from_python import load_call
 from dotrain.runs.session import resume, run
+from dotrain.runs.stopped import take_up
 from dotrain.space import Float, Searchspace
 from dotrain.store import Record, RunDir, read_journal
 from dotrain.testing.contracts import public
@@ -94,11 +95,11 @@ def _search(folder: Path, observers: Sequence[_Watched]) -> list[Record]:
     first, second = observers[:1], observers[1:]
     began = run(_experiment(first, _FIRST_S), folder, Observer())
     _check(first)
-    run_dir = RunDir(began.run_dir)
-    ended = resume(_experiment(second, None), run_dir, Observer(), quiet=True)
+    with take_up(began.run_dir) as stopped:
+        ended = resume(_experiment(second, None), stopped, Observer(), quiet=True)
     _check(second)
     assert (began.status, ended.status) == ("time_limit", "finished")
-    return list(read_journal(run_dir.journal))[1:]
+    return list(read_journal(RunDir(began.run_dir).journal))[1:]
 
 
 def _check(observers: Iterable[_Watched]) -> None:

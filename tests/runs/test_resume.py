@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from dotrain import Searchspace, experiment
+from dotrain.config.errors import ConfigError
 from dotrain.core.trial import TrialState
 from dotrain.errors import JournalError, PolicyError, UsageError
 from dotrain.report.status import read_status
-from dotrain.store import read_journal, replay
+from dotrain.store import Lock, read_journal, replay
 from tests.conftest import Project
 
 SPACE = {"x": {"type": "float", "range": [0.0, 1.0]}, "n": {"type": "int", "range": [1, 9]}}
@@ -299,6 +300,68 @@ def test_a_damaged_journal_is_not_gone_on_with(project: Project) -> None:
     (run_dir / "journal.jsonl").write_bytes(b"".join([*lines[:5], *lines[6:]]))
     with pytest.raises(JournalError, match="damaged record"):
         experiment.resume(run_dir, quiet=True)
+
+
+READING = """
+import sys
+
+opened = []
+
+def note(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(("journal.jsonl", "lock")):
+        opened.append(f"{str(arguments[0]).split('/')[-1]} {arguments[1]}")
+
+from dotrain import experiment
+sys.addaudithook(note)
+experiment.resume(sys.argv[1], quiet=True)
+print(*opened, sep="\\n")
+"""
+
+
+def test_the_journal_is_read_once_and_under_the_lock(project: Project) -> None:
+    """Whoever wants to know it: the config's loading, the policies, the journal, TensorBoard."""
+    run_dir = whole_run(
+        project,
+        search={"space": SPACE, **OPTIMIZERS["asha"]},
+        cluster=simulated(),
+        tensorboard=True,
+    )
+    expected = facts(run_dir)
+    whole = (run_dir / "journal.jsonl").read_bytes()
+    (run_dir / "journal.jsonl").write_bytes(whole[: len(whole) // 2])  # torn
+    done = subprocess.run(
+        [sys.executable, "-c", READING, str(run_dir)],
+        cwd=project.path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    opened = done.stdout.split("\n")[:-1]
+    assert [how for how in opened if how.startswith("journal")] == [
+        "journal.jsonl r",
+        "journal.jsonl a",
+    ]
+    assert opened[0].startswith("lock")
+    assert facts(run_dir) == expected
+    assert list(run_dir.glob("trials/*/events.*"))
+
+
+def test_a_refusal_lets_go_of_the_lock(project: Project) -> None:
+    run_dir = whole_run(project, search={"space": SPACE, **OPTIMIZERS["grid"]}, cluster=simulated())
+    journal = (run_dir / "journal.jsonl").read_bytes()
+
+    def refused(error: type[Exception], *overrides: str) -> None:
+        with pytest.raises(error):
+            experiment.resume(run_dir, overrides, quiet=True)
+        with Lock(run_dir / "lock") as lock:
+            assert lock.recovered_from is None
+
+    refused(UsageError, "seed=1")  # other settings
+    refused(ConfigError, "seed=x")  # no config
+    (run_dir / "journal.jsonl").write_bytes(journal[:30] + journal[31:])
+    refused(JournalError)
+    (run_dir / "journal.jsonl").write_bytes(b"")
+    refused(UsageError)  # never began
 
 
 def test_lagom_goes_on_by_the_same_call(project: Project) -> None:

@@ -1,0 +1,67 @@
+"""What may change when a run goes on, and what may not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dotrain.errors import UsageError
+from dotrain.runs.definition import Experiment
+from dotrain.store import Record, is_simulated
+
+#: What may be changed when a run goes on.
+_FREE = (
+    ("limits",),
+    ("cluster",),
+    ("distribution",),
+    ("observers",),
+    ("tensorboard",),
+    ("search", "num_trials"),
+)
+
+
+def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
+    """Refuse to go on with an experiment that isn't the one that was begun.
+
+    Args:
+        path: The run directory.
+        header: The journal's.
+        experiment: As it is now.
+
+    Raises:
+        UsageError: With every difference.
+    """
+    changes = list(_changed(header["config"], experiment.config))
+    if is_simulated(header) != experiment.simulated:
+        was, now_ = ("simulated", "real")[:: 1 if is_simulated(header) else -1]
+        changes.append(
+            f"cluster.kind: the run is {was} and can't go on as a {now_} one: made-up values "
+            "and trained ones don't go together"
+        )
+    before, now = header["num_trials"], experiment.num_trials
+    if before is not None and (now is None or now < before):
+        changes.append(f"search.num_trials: was {before}, is now {now}; it may only grow")
+    if changes:
+        lines = "\n  ".join(changes)
+        raise UsageError(
+            f"{path} can't go on with other settings than it began with:\n"
+            f"  {lines}\n"
+            "only limits, cluster, distribution, observers, tensorboard and a larger "
+            "search.num_trials may change; start a new run"
+        )
+
+
+def _changed(before: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield a line for each difference between two configs that a resumed run can't have."""
+    if path in _FREE:
+        return
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys([*before, *now]):
+            yield from _changed(before.get(key), now.get(key), (*path, str(key)))
+    elif before != now:
+        yield f"{'.'.join(path)}: was {_shown(before)}, is now {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else repr(value)
