@@ -22,7 +22,9 @@ from dotrain import (
     Trial,
     experiment,
 )
-from dotrain.errors import DotrainError, UsageError
+from dotrain.errors import DotrainError, JournalError, UsageError
+from dotrain.runs import session
+from dotrain.store import Contents
 from tests.conftest import Project
 
 DECK = """
@@ -562,9 +564,28 @@ def test_an_instance_whose_methods_can_not_be_called_is_refused(project: Project
         inline(lambda: 1.0, project, early_stop=Rule())
 
 
+def test_no_worker_outlives_a_run_that_could_not_begin(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a notebook whatever stays behind stays for ever."""
+    before = psutil.Process().children(recursive=True)
+    started: list[psutil.Process] = []
+
+    def refuse(path: Path, contents: Contents) -> None:
+        children = psutil.Process().children(recursive=True)
+        started.extend(process for process in children if process not in before)
+        raise JournalError("no")
+
+    monkeypatch.setattr(session, "Journal", refuse)
+    options: dict[str, Any] = {"cluster": {"kind": "local", "workers": 1}, "num_trials": 2}
+    with pytest.raises(JournalError, match="no"):
+        inline(takes_x, project, searchspace=ONE, **options)
+    assert started
+    assert not any(process.is_running() for process in started)
+
+
 class NeverBegins(AbstractOptimizer):
     def initialize(self) -> None:
-        # The workers have been started by now, to import while the driver does.
         self.workers = psutil.Process().children(recursive=True)
         raise RuntimeError("no")
 
@@ -572,16 +593,13 @@ class NeverBegins(AbstractOptimizer):
         pass
 
 
-def test_no_worker_outlives_a_run_that_could_not_begin(project: Project) -> None:
-    """In a notebook whatever stays behind stays for ever."""
+def test_no_worker_starts_for_an_optimizer_that_cannot_begin(project: Project) -> None:
     optimizer = NeverBegins()
     before = psutil.Process().children(recursive=True)
     options: dict[str, Any] = {"cluster": {"kind": "local", "workers": 1}, "num_trials": 2}
     with pytest.raises(DotrainError, match="NeverBegins raised RuntimeError: no"):
         inline(takes_x, project, searchspace=ONE, optimizer=optimizer, **options)
-    started = [process for process in optimizer.workers if process not in before]
-    assert started
-    assert not any(process.is_running() for process in started)
+    assert optimizer.workers == before
 
 
 class Width(IntEnum):
