@@ -143,13 +143,13 @@ class Project:
     def cli(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the command line in a process of its own, forked if nothing is said of it."""
         if not options and os.environ.get("PYTHONPATH") == _PYTHONPATH:
-            return warm().run(arguments, cwd=self.path, timeout_s=100)
+            return warm().run(arguments, cwd=self.path, timeout_s=500)
         return subprocess.run(
             [sys.executable, "-m", "dotrain", *arguments],
             cwd=self.path,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=500,
             check=False,
             **options,
         )
