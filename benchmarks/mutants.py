@@ -358,7 +358,7 @@ class Bench:
         """Return the first test that fails, or ``""``.
 
         Args:
-            room: Whose tests come first.
+            room: What is broken: its tests come first; ``""`` if nothing is.
 
         Raises:
             SystemExit: If the tests could not run, which proves nothing.
@@ -383,6 +383,8 @@ class Bench:
         if ran.returncode == 0:
             return ""
         told = [line for line in ran.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        if not told and room:  # they could before
+            return "(the tests can't be imported)"
         if not told:
             raise SystemExit(f"the tests could not run:\n{ran.stdout}{ran.stderr}")
         return told[0]
