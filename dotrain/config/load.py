@@ -30,7 +30,7 @@ from dotrain.config.table import table_problems
 from dotrain.config.validation import is_echo, validate_settings
 from dotrain.core.policy import AbstractOptimizer
 from dotrain.space import Searchspace
-from dotrain.training.tabular import TabularSource
+from dotrain.training.table_files import TabularSource
 from dotrain.usercode.function import Described
 from dotrain.usercode.target import Target
 

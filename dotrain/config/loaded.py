@@ -16,7 +16,7 @@ from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.executors.base import AbstractExecutor
 from dotrain.space import Searchspace
-from dotrain.training.tabular import TabularSource
+from dotrain.training.table_files import TabularSource
 from dotrain.usercode.closure import Closure
 from dotrain.usercode.function import Described
 

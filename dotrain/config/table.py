@@ -9,8 +9,7 @@ from dotrain.config.schema import Ablation
 from dotrain.config.source import Source
 from dotrain.errors import did_you_mean
 from dotrain.training.errors import BadSetup
-from dotrain.training.table_files import columns_of
-from dotrain.training.tabular import TabularSource
+from dotrain.training.table_files import TabularSource, columns_of
 
 
 def table_problems(

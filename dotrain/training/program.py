@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cloudpickle
 
@@ -12,11 +12,9 @@ from dotrain.ablation.study import Study
 from dotrain.core.policy import Direction
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.frameworks.registry import import_packages
+from dotrain.training.table_files import TabularSource
 from dotrain.usercode.function import FunctionRef, Functions
 from dotrain.usercode.load import load_function, take_in
-
-if TYPE_CHECKING:  # it imports NumPy, which ``dotrain check`` has no use for
-    from dotrain.training.tabular import TabularSource
 
 
 @dataclass(frozen=True)

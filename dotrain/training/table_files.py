@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,27 @@ _CODE = r"\s*[+-]?0\d"
 _INDEX = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 #: With so small a share of text a column is meant to hold numbers.
 _FEW = 0.1
+
+
+@dataclass(frozen=True)
+class TabularSource:
+    """A file with one row per example.
+
+    Attributes:
+        file: CSV (``.csv``), tab-separated (``.tsv``) or Parquet (``.parquet``).
+        label: The column to predict.
+        validation: The share of the rows to validate on.
+        columns: The columns to predict from; None for all but the label.
+    """
+
+    file: Path
+    label: str
+    validation: float = 0.2
+    columns: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation: expected between 0 and 1, got {self.validation}")
 
 
 def columns_of(file: Path) -> list[str] | None:

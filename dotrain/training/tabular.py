@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +10,7 @@ from numpy.typing import NDArray
 
 from dotrain.errors import did_you_mean
 from dotrain.training.errors import BadSetup
-from dotrain.training.table_files import read_file
+from dotrain.training.table_files import TabularSource, read_file
 
 SPLITS = ("train", "validation")
 
@@ -22,27 +20,6 @@ class Selection(Protocol):
 
     def select(self, columns: Iterable[str]) -> list[str]:
         """Return those of `columns` that are to be given, in their order."""
-
-
-@dataclass(frozen=True)
-class TabularSource:
-    """A file with one row per example.
-
-    Attributes:
-        file: CSV (``.csv``), tab-separated (``.tsv``) or Parquet (``.parquet``).
-        label: The column to predict.
-        validation: The share of the rows to validate on.
-        columns: The columns to predict from; None for all but the label.
-    """
-
-    file: Path
-    label: str
-    validation: float = 0.2
-    columns: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.validation < 1:
-            raise ValueError(f"validation: expected between 0 and 1, got {self.validation}")
 
 
 def load_table(source: TabularSource, split: str, features: Selection) -> tuple[Any, Any]:

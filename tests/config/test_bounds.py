@@ -126,23 +126,25 @@ LEAST_SEARCH = {"space": SEARCH["space"]}
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_tensorboard_is_asked_for_only_where_it_is_installed(
-    monkeypatch: pytest.MonkeyPatch, installed: bool
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, installed: bool
 ) -> None:
     monkeypatch.setattr(
-        "dotrain.config.schema.find_spec", lambda _: object() if installed else None
+        "dotrain.report.tensorboard.observer.find_spec", lambda _: object() if installed else None
     )
 
-    def settings(value: Any) -> Settings:
-        return Settings(train="t", metric="m", tensorboard=value)
+    def writes(value: bool | None, kind: str = "inline") -> bool:
+        sections = {} if value is None else {"tensorboard": value}
+        data = {"train": "t.py:train", "metric": "m", "direction": "max", "cluster": {"kind": kind}}
+        return bool(folder.load(json.dumps({**data, **sections})).observers)
 
-    assert settings(None).writes_tensorboard(is_virtual=False) == installed
-    assert not settings(None).writes_tensorboard(is_virtual=True)
-    assert not settings(False).writes_tensorboard(is_virtual=False)
+    assert writes(None) == installed
+    assert not writes(None, "simulated")
+    assert not writes(False)
     if installed:
-        assert settings(True).writes_tensorboard(is_virtual=True)
+        assert writes(True, "simulated")
     else:
-        with pytest.raises(ValueError, match="TensorBoard is not installed"):
-            settings(True)
+        with pytest.raises(ConfigError, match="TensorBoard is not installed"):
+            writes(True)
 
 
 def test_hyperparameters_are_finite_however_deep(folder: Folder) -> None:

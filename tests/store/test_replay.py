@@ -320,7 +320,7 @@ def test_a_record_with_a_wrong_number_is_damage_even_if_its_checksum_is_right(
 
 
 def test_what_can_not_be_opened_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match=r"can't open the journal .*Is a directory"):
+    with pytest.raises(JournalError, match=r"can't read the journal .*Is a directory"):
         Journal(tmp_path)
     with pytest.raises(JournalError, match=r"can't read the journal .*Is a directory"):
         list(read_journal(tmp_path))

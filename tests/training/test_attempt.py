@@ -37,7 +37,7 @@ from dotrain.training.channel import Channel
 from dotrain.training.numbers import as_number
 from dotrain.training.place import Place
 from dotrain.training.program import LoadedProgram, Program
-from dotrain.training.tabular import TabularSource
+from dotrain.training.table_files import TabularSource
 from dotrain.usercode.function import FunctionRef, Functions
 
 Run = Callable[..., tuple[TrialEvent, list[TrialEvent]]]

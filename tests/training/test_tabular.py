@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from dotrain.ablation.study import Features
 from dotrain.training.errors import BadSetup
-from dotrain.training.table_files import columns_of
+from dotrain.training.table_files import TabularSource, columns_of
 from dotrain.training.tabular import (
-    TabularSource,
     encode,
     encode_labels,
     load_arrays,
