@@ -8,7 +8,6 @@ and `max` are therefore the same code.
 from __future__ import annotations
 
 import inspect
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, final
 from dotrain.core.seeding import derive_rng
 from dotrain.core.trial import Trial
 from dotrain.core.untried import Untried
-from dotrain.errors import PolicyError
 from dotrain.space import Params, Searchspace, plain_if_possible
 
 Direction = Literal["max", "min"]
@@ -272,8 +270,8 @@ class AbstractEarlyStop(ABC):
             direction: ``max`` or ``min``.
 
         Returns:
-            The trials to stop, or their ids, or a dict from id to the reason; nothing or None
-            to let all go on.
+            The trials to stop, or their ids, or a dict from id to the reason; one alone will do, and
+            nothing or None lets all go on.
         """
 
 
@@ -284,16 +282,6 @@ def _is_without_self(rule: Callable[..., Any]) -> bool:
     except TypeError:
         return False
     return next(iter(signature.parameters)) != "self"
-
-
-def policy_error(policy: object, error: Exception) -> PolicyError:
-    """Return the error that tells of an exception in a plugin, with the plugin's own line."""
-    kind = "optimizer" if isinstance(policy, AbstractOptimizer) else "early-stop rule"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return PolicyError(
-        f"{kind} {type(policy).__name__} raised {type(error).__name__}: {error}\n"
-        f"  at {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
-    )
 
 
 def sign_of(direction: Direction) -> float:

@@ -11,6 +11,7 @@ import heapq
 from collections import deque
 from collections.abc import Mapping
 
+from dotrain.core.asking import next_suggestion, tell_end, tell_report, to_stop
 from dotrain.core.book import TrialBook
 from dotrain.core.events import (
     Event,
@@ -31,7 +32,6 @@ from dotrain.core.policy import (
     AbstractOptimizer,
     Direction,
     Promotion,
-    policy_error,
 )
 from dotrain.core.streak import Streak
 from dotrain.core.trial import Mark, Trial, TrialState
@@ -171,40 +171,23 @@ class Scheduler:
         self, trial: Trial, event: Reported, time_s: float, out: list[Instruction]
     ) -> None:
         rule = self._early_stop
-        try:
-            if event.replaces:
-                rule.on_replaced(trial, event.step, event.value)
-            else:
-                rule.on_report(trial, event.step, event.value)
-            # At the last step of its budget there is nothing left to save.
-            done = trial.budget is not None and event.step + 1 >= trial.budget
-            if done or trial.state is not TrialState.RUNNING:
-                return
-            answer = rule.earlystop_check(
-                {trial.trial_id: trial}, self.book.finalized, self._direction
-            )
-        except Exception as error:
-            raise policy_error(rule, error) from error
-        if not answer:
+        tell_report(rule, trial, event)
+        # At the last step of its budget there is nothing left to save.
+        done = trial.budget is not None and event.step + 1 >= trial.budget
+        if done or trial.state is not TrialState.RUNNING:
             return
-        reasons = answer if isinstance(answer, Mapping) else dict.fromkeys(map(_id_of, answer), "")
-        for trial_id, reason in reasons.items():
+        asked = to_stop(rule, trial, self.book.finalized, self._direction)
+        for trial_id, reason in asked.items():
             target = self.book.active.get(trial_id)
             if target is None or target.state is not TrialState.RUNNING or not target.step_history:
                 continue
-            why = f"stopped {trial_id} at step {target.last_step}: " + (
-                reason or type(rule).__name__
-            )
+            why = f"stopped {trial_id} at step {target.last_step}: {reason}"
             self.book.stop(target, why, time_s)
             out.append(Stop(why, trial_id, target.attempt))
 
     def _ended(self, trial: Trial, time_s: float, out: list[Instruction]) -> None:
         self._streak.count(trial)
-        try:
-            self._early_stop.on_end(trial)
-        except Exception as error:
-            raise policy_error(self._early_stop, error) from error
-        self._to_tell.append(trial)
+        self._note_end(trial)
         # On many slots the first to end may well be failures; only a whole wave of them tells.
         reason = self._streak.hopeless(trial, max(self.limits.max_failures, self.slots))
         if reason:
@@ -217,9 +200,9 @@ class Scheduler:
         waiting = False
         while not self._over:
             if self._to_tell:
-                suggestion = self._ask(self._to_tell.popleft())
+                suggestion = next_suggestion(self._optimizer, self._to_tell.popleft())
             elif not waiting and self._room() >= self._slots_per_trial:
-                suggestion = self._ask(None)
+                suggestion = next_suggestion(self._optimizer, None)
             else:
                 break
             waiting = suggestion is WAIT
@@ -243,20 +226,6 @@ class Scheduler:
         """Slots that are neither held nor spoken for."""
         queued = len(self._accepted) + len(self._retries)
         return self.slots - self.book.held - queued * self._slots_per_trial
-
-    def _ask(self, ended: Trial | None) -> object:
-        try:
-            suggestion = self._optimizer.get_suggestion(ended)
-        except Exception as error:
-            raise policy_error(self._optimizer, error) from error
-        if not (suggestion is None or suggestion is WAIT) and not isinstance(
-            suggestion, Trial | Promotion
-        ):
-            raise PolicyError(
-                f"optimizer {type(self._optimizer).__name__} returned {suggestion!r}; "
-                "expected a Trial, a Promotion, WAIT or None"
-            )
-        return suggestion
 
     def _accept(self, trial: Trial) -> None:
         name = type(self._optimizer).__name__
@@ -325,8 +294,11 @@ class Scheduler:
     def _written_off(self, trial: Trial) -> None:
         """Note a trial that the end of its driver has ended, because it was to stop anyway."""
         if trial.state.ended:
-            self._early_stop.on_end(trial)
-            self._to_tell.append(trial)
+            self._note_end(trial)
+
+    def _note_end(self, trial: Trial) -> None:
+        tell_end(self._early_stop, trial)
+        self._to_tell.append(trial)
 
     def next_deadline(self) -> float | None:
         """When a `TimePassed` event is due at the latest, in seconds since the run began."""
@@ -357,7 +329,3 @@ class Scheduler:
         if self._retries or self._accepted:
             free = self.slots - self.book.held
             assert free < self._slots_per_trial, "a trial waits although slots are free"
-
-
-def _id_of(trial: Trial | str) -> str:
-    return trial if isinstance(trial, str) else trial.trial_id

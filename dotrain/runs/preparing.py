@@ -11,8 +11,8 @@ from dotrain.ablation.runner import StudyRunner
 from dotrain.config.errors import ConfigError
 from dotrain.config.loaded import LoadedConfig
 from dotrain.config.plan import ARCHIVED
+from dotrain.core.asking import calling
 from dotrain.core.observer import Observer
-from dotrain.core.policy import policy_error
 from dotrain.report.choosing import choose_observer
 from dotrain.report.subject import Subject
 from dotrain.results.text import count_text
@@ -67,10 +67,8 @@ def display(experiment: Experiment, *, quiet: bool = False, is_new: bool = False
         quiet: Show nothing.
         is_new: Say first what the plan has to say of a run that begins.
     """
-    try:
+    with calling(experiment.optimizer):
         plan = experiment.optimizer.plan()
-    except Exception as error:
-        raise policy_error(experiment.optimizer, error) from error
     if plan is not None and is_new and not quiet:
         sys.stderr.writelines(f"note: {note}\n" for note in plan.notes)
     size = "" if plan is None else f", {count_text(plan.configurations, 'configuration')}"

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.config.writing import to_yaml
+from dotrain.core.asking import calling
 from dotrain.core.events import Resumed
 from dotrain.core.instructions import RunStatus
 from dotrain.core.limits import Limits
 from dotrain.core.observer import Observer, RunView
-from dotrain.core.policy import policy_error
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError
@@ -165,10 +165,8 @@ def _scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Scheduler:
     # Version 1 of the journal may hold configurations that were drawn twice.
     experiment.optimizer.tries_once = header.get("version", VERSION) > 1
     for policy in (experiment.optimizer, experiment.early_stop):
-        try:
+        with calling(policy):
             policy.initialize()
-        except Exception as error:
-            raise policy_error(policy, error) from error
     return Scheduler(
         experiment.optimizer,
         experiment.early_stop,
@@ -240,9 +238,10 @@ class _Run:
     def _finalize(self, trials: list[Trial]) -> PolicyError | None:
         optimizer = self.experiment.optimizer
         try:
-            optimizer.finalize_experiment(trials)
-        except Exception as error:
-            return policy_error(optimizer, error)
+            with calling(optimizer):
+                optimizer.finalize_experiment(trials)
+        except PolicyError as error:
+            return error
         return None
 
     def _conclude(

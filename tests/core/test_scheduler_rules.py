@@ -189,6 +189,50 @@ def test_an_exception_in_a_rule_names_the_rule_and_its_line(what: str) -> None:
     assert __file__ in str(caught.value)
 
 
+@pytest.mark.parametrize("last", [Interrupted("Ctrl-C"), Resumed({}, 9, 1)])
+def test_an_exception_in_a_rule_names_it_too_when_a_stopped_trial_ends_with_its_driver(
+    last: Event,
+) -> None:
+    scheduler = make(*trials(2), rule=Asked(answer=list, breaks_at="end"))
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    assert [type(one) for one in scheduler.handle(Reported("t0000", 1, 0, 0.5), 1.0)] == [Stop]
+    with pytest.raises(PolicyError, match="early-stop rule Asked raised ZeroDivisionError"):
+        scheduler.handle(last, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "stops"),
+    [
+        (None, False),
+        ((), False),
+        ({}, False),
+        ("t0000", True),
+        (["t0000"], True),
+        ({"t0000"}, True),
+        ({"t0000": "too slow"}, True),
+        (lambda to_check: to_check["t0000"], True),
+        (lambda to_check: to_check.values(), True),
+        (["t0001"], False),
+    ],
+)
+def test_a_rule_answers_with_trials_or_ids_one_or_many(answer: Any, stops: bool) -> None:
+    scheduler = make(*trials(2), rule=Asked(answer))
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    out = scheduler.handle(Reported("t0000", 1, 0, 0.5), 1.0)
+    assert [one.trial_id for one in out if isinstance(one, Stop)] == ["t0000"] * stops
+
+
+@pytest.mark.parametrize("answer", [True, 7, [7], {7: "why"}, [["t0000"]]])
+def test_an_answer_of_a_rule_that_means_nothing_is_refused(answer: Any) -> None:
+    scheduler = make(*trials(2), rule=Asked(answer))
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    with pytest.raises(PolicyError, match=r"Asked returned .*; expected trials or their ids"):
+        scheduler.handle(Reported("t0000", 1, 0, 0.5), 1.0)
+
+
 def test_an_exception_in_an_optimizer_names_it() -> None:
     scheduler = make(ZeroDivisionError("of a plugin"))
     with pytest.raises(PolicyError, match=r"optimizer Suggests raised ZeroDivisionError"):
