@@ -321,7 +321,7 @@ def lagom(
         observer = display(experiment, quiet=quiet)
         demands = _demands(experiment, (), None, False)
         with take_up(find_run(resume, runs_dir, quiet=quiet)) as stopped:
-            result = resume_experiment(experiment, stopped, observer, demands)
+            result = resume_experiment(experiment, stopped, observer, demands, quiet=quiet)
     if not quiet:
         with printing():
             print_result(result.found)
