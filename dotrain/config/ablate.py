@@ -132,7 +132,7 @@ class StudyBuilder:
                 self._problem(component.path, f"{component.name} is named twice")
             seen.add(component.name)
             if component.of_model and self._settings.model is None:
-                message = f"{self._source.has_no('model')} to leave it out of; the train function "
+                message = f"{self._source.lacks('model')} to leave it out of; the train function "
                 message += "then gets the model from model_gen.create()"
                 self._problem(component.path, message)
             if isinstance(component, Feature):
@@ -140,7 +140,7 @@ class StudyBuilder:
 
     def _check_feature(self, component: Component, data: Described | None) -> None:
         if self._settings.data is None:
-            message = f"{self._source.has_no('data')} to leave a column out of"
+            message = f"{self._source.lacks('data')} to leave a column out of"
             self._problem(component.path, message)
             return
         signature = data.signature() if data is not None else None

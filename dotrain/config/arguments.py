@@ -164,9 +164,9 @@ class Arguments:
                 "or put it under hparams"
             )
         if name in ("model_gen", "model_function") and settings.model is None:
-            return f"asks for '{name}', but {self.source.has_no('model')}"
+            return f"asks for '{name}', but {self.source.lacks('model')}"
         if name in ("data_gen", "dataset_function") and settings.data is None:
-            return f"asks for '{name}', but {self.source.has_no('data')}"
+            return f"asks for '{name}', but {self.source.lacks('data')}"
         if name in space.names and space.domains[name].when:
             return f"asks for '{name}', which only some trials have; write a default"
         return ""

@@ -84,7 +84,7 @@ class Source:
         name = dotted((self.names[path[:named]], *path[named:])) if named else ""
         return Problem(origins.get(known, f"{self.file}:1:1"), path, message, name)
 
-    def has_no(self, key: str) -> str:
+    def lacks(self, key: str) -> str:
         """Say that something is missing."""
         return f"the config has no '{key}:'" if self.file else f"the call gives no '{key}'"
 
