@@ -50,7 +50,7 @@ EQUIVALENT: dict[str, str] = {
         "it only saves time: the counts of one state go down and up, and no slot changes hands"
     ),
 }
-COPIED = ("dotrain", "tests", "configs", "docs", "recipes", "pyproject.toml")
+COPIED = ("dotrain", "tests", "configs", "docs", "recipes", "README.md", "pyproject.toml")
 _WAIT_S = 300.0  #: The longest that one mutant's tests may take, in seconds.
 
 _SWAPS: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {

@@ -239,10 +239,12 @@ def _search(
     same = {"name": "kit", "metric": "score", "seed": 0, "hparams": {}, "tensorboard": False}
     same["limits"] = {} if executor.is_virtual else {"max_time_s": _ENOUGH_S}
     loaded = load_call(functions, search, None, rule, None, same, goes_on=False)
-    experiment = replace(Experiment.of(loaded), executor=executor)
+    experiment = Experiment.of(loaded)
+    # Whatever this process has imported, the kit's functions import no framework.
+    parts = replace(experiment.functions, packages=())
     if pickled is not None:
-        broken = replace(experiment.functions.train, pickled=pickled)
-        experiment = replace(experiment, functions=replace(experiment.functions, train=broken))
+        parts = replace(parts, train=replace(parts.train, pickled=pickled))
+    experiment = replace(experiment, executor=executor, functions=parts)
     result = run(experiment, folder, Observer())
     missing = "no slot was offered, or the last event of an attempt is missing"
     assert result.status != "time_limit", f"after {_ENOUGH_S:g} s, {missing}"
