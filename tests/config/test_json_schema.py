@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,28 @@ def test_it_is_a_schema_that_json_can_hold() -> None:
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda f: f.stem)
 def test_every_config_that_is_shipped_is_accepted(file: Path) -> None:
     validator().validate(yaml.safe_load(file.read_text()))
+
+
+def test_an_editor_shows_what_each_plugin_is_or_what_is_wrong_with_it() -> None:
+    entries = [
+        replace(entry, summary="", options=None, error="can't be imported") if n % 2 else entry
+        for n, entry in enumerate(catalogue())
+    ]
+    definitions = config_schema(entries)["$defs"]
+    kinds = {"Optimizer": "optimizer", "EarlyStopRule": "early-stop rule", "Ablator": "ablator"}
+    for section, kind in {**kinds, "Observer": "observer"}.items():
+        choices = definitions[section]["properties"]["name"]["anyOf"]
+        shown = {one["const"]: one["description"] for one in choices if "const" in one}
+        of_kind = [entry for entry in entries if entry.kind == kind]
+        assert shown == {entry.name: entry.summary or entry.error for entry in of_kind}
+
+
+@pytest.mark.parametrize(("values", "is_sound"), [([], False), ([1], True), ([1, 2], True)])
+def test_a_condition_lists_one_value_or_more(values: list[int], is_sound: bool) -> None:
+    space = {"a": {"type": "int", "range": [1, 4]}}
+    space["b"] = {"type": "float", "range": [0, 1], "when": {"a": values}}
+    config = {"train": "t.py:train", "metric": "m", "search": {"space": space, "num_trials": 2}}
+    assert validator().is_valid(config) == is_sound
 
 
 #: What a schema can't tell.

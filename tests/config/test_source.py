@@ -349,6 +349,15 @@ def test_an_override_of_a_section_is_blamed_for_what_the_section_lacks(folder: F
     ]
 
 
+def test_beside_a_misread_value_of_a_parameter_its_other_mistakes_are_told(folder: Folder):
+    text = (
+        HEAD + "search:\n  num_trials: 1\n  space: {a: {type: float, range: [1e-4, 1], scale: 3}}\n"
+    )
+    misread, other = folder.problems(text)
+    assert "YAML reads 1e-4 as text" in misread
+    assert "search.space.a.scale: expected" in other
+
+
 def test_an_override_is_not_blamed_for_the_rest_of_its_section(folder: Folder):
     text = HEAD + "limits: {retires: 3}\n"
     assert folder.problems(text, "limits.max_failures=0") == [
