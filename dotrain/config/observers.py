@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from dotrain import plugins
 from dotrain.config.errors import Path
 from dotrain.config.parts import Parts
@@ -33,10 +35,8 @@ def make_observers(
     is_named = any(one.name == _TENSORBOARD.name for one in settings.observers)
     if is_named and settings.tensorboard is False:
         problems.append(source.problem(("tensorboard",), "is false, and observers names it"))
-    by_default = executor is not None and not executor.is_virtual
+    is_real = executor is not None and not executor.is_virtual
+    by_default = is_real and find_spec(_TENSORBOARD.name) is not None
     if not is_named and (by_default if settings.tensorboard is None else settings.tensorboard):
-        before = len(problems)
         made.append(parts.plugin(plugins.OBSERVERS, ("tensorboard",), _TENSORBOARD))
-        if settings.tensorboard is None:  # then it is written if it is installed
-            del problems[before:]
     return [one for one in made if one is not None]

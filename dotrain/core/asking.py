@@ -66,16 +66,20 @@ def to_stop(
         answer: Any = rule.earlystop_check({trial.trial_id: trial}, finalized, direction)
         if not answer:
             return {}
-    is_many = isinstance(answer, Collection) and not isinstance(answer, str)
-    found: Collection[object] = answer if is_many else [answer]
-    named: list[Any] = [getattr(one, "trial_id", one) for one in found]
-    if not all(isinstance(one, str) for one in named):
+    if isinstance(answer, Mapping):
+        named = list(answer.items())
+    else:
+        is_many = isinstance(answer, Collection) and not isinstance(answer, str)
+        named = [(one, "") for one in (answer if is_many else [answer])]
+    asked: list[tuple[Any, str]] = [
+        (getattr(one, "trial_id", one), reason) for one, reason in named
+    ]
+    if not all(isinstance(one, str) for one, _ in asked):
         raise PolicyError(
             f"{_name(rule)} returned {answer!r}; expected trials or their ids, a dict from id to "
             "the reason, or None"
         )
-    reasons = answer if isinstance(answer, Mapping) else {}
-    return {one: reasons.get(one) or type(rule).__name__ for one in named}
+    return {one: reason or type(rule).__name__ for one, reason in asked}
 
 
 def _name(policy: object) -> str:

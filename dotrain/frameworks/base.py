@@ -59,7 +59,8 @@ class AbstractFramework(ABC):
             size: Rows of a batch, over all ranks.
             seed: By which rows are shuffled anew in each epoch; None for their own order.
         """
-        raise NotImplementedError
+        name = type(self).__name__
+        raise NotImplementedError(f"{name} takes {type(data).__name__}, but has no `batches`")
 
     def same_data(self, one: Any, other: Any) -> bool | None:
         """Whether two data sets are equal, as far as a look tells; None if they are not its own."""

@@ -74,8 +74,11 @@ def load_call(
             raise UsageError(f"searchspace: expected a Searchspace, got {what}")
         number = {} if search["num_trials"] is None else {"num_trials": search["num_trials"]}
         config["search"] = {"space": space.to_data(), **number}
+    hparams = sections["hparams"] or {}
+    if not isinstance(hparams, Mapping):
+        raise UsageError(f"hparams: expected a mapping from names to values, got {hparams!r}")
     try:
-        config["hparams"] = plain_params(sections["hparams"] or {})
+        config["hparams"] = plain_params(hparams)
     except TypeError as error:
         raise UsageError(f"hparams: {error}") from None
     given = {path: GivenFunction(f) for path, f in by_path.items() if f is not None}
@@ -92,7 +95,8 @@ def load_call(
             outer[path[-1]] = {key: chosen} if isinstance(chosen, str) else dict(chosen)
         elif chosen is not None:
             plugins[path] = chosen
-    watching = list(config.get("observers", ()))
+    observers = config.get("observers", ())
+    watching = [observers] if isinstance(observers, str | Mapping) else list(observers)
     plugins |= {("observers", i): one for i, one in enumerate(watching) if not _is_named(one)}
     named = (one if _is_named(one) else type(one).__name__ for one in watching)
     config["observers"] = [{"name": one} if isinstance(one, str) else dict(one) for one in named]

@@ -128,9 +128,8 @@ LEAST_SEARCH = {"space": SEARCH["space"]}
 def test_tensorboard_is_asked_for_only_where_it_is_installed(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, installed: bool
 ) -> None:
-    monkeypatch.setattr(
-        "dotrain.report.tensorboard.observer.find_spec", lambda _: object() if installed else None
-    )
+    for place in ("dotrain.report.tensorboard.observer", "dotrain.config.observers"):
+        monkeypatch.setattr(f"{place}.find_spec", lambda _: object() if installed else None)
 
     def writes(value: bool | None, kind: str = "inline") -> bool:
         sections = {} if value is None else {"tensorboard": value}

@@ -224,6 +224,24 @@ def test_a_rule_answers_with_trials_or_ids_one_or_many(answer: Any, stops: bool)
     assert [one.trial_id for one in out if isinstance(one, Stop)] == ["t0000"] * stops
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (["t0000"], "Asked"),
+        ({"t0000": "too slow"}, "too slow"),
+        ({"t0000": ""}, "Asked"),
+        (lambda to_check: {to_check["t0000"]: "too slow"}, "too slow"),
+    ],
+)
+def test_a_stop_has_the_reason_of_the_rule_or_its_name(answer: Any, reason: str) -> None:
+    scheduler = make(*trials(2), rule=Asked(answer))
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    (stop,) = scheduler.handle(Reported("t0000", 1, 0, 0.5), 1.0)
+    assert isinstance(stop, Stop)
+    assert stop.reason == f"stopped t0000 at step 0: {reason}"
+
+
 @pytest.mark.parametrize("answer", [True, 7, [7], {7: "why"}, [["t0000"]]])
 def test_an_answer_of_a_rule_that_means_nothing_is_refused(answer: Any) -> None:
     scheduler = make(*trials(2), rule=Asked(answer))

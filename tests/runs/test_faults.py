@@ -28,7 +28,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small tmpfs takes root")
+        pytest.skip("a small tmpfs can't be mounted here: it takes root, and a kernel that lets it")
     yield place
     subprocess.run(["umount", str(place)], check=True)
 

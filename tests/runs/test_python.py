@@ -510,6 +510,16 @@ def test_what_a_config_refuses_is_refused_by_the_name_of_the_argument(
     assert list(project.path.iterdir()) == []
 
 
+def test_hyperparameters_that_are_no_mapping_are_refused(project: Project) -> None:
+    with pytest.raises(UsageError, match=r"hparams: expected a mapping from names to values"):
+        inline(takes_x, project, searchspace=ONE, num_trials=1, hparams=[1])
+
+
+def test_one_observer_may_be_named_without_a_list(project: Project) -> None:
+    with pytest.raises(UsageError, match=r"observers\[0\].name: unknown observer 'nobody'"):
+        inline(takes_x, project, searchspace=ONE, num_trials=1, observers="nobody")
+
+
 def test_an_instance_may_suggest_what_the_space_does_not_have(project: Project) -> None:
     class Both(AbstractOptimizer):
         def initialize(self) -> None:
