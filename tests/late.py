@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,3 +25,10 @@ class Late:
         if attribute.startswith(("_", "pytest")):
             raise AttributeError(attribute)
         return getattr(importlib.import_module(self._name), attribute)
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Let a package look as if it weren't installed, to whoever asks before importing it."""
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == package else find_spec(name)
+    )

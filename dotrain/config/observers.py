@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib import util
 
 from dotrain import plugins
 from dotrain.config.errors import Path
@@ -36,7 +36,7 @@ def make_observers(
     if is_named and settings.tensorboard is False:
         problems.append(source.problem(("tensorboard",), "is false, and observers names it"))
     is_real = executor is not None and not executor.is_virtual
-    by_default = is_real and find_spec(_TENSORBOARD.name) is not None
+    by_default = is_real and util.find_spec(_TENSORBOARD.name) is not None
     if not is_named and (by_default if settings.tensorboard is None else settings.tensorboard):
         made.append(parts.plugin(plugins.OBSERVERS, ("tensorboard",), _TENSORBOARD))
     return [one for one in made if one is not None]

@@ -32,7 +32,7 @@ class Driver:
     """Runs one experiment to its end.
 
     Attributes:
-        elapsed_s: Time since the run began, in seconds; it stands still when the run is over.
+        elapsed_s: When the last event was taken in, in seconds since the run began: as in the journal.
     """
 
     def __init__(
@@ -150,8 +150,7 @@ class Driver:
             self._tell("on_pulse", now)
 
     def _now(self) -> float:
-        self.elapsed_s = self._executor.clock_s() - self._began_s
-        return self.elapsed_s
+        return self._executor.clock_s() - self._began_s
 
     def _post(self, event: Event) -> None:
         if self._scheduler.status is not None and not isinstance(event, Resumed):
@@ -159,7 +158,7 @@ class Driver:
         if isinstance(event, Failed) and event.failure.kind.ends_run:
             # Not recorded: the trial is in flight for whoever goes on with the run.
             raise DiskFull(f"{event.trial_id} can't go on: {event.failure.message}")
-        time_s = self._now()
+        time_s = self.elapsed_s = self._now()
         self._posting = True
         try:
             self._journal.append_event(event, time_s)

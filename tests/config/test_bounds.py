@@ -14,6 +14,7 @@ from dotrain.config.schema import Settings
 from dotrain.config.secrets import NOT_KEPT, not_kept, without_secrets
 from dotrain.config.writing import to_yaml
 from tests.folder import Folder
+from tests.late import hide
 
 SEARCH: dict[str, Any] = {"num_trials": 2, "space": {"x": {"type": "float", "range": [0, 1]}}}
 ABLATION: dict[str, Any] = {"components": {"c": {"a": 0}}, "seeds": 9}
@@ -128,8 +129,8 @@ LEAST_SEARCH = {"space": SEARCH["space"]}
 def test_tensorboard_is_asked_for_only_where_it_is_installed(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, installed: bool
 ) -> None:
-    for place in ("dotrain.report.tensorboard.observer", "dotrain.config.observers"):
-        monkeypatch.setattr(f"{place}.find_spec", lambda _: object() if installed else None)
+    if not installed:
+        hide(monkeypatch, "tensorboard")
 
     def writes(value: bool | None, kind: str = "inline") -> bool:
         sections = {} if value is None else {"tensorboard": value}

@@ -54,6 +54,7 @@ from dotrain.space import Categorical, Discrete, Domain, Float, Int
 from dotrain.store import Journal, Record, RunDir, replay_each
 from dotrain.testing.simulation import simulate
 from tests.conftest import ROOT, Project
+from tests.late import hide
 
 # TensorBoard asks for this module before it tries TensorFlow, which these tests can do without.
 sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
@@ -925,7 +926,7 @@ def test_the_driver_imports_no_tensorflow(project: Project) -> None:
 
 
 def without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dotrain.report.tensorboard.observer.find_spec", lambda name: None)
+    hide(monkeypatch, "tensorboard")
 
 
 def test_without_the_package_nothing_is_written_and_nothing_said(

@@ -187,6 +187,17 @@ def test_a_run_from_its_start_to_its_end(tmp_path: Path) -> None:
     assert gc.get_freeze_count() == 0
 
 
+def test_a_run_has_taken_as_long_as_its_journal_says(tmp_path: Path) -> None:
+    def ends(executor: Scripted) -> None:
+        posts(Started("t0000", 1), Finished("t0000", 1, 0.5), after_s=3.0)(executor)
+        executor.now += 1.0  # before the loop looks again
+
+    stage = Stage(tmp_path, [ends])
+    assert stage.run() == "finished"
+    assert stage.driver.elapsed_s == 3.0
+    assert stage.records[-1] == ("Finish", 3.0)
+
+
 def test_the_loop_wakes_for_the_next_deadline_and_passes_it_on(tmp_path: Path) -> None:
     stage = Stage(
         tmp_path,

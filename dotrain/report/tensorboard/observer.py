@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib import util
 
 from dotrain.core.events import Event, Finished, Reported, Resumed, TrialEvent
 from dotrain.core.instructions import Instruction
@@ -28,7 +28,7 @@ class TensorBoard(Observer):
         Raises:
             ValueError: If TensorBoard is not installed.
         """
-        if find_spec("tensorboard") is None:
+        if util.find_spec("tensorboard") is None:
             raise ValueError(
                 "TensorBoard is not installed: pip install 'dotrain[tensorboard]', or take it out"
             )
