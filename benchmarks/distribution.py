@@ -41,7 +41,7 @@ import psutil
 import yaml
 from overhead import DOTRAIN, HERE, Range, Row, events, print_table
 
-from dotrain.executors.dask.environment import available_cores, local_worker_environment
+from dotrain.executors.environment import available_cores, environment_of_attempts
 from dotrain.store import Record, read_journal
 
 FUNCTIONS = HERE / "functions_distribution.py"
@@ -134,7 +134,7 @@ def by_hand(way: str, folder: Path | None = None) -> dict[str, float]:
         folder: Where to take turns with another training, or None.
         way: ``one``, ``exact`` or ``plain``, as in `functions_distribution.py`.
     """
-    environment = {**local_worker_environment(WORKERS, available_cores()), **ENVIRONMENT}
+    environment = {**environment_of_attempts(max(1, available_cores() // WORKERS)), **ENVIRONMENT}
     environment.pop("TF_CONFIG", None)
     command = [sys.executable, str(FUNCTIONS), way, *([str(folder)] if folder else [])]
     addresses = [] if way == "one" else free_addresses()

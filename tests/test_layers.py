@@ -28,6 +28,7 @@ LAYERS = [
     {"store"},
     {"training", "results"},
     {"distribution"},
+    {"attempts"},
     {"frameworks.tensorflow"},
     {"frameworks.keras", "frameworks.torch"},
     {"callbacks"},

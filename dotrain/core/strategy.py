@@ -56,8 +56,6 @@ class AbstractStrategy(ABC):
 
     #: Packages that take long to import; a process that has them waits ready for the next trial.
     packages: ClassVar[tuple[str, ...]] = ()
-    #: Whether every attempt needs a fresh process, as it does with several ranks.
-    own_process: ClassVar[bool] = False
 
     @property
     def slots(self) -> int:

@@ -74,7 +74,7 @@ class InlineExecutor(AbstractExecutor):
             case Stop() | Kill() if self._running is not None:
                 launch, channel = self._running
                 if (launch.trial_id, launch.attempt) == (instruction.trial_id, instruction.attempt):
-                    channel.stop_reason = instruction.reason
+                    channel.stop(instruction.reason)
 
     def pump(self, timeout_s: float) -> None:
         """Run one queued attempt to its end."""
@@ -95,8 +95,8 @@ class InlineExecutor(AbstractExecutor):
                 channel,
                 run_dir=self._run_dir,
                 worker="inline",
-                whole_process=False,
                 place=self._place,
+                capture=captured,
             )
         finally:
             self._running = None
@@ -109,7 +109,7 @@ class InlineExecutor(AbstractExecutor):
         try:
             log = RunDir(Path(self._run_dir)).trial_log(launch.trial_id)
             log.parent.mkdir(parents=True, exist_ok=True)
-            with captured(log, whole_process=False):
+            with captured(log):
                 strategy = load_strategy(self._program)
                 self._place = Place(strategy)
                 strategy.begin(Seat())

@@ -187,7 +187,7 @@ class Watching(Observer):
         counts = self.run.counts
         parts += [f"{counts[s]} {_WORDS.get(s, str(s))}" for s in _COUNTED if counts[s]]
         if self.losses:
-            parts.append(f"workers lost {self.losses} time{'s' if self.losses > 1 else ''}")
+            parts.append(f"attempts lost {self.losses} time{'s' if self.losses > 1 else ''}")
         return parts
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from dotrain.training.errors import BadSetup, EarlyStop
 from dotrain.training.failure import describe_bad_result, describe_failure, disk_is_full
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
 from dotrain.training.numbers import split_metrics
-from dotrain.training.output import captured
+from dotrain.training.output import flush
 from dotrain.training.place import Place
 from dotrain.training.program import LoadedProgram, Program
 from dotrain.training.report_log import ReportLog
@@ -48,8 +49,8 @@ def run_attempt(
     *,
     run_dir: str,
     worker: str,
-    whole_process: bool,
     place: Place,
+    capture: Callable[[Path], AbstractContextManager[None]],
 ) -> TrialEvent:
     """Run one attempt to its end; whatever the user's function does, it ends in an event.
 
@@ -59,9 +60,8 @@ def run_attempt(
         channel: Where events go, and where a stop comes from.
         run_dir: The run directory.
         worker: Name of this worker, for people.
-        whole_process: Whether this process runs nothing else, so that its whole output is the
-            trial's.
         place: Where it runs among the ranks of the trial.
+        capture: Leads what is printed inside to a file.
 
     Returns:
         `Finished`, `Stopped` or `Failed`; `Started` and the reports have gone to the channel.
@@ -77,8 +77,9 @@ def run_attempt(
         log.parent.mkdir(parents=True, exist_ok=True)
         _note(log, f"--- {launch.trial_id}, attempt {launch.attempt}: {launch.reason}")
         _note(log, f"--- {launch.varied}")
-        with captured(log, whole_process=whole_process), _folder(log.parent, place) as trial_dir:
+        with capture(log), _folder(log.parent, place) as trial_dir:
             event = _call(loaded, launch, channel, trial_dir, worker, place)
+        flush(sys.stdout, sys.stderr)
         _note(log, _last_line(event))
     except Interrupt:
         raise

@@ -14,7 +14,6 @@ class Channel:
 
     Attributes:
         send: Delivers an event to the driver; never blocks for long, keeps the order.
-        stop_reason: Set by the executor, from any thread, when the attempt is to stop.
         closed: Set when the attempt has ended: threads that outlive it have nothing to report to.
         lock: Held while a report is made, so that threads can't mix up their steps.
         pid: The process of the attempt; a child that it forks is not the attempt.
@@ -22,7 +21,16 @@ class Channel:
 
     def __init__(self, send: Callable[[TrialEvent], None]) -> None:
         self.send = send
-        self.stop_reason: str | None = None
+        self._stop_reason: str | None = None
         self.closed = False
         self.lock = threading.Lock()
         self.pid = os.getpid()
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the attempt is to stop, None if it isn't."""
+        return self._stop_reason
+
+    def stop(self, reason: str) -> None:
+        """Let the attempt end at its next report."""
+        self._stop_reason = reason

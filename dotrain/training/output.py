@@ -13,20 +13,24 @@ from pathlib import Path
 from typing import Any
 
 
-@contextlib.contextmanager
-def captured(log: Path, *, whole_process: bool) -> Iterator[None]:
-    """Append everything printed inside to a file.
+def redirect(log: Path) -> None:
+    """Append to a file, from here on, whatever this process and its children print.
 
-    ``breakpoint()`` inside still talks to the terminal.
+    Libraries written in C are caught too; for processes that run nothing else.
 
     Args:
         log: The file; its folder exists.
-        whole_process: Redirect the file descriptors, so that libraries written in C and child
-            processes are caught too; for processes that run nothing else. On a process's main
-            thread they are redirected in any case: nothing else of it runs meanwhile.
     """
-    with _descriptors(log) if whole_process else _python_streams(log):
-        yield
+    flush(sys.__stdout__, sys.__stderr__)
+    target = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    for number in (1, 2):
+        os.dup2(target, number)
+    os.close(target)
+    # The streams that the process began with, whatever the user's modules have put there.
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.closed:
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
 
 
 class _Redirected:
@@ -34,7 +38,7 @@ class _Redirected:
 
     def __init__(self, log: Path) -> None:
         self._saved: list[tuple[int, int]] = []
-        _flush(sys.__stdout__, sys.__stderr__)
+        flush(sys.__stdout__, sys.__stderr__)
         target = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         for number in (1, 2):
             with contextlib.suppress(OSError):  # the process was started with it closed
@@ -44,41 +48,30 @@ class _Redirected:
 
     def restore(self) -> None:
         """Lead them to where they led before; safe to call twice."""
-        _flush(sys.__stdout__, sys.__stderr__)
+        flush(sys.__stdout__, sys.__stderr__)
         while self._saved:
             number, copy = self._saved.pop()
             os.dup2(copy, number)
             os.close(copy)
 
 
-def _flush(*streams: Any) -> None:
+def flush(*streams: Any) -> None:
+    """Write out what streams hold; one may be closed, or None."""
     for stream in streams:
-        with contextlib.suppress(Exception):  # it may be closed, or None
+        with contextlib.suppress(Exception):
             stream.flush()
 
 
 @contextlib.contextmanager
-def _descriptors(log: Path) -> Iterator[None]:
-    # The streams that the process began with, whatever a train function before has put there.
-    streams = sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-    for stream in streams:
-        if isinstance(stream, io.TextIOWrapper) and not stream.closed:
-            stream.reconfigure(line_buffering=True, errors="backslashreplace")
-    redirected = _Redirected(log)
-    try:
-        yield
-    finally:
-        _flush(sys.stdout, sys.stderr)
-        redirected.restore()
-        for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__)):
-            if stream is None or stream.closed:  # a train function has closed it
-                new = open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-                sys.__dict__.update({"__stdout__": new} if number == 1 else {"__stderr__": new})
-        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+def captured(log: Path) -> Iterator[None]:
+    """Append everything that Python prints inside to a file; ``breakpoint()`` has the terminal.
 
+    On a process's main thread, libraries written in C and child processes are caught too: nothing
+    else of it runs meanwhile.
 
-@contextlib.contextmanager
-def _python_streams(log: Path) -> Iterator[None]:
+    Args:
+        log: The file; its folder exists.
+    """
     streams, hook = (sys.stdout, sys.stderr), sys.breakpointhook
     with open(log, "a", encoding="utf-8", buffering=1, errors="backslashreplace") as file:
         out, err = _Following(file, "stdout"), _Following(file, "stderr")

@@ -126,11 +126,7 @@ class Least(AbstractStrategy):
 def test_a_strategy_has_only_to_open() -> None:
     strategy = Least()
     assert (strategy.slots, strategy.environment(), strategy.packages) == (1, {}, ())
-    assert (strategy.own_process, strategy.shard("data"), strategy.open()) == (
-        False,
-        "data",
-        "opened",
-    )
+    assert (strategy.shard("data"), strategy.open()) == ("data", "opened")
     assert strategy.peer_is_gone(ValueError()) is False
     strategy.begin(Seat())
     strategy.check_use()

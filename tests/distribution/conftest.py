@@ -26,7 +26,6 @@ class Scope:
 class Ranks(AbstractStrategy):
     """Ranks that train nothing together."""
 
-    own_process = True
 
     def __init__(self, workers: int = 2, first_ports_are_taken: str = "") -> None:
         self.workers = workers

@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
+from dotrain.attempts.deaths import cause_of_death
 from dotrain.errors import ResourcesUnavailable
-from dotrain.executors.deaths import cause_of_death
 from dotrain.executors.health import HostHealth
 from tests.conftest import Project, start
 
@@ -156,7 +156,7 @@ def test_trials_run_at_the_same_time_on_different_workers(project: Project) -> N
     )
     assert result.status == "finished"
     pids = [trial.metrics["pid"] for trial in result.trials if trial.metrics]
-    assert len(set(pids)) == 2
+    assert len(set(pids)) == 6, "an attempt has a process of its own"
     assert os.getpid() not in pids
 
 
@@ -321,11 +321,11 @@ def test_a_killed_driver_leaves_no_process_behind(project: Project) -> None:
 def test_local_workers_that_die_at_once_are_not_waited_for(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project.write("distributed.py", "raise RuntimeError('a broken installation')")
+    project.write("psutil.py", "raise RuntimeError('a broken installation')")
     monkeypatch.setenv("PYTHONPATH", str(project.path))
     with pytest.raises(
         ResourcesUnavailable,
-        match=r"(?s)no local worker got ready worker-\d: its worker process ended with exit code 1"
+        match=r"(?s)no local worker got ready: the process that starts trials ended with exit code 1"
         r".*a broken installation",
     ):
         project.run(
@@ -400,8 +400,8 @@ def test_a_second_ctrl_c_ends_the_run_at_once(project: Project) -> None:
     # Workers that can't end, and a driver that would wait for them: nothing but the second Ctrl-C
     # ends the run, whenever it comes.
     code = (
-        "from dotrain.executors.dask import local_workers as workers; from dotrain.cli import main;"
-        "assert workers._GRACE_S; workers._GRACE_S = 1000; main()"
+        "from dotrain.attempts import host; from dotrain.cli import main;"
+        "assert host._GRACE_S; host._GRACE_S = 1000; main()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, "run", "config.yaml"],
@@ -496,7 +496,7 @@ def test_health_minds_neither_late_failures_nor_few() -> None:
 
 
 def test_a_death_is_told_by_its_cause() -> None:
-    assert cause_of_death(3, False) == "its worker process ended with exit code 3"
-    assert cause_of_death(-11, True) == "its worker process was killed by SIGSEGV"
-    assert cause_of_death(-9, False) == "its worker process was killed by SIGKILL"
+    assert cause_of_death(3, False) == "its process ended with exit code 3"
+    assert cause_of_death(-11, True) == "its process was killed by SIGSEGV"
+    assert cause_of_death(-9, False) == "its process was killed by SIGKILL"
     assert cause_of_death(-9, True).endswith("killed by SIGKILL for want of memory")

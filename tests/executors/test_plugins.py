@@ -54,10 +54,8 @@ def toy(project: Project) -> Iterator[Project]:
 
 @pytest.mark.parametrize("name", sorted(plugins.registered(plugins.EXECUTORS)))
 def test_every_registered_executor_keeps_the_contract(
-    project: Project, name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    project: Project, name: str, request: pytest.FixtureRequest
 ) -> None:
-    # Else Dask draws from a worker's generator now and then; see docs/architecture.md.
-    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__OFFLOAD", "False")
     section: dict[str, Any] = {"kind": name}
     if name == "address":
         section["address"] = request.getfixturevalue("dask_address")

@@ -17,7 +17,7 @@ import pytest
 from dotrain import plugins
 from dotrain.ablation.components import LayerGroup, Variant
 from dotrain.distribution.single import Single
-from dotrain.executors.dask.environment import local_worker_environment
+from dotrain.executors.environment import environment_of_attempts
 from dotrain.frameworks import registry
 from dotrain.testing import check_framework
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
@@ -246,10 +246,10 @@ def test_the_scope_of_one_process(toyframe: Any) -> None:
 
 
 def test_environment_and_versions(toyframe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = local_worker_environment(2, 4)
+    found = environment_of_attempts(2)
     assert (found["TOY_THREADS"], found["TOY_LOG"]) == ("2", "quiet")
     monkeypatch.setenv("TOY_LOG", "loud")
-    assert local_worker_environment(2, 4)["TOY_LOG"] == "loud"
+    assert environment_of_attempts(2)["TOY_LOG"] == "loud"
     assert environment()["packages"]["toyframe"] == "1.2"
 
 

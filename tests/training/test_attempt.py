@@ -35,6 +35,7 @@ from dotrain.training.arguments import Hparams
 from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
 from dotrain.training.numbers import as_number
+from dotrain.training.output import captured
 from dotrain.training.place import Place
 from dotrain.training.program import LoadedProgram, Program
 from dotrain.training.table_files import TabularSource
@@ -75,15 +76,16 @@ def run(tmp_path: Path) -> Run:
         sent: list[TrialEvent] = []
         loaded = LoadedProgram(program, train, model, data)
         channel = Channel(sent.append)
-        channel.stop_reason = stop
+        if stop:
+            channel.stop(stop)
         end = run_attempt(
             loaded,
             launch,
             channel,
             run_dir=str(tmp_path),
             worker="here",
-            whole_process=False,
             place=Place(Single(), Seat(rank)),
+            capture=captured,
         )
         return end, sent
 

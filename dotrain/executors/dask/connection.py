@@ -1,4 +1,4 @@
-"""Ways to a Dask scheduler: one of our own, one at an address, one of a cluster class."""
+"""Ways to a Dask scheduler: one at an address, one of a cluster class."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-import dask
-from distributed import Client, Scheduler
+from distributed import Client
 from distributed.security import Security
 
 from dotrain.errors import ResourcesUnavailable
@@ -25,28 +24,6 @@ def quiet_dask() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-@asynccontextmanager
-async def local_scheduler() -> AsyncIterator[Client]:
-    """Run a scheduler in this process, on the loopback interface, for local worker processes."""
-    settings = {
-        "distributed.scheduler.reuse-broadcast-comm": True,
-        "distributed.scheduler.active-memory-manager.start": False,
-        # A function that holds the interpreter for minutes is no dead worker: its process tells.
-        "distributed.scheduler.worker-ttl": None,
-        # How many past messages of each stream and topic Dask keeps for its own debugging.
-        "distributed.admin.low-level-log-length": 10,
-        "distributed.admin.event-loop": "asyncio",
-    }
-    with dask.config.set(settings):
-        async with (
-            Scheduler(
-                host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0"
-            ) as scheduler,
-            Client(scheduler.address, asynchronous=True, set_as_default=False) as client,
-        ):
-            yield client
 
 
 @asynccontextmanager

@@ -21,7 +21,6 @@ from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
 from dotrain.errors import ClusterGone, DotrainError, ResourcesUnavailable
 from dotrain.executors.base import AbstractExecutor, Post
-from dotrain.executors.dask.local_workers import LocalWorkers
 from dotrain.training.program import Program, load_strategy
 
 if TYPE_CHECKING:
@@ -48,8 +47,6 @@ class DaskExecutor(AbstractExecutor):
         """
         self._max_slots = workers
         self._connect_timeout_s = connect_timeout_s
-        #: The local worker processes behind the scheduler, if they are ours.
-        self._workers: LocalWorkers | None = None
         self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -104,15 +101,13 @@ class DaskExecutor(AbstractExecutor):
             return
 
     def abort(self) -> None:
-        """Kill the local workers; what isn't ours is left to itself."""
-        if self._workers is not None:
-            self._workers.kill_all()
+        """Leave the workers to themselves."""
         if self._closed:
             # The interpreter must not go away under the loop.
             self._loop_ended.wait(_ABORT_TIMEOUT_S)
 
     def close(self) -> None:
-        """Let the slots go, disconnect, and end local workers."""
+        """Let the slots go, and disconnect."""
         if self._closed:
             return
         self._closed = True
@@ -121,8 +116,6 @@ class DaskExecutor(AbstractExecutor):
                 self._loop.call_soon_threadsafe(self._leave)
             # No join: one that Ctrl-C breaks off takes the thread for ended (Python 3.11).
             self._loop_ended.wait(_CLOSE_TIMEOUT_S)
-        if self._workers is not None:
-            self._workers.close()
         self._thread = None
 
     def _leave(self) -> None:
@@ -165,15 +158,10 @@ class DaskExecutor(AbstractExecutor):
                 client,
                 self._program,
                 self._events.put,
-                strategy=self._strategy,
+                per_trial=self._strategy.slots,
                 max_slots=self._max_slots,
-                workers=self._workers,
             )
-            background = [asyncio.create_task(self._watch_connection(client))]
-            if self._workers is not None:
-                address = client.scheduler.address
-                serving = self._workers.serve(address, slots.on_death)
-                background.append(asyncio.create_task(serving))
+            watching = asyncio.create_task(self._watch_connection(client))
             try:
                 await self._register(client)
                 await slots.open()
@@ -181,10 +169,7 @@ class DaskExecutor(AbstractExecutor):
                 await self._end.wait()
                 await slots.let_go()
             finally:
-                if self._workers is not None:
-                    await asyncio.to_thread(self._workers.close)
-                for task in background:
-                    task.cancel()
+                watching.cancel()
                 slots.close()
 
     async def _watch_connection(self, client: Client) -> None:
@@ -198,7 +183,7 @@ class DaskExecutor(AbstractExecutor):
     async def _register(self, client: Client) -> None:
         from dotrain.executors.dask.slot import SlotHost
 
-        host = SlotHost(self._program, whole_process=self._workers is not None)
+        host = SlotHost(self._program)
         try:
             await client.register_plugin(host, name=host.name)
         except Exception as error:
@@ -211,12 +196,10 @@ class DaskExecutor(AbstractExecutor):
         """Return when there are slots for one trial.
 
         Raises:
-            ResourcesUnavailable: If there is no hope for them, or after the time-out.
+            ResourcesUnavailable: After the time-out.
         """
         slots = self._slots
-        tasks = [
-            asyncio.create_task(event.wait()) for event in (slots.enough, slots.hopeless, self._end)
-        ]
+        tasks = [asyncio.create_task(event.wait()) for event in (slots.enough, self._end)]
         await asyncio.wait(
             tasks, timeout=self._connect_timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
@@ -229,10 +212,6 @@ class DaskExecutor(AbstractExecutor):
     def _too_few(self, address: str) -> str:
         slots = self._slots
         within = f"within {self._connect_timeout_s:g} s (cluster.connect_timeout_s)"
-        if self._workers is not None:
-            causes = "; ".join(f"{name}: {why}" for name, why in slots.deaths.items())
-            words = self._workers.last_words()
-            return f"no local worker got ready {causes or within}; their last words:\n{words}"
         if slots.ready:
             return (
                 f"one trial takes {self._strategy.slots} workers (distribution.workers), and the "

@@ -10,41 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from dotrain.config.schema import Tls
-from dotrain.executors.dask.environment import available_cores
 from dotrain.executors.dask.executor import DaskExecutor
-from dotrain.executors.dask.local_workers import LocalWorkers
 
 if TYPE_CHECKING:
     from distributed import Client
 
 _ENCRYPTED = {"address": {"type": "string", "pattern": "^tls://"}}
-
-
-class Local(DaskExecutor):
-    """Worker processes on this machine."""
-
-    def __init__(self, connect_timeout_s: float, workers: int | None = None) -> None:
-        """Make an executor.
-
-        Args:
-            connect_timeout_s: How long to wait for a first worker, in seconds.
-            workers: How many; by default one per core, and enough for one trial.
-        """
-        super().__init__(workers, connect_timeout_s)
-
-    def slots(self, per_trial: int) -> int:
-        """Return the workers asked for, or one per core and those of one trial at least."""
-        return self._max_slots or max(available_cores(), per_trial)
-
-    def prepare(self, log_dir: Path, per_trial: int) -> None:
-        """Start the workers: they import what they need while this process does the same."""
-        self._workers = LocalWorkers(self.slots(per_trial), log_dir)
-        super().prepare(log_dir, per_trial)
-
-    def _connect(self) -> AbstractAsyncContextManager[Client]:
-        from dotrain.executors.dask.connection import local_scheduler
-
-        return local_scheduler()
 
 
 class Address(DaskExecutor):

@@ -1,30 +1,19 @@
-"""The worker's side of a slot: takes ranks of attempts, runs one after another, sends events."""
+"""The worker's side of a slot: hands ranks to its processes, and sends what they tell."""
 
 from __future__ import annotations
 
-import os
-import queue
-import socket
 import threading
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 from distributed.comm import get_address_host
 
-from dotrain.core.events import Failed, TrialEvent, to_record
-from dotrain.core.failure import Failure
-from dotrain.core.strategy import Seat
-from dotrain.distribution.launcher import Launcher
-from dotrain.distribution.rank import RankLaunch
-from dotrain.executors.dask.environment import limit_threads
-from dotrain.executors.deaths import cause_of_death, oom_kills
-from dotrain.training.attempt import run_attempt
-from dotrain.training.channel import Channel
-from dotrain.training.failure import describe_failure
-from dotrain.training.place import Place
-from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy
+from dotrain.attempts.child import RankLaunch
+from dotrain.attempts.host import Host, free_addresses
+from dotrain.attempts.pipe import Pipe
+from dotrain.executors.environment import environment_of_attempts
+from dotrain.training.program import Program
 
 #: Held by the run whose slot this process serves. Another run may have a slot here too, if its
 #: worker has several threads; it waits.
@@ -38,27 +27,21 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     """Lives on each worker of a run; one rank of one attempt runs on it at a time.
 
     Its messages are dicts, on the topic `topic`: ``{"slot": address, "ready": name}`` once, when
-    the slot can take its first rank, then ``{"slot": address, "items": [(token, item), ...]}``.
-    The token is that of the rank's group; an item is ``{"event": record}`` for what happens,
-    ``{"end": record}`` for how the train function ended, or ``{"gone": cause}`` when nothing of the
-    rank is left: only then is the slot free.
+    the slot can take its first rank, then ``{"slot": address, "items": [(token, item), ...]}``, with
+    the token of the rank's group, and items as of `attempts.host.Host`.
     """
 
-    def __init__(self, program: Program, *, whole_process: bool) -> None:
+    def __init__(self, program: Program) -> None:
         self.program = program
         self.name = topic_of(program.token)
         self.topic = self.name
-        self.whole_process = whole_process
 
     def setup(self, worker: Worker) -> None:
         """Get ready; called by Dask on the worker."""
         self._worker = worker
-        self._inbox: queue.SimpleQueue[RankLaunch | None] = queue.SimpleQueue()
-        self._current: tuple[str, Channel] | None = None
-        self._launcher: Launcher | None = None
+        self._host: Host | None = None
+        self._left = threading.Event()
         self._outbox: list[tuple[str, dict[str, Any]]] = []
-        self._lock = threading.Lock()
-        limit_threads(worker.state.nthreads, os.environ)
 
     def transition(self, key: str, start: str, finish: str, **kwargs: Any) -> None:
         """Notice that the driver is gone: Dask then cancels the slot's task."""
@@ -67,119 +50,76 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
             "released",
             "forgotten",
         ):
-            self._leave("the driver is gone")
+            self.quit()
+
+    def serve(self) -> None:
+        """Keep the slot open until told to quit; this is its Dask task."""
+        while not _ONE_RUN.acquire(timeout=_LOOK_S):
+            if self._left.is_set():
+                return
+        try:
+            self._worker.loop.add_callback(self._open)
+            self._left.wait()
+            if self._host is not None:
+                self._host.wait()
+        finally:
+            _ONE_RUN.release()
+
+    # ---- everything below runs on the worker's loop ----
+
+    def _open(self) -> None:
+        if self._left.is_set():
+            return
+        self._host = Host(
+            self.program,
+            [self._worker.address],
+            environment=environment_of_attempts(self._worker.state.nthreads),
+            watch=self._watch,
+            unwatch=self._unwatch,
+            emit=self._emit,
+        )
+        self._send_message({"ready": str(self._worker.name)})
+
+    def _watch(self, way: Pipe, call: Callable[[], None]) -> None:
+        self._worker.loop.asyncio_loop.add_reader(way.fileno(), call)
+
+    def _unwatch(self, way: Pipe) -> None:
+        if way.fileno() >= 0:
+            self._worker.loop.asyncio_loop.remove_reader(way.fileno())
 
     def reserve(self) -> tuple[str, str]:
         """Return two free addresses of this machine, for a rank that may run here."""
-        host = get_address_host(self._worker.address)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with ExitStack() as both:
-            servers = [
-                both.enter_context(socket.create_server((host, 0), family=family)) for _ in range(2)
-            ]
-            first, second = (f"{host}:{server.getsockname()[1]}" for server in servers)
-        return first, second
+        return free_addresses(get_address_host(self._worker.address))
 
     def launch(self, ranks: Mapping[str, RankLaunch]) -> None:
-        """Queue the rank that is this worker's, of all ranks by worker."""
-        self._inbox.put(ranks[self._worker.address])
+        """Begin the rank that is this worker's, of all ranks by worker."""
+        if self._host is not None:
+            self._host.begin(self._worker.address, ranks[self._worker.address])
 
     def stop(self, token: str, reason: str) -> None:
         """Let a rank end at its next report."""
-        current = self._current
-        if current is not None and current[0] == token:
-            current[1].stop_reason = reason
-        if self._launcher is not None:
-            self._launcher.stop(token, reason)
+        if self._host is not None:
+            self._host.stop(self._worker.address, token, reason)
 
     def kill(self, token: str) -> None:
-        """End a rank that has a process of its own."""
-        if self._launcher is not None:
-            self._launcher.kill(token)
+        """End a rank now."""
+        if self._host is not None:
+            self._host.kill(self._worker.address, token)
 
     def quit(self) -> None:
-        """End the slot's task: after the attempt that runs in this process, else at once."""
-        self._leave("the run is over")
+        """End the slot's task, and whatever runs here."""
+        if self._host is not None and not self._left.is_set():
+            self._host.let_go()
+        self._left.set()
 
-    def _leave(self, reason: str) -> None:
-        current = self._current
-        if current is not None:
-            current[1].stop_reason = reason
-        if self._launcher is not None:
-            self._launcher.end()
-        self._inbox.put(None)
-
-    def serve(self) -> None:
-        """Run ranks until told to quit; this is the slot's Dask task."""
-        # Global generators, streams and the current folder belong to one trial at a time.
-        while not _ONE_RUN.acquire(timeout=_LOOK_S):
-            if not self._inbox.empty():
-                return
-        try:
-            strategy = load_strategy(self.program)
-            if strategy.own_process:
-                self._launcher = Launcher(self.program)
-            self._send_message({"ready": str(self._worker.name)})
-            if self._launcher is not None:
-                self._serve_processes(self._launcher)
-                return
-            place = Place(strategy)
-            loaded = self._load(place)  # while the first attempt is on its way
-            while (asked := self._inbox.get()) is not None:
-                self._serve_here(asked, loaded, place)
-        finally:
-            if self._launcher is not None:
-                self._launcher.close()
-            _ONE_RUN.release()
-
-    def _serve_processes(self, launcher: Launcher) -> None:
-        while (asked := self._inbox.get()) is not None:
-            killed_before = oom_kills()
-            token = asked.seat.token
-            code = launcher.run(asked, lambda item, token=token: self._emit(token, item))  # type: ignore[misc]
-            cause = cause_of_death(code, oom_kills() > killed_before, "its process")
-            self._emit(token, {"gone": cause})
-
-    def _serve_here(self, asked: RankLaunch, loaded: LoadedProgram | Failure, place: Place) -> None:
-        token, launch = asked.seat.token, asked.launch
-        channel = Channel(lambda event: self._emit(token, {"event": to_record(event)}))
-        self._current = token, channel
-        event: TrialEvent
-        try:
-            event = run_attempt(
-                loaded,
-                launch,
-                channel,
-                run_dir=self.program.run_dir,
-                worker=str(self._worker.name),
-                whole_process=self.whole_process,
-                place=place,
-            )
-        except BaseException as error:
-            event = Failed(launch.trial_id, launch.attempt, describe_failure(error))
-        finally:
-            self._current = None
-        self._emit(token, {"end": to_record(event)}, {"gone": ""})
-
-    def _load(self, place: Place) -> LoadedProgram | Failure:
-        try:
-            place.strategy.begin(Seat())
-            return load_program(self.program)
-        except BaseException as error:
-            return describe_failure(error)
-
-    def _emit(self, token: str, *items: dict[str, Any]) -> None:
-        # What comes faster than the loop turns shares a message.
-        with self._lock:
-            waiting = bool(self._outbox)
-            self._outbox += [(token, item) for item in items]
-            if waiting:
-                return
-        self._worker.loop.add_callback(self._flush)
+    def _emit(self, slot: str, token: str, item: dict[str, Any]) -> None:
+        # What comes in one turn of the loop shares a message.
+        if not self._outbox:
+            self._worker.loop.add_callback(self._flush)
+        self._outbox.append((token, item))
 
     def _flush(self) -> None:
-        with self._lock:
-            items, self._outbox = self._outbox, []
+        items, self._outbox = self._outbox, []
         self._send_message({"items": items})
 
     def _send_message(self, message: dict[str, Any]) -> None:
@@ -201,7 +141,7 @@ def serve_slot(token: str) -> None:
     get_worker().plugins[topic_of(token)].serve()
 
 
-def call_host(token: str, method: str, *args: Any, dask_worker: Worker) -> Any:
-    """Call a method of the run's `SlotHost` on a worker; run by ``client.run``."""
+async def call_host(token: str, method: str, *args: Any, dask_worker: Worker) -> Any:
+    """Call a method of the run's `SlotHost` on a worker, on its loop; run by ``client.run``."""
     host = dask_worker.plugins.get(topic_of(token))
     return None if host is None else getattr(host, method)(*args)

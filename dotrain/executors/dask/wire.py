@@ -9,10 +9,9 @@ from typing import Any
 
 from distributed import Client, Future
 
-from dotrain.core.strategy import Seat
-from dotrain.distribution.rank import RankLaunch
 from dotrain.executors.dask.slot import call_host, serve_slot, slot_key, topic_of
 from dotrain.executors.group import Group
+from dotrain.executors.table import ranks_of
 
 #: (time, message) as Dask's event stream has it.
 OnEvent = Callable[[tuple[float, Any]], None]
@@ -81,17 +80,11 @@ class Wire:
             Exception: If the ranks can't get their addresses; nothing has been sent then.
         """
         addresses = list(group.addresses)
-        reserved = [("127.0.0.1:0", "127.0.0.1:0")]  # one that is alone needs none
+        reserved: list[tuple[str, str]] = []
         if len(addresses) > 1:
             answers = await self._client.run(call_host, self._token, "reserve", workers=addresses)
-            reserved = [tuple(answers[address]) for address in addresses]
-        own, names = tuple(first for first, _ in reserved), tuple(group.names)
-        seats = (Seat(rank, own, reserved[0][1], group.token, names) for rank in range(len(own)))
-        ranks = {
-            address: RankLaunch(group.launch, seat)
-            for address, seat in zip(addresses, seats, strict=True)
-        }
-        return await self.tell(addresses, "launch", ranks)
+            reserved = [answers[address] for address in addresses]
+        return await self.tell(addresses, "launch", ranks_of(group, reserved))
 
     async def tell(
         self, addresses: Sequence[str], method: str, *arguments: Any
@@ -114,20 +107,11 @@ class Wire:
             return False
         return True
 
-    async def restart(self, address: str) -> bool:
-        """Restart a worker; return whether that can be done: it needs a nanny."""
-        try:
-            await self._client.restart_workers([address], raise_for_error=False)
-        except Exception:
-            return False
-        return True
-
-    async def let_go(self, addresses: Iterable[str], *, processes_end: bool) -> None:
-        """Let the slots end: idle ones now, busy ones at their next report.
+    async def let_go(self, addresses: Iterable[str]) -> None:
+        """Let the slots end, and whatever runs there.
 
         Args:
             addresses: Of their workers.
-            processes_end: Whether the workers do so too, and everything with them.
         """
         if self._client.status != "running":
             return
@@ -135,8 +119,6 @@ class Wire:
             await self._client.run(
                 call_host, self._token, "quit", workers=workers, on_error="ignore"
             )
-        if processes_end:
-            return
         await self._client.unregister_worker_plugin(topic_of(self._token))
         for task in self._held.values():
             task.release()

@@ -18,7 +18,6 @@ class Mirrored(AbstractStrategy):
     """
 
     packages = ("tensorflow", "keras")
-    own_process = True
 
     def __init__(self, workers: Annotated[int | None, Ge(1)] = None, exact: bool = True) -> None:
         """Make the strategy.

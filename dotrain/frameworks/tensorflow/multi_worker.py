@@ -25,7 +25,6 @@ class MultiWorkerMirrored(AbstractStrategy):
     """
 
     packages = ("tensorflow", "keras")
-    own_process = True
 
     def __init__(self, workers: Annotated[int | None, Ge(1)] = None, exact: bool = True) -> None:
         """Make the strategy.

@@ -44,7 +44,7 @@ def reporter(stop_at: int | None = None) -> tuple[Reporter, list[TrialEvent]]:
     def send(event: TrialEvent) -> None:
         sent.append(event)
         if isinstance(event, Reported) and event.step == stop_at:
-            channel.stop_reason = "enough"
+            channel.stop("enough")
 
     channel.send = send
     return Reporter("t0000", 1, "score", channel, Agreement()), sent

@@ -17,7 +17,7 @@ def oom_kills() -> int:
     return 0
 
 
-def cause_of_death(code: int, out_of_memory: bool, what: str = "its worker process") -> str:
+def cause_of_death(code: int, out_of_memory: bool, what: str = "its process") -> str:
     """Say what ended a process.
 
     Args:

@@ -1,0 +1,206 @@
+"""The process of one rank of one attempt: it gets ready, waits to be told which, and runs that.
+
+Forked from the keeper, which has what can be imported beforehand; where nothing may be forked, this
+module is run by an interpreter of its own, which imports everything while another attempt runs.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import signal
+import sys
+import traceback
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, final
+
+from dotrain.attempts import kernel
+from dotrain.attempts.pipe import Pipe
+from dotrain.core.events import Failed, TrialEvent, to_record
+from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.instructions import Launch
+from dotrain.core.strategy import AbstractStrategy, PortTaken, Seat
+from dotrain.distribution.agreement import join
+from dotrain.store import RunDir
+from dotrain.training.attempt import run_attempt
+from dotrain.training.channel import Channel
+from dotrain.training.failure import describe_failure
+from dotrain.training.output import redirect
+from dotrain.training.place import Place
+from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy
+
+
+@final
+@dataclass(frozen=True)
+class RankLaunch:
+    """What a rank is to do.
+
+    Attributes:
+        launch: The attempt.
+        seat: Which rank of it.
+    """
+
+    launch: Launch
+    seat: Seat
+
+
+def be(
+    program: Program,
+    strategy: AbstractStrategy,
+    loaded: LoadedProgram | None,
+    host: Pipe,
+    keeper: int,
+) -> NoReturn:
+    """Be the process of a rank, to its end.
+
+    Messages to the host: ``{"event": record}`` as things happen, ``{"end": record}`` once, at last.
+    From it: a `RankLaunch`, then perhaps the reason for a stop.
+
+    Args:
+        program: What the attempt runs.
+        strategy: Its strategy, which nobody has begun with.
+        loaded: The program, if the user's modules are imported already.
+        host: The way to whoever wants the attempt.
+        keeper: The process id of this one's parent.
+    """
+    code = 1
+    try:
+        os.setsid()
+        kernel.die_with_parent(keeper)
+        kernel.be_first_to_go()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _Rank(program, strategy, loaded, host).run()
+        code = 0
+    except EOFError:
+        pass  # nobody wants it any more
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            with suppress(Exception):  # it may be closed, or None
+                stream.flush()  # type: ignore[union-attr]
+        os._exit(code)
+
+
+class _Rank:
+    def __init__(
+        self,
+        program: Program,
+        strategy: AbstractStrategy,
+        loaded: LoadedProgram | None,
+        host: Pipe,
+    ) -> None:
+        self._program = program
+        self._strategy = strategy
+        self._host = host
+        self._code: LoadedProgram | Failure | None = loaded
+        if self._strategy.slots == 1:
+            # Nobody else has a part in it, so it needn't wait for its seat.
+            self._get_ready(Seat())
+            if loaded is None:
+                gc.freeze()
+
+    def run(self) -> None:
+        """Wait to be told what to do, do it, and tell how it ended."""
+        asked: RankLaunch = self._host.wait()
+        channel = _HostChannel(self._host, asked.seat)
+        end = self._attempt(asked.launch, asked.seat, channel)
+        self._host.send({"end": to_record(end)})
+        if asked.seat.ranks > 1:
+            # The chief holds what the others still need to end in order: its end comes from outside.
+            while True:
+                self._host.wait()
+
+    def _attempt(self, launch: Launch, seat: Seat, channel: Channel) -> TrialEvent:
+        log = RunDir(Path(self._program.run_dir)).trial_log(launch.trial_id, seat.rank)
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            redirect(log)
+            if self._strategy.slots > 1:
+                self._get_ready(seat)
+            place = Place(self._strategy, seat, join(seat))
+        except PortTaken as error:
+            failure = Failure(FailureKind.PORT_TAKEN, str(error))
+            return Failed(launch.trial_id, launch.attempt, failure)
+        except BaseException as error:
+            return Failed(launch.trial_id, launch.attempt, describe_failure(error))
+        assert self._code is not None
+        event = run_attempt(
+            self._code,
+            launch,
+            channel,
+            run_dir=self._program.run_dir,
+            worker=", ".join(seat.workers),
+            place=place,
+            capture=lambda _: nullcontext(),
+        )
+        place.agreement.close()
+        return event
+
+    def _get_ready(self, seat: Seat) -> None:
+        """Begin with the strategy, then import the user's modules if that hasn't been done.
+
+        Raises:
+            PortTaken: If the strategy can't have its port.
+        """
+        try:
+            self._strategy.begin(seat)
+            self._code = self._code or load_program(self._program)
+        except PortTaken:
+            raise
+        except BaseException as error:
+            self._code = describe_failure(error)
+
+
+class _HostChannel(Channel):
+    """The chief's events go to the host; what it has to say is heard when somebody asks.
+
+    So no thread waits for it, and a process that the function forks has nothing to inherit from one.
+    """
+
+    def __init__(self, host: Pipe, seat: Seat) -> None:
+        super().__init__(self._report)
+        self._host = host
+        self._is_chief = seat.rank == 0
+        self._heard: str | None = None
+
+    def _report(self, event: TrialEvent) -> None:
+        if not self._is_chief:
+            return
+        try:
+            self._host.send({"event": to_record(event)})
+        except OSError:
+            if self._host.is_ours:
+                os._exit(1)  # nobody is there any more
+            raise
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why to stop, or None."""
+        for reason in self._host.receive():
+            self._heard = reason
+        if self._host.ended:
+            os._exit(1)
+        return self._heard
+
+
+def main() -> NoReturn:
+    """Be a rank's process, by descriptors and the keeper's process id on the command line."""
+    host, program_file, keeper = (int(argument) for argument in sys.argv[1:4])
+    program = read_program(program_file)
+    be(program, load_strategy(program), None, Pipe.at(host), keeper)
+
+
+def read_program(file: int) -> Program:
+    """Return the program in an open file, which other processes read too."""
+    program: Program = pickle.loads(os.pread(file, os.fstat(file).st_size, 0))
+    return program
+
+
+if __name__ == "__main__":
+    main()

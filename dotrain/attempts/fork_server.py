@@ -1,0 +1,168 @@
+"""The process that has imported what attempts need: it forks a keeper for each slot of its host.
+
+Importing a framework takes seconds, a fork of a process that has done it milliseconds. Only a
+process of one thread may be forked: if importing the user's modules starts threads (by running an
+operation of a framework, say), this process starts itself anew and leaves them to the children; if
+the packages alone do so, those too, and each child is an interpreter of its own.
+
+Started by `host`, with two descriptors: a connection to it, and the program, pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn, final
+
+from dotrain.attempts import kernel
+from dotrain.attempts.child import be, read_program
+from dotrain.attempts.keeper import Closable, Keeper
+from dotrain.attempts.pipe import Pipe, Readable, readable
+from dotrain.frameworks import registry
+from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy
+
+#: What is imported beforehand: the user's modules too, packages only, nothing: then nothing is forked.
+EVERYTHING, PACKAGES, NOTHING = range(3)
+
+#: Set to ``spawn``, nothing is forked anywhere, as where the system has no safe fork.
+START_METHOD = "DOTRAIN_START_METHOD"
+
+
+def first_level() -> int:
+    """Return what to try to import beforehand."""
+    method = os.environ.get(START_METHOD) or ("fork" if sys.platform == "linux" else "spawn")
+    return NOTHING if method == "spawn" else EVERYTHING
+
+
+@final
+class ForkServer:
+    """Serves one host.
+
+    Messages to it: ``("level", level)`` before anything is imported, ``("ready", level)`` after. From it:
+    ``("keeper",)`` with a descriptor, the way to the host of a new keeper.
+    """
+
+    def __init__(self, host: Pipe, program_file: int, level: int) -> None:
+        self._host = host
+        self._program_file = program_file
+        self._program: Program = read_program(program_file)
+        self._strategy = load_strategy(self._program)
+        self._level = level
+        self._loaded: LoadedProgram | None = None
+        self._keepers: set[int] = set()
+        #: What the user's modules have started when they were imported.
+        self._servants: set[int] = set()
+
+    def prepare(self) -> bool:
+        """Import what this level asks for; return whether the process may still be forked."""
+        self._host.send(("level", self._level))
+        if self._level == NOTHING:
+            return True
+        # NumPy's own threads survive a fork: its BLAS sees to that.
+        importlib.import_module("numpy.random")
+        before = kernel.threads()
+        for name in self._strategy.packages:
+            # A package that isn't there is the child's to report.
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+        if self._level < PACKAGES:
+            try:
+                self._loaded = load_program(self._program)
+            except BaseException:
+                traceback.print_exc()  # the child says it again, where a person sees it
+        # What is looked up once is looked up here, not in every child.
+        registry.loaded()
+        gc.collect()
+        gc.freeze()
+        return kernel.threads() <= before
+
+    def serve(self) -> NoReturn:
+        """Fork keepers until the host is gone, and end when they have."""
+        self._servants = kernel.children()
+        kernel.adopt_orphans()
+        self._alarm = kernel.Alarm()
+        with contextlib.suppress(OSError):
+            self._host.send(("ready", self._level))
+            while not self._host.ended:
+                ends: list[Readable] = [self._host, self._alarm]
+                if self._alarm in readable(ends):
+                    self._alarm.clear()
+                    self._reap()
+                for _ in self._host.receive():
+                    self._fork_keeper(self._host.descriptor())
+        while True:
+            if not self._keepers:
+                self._servants.clear()
+            self._reap()
+            if not kernel.children():
+                break
+            readable([self._alarm])
+            self._alarm.clear()
+        os._exit(0)
+
+    def _fork_keeper(self, descriptor: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self._alarm.close()
+                self._host.close()
+                Keeper(Pipe.at(descriptor), self._start_child).serve()
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        os.close(descriptor)
+        self._keepers.add(pid)
+
+    def _start_child(self, way: Pipe, not_its_own: Sequence[Closable]) -> int:
+        """Start a child of the keeper that this runs in."""
+        keeper = os.getpid()
+        if self._level == NOTHING:
+            os.set_inheritable(way.fileno(), True)
+            arguments = [str(number) for number in (way.fileno(), self._program_file, keeper)]
+            command = [sys.executable, "-P", "-m", "dotrain.attempts.child", *arguments]
+            return os.posix_spawn(sys.executable, command, os.environ)
+        pid = os.fork()
+        if pid == 0:
+            for each in not_its_own:
+                each.close()
+            be(self._program, self._strategy, self._loaded, way, keeper)
+        return pid
+
+    def _reap(self) -> None:
+        """Note which keepers have ended, and end what one has left that was killed."""
+        with contextlib.suppress(ChildProcessError):
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                self._keepers.discard(pid)
+        for orphan in kernel.children() - self._keepers - self._servants:
+            kernel.kill(orphan)
+
+
+def main() -> None:
+    """Serve until the host is gone."""
+    descriptor, program_file, level = (int(argument) for argument in sys.argv[1:4])
+    # What hangs when it is imported must not live on without the run.
+    kernel.die_with_parent(os.getppid())
+    host = Pipe.at(descriptor)
+    server = ForkServer(host, program_file, level)
+    if not server.prepare():
+        what = ("the user's modules", "the strategy's packages")[level]
+        print(
+            f"dotrain: importing {what} starts threads, so each attempt imports them by itself",
+            file=sys.stderr,
+            flush=True,
+        )
+        arguments = [*sys.argv[1:3], str(level + 1)]
+        command = [sys.executable, "-P", "-m", "dotrain.attempts.fork_server", *arguments]
+        os.execv(sys.executable, command)
+    kernel.die_with_parent(None)
+    server.serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The process of a slot: it has the next child ready, and ends whatever an attempt has started.
+
+It is the parent of every process of the slot: of the children, one after another, and, since Linux
+lets it adopt them, of what these leave behind. So nothing of an attempt is taken for the next one's: a
+child is only told what to do when all that is left of the one before is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from resource import struct_rusage
+from typing import NoReturn, Protocol, final
+
+from dotrain.attempts import kernel
+from dotrain.attempts.pipe import Pipe, Readable, readable
+
+#: How long a resource tracker may take to clean up when all else of an attempt is gone, in seconds.
+_CLEAN_UP_S = 1.0
+#: How often it is looked at meanwhile, in seconds.
+_LOOK_S = 0.02
+#: A child that ends within this time of its start, unasked, is not replaced before, in seconds.
+_TOO_SOON_S = 0.2
+
+
+class Closable(Protocol):
+    """What a process has and a child of it must not have."""
+
+    def close(self) -> None:
+        """Close it in this process."""
+
+
+@final
+class Keeper:
+    """Serves the slot of one host.
+
+    Messages to the host: ``("keeper", pid)`` once; ``("child", pid)`` with a descriptor, the way to a child that waits to be
+    told what to do; ``("gone", pid, code, usage)`` when it has been told, has ended, and nothing that it
+    started is left. From the host: ``("begun", pid)``, ``("kill", pid)``. The end of that connection
+    ends everything.
+    """
+
+    def __init__(self, host: Pipe, start: Callable[[Pipe, Sequence[Closable]], int]) -> None:
+        """Make a keeper; this process becomes the parent of what orphans leave.
+
+        Args:
+            host: The way to the host.
+            start: Starts a child, given its end of a new connection, and what isn't for a process
+                forked from this one; returns its process id.
+        """
+        kernel.adopt_orphans()
+        self._alarm = kernel.Alarm()
+        self._host = host
+        self._start = start
+        self._next: int | None = None
+        self._next_s = 0.0
+        self._current: int | None = None
+        #: How children ended that had not begun, as far as is known here.
+        self._ended_early: dict[int, int] = {}
+        self._code: int | None = None
+        self._ended_s = 0.0
+        self._cpu_s = 0.0
+
+    def serve(self) -> NoReturn:
+        """Serve until the host is gone."""
+        with contextlib.suppress(OSError):
+            self._host.send(("keeper", os.getpid()))
+            self._ready_next()
+            while not self._host.ended:
+                ends: list[Readable] = [self._host, self._alarm]
+                ready = readable(ends, self._patience_s())
+                if self._alarm in ready:
+                    self._alarm.clear()
+                if self._host in ready:
+                    for what, pid in self._host.receive():
+                        self._obey(what, pid)
+                self._reap()
+                if self._code is not None:
+                    self._sweep()
+                if self._next is None and time.monotonic() > self._next_s + _TOO_SOON_S:
+                    self._ready_next()
+        self._end()
+
+    def _patience_s(self) -> float | None:
+        if self._code is not None or self._next is None:
+            return _LOOK_S
+        return None
+
+    def _ready_next(self) -> None:
+        theirs, ours = Pipe.pair()
+        self._next_s = time.monotonic()
+        self._next = self._start(theirs, (ours, self._host, self._alarm))
+        theirs.close()
+        self._host.send(("child", self._next), ours.fileno())
+        ours.close()
+
+    def _obey(self, what: str, pid: int) -> None:
+        if what == "kill":
+            if pid == self._current and self._code is None:
+                kernel.kill(pid)
+        elif pid == self._next:
+            self._current, self._next = pid, None
+            self._cpu_s = 0.0
+            self._ready_next()
+        else:
+            self._host.send(("gone", pid, self._ended_early.pop(pid, 1), {}))
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, used = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            if pid == self._next:
+                self._next = None
+                self._ended_early[pid] = code
+                continue
+            self._cpu_s += _cpu_s(used)
+            if pid == self._current:
+                self._code, self._ended_s = code, time.monotonic()
+                kernel.kill_group(pid)
+
+    def _sweep(self) -> None:
+        """End what the attempt has left; tell when nothing is."""
+        while left := kernel.children() - {self._next}:
+            in_time = time.monotonic() < self._ended_s + _CLEAN_UP_S
+            spared = {pid for pid in left if in_time and kernel.cleans_up(pid)}
+            for pid in left - spared:
+                kernel.kill(pid)
+            if spared == left:
+                return
+            for pid in left - spared:
+                with contextlib.suppress(ChildProcessError):
+                    self._cpu_s += _cpu_s(os.wait4(pid, 0)[2])
+        self._host.send(("gone", self._current, self._code, {"cpu_s": self._cpu_s}))
+        self._current = self._code = None
+
+    def _end(self) -> NoReturn:
+        while left := kernel.children():
+            for pid in left:
+                kernel.kill(pid)
+            for pid in left:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+        os._exit(0)
+
+
+def _cpu_s(used: struct_rusage) -> float:
+    return used.ru_utime + used.ru_stime

@@ -1,0 +1,190 @@
+"""Processes on this machine, and nothing between them and the driver."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dotrain.attempts.host import Host, free_addresses
+from dotrain.attempts.pipe import Pipe
+from dotrain.core.events import Event
+from dotrain.core.instructions import Finish, Instruction
+from dotrain.errors import ResourcesUnavailable
+from dotrain.executors.base import AbstractExecutor, Post
+from dotrain.executors.bookings import Slot
+from dotrain.executors.environment import available_cores, environment_of_attempts
+from dotrain.executors.group import Group
+from dotrain.executors.table import AbstractSlotTable, ranks_of
+from dotrain.training.program import Program
+
+#: How often a start looks whether it is still wanted, in seconds.
+_LOOK_S = 0.1
+#: How much of what the processes have said themselves an error message shows, in lines.
+_LAST_LINES = 5
+
+
+class Local(AbstractExecutor):
+    """Worker processes on this machine."""
+
+    def __init__(self, connect_timeout_s: float, workers: int | None = None) -> None:
+        """Make an executor.
+
+        Args:
+            connect_timeout_s: How long to wait for a first worker, in seconds.
+            workers: How many; by default one per core, and enough for one trial.
+        """
+        self._connect_timeout_s = connect_timeout_s
+        self._workers = workers
+        self._host: Host | None = None
+        self._interrupted = False
+        self._closed = False
+
+    def slots(self, per_trial: int) -> int:
+        """Return the workers asked for, or one per core and those of one trial at least."""
+        return self._workers or max(available_cores(), per_trial)
+
+    def prepare(self, log_dir: Path, per_trial: int) -> None:
+        """Note where the processes may write."""
+        self._log = log_dir / "workers.log"
+        self._count = self.slots(per_trial)
+
+    def start(self, program: Program, post: Post) -> None:
+        """Start what attempts are forked from, and wait until it is there."""
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._selector = selectors.DefaultSelector()
+        self._events: deque[Event] = deque()
+        self._post = post
+        names = [f"worker-{index}" for index in range(self._count)]
+        self._table = _Table(self._events.append, names)
+        self._host = self._table.host = Host(
+            program,
+            names,
+            environment=environment_of_attempts(max(1, available_cores() // self._count)),
+            watch=self._watch,
+            unwatch=self._unwatch,
+            emit=self._table.on_item,
+            log=self._log,
+        )
+        deadline_s = time.monotonic() + self._connect_timeout_s
+        while not (self._host.is_up or self._host.broken or self._interrupted):
+            self._turn(_LOOK_S)
+            if time.monotonic() > deadline_s:
+                break
+        if self._interrupted:
+            return
+        if self._host.broken or not self._host.is_up:
+            within = f"within {self._connect_timeout_s:g} s (cluster.connect_timeout_s)"
+            raise ResourcesUnavailable(
+                f"no local worker got ready: {self._host.broken or within}; its last words:\n"
+                + self._last_words()
+            )
+        self._table.open()
+        self.pump(0)
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+        return "\n".join([f"  {self._log}:", *(f"    {line}" for line in lines)])
+
+    def interrupt(self) -> None:
+        """Don't wait for the processes any longer."""
+        self._interrupted = True
+
+    def carry_out(self, instruction: Instruction) -> None:
+        """Begin or end attempts."""
+        if not (self._closed or isinstance(instruction, Finish)):
+            self._table.carry_out(instruction)
+
+    def pump(self, timeout_s: float) -> None:
+        """Post what has happened; wait for something if nothing has."""
+        if not self._events:
+            self._turn(timeout_s)
+        while self._events:
+            self._post(self._events.popleft())
+
+    def _turn(self, timeout_s: float) -> None:
+        due_s = self._table.due_s()
+        if due_s is not None:
+            timeout_s = min(timeout_s, due_s - time.monotonic())
+        for key, _ in self._selector.select(max(0.0, timeout_s)):
+            # What came before in this turn may have ended it.
+            if key.fd in self._selector.get_map():
+                key.data()
+        self._table.run_due()
+
+    def _watch(self, way: Pipe, call: Callable[[], None]) -> None:
+        self._selector.register(way, selectors.EVENT_READ, call)
+
+    def _unwatch(self, way: Pipe) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(way)
+
+    def abort(self) -> None:
+        """Kill every process."""
+        if self._host is not None:
+            self._host.kill_all()
+
+    def close(self) -> None:
+        """End every process."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._host is not None:
+            self._host.let_go()
+            self._host.wait()
+            self._selector.close()
+            self._host = None
+
+
+class _Table(AbstractSlotTable):
+    """The slots of this machine; they are there from the beginning."""
+
+    host: Host
+
+    def __init__(self, post: Callable[[Event], None], names: Sequence[str]) -> None:
+        super().__init__(post)
+        self._names = names
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = itertools.count()
+
+    def open(self) -> None:
+        """Offer the slots."""
+        for name in self._names:
+            slot = self._slots[name] = Slot(name, "localhost", name)
+            self._bookings.admit(slot)
+        self._changed()
+
+    def on_item(self, name: str, token: str, item: dict[str, Any]) -> None:
+        """Take in what a rank has to say."""
+        self.take(self._slots[name], [(token, item)])
+
+    def _launch(self, group: Group) -> None:
+        reserved = [free_addresses("127.0.0.1") for _ in group.addresses[1:]]
+        reserved += [free_addresses("127.0.0.1")] if reserved else []
+        for address, rank in ranks_of(group, reserved).items():
+            self.host.begin(address, rank)
+
+    def _tell(self, addresses: Sequence[str], method: str, *arguments: Any) -> None:
+        for address in addresses:
+            getattr(self.host, method)(address, *arguments)
+
+    def _now_s(self) -> float:
+        return time.monotonic()
+
+    def _later(self, delay_s: float, call: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (self._now_s() + delay_s, next(self._count), call))
+
+    def due_s(self) -> float | None:
+        """Return when the next thing is due, on the monotonic clock."""
+        return self._timers[0][0] if self._timers else None
+
+    def run_due(self) -> None:
+        """Call what is due."""
+        while self._timers and self._timers[0][0] <= self._now_s():
+            heapq.heappop(self._timers)[2]()
