@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dotrain import plugins
@@ -133,6 +133,8 @@ class _Loader:
         executor, problems = make_executor(settings.cluster, self.source, parts.folder, parts.code)
         self.problems += problems
         observers = make_observers(settings, parts, executor)
+        if executor is not None and executor.runs_in_this_process:
+            self.warnings += self._unwatched(settings.cluster.kind)
         self._judge_direction()
         space = self._space()
         others = self._others()
@@ -223,6 +225,16 @@ class _Loader:
         if self.mode == "ablate":
             self.warnings += builder.warnings
         return study
+
+    def _unwatched(self, kind: str) -> Iterator[Problem]:
+        """Yield the limits that nobody watches where a trial has no process of its own."""
+        for key in ("trial_memory_mb", "silent_s"):
+            if getattr(self.settings.limits, key) is not None:
+                message = (
+                    f"isn't watched with cluster.kind: {kind}, which runs trials in this process; "
+                    "use cluster.kind: local"
+                )
+                yield self.source.problem(("limits", key), message)
 
     def _judge_direction(self) -> None:
         settings = self.settings

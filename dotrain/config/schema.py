@@ -196,6 +196,19 @@ class LimitsSection(Section):
         gt=0,
         description="The longest the run may take, in seconds; by default no limit.",
     )
+    trial_memory_mb: float | None = Field(
+        default=None,
+        gt=0,
+        description="The most memory that one attempt of a trial may hold on a worker, with all "
+        "processes that it starts, in MB (1,000,000 bytes) beyond what is imported beforehand; by "
+        "default no limit.",
+    )
+    silent_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="The longest an attempt may compute, read and write nothing, in seconds, "
+        "before it is ended and tried again as if its worker had died; by default for ever.",
+    )
     retries: int = Field(
         default=2, ge=0, description="How often a trial that lost its worker is tried again."
     )

@@ -20,6 +20,7 @@ class FailureKind(OpenStrEnum):
     SETUP = "setup"  # it could not be given what it asks for
     LOST = "lost"  # its workers died, more often than `limits.retries` allows
     TIMEOUT = "timeout"  # it took longer than `limits.trial_timeout_s`
+    MEMORY = "memory"  # it held more than `limits.trial_memory_mb`
     DISK_FULL = "disk full"  # there was no room in the run directory
     PEER = "peer"  # another rank of the trial has died; which one, and why, is not known yet
     PORT_TAKEN = "port taken"  # a port that its ranks were to meet at was taken by then
@@ -52,7 +53,7 @@ class FailureKind(OpenStrEnum):
     @property
     def was_cut_off(self) -> bool:
         """Whether the train function was ended from outside, so that no line of it is to blame."""
-        return self in (FailureKind.LOST, FailureKind.TIMEOUT)
+        return self in (FailureKind.LOST, FailureKind.TIMEOUT, FailureKind.MEMORY)
 
 
 _OURS = frozenset(

@@ -83,7 +83,7 @@ def failure_key(error: Failure) -> tuple[str, str]:
     """Return what failures in the same place in the same way have in common."""
     # An exception's name is what two have in common; other messages differ by numbers.
     what = error.message.split(":")[0] if error.kind.names_exception else error.message
-    return error.location, re.sub(r"[-\d.e+]+", "#", what)
+    return error.location, re.sub(r"[-\d.e+]+(,\d+)*", "#", what)
 
 
 class FailureGroup(NamedTuple):

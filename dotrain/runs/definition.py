@@ -69,8 +69,8 @@ class Experiment(LoadedConfig):
 
     @property
     def limits(self) -> Limits:
-        """What ends attempts and the run early."""
-        return Limits(**self.settings.limits.model_dump())
+        """What ends attempts and the run early, as far as the scheduler decides it."""
+        return Limits.of(self.settings.limits.model_dump())
 
     @property
     def simulated(self) -> bool:
@@ -90,6 +90,8 @@ class Experiment(LoadedConfig):
             token: Names the run; unique.
             run_dir: The run directory.
         """
+        limits = self.settings.limits
+        memory_mb = limits.trial_memory_mb
         return Program(
             token=token,
             functions=self.functions,
@@ -101,4 +103,6 @@ class Experiment(LoadedConfig):
             strategy=packed(self.strategy),
             table=self.table,
             study=self.study,
+            memory_bytes=None if memory_mb is None else memory_mb * 1e6,
+            silent_s=limits.silent_s,
         )

@@ -33,6 +33,8 @@ class Program:
         strategy: How a trial spans devices and workers, as bytes.
         table: What ``data_gen`` draws from instead of a function, or None.
         study: The ablation study whose arms the trials are, or None.
+        memory_bytes: The most that an attempt may hold in a process of its own; None is no limit.
+        silent_s: The longest it may show no sign of life there, in seconds; None is no limit.
     """
 
     token: str
@@ -45,6 +47,8 @@ class Program:
     strategy: bytes = b""
     table: TabularSource | None = None
     study: Study | None = None
+    memory_bytes: float | None = None
+    silent_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -255,3 +255,19 @@ def test_a_run_that_began_with_a_condition_that_never_held_goes_on(folder: Folde
         load_config(file)
     space = load_config(file, goes_on=True).space
     assert list(space.sample(Random(0))) == ["rate"]
+
+
+# What nobody watches
+
+
+def test_limits_of_a_process_are_warned_of_where_trials_have_none(folder: Folder) -> None:
+    folder.write("u.py", "def train(): return 1\n")
+    text = HEAD + "cluster: {kind: inline}\nlimits: {trial_memory_mb: 1000, silent_s: 60}\n"
+    warnings = [str(w).partition("config.yaml:")[2] for w in folder.load(text).warnings]
+    why = "isn't watched with cluster.kind: inline, which runs trials in this process"
+    assert warnings == [
+        f"4:27: limits.trial_memory_mb: {why}; use cluster.kind: local",
+        f"4:43: limits.silent_s: {why}; use cluster.kind: local",
+    ]
+    assert not folder.load(text.replace("inline", "local")).warnings
+    assert not folder.load(HEAD + "cluster: {kind: inline}\n").warnings

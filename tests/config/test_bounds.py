@@ -32,6 +32,8 @@ BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
     ("cluster.connect_timeout_s", [0.001], [0, -1.0]),
     ("limits.trial_timeout_s", [0.001], [0, -1.0]),
     ("limits.max_time_s", [0.001], [0, -1.0]),
+    ("limits.trial_memory_mb", [0.001], [0, -1.0]),
+    ("limits.silent_s", [0.001], [0, -1.0]),
     ("limits.retries", [0], [-1]),
     ("limits.max_failures", [1], [0]),
     ("data.validation", [0.001, 0.999], [0, 1]),
@@ -94,6 +96,8 @@ def test_the_documented_defaults() -> None:
         "limits": {
             "trial_timeout_s": None,
             "max_time_s": None,
+            "trial_memory_mb": None,
+            "silent_s": None,
             "retries": 2,
             "max_failures": 10,
         },

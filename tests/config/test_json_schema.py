@@ -136,7 +136,7 @@ FULL: dict[str, Any] = {
     },
     "distribution": {"strategy": "mirrored", "workers": 2, "exact": False},
     "cluster": {"kind": "simulated", "workers": 2, "options": {"losing": 0.1}},
-    "limits": {"trial_timeout_s": 600, "retries": 0},
+    "limits": {"trial_timeout_s": 600, "retries": 0, "trial_memory_mb": 2000, "silent_s": 60},
     "observers": [{"name": "tensorboard"}],
 }
 

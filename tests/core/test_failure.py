@@ -19,7 +19,7 @@ def test_what_follows_from_a_kind(kind: FailureKind) -> None:
     assert kind.starts_again == (kind == "port taken")
     assert kind.blames_peer == (kind == "peer")
     assert kind.names_exception == (kind == "exception")
-    assert kind.was_cut_off == (kind in {"lost", "timeout"})
+    assert kind.was_cut_off == (kind in {"lost", "timeout", "memory"})
     assert FailureKind(str(kind)) is kind
 
 
