@@ -7,6 +7,7 @@ executors, observers and frameworks are provisional: until the first release the
 from dotrain.ablation.ablators import AbstractAblator
 from dotrain.ablation.layers import Surgery, SurgeryError
 from dotrain.core.events import (
+    AttemptEnd,
     Diverged,
     Event,
     Failed,
@@ -29,6 +30,7 @@ from dotrain.core.observer import Observer, RunView
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.core.trial import ArmRun, Mark
+from dotrain.core.usage import Usage
 from dotrain.executors.base import AbstractExecutor, Post
 from dotrain.frameworks.base import AbstractFramework
 
@@ -40,6 +42,7 @@ __all__ = [
     "AbstractOptimizer",
     "AbstractStrategy",
     "ArmRun",
+    "AttemptEnd",
     "Diverged",
     "Event",
     "Failed",
@@ -68,6 +71,7 @@ __all__ = [
     "SurgeryError",
     "TimePassed",
     "TrialEvent",
+    "Usage",
 ]
 
 

@@ -77,7 +77,8 @@ class Meter:
             cpu_s: Processor time of all its processes, where it is known more exactly than by
                 looking: from waiting for them.
         """
-        return Usage(self._watch.cpu_s if cpu_s is None else cpu_s, self._watch.peak_bytes)
+        cpu_s = self._watch.cpu_s if cpu_s is None else cpu_s
+        return Usage(round(cpu_s, 3), self._watch.peak_bytes)
 
 
 def with_descendants(roots: Iterable[int]) -> list[int]:

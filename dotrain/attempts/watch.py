@@ -11,6 +11,7 @@ from typing import NamedTuple, final
 
 from dotrain.core.events import Failed, Lost, TrialEvent
 from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.usage import megabytes
 
 #: How often to look, in seconds.
 LOOK_S = 0.5
@@ -196,9 +197,3 @@ class Watch:
             return None
         text = f"it computed, read and wrote nothing for {idle_s:.0f} s"
         return Verdict(VerdictKind.SILENT, f"{text} (limits.silent_s: {self._silent_s:g})")
-
-
-def megabytes(size: float) -> str:
-    """Return a size in bytes as megabytes, for people; a small one with its first digits."""
-    mega = size / 1e6
-    return f"{mega:,.0f}" if mega >= 10 else f"{mega:.3g}"

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from dotrain.core.events import (
+    AttemptEnd,
     Diverged,
     Failed,
     Finished,
@@ -27,6 +28,7 @@ from dotrain.core.instructions import Launch
 from dotrain.core.limits import Limits
 from dotrain.core.seeding import derive_seed
 from dotrain.core.trial import Mark, Result, Trial, TrialState
+from dotrain.core.usage import one_after_another
 
 
 class TrialBook:
@@ -170,6 +172,8 @@ class TrialBook:
         trial = self.find(event)
         if trial is None or _is_double(trial, event):
             return None
+        if isinstance(event, AttemptEnd):
+            trial.usage = one_after_another(trial.usage, event.usage)
         match event:
             case Reported():
                 self._report(trial, event, time_s)

@@ -8,10 +8,11 @@ the journal and over the wire: plain dicts of JSON values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,14 @@ class Noted(TrialEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Finished(TrialEvent):
+class AttemptEnd(TrialEvent):
+    """Base class of the events that end an attempt; `usage` is None where nobody knows it."""
+
+    usage: Usage | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(AttemptEnd):
     """The train function returned `value`, and the other numbers of `metrics`.
 
     `taken` says that it returned nothing, and which of its reports the value is instead.
@@ -116,26 +124,26 @@ class Finished(TrialEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped(TrialEvent):
+class Stopped(AttemptEnd):
     """The stop that was asked for has ended the train function."""
 
 
 @dataclass(frozen=True, slots=True)
-class Diverged(TrialEvent):
+class Diverged(AttemptEnd):
     """The metric became NaN or infinite, which ended the train function; `what` says how."""
 
     what: str
 
 
 @dataclass(frozen=True, slots=True)
-class Failed(TrialEvent):
+class Failed(AttemptEnd):
     """The attempt failed by the user's doing; the same would happen again."""
 
     failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
-class Lost(TrialEvent):
+class Lost(AttemptEnd):
     """The attempt ended by no doing of the user's function: its worker died, for instance."""
 
     cause: str
@@ -170,6 +178,8 @@ def to_record(event: Event) -> dict[str, Any]:
         value = getattr(event, name)
         if isinstance(value, Failure):
             value = {key: str(getattr(value, key)) for key in _FAILURE_FIELDS}
+        elif isinstance(value, Usage):
+            value = value.to_record()
         if value is not None:
             record[name] = value
     return record
@@ -188,4 +198,6 @@ def from_record(record: Mapping[str, Any]) -> Event:
         told = values["failure"]
         known = {key: told[key] for key in _FAILURE_FIELDS if key in told}
         values["failure"] = Failure(**{**known, "kind": FailureKind(told["kind"])})
+    if "usage" in values:
+        values["usage"] = Usage.of(values["usage"])
     return cls(**values)

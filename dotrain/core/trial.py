@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, final
 
 from dotrain.core.failure import Failure
+from dotrain.core.usage import Usage
 
 
 @final
@@ -186,6 +187,9 @@ class Trial:
     started_s: float | None = None
     #: Time spent in the train function, over all attempts that ended.
     busy_s: float = 0.0
+    #: What the attempts have used, of those of which it is known: the processor time of all, the
+    #: peak of the largest.
+    usage: Usage | None = None
     story: list[StoryLine] = field(default_factory=list)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, final
 
@@ -28,16 +28,35 @@ class Usage:
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON values; a peak that isn't known is left out."""
-        record: dict[str, Any] = {"cpu_s": round(self.cpu_s, 3)}
+        record: dict[str, Any] = {"cpu_s": self.cpu_s}
         return record if self.peak_bytes is None else {**record, "peak_bytes": self.peak_bytes}
 
 
 def together(used: Iterable[Usage | None]) -> Usage | None:
-    """Return what several processes have used at the same time; None unless all is known."""
-    known = list(used)
-    if not known or None in known:
+    """Return what processes have used that ran at the same time; None unless it is known of all."""
+    usages = list(used)
+    if not usages or None in usages:
         return None
-    usages = [usage for usage in known if usage is not None]
-    peaks = [usage.peak_bytes for usage in usages if usage.peak_bytes is not None]
-    peak = sum(peaks) if len(peaks) == len(usages) else None
-    return Usage(sum(usage.cpu_s for usage in usages), peak)
+    return _combined(usages, lambda peaks, all_known: sum(peaks) if all_known else None)
+
+
+def one_after_another(*used: Usage | None) -> Usage | None:
+    """Return what attempts have used that ran one after another, of those of which it is known."""
+    return _combined(used, lambda peaks, _: max(peaks, default=None))
+
+
+def _combined(
+    used: Iterable[Usage | None], peak_of: Callable[[list[int], bool], int | None]
+) -> Usage | None:
+    known = [usage for usage in used if usage is not None]
+    if not known:
+        return None
+    peaks = [usage.peak_bytes for usage in known if usage.peak_bytes is not None]
+    cpu_s = round(sum(usage.cpu_s for usage in known), 3)
+    return Usage(cpu_s, peak_of(peaks, len(peaks) == len(known)))
+
+
+def megabytes(size: float) -> str:
+    """Return a size in bytes as megabytes, for people; a small one with its first digits."""
+    mega = size / 1e6
+    return f"{mega:,.0f}" if mega >= 10 else f"{mega:.3g}"

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from dotrain.core.events import Diverged, Failed, Finished, Lost, Stopped, TrialEvent
-from dotrain.core.failure import Failure
+from dotrain.core.events import AttemptEnd, Diverged, Failed, Finished, Lost, Stopped, TrialEvent
 from dotrain.core.instructions import Launch
+from dotrain.core.usage import Usage, together
 
 
 class Rank(Enum):
@@ -42,7 +42,7 @@ class Group:
     token: str
     addresses: Sequence[str]
     names: Sequence[str]
-    verdict: TrialEvent | None = None
+    verdict: AttemptEnd | None = None
     port_taken: bool = False
     written_off: bool = False
     hurried: bool = False
@@ -51,6 +51,8 @@ class Group:
     #: A rank that has lost touch with another, until it is known which and why.
     _suspicion: Failed | None = None
     _told_to_end: set[str] = field(default_factory=set)
+    #: What each rank that is gone has used, as far as anybody knows.
+    _usage: dict[str, Usage | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._ranks = dict.fromkeys(self.addresses, Rank.RUNNING)
@@ -91,18 +93,27 @@ class Group:
         elif isinstance(event, Failed) and event.failure.kind.blames_peer:
             self._suspicion = self._suspicion or event
         elif isinstance(event, Failed):
-            self._settle(replace(event, failure=self._of_rank(address, event)))
+            message = self._of_rank(address, event.failure.message)
+            self._settle(replace(event, failure=replace(event.failure, message=message)))
+        elif isinstance(event, Lost):
+            self._settle(self._loss(address, event.cause))
         elif isinstance(event, Diverged) or (
             isinstance(event, Finished | Stopped) and address == self.addresses[0]
         ):
             self._settle(event)
 
-    def gone(self, address: str, cause: str) -> None:
-        """Note that a rank's process is gone, or its worker."""
+    def gone(self, address: str, cause: str, usage: Usage | None = None) -> None:
+        """Note that a rank's process is gone, or its worker.
+
+        Args:
+            address: Of the rank's worker.
+            cause: What it died of, where it has not told how its train function ended.
+            usage: What it has used; None where nobody knows.
+        """
         before, self._ranks[address] = self._ranks[address], Rank.GONE
+        self._usage[address] = usage
         if before is Rank.RUNNING and not self.port_taken:
-            prefix = f"rank {self.addresses.index(address)}: " if len(self.addresses) > 1 else ""
-            self._settle(Lost(self.launch.trial_id, self.launch.attempt, prefix + cause))
+            self._settle(self._loss(address, cause))
 
     def never_began(self, address: str) -> None:
         """Note that a rank was not even started."""
@@ -118,19 +129,28 @@ class Group:
             if state is Rank.RUNNING:
                 self._ranks[address] = Rank.ENDED
 
-    def outcome(self) -> TrialEvent | None:
-        """Return what the attempt has come to; None if nobody waits for it, or it starts again."""
+    def outcome(self) -> AttemptEnd | None:
+        """Return what the attempt has come to; None if nobody waits for it, or it starts again.
+
+        When it is over, that has the usage of all ranks that began.
+        """
         if self.verdict is None and self._suspicion is not None:
             cause = f"a rank lost touch with the others: {self._suspicion.failure.message}"
             self._settle(Lost(self.launch.trial_id, self.launch.attempt, cause))
-        return None if self.written_off else self.verdict
+        if self.written_off or self.verdict is None:
+            return None
+        usage = together(self._usage.values()) if self.is_over else None
+        return replace(self.verdict, usage=usage)
 
-    def _settle(self, verdict: TrialEvent) -> None:
+    def _settle(self, verdict: AttemptEnd) -> None:
         if self.verdict is None:
             self.verdict = verdict
 
-    def _of_rank(self, address: str, event: Failed) -> Failure:
+    def _loss(self, address: str, cause: str) -> Lost:
+        named = self._of_rank(address, cause, always=True)
+        return Lost(self.launch.trial_id, self.launch.attempt, named)
+
+    def _of_rank(self, address: str, message: str, *, always: bool = False) -> str:
         rank = self.addresses.index(address)
-        if rank == 0:
-            return event.failure
-        return replace(event.failure, message=f"rank {rank}: {event.failure.message}")
+        named = len(self.addresses) > 1 if always else rank > 0
+        return f"rank {rank}: {message}" if named else message

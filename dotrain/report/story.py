@@ -13,7 +13,7 @@ from dotrain.errors import UsageError, did_you_mean
 from dotrain.report.columns import Column, fit
 from dotrain.report.reading import Run, read_run
 from dotrain.report.result import print_lines
-from dotrain.report.text import duration, make_console, spark_line, steps_text
+from dotrain.report.text import duration, make_console, spark_line, steps_text, usage_text
 from dotrain.results import ranked
 from dotrain.results.text import number_text, printable
 from dotrain.store import Record, replay_each
@@ -59,6 +59,7 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
         "seed": trial.seed,
         "steps": trial.steps_run,
         "seconds": round(trial.busy_s, 3),
+        "usage": trial.usage and trial.usage.to_record(),
         "attempts": story.attempts,
         "reports": story.reports(trial),
         "story": story.lines,
@@ -140,7 +141,7 @@ class Story:
                 self._together = []
                 self._tell(record["t"], f"note: {record['what']}")
             for line in trial.story[moves:]:
-                self._move(trial, line)
+                self._move(trial, line, record.get("usage"))
             moves = len(trial.story)
 
     def reports(self, trial: Trial) -> list[dict[str, Any]]:
@@ -176,7 +177,7 @@ class Story:
     def _tell(self, time_s: float, what: str) -> None:
         self.lines.append(_line(time_s, what))
 
-    def _move(self, trial: Trial, line: StoryLine) -> None:
+    def _move(self, trial: Trial, line: StoryLine, usage: Mapping[str, Any] | None) -> None:
         """Note that the trial has gone to another state; only attempts that began do."""
         self._together = []
         state, time_s, what = line.state, line.time_s, line.what
@@ -190,7 +191,9 @@ class Story:
         elif state is not TrialState.LAUNCHED:
             value = trial.final_metric if state in _VALUED else None
             attempt.update(ended_s=time_s, outcome=_OUTCOMES[state], why=what, value=value)
-        self._tell(time_s, _words(attempt, state, what))
+            attempt["usage"] = usage
+        used = f" ({usage_text(usage)})" if usage else ""
+        self._tell(time_s, _words(attempt, state, what) + used)
 
 
 _VALUED = (TrialState.FINISHED, TrialState.STOPPED)
@@ -224,6 +227,7 @@ def _new_attempt(trial: Trial, line: StoryLine) -> dict[str, Any]:
         "outcome": None,
         "why": None,
         "value": None,
+        "usage": None,
     }
 
 
@@ -305,6 +309,7 @@ def _facts(found: Mapping[str, Any]) -> list[str]:
         facts.append(("seed", str(found["seed"])))
     took = f"{found['steps']} reported, {duration(found['seconds'])} in the train function"
     facts.append(("steps", took))
+    facts += [("used", usage_text(found["usage"]))] if found["usage"] else []
     facts += [(mark, what) for mark, what in found["marks"].items()]
     facts += [(name, number_text(value)) for name, value in found["metrics"].items()]
     width = max(10, *(len(name) for name, _ in facts))

@@ -22,7 +22,10 @@ Row = dict[str, Any]
 
 #: Which columns go first where there is no room: the higher, the sooner. Every other is a
 #: hyperparameter, or a number beside the metric.
-_RANKS = {"state": 1, "steps": 3, "marks": 4, "error": 5, "budget": 6, "seconds": 7, "attempts": 8}
+_RANKS = {
+    **{"state": 1, "steps": 3, "marks": 4, "error": 5, "budget": 6, "seconds": 7, "attempts": 8},
+    **{"peak_mb": 9, "cpu_s": 10},
+}
 _OTHER_RANK = 2
 #: How narrow the text of an error may get.
 _ERROR_WIDTH = 20

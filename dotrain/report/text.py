@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import IO
+from typing import IO, Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+
+from dotrain.core.usage import megabytes
 
 _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = "_.:-=+*#"
@@ -39,6 +41,13 @@ def whole_duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def usage_text(used: Mapping[str, Any]) -> str:
+    """Return what attempts have used, given as in the journal: ``1,204 MB, 8.4 s of CPU``."""
+    peak = used.get("peak_bytes")
+    memory = [] if peak is None else [f"{megabytes(peak)} MB"]
+    return ", ".join([*memory, f"{duration(used['cpu_s'])} of CPU"])
 
 
 def rough_duration(seconds: float) -> str:

@@ -16,7 +16,6 @@ from dotrain.attempts.watch import (
     Verdict,
     VerdictKind,
     Watch,
-    megabytes,
 )
 from dotrain.core.events import Failed, Lost
 from dotrain.core.failure import FailureKind
@@ -249,10 +248,3 @@ def test_what_would_happen_again_is_a_failure_and_the_rest_a_loss() -> None:
     assert (failed.failure.kind, failed.failure.message) == (FailureKind.MEMORY, "used too much")
     for kind in (VerdictKind.FROZEN, VerdictKind.SILENT):
         assert replace(verdict, kind=kind).event("t0001", 2) == Lost("t0001", 2, "used too much")
-
-
-@pytest.mark.parametrize(
-    ("size", "text"), [(1_204_400_000, "1,204"), (12_300_000, "12"), (4_560_000, "4.56"), (0, "0")]
-)
-def test_megabytes(size: int, text: str) -> None:
-    assert megabytes(size) == text

@@ -500,3 +500,8 @@ def test_a_death_is_told_by_its_cause() -> None:
     assert cause_of_death(-11, True) == "its process was killed by SIGSEGV"
     assert cause_of_death(-9, False) == "its process was killed by SIGKILL"
     assert cause_of_death(-9, True).endswith("killed by SIGKILL for want of memory")
+    peak = 1_204_000_000
+    assert cause_of_death(-9, True, "it", peak) == (
+        "it was killed by SIGKILL for want of memory (it was seen to use 1,204 MB)"
+    )
+    assert cause_of_death(-9, False, "it", peak) == "it was killed by SIGKILL"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from dotrain.core.events import Failed, Finished, Lost, Stopped, TrialEvent
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
+from dotrain.core.usage import Usage
 from dotrain.executors.group import Group
 
 A, B, C = "tcp://a", "tcp://b", "tcp://c"
@@ -115,8 +118,49 @@ def test_nobody_is_told_of_an_attempt_that_is_written_off() -> None:
     assert one.outcome() is None
 
 
+def test_ranks_have_used_what_they_have_used_together() -> None:
+    one = group()
+    one.ended(A, FINISHED)
+    one.ended(B, FINISHED)
+    one.gone(A, "killed", Usage(1.5, 200))
+    assert one.outcome() == FINISHED  # what the others have used isn't known yet
+    one.gone(B, "killed", Usage(0.25, 100))
+    assert one.outcome() == replace(FINISHED, usage=Usage(1.75, 300))
+
+
+def test_what_one_rank_has_used_is_not_what_the_attempt_has() -> None:
+    one = group()
+    one.gone(A, "its worker left the cluster")
+    one.gone(B, "killed", Usage(0.25, 100))
+    assert one.outcome() == Lost("t0000", 1, "rank 0: its worker left the cluster")
+
+
+def test_a_rank_that_never_began_has_used_nothing() -> None:
+    one = group()
+    one.never_began(A)
+    one.gone(B, "killed", Usage(0.25, 100))
+    assert one.outcome() == Lost("t0000", 1, "rank 1: killed", usage=Usage(0.25, 100))
+
+
+def test_a_rank_that_is_to_be_ended_from_outside_ends_the_others() -> None:
+    one = group()
+    one.ended(B, Lost("t0000", 1, "it stood still"))
+    assert one.to_end() == [A, B]
+    one.gone(A, "killed", Usage(1.0))
+    one.gone(B, "killed", Usage(1.0, 7))
+    assert one.outcome() == Lost("t0000", 1, "rank 1: it stood still", usage=Usage(2.0))
+    alone = group(1)
+    alone.ended(A, failed(FailureKind.MEMORY, "used too much"))
+    alone.gone(A, "killed", Usage(1.0, 9))
+    outcome = alone.outcome()
+    assert outcome == replace(failed(FailureKind.MEMORY, "used too much"), usage=Usage(1.0, 9))
+
+
 ENDS = st.sampled_from(
-    [FINISHED, STOPPED, failed(), failed(FailureKind.PEER), failed(FailureKind.PORT_TAKEN)]
+    [
+        *(FINISHED, STOPPED, Lost("t0000", 1, "it stood still")),
+        *(failed(), failed(FailureKind.PEER), failed(FailureKind.PORT_TAKEN)),
+    ]
 )
 
 

@@ -27,6 +27,8 @@ from dotrain.core.events import (
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Finish, Kill, Launch, Stop
 from dotrain.core.trial import ArmRun
+from dotrain.core.usage import Usage
+from dotrain.report.page.trials import table_of
 from dotrain.report.reading import read_run
 from dotrain.report.story import read_trial, trial_lines
 from dotrain.report.table import TrialTable, read_table, table_lines
@@ -438,3 +440,46 @@ def test_status_of_a_study_counts_seeds(project: Project) -> None:
     text = project.cli("status", run_dir).stdout
     assert "seeds done: baseline 2, component:deep 2" in text
     assert "best" not in text
+
+
+# ---- what attempts have used ----
+
+USED = [
+    (0.0, SlotsChanged(1)),
+    (0.0, launch(0, 1, "random draw", 1.0)),
+    (1.0, Started("t0000", 1, "worker-0")),
+    (2.0, Reported("t0000", 1, 0, 0.5)),
+    (3.0, Lost("t0000", 1, "it stood still", usage=Usage(0.5, 1_204_000_000))),
+    (3.0, launch(0, 2, "try 2 after: it stood still", 1.0)),
+    (4.0, Started("t0000", 2, "worker-0")),
+    (5.0, Finished("t0000", 2, 0.7, usage=Usage(7.75))),
+    (5.0, launch(1, 1, "random draw", 1.0)),
+]
+
+
+def test_what_attempts_have_used_is_told_where_it_is_known(tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path / "used", USED)
+    found = read_trial(run_dir, "t0000")
+    assert found["usage"] == {"cpu_s": 8.25, "peak_bytes": 1_204_000_000}
+    assert [attempt["usage"] for attempt in found["attempts"]] == [
+        {"cpu_s": 0.5, "peak_bytes": 1_204_000_000},
+        {"cpu_s": 7.75},
+    ]
+    lines = trial_lines(found)
+    assert "used        1,204 MB, 8.2 s of CPU" in lines
+    told = [line["what"] for line in found["story"]]
+    assert "lost: it stood still; waits to be launched again (1,204 MB, 0.5 s of CPU)" in told
+    assert "finished: 0.7 (7.8 s of CPU)" in told
+    assert read_trial(run_dir, "t0001")["usage"] is None
+
+
+def test_what_trials_have_used_is_a_column_where_it_is_known_of_any(
+    tmp_path: Path, run_dir: Path
+) -> None:
+    rows = read_table(write_run(tmp_path / "used", USED)).rows
+    assert [(row["cpu_s"], row["peak_mb"]) for row in rows] == [(8.25, 1204.0), (None, None)]
+    columns = list(rows[0])
+    assert columns[columns.index("seconds") + 1 :][:2] == ["cpu_s", "peak_mb"]
+    assert not {"cpu_s", "peak_mb"} & {*read_table(run_dir).rows[0]}
+    shown = table_of(read_run(tmp_path / "used").trials, "score", "max").columns
+    assert {"cpu_s", "peak_mb"} <= {*shown}
