@@ -19,6 +19,7 @@ from typing import NoReturn, final
 
 from dotrain.attempts import kernel
 from dotrain.attempts.pipe import Pipe
+from dotrain.attempts.usage import held_bytes
 from dotrain.core.events import Failed, TrialEvent, to_record
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
@@ -56,7 +57,8 @@ def be(
 ) -> NoReturn:
     """Be the process of a rank, to its end.
 
-    Messages to the host: ``{"event": record}`` as things happen, ``{"end": record}`` once, at last.
+    Messages to the host: ``{"event": record}`` as things happen, ``{"end": record, "held_bytes": n}`` once,
+    at last, with how much more memory this process holds by then.
     From it: a `RankLaunch`, then perhaps the reason for a stop.
 
     Args:
@@ -109,8 +111,10 @@ class _Rank:
         """Wait to be told what to do, do it, and tell how it ended."""
         asked: RankLaunch = self._host.wait()
         channel = _HostChannel(self._host, asked.seat)
+        held = held_bytes(os.getpid())
         end = self._attempt(asked.launch, asked.seat, channel)
-        self._host.send({"end": to_record(end)})
+        held = max(0, held_bytes(os.getpid()) - held)
+        self._host.send({"end": to_record(end), "held_bytes": held})
         if asked.seat.ranks > 1:
             # The chief holds what the others still need to end in order: its end comes from outside.
             while True:

@@ -23,6 +23,7 @@ from dotrain.attempts import kernel
 from dotrain.attempts.child import be, read_program
 from dotrain.attempts.keeper import Closable, Keeper
 from dotrain.attempts.pipe import Pipe, Readable, readable
+from dotrain.attempts.usage import Meter
 from dotrain.frameworks import registry
 from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy
 
@@ -111,7 +112,7 @@ class ForkServer:
             try:
                 self._alarm.close()
                 self._host.close()
-                Keeper(Pipe.at(descriptor), self._start_child).serve()
+                Keeper(Pipe.at(descriptor), self._start_child, self._meter).serve()
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -133,6 +134,14 @@ class ForkServer:
                 each.close()
             be(self._program, self._strategy, self._loaded, way, keeper)
         return pid
+
+    def _meter(self, pid: int) -> Meter:
+        return Meter(
+            pid,
+            forked=self._level < NOTHING,
+            memory_bytes=self._program.memory_bytes,
+            silent_s=self._program.silent_s,
+        )
 
     def _reap(self) -> None:
         """Note which keepers have ended, and end what one has left that was killed."""

@@ -23,6 +23,8 @@ from dotrain.attempts.child import RankLaunch
 from dotrain.attempts.deaths import cause_of_death, oom_kills
 from dotrain.attempts.fork_server import NOTHING, first_level
 from dotrain.attempts.pipe import Pipe, readable
+from dotrain.attempts.watch import Verdict
+from dotrain.core.events import to_record
 from dotrain.training.program import Program, load_strategy
 
 #: Against threads that packages start when they are imported and that do nothing then: a process
@@ -56,6 +58,7 @@ class Slot:
         self.current: tuple[int, Pipe] | None = None
         self.asked: RankLaunch | None = None
         self.has_told_end = False
+        self.held_bytes: int | None = None
         self.oom_kills = 0
 
 
@@ -88,7 +91,8 @@ class Host:
             watch: Lets a function be called, on this thread, whenever something has come.
             unwatch: Ends that.
             emit: Gets a slot's name, the token of the group, and an item of a rank: ``{"event":
-                record}``, ``{"end": record}``, at last ``{"gone": cause}`` when nothing is left of it.
+                record}``, ``{"end": record}``, at last ``{"gone": cause, "usage": record}`` when nothing is
+                left of it.
             log: Where the output of processes goes that isn't an attempt's; by default to this
                 process's own.
         """
@@ -181,8 +185,7 @@ class Host:
                 slot.next = pid, Pipe.at(slot.keeper.descriptor())
                 self._begin_next(slot)
             elif slot.current is not None and slot.current[0] == pid:
-                code, usage = more
-                self._on_gone(slot, code, usage)
+                self._on_gone(slot, *more)
         if slot.keeper.ended and not self._closing:
             self._unwatch(slot.keeper)
             slot.keeper.close()
@@ -202,7 +205,7 @@ class Host:
     def begin(self, name: str, asked: RankLaunch) -> None:
         """Run a rank on a slot on which nothing runs."""
         slot = self._slots[name]
-        slot.asked, slot.has_told_end = asked, False
+        slot.asked, slot.has_told_end, slot.held_bytes = asked, False, None
         if self.broken and slot.keeper is None:
             self._gone(slot, self.broken)
         self._begin_next(slot)
@@ -237,7 +240,8 @@ class Host:
             slot.current[1].ended = True
             return 0
         for item in items:
-            slot.has_told_end = slot.has_told_end or "end" in item
+            if "end" in item:
+                slot.has_told_end, slot.held_bytes = True, item.pop("held_bytes")
             self._emit(slot.name, token, item)
         return len(items)
 
@@ -248,19 +252,31 @@ class Host:
             if not self._take(slot):
                 break
 
-    def _on_gone(self, slot: Slot, code: int, usage: Mapping[str, Any]) -> None:
+    def _on_gone(
+        self, slot: Slot, code: int, usage: dict[str, Any] | None, verdict: Verdict | None
+    ) -> None:
         self._drain(slot)
-        cause = cause_of_death(code, oom_kills() > slot.oom_kills)
-        self._gone(slot, cause)
+        if usage is not None and slot.held_bytes is not None:
+            usage["peak_bytes"] = max(slot.held_bytes, usage.get("peak_bytes", 0))
+        if verdict is not None and slot.asked is not None and not slot.has_told_end:
+            launch = slot.asked.launch
+            end = to_record(verdict.event(launch.trial_id, launch.attempt))
+            self._emit(slot.name, slot.asked.seat.token, {"end": end})
+        peak_bytes = usage.get("peak_bytes") if usage else None
+        out_of_memory = oom_kills() > slot.oom_kills
+        self._gone(slot, cause_of_death(code, out_of_memory, peak_bytes=peak_bytes), usage)
 
-    def _gone(self, slot: Slot, cause: str) -> None:
+    def _gone(self, slot: Slot, cause: str, usage: dict[str, Any] | None = None) -> None:
         if slot.current is not None:
             self._unwatch(slot.current[1])
             slot.current[1].close()
             slot.current = None
         asked, slot.asked = slot.asked, None
         if asked is not None:
-            self._emit(slot.name, asked.seat.token, {"gone": cause})
+            item: dict[str, Any] = {"gone": cause}
+            self._emit(
+                slot.name, asked.seat.token, item if usage is None else {**item, "usage": usage}
+            )
 
     def stop(self, name: str, token: str, reason: str) -> None:
         """Let the rank of a group end at its next report."""

@@ -16,11 +16,13 @@ from typing import NoReturn, Protocol, final
 
 from dotrain.attempts import kernel
 from dotrain.attempts.pipe import Pipe, Readable, readable
+from dotrain.attempts.usage import Meter
+from dotrain.attempts.watch import LOOK_S, Verdict
 
 #: How long a resource tracker may take to clean up when all else of an attempt is gone, in seconds.
 _CLEAN_UP_S = 1.0
 #: How often it is looked at meanwhile, in seconds.
-_LOOK_S = 0.02
+_SOON_S = 0.02
 #: A child that ends within this time of its start, unasked, is not replaced before, in seconds.
 _TOO_SOON_S = 0.2
 
@@ -37,23 +39,33 @@ class Keeper:
     """Serves the slot of one host.
 
     Messages to the host: ``("keeper", pid)`` once; ``("child", pid)`` with a descriptor, the way to a child that waits to be
-    told what to do; ``("gone", pid, code, usage)`` when it has been told, has ended, and nothing that it
-    started is left. From the host: ``("begun", pid)``, ``("kill", pid)``. The end of that connection
+    told what to do; ``("gone", pid, code, usage, verdict)`` when it has been told, has ended, and nothing
+    that it started is left: with what it has used, and why the keeper has ended it, if it has. From the host: ``("begun", pid)``, ``("kill", pid)``. The end of that connection
     ends everything.
     """
 
-    def __init__(self, host: Pipe, start: Callable[[Pipe, Sequence[Closable]], int]) -> None:
+    def __init__(
+        self,
+        host: Pipe,
+        start: Callable[[Pipe, Sequence[Closable]], int],
+        meter: Callable[[int], Meter],
+    ) -> None:
         """Make a keeper; this process becomes the parent of what orphans leave.
 
         Args:
             host: The way to the host.
             start: Starts a child, given its end of a new connection, and what isn't for a process
                 forked from this one; returns its process id.
+            meter: Begins to measure a child that is about to begin, by its process id.
         """
         kernel.adopt_orphans()
         self._alarm = kernel.Alarm()
         self._host = host
         self._start = start
+        self._make_meter = meter
+        self._meter: Meter | None = None
+        self._verdict: Verdict | None = None
+        self._look_s = 0.0
         self._next: int | None = None
         self._next_s = 0.0
         self._current: int | None = None
@@ -79,14 +91,25 @@ class Keeper:
                 self._reap()
                 if self._code is not None:
                     self._sweep()
+                elif self._meter is not None and time.monotonic() >= self._look_s:
+                    self._look(self._meter)
                 if self._next is None and time.monotonic() > self._next_s + _TOO_SOON_S:
                     self._ready_next()
         self._end()
 
     def _patience_s(self) -> float | None:
         if self._code is not None or self._next is None:
-            return _LOOK_S
-        return None
+            return _SOON_S
+        return None if self._meter is None else max(0.0, self._look_s - time.monotonic())
+
+    def _look(self, meter: Meter) -> None:
+        """End an attempt that uses too much, or does nothing any more."""
+        self._look_s = time.monotonic() + LOOK_S
+        assert self._current is not None
+        if self._verdict is None:
+            self._verdict = meter.look(kernel.children() - {self._next, self._current})
+            if self._verdict is not None:
+                kernel.kill(self._current)
 
     def _ready_next(self) -> None:
         theirs, ours = Pipe.pair()
@@ -102,10 +125,12 @@ class Keeper:
                 kernel.kill(pid)
         elif pid == self._next:
             self._current, self._next = pid, None
-            self._cpu_s = 0.0
+            self._cpu_s, self._verdict = 0.0, None
+            self._meter = self._make_meter(pid)
+            self._look_s = time.monotonic() + LOOK_S
             self._ready_next()
         else:
-            self._host.send(("gone", pid, self._ended_early.pop(pid, 1), {}))
+            self._host.send(("gone", pid, self._ended_early.pop(pid, 1), None, None))
 
     def _reap(self) -> None:
         while True:
@@ -137,8 +162,10 @@ class Keeper:
             for pid in left - spared:
                 with contextlib.suppress(ChildProcessError):
                     self._cpu_s += _cpu_s(os.wait4(pid, 0)[2])
-        self._host.send(("gone", self._current, self._code, {"cpu_s": self._cpu_s}))
-        self._current = self._code = None
+        assert self._meter is not None
+        usage = self._meter.usage(self._cpu_s).to_record()
+        self._host.send(("gone", self._current, self._code, usage, self._verdict))
+        self._current = self._code = self._meter = None
 
     def _end(self) -> NoReturn:
         while left := kernel.children():

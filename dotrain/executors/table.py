@@ -14,6 +14,7 @@ from dotrain.attempts.child import RankLaunch
 from dotrain.core.events import Event, SlotsChanged, TrialEvent, from_record
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.strategy import Seat
+from dotrain.core.usage import Usage
 from dotrain.executors.bookings import Bookings, Slot
 from dotrain.executors.group import Group
 
@@ -89,7 +90,8 @@ class AbstractSlotTable(ABC):
                 assert isinstance(ended, TrialEvent)
                 group.ended(slot.address, ended)
             else:
-                group.gone(slot.address, item["gone"])
+                used = item.get("usage")
+                group.gone(slot.address, item["gone"], Usage.of(used) if used else None)
                 self._free(slot)
         for group in touched.values():
             self._go_on(group)
