@@ -126,6 +126,7 @@ RETIRED = {
 #: Titles of papers, names of other libraries' modules, and what is asked of a cluster.
 OTHERS_WORDS = re.compile(
     r"for Hyper-Parameter Optimization|importlib\.resources|papers say resource|in resources asked"
+    r"|resource tracker|from resource import"
 )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dotrain.attempts.host import Host, free_addresses
+from dotrain.attempts.host import Host
 from dotrain.attempts.pipe import Pipe
 from dotrain.core.events import Event
 from dotrain.core.instructions import Finish, Instruction
@@ -21,7 +21,7 @@ from dotrain.executors.base import AbstractExecutor, Post
 from dotrain.executors.bookings import Slot
 from dotrain.executors.environment import available_cores, environment_of_attempts
 from dotrain.executors.group import Group
-from dotrain.executors.table import AbstractSlotTable, ranks_of
+from dotrain.executors.table import AbstractSlotTable, free_addresses, ranks_of
 from dotrain.training.program import Program
 
 #: How often a start looks whether it is still wanted, in seconds.
@@ -67,8 +67,7 @@ class Local(AbstractExecutor):
             program,
             names,
             environment=environment_of_attempts(max(1, available_cores() // self._count)),
-            watch=self._watch,
-            unwatch=self._unwatch,
+            loop=self,
             emit=self._table.on_item,
             log=self._log,
         )
@@ -118,10 +117,12 @@ class Local(AbstractExecutor):
                 key.data()
         self._table.run_due()
 
-    def _watch(self, way: Pipe, call: Callable[[], None]) -> None:
+    def watch(self, way: Pipe, call: Callable[[], None]) -> None:
+        """As of `attempts.slot.Loop`."""
         self._selector.register(way, selectors.EVENT_READ, call)
 
-    def _unwatch(self, way: Pipe) -> None:
+    def unwatch(self, way: Pipe) -> None:
+        """As of `attempts.slot.Loop`."""
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(way)
 

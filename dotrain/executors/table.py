@@ -6,8 +6,10 @@ how it is said to them is a subclass's. Everything runs on one thread.
 
 from __future__ import annotations
 
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from dotrain.attempts.child import RankLaunch
@@ -141,6 +143,21 @@ class AbstractSlotTable(ABC):
             if why := self._bookings.judge(group, outcome, self._now_s()):
                 self._changed(why)
         self._launch_pending()
+
+
+def free_addresses(host: str) -> tuple[str, str]:
+    """Return two free addresses of this machine, for a rank that may run here.
+
+    Args:
+        host: The machine's own address.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with ExitStack() as both:
+        servers = [
+            both.enter_context(socket.create_server((host, 0), family=family)) for _ in range(2)
+        ]
+        first, second = (f"{host}:{server.getsockname()[1]}" for server in servers)
+    return first, second
 
 
 def ranks_of(group: Group, reserved: Sequence[tuple[str, str]]) -> dict[str, RankLaunch]:

@@ -10,9 +10,10 @@ from distributed import Worker, WorkerPlugin, get_worker
 from distributed.comm import get_address_host
 
 from dotrain.attempts.child import RankLaunch
-from dotrain.attempts.host import Host, free_addresses
+from dotrain.attempts.host import Host
 from dotrain.attempts.pipe import Pipe
 from dotrain.executors.environment import environment_of_attempts
+from dotrain.executors.table import free_addresses
 from dotrain.training.program import Program
 
 #: Held by the run whose slot this process serves. Another run may have a slot here too, if its
@@ -74,16 +75,17 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
             self.program,
             [self._worker.address],
             environment=environment_of_attempts(self._worker.state.nthreads),
-            watch=self._watch,
-            unwatch=self._unwatch,
+            loop=self,
             emit=self._emit,
         )
         self._send_message({"ready": str(self._worker.name)})
 
-    def _watch(self, way: Pipe, call: Callable[[], None]) -> None:
+    def watch(self, way: Pipe, call: Callable[[], None]) -> None:
+        """As of `attempts.slot.Loop`."""
         self._worker.loop.asyncio_loop.add_reader(way.fileno(), call)
 
-    def _unwatch(self, way: Pipe) -> None:
+    def unwatch(self, way: Pipe) -> None:
+        """As of `attempts.slot.Loop`."""
         if way.fileno() >= 0:
             self._worker.loop.asyncio_loop.remove_reader(way.fileno())
 
