@@ -124,17 +124,16 @@ def _call(
     metric = loaded.program.metric
     reporter: Reporter | None = None
     try:
-        seed_everything(launch.seed)
         checkpoint = Checkpoint(trial_dir / "checkpoint")
         reporter = Reporter(
             *(trial_id, attempt, metric, channel, place.agreement, launch.budget),
             loaded.program.direction,
         )
         arguments, use = _given(loaded, launch, reporter, checkpoint, trial_dir, place)
-        resume_step = 0
+        resume_step = use.sources.resume_step
+        seed_everything(use.sources.attempt_seed)
         kept = ReportLog(trial_dir / "reports.jsonl")
         if "checkpoint" in arguments:
-            resume_step = checkpoint.found_step()
             reporter.log_file = kept if place.is_chief else None
         place.agreement.begin(resume_step)
         reporter.go_on_from(checkpoint, resume_step)
@@ -234,10 +233,11 @@ def _given(
     }
     bound = bind(loaded.train, available, hparams)
     asked |= bound.hparams
-    goes_on = "checkpoint" in bound.kwargs and checkpoint.found_step() > 0
+    if "checkpoint" in bound.kwargs:
+        sources.resume_step = checkpoint.found_step()
     # The chief's result is the trial's.
     watched = left_out if place.is_chief else ()
-    return bound.kwargs, Use(sources, model_gen, data_gen, goes_on, watched)
+    return bound.kwargs, Use(sources, model_gen, data_gen, watched)
 
 
 def _current_folder() -> str | None:

@@ -13,7 +13,7 @@ from dotrain.frameworks import registry
 from dotrain.training.arguments import asks_for, bind, name_of
 from dotrain.training.errors import BadSetup
 from dotrain.training.program import LoadedProgram
-from dotrain.training.seeding import reseed
+from dotrain.training.seeding import attempt_seed, reseed
 from dotrain.training.tabular import load_arrays, load_table
 
 
@@ -30,6 +30,7 @@ class Sources:
         shard: Makes a data set of global batches the right thing for the strategy.
         asked: Names of the hyperparameters that functions of this trial have got.
         packages: What the strategy imports.
+        resume_step: The step that this attempt goes on from; 0 if it begins anew.
     """
 
     loaded: LoadedProgram
@@ -40,6 +41,12 @@ class Sources:
     shard: Callable[[Any], Any] = lambda dataset: dataset
     asked: set[str] = field(default_factory=set)
     packages: Sequence[str] = ()
+    resume_step: int = 0
+
+    @property
+    def attempt_seed(self) -> int:
+        """What this attempt draws from; the functions of the trial are given `seed`."""
+        return attempt_seed(self.seed, self.resume_step)
 
     def call(
         self,
@@ -84,11 +91,14 @@ class ModelGenerator:
         Raises:
             BadSetup: If the config has no ``model:``, or the function doesn't take these.
         """
-        loaded = self._sources.loaded
+        loaded, study = self._sources.loaded, self._sources.loaded.program.study
         if loaded.model is None:
             raise BadSetup("model_gen.create() was called, but the config has no 'model:'")
+        if study is not None and self._sources.resume_step:
+            # What the checkpoint doesn't hold begins as it did in the first attempt.
+            reseed(self._sources.seed)
         model = self._call(loaded.model, args, arguments)
-        if loaded.program.study is not None:
+        if study is not None:
             model = self._ablated(model, args, arguments)
         self.used = True
         return model
@@ -112,7 +122,7 @@ class ModelGenerator:
         if variant.layers:
             model = operate(model, variant.layers).model
         # However many random numbers building took: training draws the same ones in every arm.
-        reseed(self._sources.seed)
+        reseed(self._sources.attempt_seed)
         return model
 
 
@@ -204,8 +214,8 @@ class DataGenerator:
             batch_size: Rows of a batch, over all workers of the trial; by default the
                 hyperparameter ``batch_size``, else 32.
             split: Handed to the data function if it asks for it.
-            shuffle: Whether rows are shuffled anew each epoch, by the trial's seed; by default
-                for the split ``train`` only.
+            shuffle: Whether rows are shuffled anew each epoch, by the trial's seed and the step
+                that this attempt goes on from; by default for the split ``train`` only.
 
         Returns:
             Batches, if the data function returns arrays of equal length (features, labels, ...), or
@@ -229,5 +239,5 @@ class DataGenerator:
         if not batch_size:
             sources.asked.add("batch_size")
             batch_size = sources.hparams.get("batch_size") or 32
-        seed = sources.seed if shuffled else None
+        seed = sources.attempt_seed if shuffled else None
         return sources.shard(framework.batches(data, int(batch_size), seed))

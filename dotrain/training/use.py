@@ -22,16 +22,21 @@ class Use:
         sources: What the generators draw from.
         model_gen: Gives the model.
         data_gen: Gives the data.
-        goes_on: Whether the attempt goes on from a checkpoint, where it may find what it would
-            else have made; then only what it has made is looked at.
         left_out: What must have been left out.
     """
 
     sources: Sources
     model_gen: ModelGenerator
     data_gen: DataGenerator
-    goes_on: bool
     left_out: Sequence[Component]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the attempt goes on from a checkpoint.
+
+        There it may find what it would else have made; then only what it has made is looked at.
+        """
+        return self.sources.resume_step > 0
 
     def missed(self) -> str:
         """Return which components were not left out, why, and what to do; or ``""``."""
