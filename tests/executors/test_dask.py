@@ -205,6 +205,33 @@ def test_an_address_nobody_answers_ends_with_exit_code_3(project: Project) -> No
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        {"kind": "address", "address": "tcp://127.0.0.1:1"},
+        {"kind": "distributed.LocalCluster"},
+    ],
+    ids=lambda cluster: str(cluster["kind"]),
+)
+@pytest.mark.parametrize(
+    "text",
+    ["a: [1\nb: 2\n", "- a\n", "distributed: {admin: {tick: {limit: soon}}}"],
+    ids=["no YAML", "no mapping", "no duration"],
+)
+def test_a_broken_file_of_dasks_settings_is_named_in_a_line(
+    project: Project, cluster: dict[str, Any], text: str
+) -> None:
+    project.write("user.py", "def train():\n    return 1.0\n")
+    project.config(cluster=cluster)
+    broken = project.write("dask/broken.yaml", text)
+    settings = {**os.environ, "DASK_CONFIG": str(broken.parent)}
+    done = project.cli("run", "config.yaml", "--quiet", env=settings)
+    assert (done.returncode, done.stdout) == (3, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Dask can't be imported: ")
+    assert "/dask/broken.yaml" in line
+
+
 def test_a_scheduler_without_workers_is_named(project: Project, tmp_path: Path) -> None:
     file = tmp_path / "scheduler.json"
     scheduler = subprocess.Popen(

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import os
 import queue
+import sys
 import threading
 import traceback
 from abc import abstractmethod
@@ -33,6 +35,19 @@ _ABORT_TIMEOUT_S = 2.0
 
 #: How often the connection to the scheduler is looked at, in seconds.
 _WATCH_S = 0.2
+
+
+def _not_imported(error: Exception) -> str:
+    """Return why Dask can't be imported, in a line that names the files to look at."""
+    why = " ".join(str(error).split())
+    if "dask config file" in why:  # as Dask itself tells of one that it can't read, with its path
+        return f"Dask can't be imported: {why}; mend that file, or take it away"
+    places = sorted(name for name in os.environ if name.startswith("DASK_"))
+    with contextlib.suppress(Exception):  # it may not have come so far
+        dask = sys.modules["dask.config"]
+        places += [str(file) for file, _ in dask.collect_yaml(dask.paths, return_paths=True)]
+    hint = f"; its settings are in {', '.join(places)}" if places else ""
+    return f"Dask can't be imported: {type(error).__name__}: {why}{hint}"
 
 
 class DaskExecutor(AbstractExecutor):
@@ -65,8 +80,15 @@ class DaskExecutor(AbstractExecutor):
         return self._max_slots
 
     def prepare(self, log_dir: Path, per_trial: int) -> None:
-        """Import Dask: that takes longest, and not on the loop's thread."""
-        importlib.import_module("dotrain.executors.dask.slots")
+        """Import Dask: that takes longest, and not on the loop's thread.
+
+        Raises:
+            ResourcesUnavailable: If its settings are broken: it reads them when it is imported.
+        """
+        try:
+            importlib.import_module("dotrain.executors.dask.slots")
+        except Exception as error:
+            raise ResourcesUnavailable(_not_imported(error)) from error
 
     def start(self, program: Program, post: Post) -> None:
         """Connect, and wait until there are slots for one trial."""
