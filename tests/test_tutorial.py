@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, warm
 
 PAGE = ROOT / "docs" / "tutorial.md"
 SAME = doctest.OutputChecker()
@@ -49,9 +50,22 @@ class Reader:
         if command.startswith("cd "):
             self.folder /= command.removeprefix("cd ")
             return
+        done = self.run(command.replace("RUN_DIR", f"'{self.latest_run()}'"))
         self.typed.append(command)
-        done = subprocess.run(
-            ["bash", "-c", command.replace("RUN_DIR", f"'{self.latest_run()}'")],
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr
+        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+        if output:
+            assert SAME.check_output(output, done.stdout, flags), f"{command}\n{done.stdout}"
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command: the first as a shell does, the rest forked from what has imported it."""
+        program, *arguments = shlex.split(command)
+        assert program == "dotrain"
+        if self.typed:
+            return warm().run(arguments, cwd=self.folder, timeout_s=100)
+        return subprocess.run(
+            ["bash", "-c", command],
             cwd=self.folder,
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
             capture_output=True,
@@ -59,11 +73,6 @@ class Reader:
             timeout=100,
             check=False,
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        assert "Traceback" not in done.stderr
-        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-        if output:
-            assert SAME.check_output(output, done.stdout, flags), f"{command}\n{done.stdout}"
 
     def latest_run(self) -> Path:
         journals = self.start.rglob("journal.jsonl")
