@@ -80,6 +80,7 @@ def test_the_config_of_the_readme_is_sound(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")
 def test_the_train_function_of_the_readme_runs(project: Project) -> None:
     function, _ = blocks("README.md", "python")
     head = "import keras\nfrom dotrain.callbacks import KerasCheckpoint, KerasEpochEnd\n"
@@ -89,7 +90,7 @@ def test_the_train_function_of_the_readme_runs(project: Project) -> None:
         data=f"{ROOT / 'recipes' / 'digits.py'}:load_data",
         metric="val_accuracy",
         hparams={"lr": 0.001, "budget": 2},
-        cluster={"kind": "local", "workers": 1},
+        cluster={"kind": "inline"},
     )
     assert result.best, project.log(result)
     assert len(result.trials[0].metric_history) == 2
