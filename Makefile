@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 # Tests run in so many processes; JOBS=0 is this one, for a debugger. Each gets tests that lie
 # beside each other, so that what they share is made once, and takes of the other's when it is done.
 JOBS ?= 2
+TORCH ?= torch==2.13.0+cpu
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # Some machines forbid it; the tests start hundreds of processes that would compile all anew.
@@ -19,6 +20,8 @@ help: ## Show the targets.
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	# The build for CPUs, where it is offered: the tests' range alone would fetch gigabytes of CUDA.
+	$(BIN)/python -m pip install --quiet '$(TORCH)' || echo "no $(TORCH) here: its tests are skipped"
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
