@@ -42,6 +42,7 @@ import yaml
 from overhead import DOTRAIN, HERE, Range, Row, events, print_table
 
 from dotrain.executors.environment import available_cores, environment_of_attempts
+from dotrain.executors.threads import share
 from dotrain.store import Record, read_journal
 
 FUNCTIONS = HERE / "functions_distribution.py"
@@ -134,7 +135,7 @@ def by_hand(way: str, folder: Path | None = None) -> dict[str, float]:
         folder: Where to take turns with another training, or None.
         way: ``one``, ``exact`` or ``plain``, as in `functions_distribution.py`.
     """
-    environment = {**environment_of_attempts(max(1, available_cores() // WORKERS)), **ENVIRONMENT}
+    environment = {**environment_of_attempts(share(available_cores(), WORKERS)), **ENVIRONMENT}
     environment.pop("TF_CONFIG", None)
     command = [sys.executable, str(FUNCTIONS), way, *([str(folder)] if folder else [])]
     addresses = [] if way == "one" else free_addresses()

@@ -32,6 +32,7 @@ from dotrain.core.strategy import AbstractStrategy
 from dotrain.core.trial import ArmRun, Mark
 from dotrain.core.usage import Usage
 from dotrain.executors.base import AbstractExecutor, Post
+from dotrain.executors.threads import Threads
 from dotrain.frameworks.base import AbstractFramework
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "Stopped",
     "Surgery",
     "SurgeryError",
+    "Threads",
     "TimePassed",
     "TrialEvent",
     "Usage",

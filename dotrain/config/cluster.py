@@ -17,7 +17,7 @@ from dotrain.errors import UsageError
 from dotrain.executors.base import AbstractExecutor
 
 #: Keys that may be left empty whatever the kind; one that isn't empty must be asked for.
-OPTIONAL_KEYS = ("workers", "address", "options", "tls")
+OPTIONAL_KEYS = ("workers", "threads", "address", "options", "tls")
 
 
 def make_executor(
@@ -42,7 +42,7 @@ def make_executor(
         cls = plugins.load_plugin(plugins.EXECUTORS, cluster.kind, code or folder)
     except UsageError as error:
         problems.append(source.problem(("cluster", "kind"), str(error)))
-        return None, problems + list(_not_taken(cluster, OPTIONAL_KEYS[1:], source))
+        return None, problems + list(_not_taken(cluster, OPTIONAL_KEYS[2:], source))
     takes = arguments_of(cls)
     foreign = [key for key in OPTIONAL_KEYS if key not in takes]
     problems += _not_taken(cluster, foreign, source)

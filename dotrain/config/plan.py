@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from dotrain.config.loaded import LoadedConfig
@@ -17,6 +18,7 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
     stops go off.
     """
     settings = loaded.settings
+    threads = loaded.executor.threads(loaded.strategy.slots)
     plan: dict[str, Any] = {
         "name": settings.name,
         "mode": "search" if settings.search else "single run",
@@ -30,6 +32,7 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "space": {name: str(domain) for name, domain in loaded.space.domains.items()},
         "cluster": settings.cluster.kind,
         "slots": loaded.executor.slots(loaded.strategy.slots),
+        "threads": None if threads is None else asdict(threads),
         "slots_per_trial": loaded.strategy.slots,
         "strategy": settings.distribution.strategy,
         "notes": [*map(str, loaded.notes), *([ARCHIVED] if loaded.archived else [])],

@@ -167,6 +167,12 @@ class Cluster(Section):
         description="How many worker processes; by default one per core (local), or as many as the "
         "cluster has. A trial takes one, a distributed one takes distribution.workers.",
     )
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many threads each worker's libraries may use; by default OMP_NUM_THREADS, "
+        "else its share of the cores (local), or those that it was started with.",
+    )
     address: str | None = Field(
         default=None, description="The scheduler's: tcp://host:8786 or tls://host:8786."
     )

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
 from dotrain.errors import ResourcesUnavailable
+from dotrain.executors.threads import Threads
 
 #: Tells the driver of an event.
 Post = Callable[[Event], None]
@@ -21,7 +22,7 @@ class AbstractExecutor(ABC):
     """Runs attempts, and tells what happens to them.
 
     Subclasses take the keys of the config's ``cluster:`` section that they have a use for as
-    arguments of ``__init__``: ``workers``, ``address``, ``tls``, ``connect_timeout_s``, ``kind``, and
+    arguments of ``__init__``: ``workers``, ``threads``, ``address``, ``tls``, ``connect_timeout_s``, ``kind``, and
     ``options``, which a pydantic model describes. Annotations and docstring are what is checked and
     shown; a key that isn't asked for is refused. One that has no default must be given. An
     instance is made whenever a config is checked, so nothing begins before `prepare`.
@@ -50,6 +51,14 @@ class AbstractExecutor(ABC):
         Args:
             per_trial: How many slots one trial takes, >= 1.
         """
+
+    def threads(self, per_trial: int) -> Threads | None:
+        """Return how many threads each slot gets, and who says so; None if only it knows itself.
+
+        Args:
+            per_trial: How many slots one trial takes, >= 1.
+        """
+        return None
 
     def prepare(self, log_dir: Path, per_trial: int) -> None:  # noqa: B027
         """Begin what takes long; called once, before all else that the driver asks.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
+from dotrain.executors.threads import Threads, variables
 from dotrain.frameworks import registry
 
 
@@ -14,10 +16,14 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def environment_of_attempts(threads: int) -> dict[str, str]:
+def environment_of_attempts(
+    threads: Threads, environment: Mapping[str, str] = os.environ
+) -> dict[str, str]:
     """Return the environment of the attempts of one slot; what the user has set, stays.
 
     Args:
         threads: How many each library may have.
+        environment: What the user has set.
     """
-    return {**registry.threads(threads), **registry.environment(), **os.environ}
+    wanted = registry.threads(threads.count)
+    return {**registry.environment(), **environment, **variables(threads, wanted, environment)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections import deque
@@ -13,6 +14,8 @@ from dotrain.core.failure import Failure
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.strategy import Seat
 from dotrain.executors.base import AbstractExecutor, Post
+from dotrain.executors.threads import Threads, asked, fault, variables
+from dotrain.frameworks import registry
 from dotrain.store import RunDir
 from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
@@ -41,6 +44,8 @@ class InlineExecutor(AbstractExecutor):
             workers: 1 at most.
         """
         self._workers = workers
+        #: Variables that are set for the time of the run, as they were before.
+        self._set: dict[str, str | None] = {}
         self._queue: deque[Launch] = deque()
         self._running: tuple[Launch, Channel] | None = None
         #: Reports from threads that the train function has started.
@@ -52,10 +57,16 @@ class InlineExecutor(AbstractExecutor):
         """Refuse a second worker."""
         if self._workers not in (None, 1):
             yield ("workers",), "kind 'inline' runs one trial at a time; expected 1"
+        if message := fault(None, os.environ):
+            yield ("threads",), message
 
     def slots(self, per_trial: int) -> int:
         """Return 1."""
         return 1
+
+    def threads(self, per_trial: int) -> Threads | None:
+        """Return what the environment asks for: libraries that are loaded can't be told any more."""
+        return asked(None, os.environ)
 
     def start(self, program: Program, post: Post) -> None:
         """Offer the one slot."""
@@ -63,8 +74,17 @@ class InlineExecutor(AbstractExecutor):
         self._thread = threading.get_ident()
         self._run_dir = program.run_dir
         self._program = program
+        self._limit_threads()
         self._loaded: LoadedProgram | Failure | None = None
         post(SlotsChanged(1))
+
+    def _limit_threads(self) -> None:
+        """Tell libraries that don't look at it themselves what the user's variable says."""
+        threads = self.threads(1)
+        if threads is not None:
+            wanted = registry.threads(threads.count)
+            self._set = {n: os.environ.get(n) for n in wanted}
+            os.environ.update(variables(threads, wanted, os.environ))
 
     def carry_out(self, instruction: Instruction) -> None:
         """Queue a launch; flag a stop."""
@@ -138,3 +158,9 @@ class InlineExecutor(AbstractExecutor):
     def close(self) -> None:
         """Nothing runs between two calls of `pump`."""
         self._queue.clear()
+        for name, value in self._set.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self._set = {}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+import os
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from dotrain.executors.bookings import Slot
 from dotrain.executors.environment import available_cores, environment_of_attempts
 from dotrain.executors.group import Group
 from dotrain.executors.table import AbstractSlotTable, free_addresses, ranks_of
+from dotrain.executors.threads import Threads, asked, fault, share
 from dotrain.training.program import Program
 
 #: How often a start looks whether it is still wanted, in seconds.
@@ -33,27 +35,42 @@ _LAST_LINES = 5
 class Local(AbstractExecutor):
     """Worker processes on this machine."""
 
-    def __init__(self, connect_timeout_s: float, workers: int | None = None) -> None:
+    def __init__(
+        self, connect_timeout_s: float, workers: int | None = None, threads: int | None = None
+    ) -> None:
         """Make an executor.
 
         Args:
             connect_timeout_s: How long to wait for a first worker, in seconds.
             workers: How many; by default one per core, and enough for one trial.
+            threads: Of each; by default their share of the cores.
         """
         self._connect_timeout_s = connect_timeout_s
         self._workers = workers
+        self._threads = threads
         self._host: Host | None = None
         self._interrupted = False
         self._closed = False
+
+    def problems(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Refuse a number of threads in the environment that is none."""
+        if message := fault(self._threads, os.environ):
+            yield ("threads",), message
 
     def slots(self, per_trial: int) -> int:
         """Return the workers asked for, or one per core and those of one trial at least."""
         return self._workers or max(available_cores(), per_trial)
 
+    def threads(self, per_trial: int) -> Threads:
+        """Return what has been asked for, else a share of the cores."""
+        found = asked(self._threads, os.environ)
+        return found or share(available_cores(), self.slots(per_trial))
+
     def prepare(self, log_dir: Path, per_trial: int) -> None:
         """Note where the processes may write."""
         self._log = log_dir / "workers.log"
         self._count = self.slots(per_trial)
+        self._environment = environment_of_attempts(self.threads(per_trial))
 
     def start(self, program: Program, post: Post) -> None:
         """Start what attempts are forked from, and wait until it is there."""
@@ -66,7 +83,7 @@ class Local(AbstractExecutor):
         self._host = self._table.host = Host(
             program,
             names,
-            environment=environment_of_attempts(max(1, available_cores() // self._count)),
+            environment=self._environment,
             loop=self,
             emit=self._table.on_item,
             log=self._log,

@@ -36,6 +36,14 @@ class AbstractFramework(ABC):
         """Return environment variables of a process that trains; what the user has set, stays."""
         return {}
 
+    def set_threads(self, count: int, code: str) -> None:  # noqa: B027
+        """Keep those of its thread pools that no variable limits to `count` threads.
+
+        Args:
+            count: As of `threads`.
+            code: The user's source: what that sets, is left to it.
+        """
+
     def reset(self) -> None:  # noqa: B027
         """Clear what earlier trials have left in the process."""
 

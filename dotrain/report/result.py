@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from dotrain.core.trial import Trial
+from dotrain.executors.threads import Threads
 from dotrain.report.ablation import print_study
 from dotrain.report.columns import Column, fit
 from dotrain.report.text import duration, make_console
@@ -144,14 +145,18 @@ def print_plan(plan: Mapping[str, Any]) -> None:
 
 
 def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
-    slots = "as many as the cluster has workers" if plan["slots"] is None else str(plan["slots"])
+    slots = "as many slots as the cluster has workers"
+    if plan["slots"] is not None:
+        slots = "1 slot" if plan["slots"] == 1 else f"{plan['slots']} slots"
+    if plan["threads"] is not None:
+        slots += f", {Threads(**plan['threads'])}"
     lines = [
         (plan["name"], f"{plan['mode']}, {plan['direction']} {plan['metric']}"),
         ("train", plan["train"]),
         ("optimizer", f"{plan['optimizer']}, early stop {plan['early_stop']}, seed {plan['seed']}"),
         *([("hparams", params_text(plan["hparams"]))] if plan["hparams"] else []),
         *((f"  {name}", domain) for name, domain in plan["space"].items()),
-        ("cluster", f"{plan['cluster']}, slots: {slots}"),
+        ("cluster", f"{plan['cluster']}, {slots}"),
     ]
     if "configurations" in plan:
         least = "at least " if "rungs" in plan else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,8 @@ import cloudpickle
 from dotrain.ablation.study import Study
 from dotrain.core.policy import Direction
 from dotrain.core.strategy import AbstractStrategy
-from dotrain.frameworks.registry import import_packages
+from dotrain.executors.threads import in_environment
+from dotrain.frameworks.registry import import_packages, loaded
 from dotrain.training.table_files import TabularSource
 from dotrain.usercode.function import FunctionRef, Functions
 from dotrain.usercode.load import load_function, take_in
@@ -81,5 +83,10 @@ def load_program(program: Program) -> LoadedProgram:
         return None if ref is None else load_function(ref, moved)
 
     train = load_function(functions.train, moved)
+    model, data = load(functions.model), load(functions.data)
     models = {name: load_function(ref, moved) for name, ref in functions.models.items()}
-    return LoadedProgram(program, train, load(functions.model), load(functions.data), models)
+    threads = in_environment(os.environ)
+    if threads is not None:
+        for framework in loaded():
+            framework.set_threads(threads, functions.code.source)
+    return LoadedProgram(program, train, model, data, models)

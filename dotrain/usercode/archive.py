@@ -50,6 +50,15 @@ class Code:
         """The SHA-256 of each file, by its name in the archive."""
         return digests_in(self.archive)
 
+    @cached_property
+    def source(self) -> str:
+        """All of it that is Python, one file after the other."""
+        if not self.archive:
+            return ""
+        with zipfile.ZipFile(io.BytesIO(self.archive)) as opened:
+            files = [opened.read(name) for name in opened.namelist() if name.endswith(".py")]
+        return b"\n".join(files).decode("utf-8", "replace")
+
     @property
     def digest(self) -> str | None:
         """What tells this code from any other; None where there is none to tell."""

@@ -153,7 +153,7 @@ def test_check_prints_the_plan_and_runs_nothing(project: Project) -> None:
     text = " ".join(done.stdout.split())
     for part in (
         *("27 configurations", "at least 39", "rung 0 27 trials to 1 steps"),
-        *("rung 2 3 trials to 9 steps", "at least 63 from checkpoints", "slots: 3"),
+        *("rung 2 3 trials to 9 steps", "at least 63 from checkpoints", "local, 3 slots, "),
         "warning: config.yaml:1:11: train: ",
     ):
         assert part in text

@@ -88,6 +88,7 @@ def test_the_documented_defaults() -> None:
         "cluster": {
             "kind": "local",
             "workers": None,
+            "threads": None,
             "address": None,
             "options": {},
             "tls": None,

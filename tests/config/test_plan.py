@@ -76,7 +76,7 @@ def test_a_plan_is_plain_data(folder: Folder):
 
 @pytest.mark.parametrize("kind", ["local", "simulated"])
 def test_the_slots_are_at_least_those_of_one_trial(folder: Folder, kind: str, monkeypatch):
-    monkeypatch.setattr("dotrain.executors.dask.kinds.available_cores", lambda: 2)
+    monkeypatch.setattr("dotrain.executors.local.available_cores", lambda: 2)
     text = HEAD + "distribution: {strategy: multi_worker_mirrored, workers: 4}\n"
     loaded = folder.load(text, f"cluster.kind={kind}")
     assert (make_plan(loaded)["slots"], make_plan(loaded)["slots_per_trial"]) == (4, 4)

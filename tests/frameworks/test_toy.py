@@ -18,6 +18,7 @@ from dotrain import plugins
 from dotrain.ablation.components import LayerGroup, Variant
 from dotrain.distribution.single import Single
 from dotrain.executors.environment import environment_of_attempts
+from dotrain.executors.threads import share
 from dotrain.frameworks import registry
 from dotrain.testing import check_framework
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
@@ -246,10 +247,10 @@ def test_the_scope_of_one_process(toyframe: Any) -> None:
 
 
 def test_environment_and_versions(toyframe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = environment_of_attempts(2)
+    found = environment_of_attempts(share(4, 2))
     assert (found["TOY_THREADS"], found["TOY_LOG"]) == ("2", "quiet")
     monkeypatch.setenv("TOY_LOG", "loud")
-    assert environment_of_attempts(2)["TOY_LOG"] == "loud"
+    assert environment_of_attempts(share(4, 2))["TOY_LOG"] == "loud"
     assert environment()["packages"]["toyframe"] == "1.2"
 
 

@@ -23,6 +23,7 @@ from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
 from dotrain.errors import ClusterGone, DotrainError, ResourcesUnavailable
 from dotrain.executors.base import AbstractExecutor, Post
+from dotrain.executors.threads import Threads, asked
 from dotrain.training.program import Program, load_strategy
 
 if TYPE_CHECKING:
@@ -53,15 +54,19 @@ def _not_imported(error: Exception) -> str:
 class DaskExecutor(AbstractExecutor):
     """Runs attempts on Dask workers, one at a time on each worker process."""
 
-    def __init__(self, workers: int | None, connect_timeout_s: float) -> None:
+    def __init__(
+        self, workers: int | None, connect_timeout_s: float, threads: int | None = None
+    ) -> None:
         """Make an executor; nothing is connected yet.
 
         Args:
             workers: The most workers to use; None is all.
             connect_timeout_s: How long to wait for a first worker, in seconds.
+            threads: Of each worker; None are those that it was started with.
         """
         self._max_slots = workers
         self._connect_timeout_s = connect_timeout_s
+        self._threads = threads
         self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -78,6 +83,10 @@ class DaskExecutor(AbstractExecutor):
     def slots(self, per_trial: int) -> int | None:
         """Return the most workers to use; how many there are, only the cluster knows."""
         return self._max_slots
+
+    def threads(self, per_trial: int) -> Threads | None:
+        """Return what has been asked for; else only the workers know."""
+        return asked(self._threads, {})
 
     def prepare(self, log_dir: Path, per_trial: int) -> None:
         """Import Dask: that takes longest, and not on the loop's thread.
@@ -205,7 +214,7 @@ class DaskExecutor(AbstractExecutor):
     async def _register(self, client: Client) -> None:
         from dotrain.executors.dask.slot import SlotHost
 
-        host = SlotHost(self._program)
+        host = SlotHost(self._program, self._threads)
         try:
             await client.register_plugin(host, name=host.name)
         except Exception as error:

@@ -38,6 +38,7 @@ class Address(DaskExecutor):
         connect_timeout_s: float,
         workers: int | None = None,
         tls: Tls | None = None,
+        threads: int | None = None,
     ) -> None:
         """Make an executor.
 
@@ -46,8 +47,9 @@ class Address(DaskExecutor):
             connect_timeout_s: How long to wait for it and a first worker, in seconds.
             workers: The most to use; by default all.
             tls: Files for mutual TLS.
+            threads: Of each worker; by default those that it was started with.
         """
-        super().__init__(workers, connect_timeout_s)
+        super().__init__(workers, connect_timeout_s, threads)
         self._address = address
         self._tls = tls
 
@@ -81,6 +83,7 @@ class ClusterClass(DaskExecutor):
         connect_timeout_s: float,
         workers: int | None = None,
         options: dict[str, Any] = {},  # noqa: B006
+        threads: int | None = None,
     ) -> None:
         """Make an executor.
 
@@ -89,8 +92,9 @@ class ClusterClass(DaskExecutor):
             connect_timeout_s: How long to wait for a first worker, in seconds.
             workers: How many it is scaled to; by default as it starts.
             options: Its keyword arguments.
+            threads: Of each worker; by default those that it is started with.
         """
-        super().__init__(workers, connect_timeout_s)
+        super().__init__(workers, connect_timeout_s, threads)
         self._path = kind
         self._options = options
 

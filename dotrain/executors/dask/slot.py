@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import dask
 from distributed import Worker, WorkerPlugin, get_worker
 from distributed.comm import get_address_host
 
@@ -14,6 +16,7 @@ from dotrain.attempts.host import Host
 from dotrain.attempts.pipe import Pipe
 from dotrain.executors.environment import environment_of_attempts
 from dotrain.executors.table import free_addresses
+from dotrain.executors.threads import Threads, asked
 from dotrain.training.program import Program
 
 #: Held by the run whose slot this process serves. Another run may have a slot here too, if its
@@ -32,8 +35,9 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     the token of the rank's group, and items as of `attempts.host.Host`.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, threads: int | None) -> None:
         self.program = program
+        self.threads = threads
         self.name = topic_of(program.token)
         self.topic = self.name
 
@@ -74,7 +78,7 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         self._host = Host(
             self.program,
             [self._worker.address],
-            environment=environment_of_attempts(self._worker.state.nthreads),
+            environment=self._environment(),
             loop=self,
             emit=self._emit,
         )
@@ -88,6 +92,15 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         """As of `attempts.slot.Loop`."""
         if way.fileno() >= 0:
             self._worker.loop.asyncio_loop.remove_reader(way.fileno())
+
+    def _environment(self) -> dict[str, str]:
+        environment: Mapping[str, str] = os.environ
+        if self._worker.nanny:
+            # The one thread that it gives each library nobody has asked for.
+            its_own = dask.config.get("distributed.nanny.pre-spawn-environ", {})
+            environment = {n: v for n, v in os.environ.items() if str(its_own.get(n)) != v}
+        given = Threads(self._worker.state.nthreads, "the worker's")
+        return environment_of_attempts(asked(self.threads, environment) or given, environment)
 
     def reserve(self) -> tuple[str, str]:
         """Return two free addresses of this machine, for a rank that may run here."""

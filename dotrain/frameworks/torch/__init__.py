@@ -1,7 +1,8 @@
-"""PyTorch: so far its seed and its version."""
+"""PyTorch: so far its seed, its threads and its version."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import ClassVar, final
 
 from dotrain.frameworks.base import AbstractFramework
@@ -13,6 +14,14 @@ class Torch(AbstractFramework):
 
     packages: ClassVar[tuple[str, ...]] = ("torch",)
     distributions: ClassVar[tuple[str, ...]] = ("torch",)
+
+    def set_threads(self, count: int, code: str) -> None:
+        """Limit the pool of operations, which may be done once in a process and before its use."""
+        import torch
+
+        if "set_num_interop_threads" not in code:
+            with contextlib.suppress(RuntimeError):  # a module that was imported has done it
+                torch.set_num_interop_threads(count)
 
     def seed(self, seed: int) -> None:
         """Seed the generators of all devices."""
