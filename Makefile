@@ -53,7 +53,7 @@ format: $(READY) ## Format the code.
 reference: $(READY) ## Bring the tables of docs/config.md up to date.
 	$(BIN)/python -m dotrain.config.reference docs/config.md
 
-bench: $(READY) ## Measure the overhead, against optuna in the same run.
+bench: $(READY) ## Measure the overhead, each row beside its reference in the same run.
 	$(BIN)/python benchmarks/overhead.py
 
 chaos: $(READY) ## Kill drivers and workers at random, resume, and compare.

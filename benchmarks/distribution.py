@@ -36,10 +36,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import overhead
+import measuring
 import psutil
 import yaml
-from overhead import DOTRAIN, HERE, Range, Row, events, print_table
+from measuring import DOTRAIN, HERE, Range, Row, events, print_table
 
 from dotrain.executors.environment import available_cores, environment_of_attempts
 from dotrain.executors.threads import share
@@ -56,7 +56,7 @@ _TIMEOUT_S = 600.0
 #: In the environment of every process that is started here, whoever its parent is.
 _MARK = "DOTRAIN_BENCHMARK"
 _TOKEN = secrets.token_hex(8)
-ENVIRONMENT = {**overhead.ENVIRONMENT, _MARK: _TOKEN}
+ENVIRONMENT = {**measuring.ENVIRONMENT, _MARK: _TOKEN}
 
 Stamps = Mapping[str, float]
 

@@ -21,11 +21,11 @@ def empty(x: float, reports: int, reporter: Reporter) -> float:
     return x
 
 
-def sleep(seconds: float) -> dict[str, float]:
+def sleep(x: float, seconds: float) -> dict[str, float]:
     """Take a known time, and tell when."""
     began = time.monotonic()
     time.sleep(seconds)
-    return {"metric": 0.0, "began": began, "ended": time.monotonic()}
+    return {"metric": x, "began": began, "ended": time.monotonic()}
 
 
 def first_report(reporter: Reporter) -> dict[str, float]:
@@ -35,7 +35,7 @@ def first_report(reporter: Reporter) -> dict[str, float]:
     return {"metric": 0.0, "at": now}
 
 
-def until_stopped(reporter: Reporter, trial_dir: Path) -> None:
+def until_stopped(x: float, reporter: Reporter, trial_dir: Path) -> None:
     """Report every millisecond; write down how long the stop took to come."""
     step = 0
     began = 0.0
@@ -43,7 +43,7 @@ def until_stopped(reporter: Reporter, trial_dir: Path) -> None:
         while True:
             if step == STOP_STEP:
                 began = time.monotonic()
-            reporter.broadcast(0.0, step)
+            reporter.broadcast(x, step)
             step += 1
             time.sleep(0.001)
     except EarlyStop:

@@ -15,11 +15,12 @@ _START_TIMEOUT_S = 120.0
 
 
 class Span(NamedTuple):
-    """When a trial's function began and ended, and when its result was recorded."""
+    """When a trial's function began and ended, when its result was recorded, and in which process."""
 
     began_s: float
     ended_s: float
     told_s: float
+    process: int
 
 
 def run_trials(journal: Path, trials: int, *, reports: int, seconds: float) -> list[Span]:
@@ -94,7 +95,7 @@ def _work(
             time.sleep(seconds)
         ended_s = time.monotonic()
         study.tell(trial, x)
-        spans.append(Span(began_s, ended_s, time.monotonic()))
+        spans.append(Span(began_s, ended_s, time.monotonic(), seed))
     sender.send(spans)
 
 

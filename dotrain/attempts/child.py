@@ -13,11 +13,11 @@ import signal
 import sys
 import traceback
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, final
+from typing import NoReturn
 
 from dotrain.attempts import kernel
+from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe
 from dotrain.attempts.usage import held_bytes
 from dotrain.core.events import Failed, TrialEvent, to_record
@@ -32,20 +32,6 @@ from dotrain.training.failure import describe_failure
 from dotrain.training.output import redirect
 from dotrain.training.place import Place
 from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy
-
-
-@final
-@dataclass(frozen=True)
-class RankLaunch:
-    """What a rank is to do.
-
-    Attributes:
-        launch: The attempt.
-        seat: Which rank of it.
-    """
-
-    launch: Launch
-    seat: Seat
 
 
 def be(

@@ -19,9 +19,9 @@ from typing import Any, final
 
 import psutil
 
-from dotrain.attempts.child import RankLaunch
 from dotrain.attempts.deaths import cause_of_death
 from dotrain.attempts.fork_server import NOTHING, first_level
+from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe, readable
 from dotrain.attempts.slot import Loop, Slot
 from dotrain.training.program import Program, load_strategy

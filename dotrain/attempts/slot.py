@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol, final
 
-from dotrain.attempts.child import RankLaunch
 from dotrain.attempts.deaths import cause_of_death, oom_kills
+from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe, readable
 from dotrain.attempts.watch import Verdict
 from dotrain.core.events import to_record

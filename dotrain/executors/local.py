@@ -11,10 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dotrain.attempts.host import Host
-from dotrain.attempts.pipe import Pipe
 from dotrain.core.events import Event
 from dotrain.core.instructions import Finish, Instruction
 from dotrain.errors import ResourcesUnavailable
@@ -24,7 +22,11 @@ from dotrain.executors.environment import available_cores, environment_of_attemp
 from dotrain.executors.group import Group
 from dotrain.executors.table import AbstractSlotTable, free_addresses, ranks_of
 from dotrain.executors.threads import Threads, asked, fault, share
-from dotrain.training.program import Program
+
+if TYPE_CHECKING:
+    from dotrain.attempts.host import Host
+    from dotrain.attempts.pipe import Pipe
+    from dotrain.training.program import Program
 
 #: How often a start looks whether it is still wanted, in seconds.
 _LOOK_S = 0.1
@@ -74,6 +76,8 @@ class Local(AbstractExecutor):
 
     def start(self, program: Program, post: Post) -> None:
         """Start what attempts are forked from, and wait until it is there."""
+        from dotrain.attempts.host import Host
+
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._selector = selectors.DefaultSelector()
         self._events: deque[Event] = deque()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from dotrain.attempts.child import RankLaunch
+from dotrain.attempts.launch import RankLaunch
 from dotrain.core.events import Event, SlotsChanged, TrialEvent, from_record
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.strategy import Seat

@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -334,7 +335,7 @@ def test_the_version_and_what_a_result_may_depend_on(project: Project) -> None:
         assert told["platform"] == platform.platform()
         assert told["numpy"] == version("numpy")
         assert told["scikit-learn"] == version("scikit-learn")
-        assert told["torch"] == "not installed"
+        assert told["torch"] == (version("torch") if find_spec("torch") else "not installed")
 
 
 def test_verbose_without_version_is_refused(project: Project) -> None:

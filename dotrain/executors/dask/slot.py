@@ -11,8 +11,8 @@ import dask
 from distributed import Worker, WorkerPlugin, get_worker
 from distributed.comm import get_address_host
 
-from dotrain.attempts.child import RankLaunch
 from dotrain.attempts.host import Host
+from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe
 from dotrain.executors.environment import environment_of_attempts
 from dotrain.executors.table import free_addresses
