@@ -1,5 +1,12 @@
 """`python -m dotrain` is `dotrain`."""
 
-from dotrain.cli import main
+import sys
 
-main()
+if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        # The current folder, where a random.py would hide Python's own.
+        del sys.path[0]
+
+    from dotrain.cli import main
+
+    main()

@@ -195,7 +195,7 @@ def rehearsed_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rehearse studies in this process, which has the framework already; a new one imports it."""
 
     def run_here(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
-        _, _, module, *arguments = command
+        _, _, _, module, *arguments = command
         assert module == rehearsal.__name__
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", [module, *arguments])

@@ -10,10 +10,11 @@ from dotrain.config.source import Source
 from dotrain.errors import UsageError
 from dotrain.frameworks import registry
 from dotrain.usercode.closure import Closure
+from dotrain.usercode.imports import only_here
 
 
 def code_problems(closure: Closure, source: Source) -> Iterator[Problem]:
-    """Yield files of one name in the archive, of which one would be lost, and broken frameworks."""
+    """Yield files that the archive would lose, modules that trials wouldn't find, broken frameworks."""
     known: dict[str, Path] = {}
     for file, name in closure.files.items():
         other = known.setdefault(name, file)
@@ -23,6 +24,8 @@ def code_problems(closure: Closure, source: Source) -> Iterator[Problem]:
                 "rename one, or name both by a path below one folder"
             )
             yield source.problem(("train",), message)
+    for name, words in only_here(closure.needed, "the file that imports it").items():
+        yield source.problem(("train",), f"{closure.needed[name]}: {words}")
     try:
         registry.of(closure.packages)
     except UsageError as error:

@@ -18,7 +18,7 @@ from dotrain.frameworks import registry
 from dotrain.usercode.by_value import GivenFunction, closure_of
 from dotrain.usercode.closure import Closure, find_closure
 from dotrain.usercode.function import Described
-from dotrain.usercode.target import Target, find_target, target_of
+from dotrain.usercode.target import Target, find_target, refuse_lone_module, target_of
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Parts:
         try:
             target = find_target(spec, self.folder, self.code)
             target.signature()
+            refuse_lone_module(target, self.folder, self.code)
             return target
         except UsageError as error:
             self.problems.append(self.source.problem(path, str(error)))

@@ -69,7 +69,7 @@ def check_framework(
 def _check_import(cls: type[AbstractFramework]) -> None:
     code = f"import sys, {cls.__module__}; print(*sys.modules)"
     path = {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(command, env={**os.environ, **path}, capture_output=True, text=True)
     assert not done.returncode, done.stderr
     early = set(cls.packages) & set(done.stdout.split())

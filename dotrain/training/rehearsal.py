@@ -66,7 +66,7 @@ def rehearse(program: Program) -> Rehearsal:
         environment = {**registry.environment(), **os.environ}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         done = subprocess.run(
-            [sys.executable, "-m", "dotrain.training.rehearsal", str(answer)],
+            [sys.executable, "-P", "-m", "dotrain.training.rehearsal", str(answer)],
             input=pickle.dumps(program),
             capture_output=True,
             env=environment,

@@ -68,7 +68,8 @@ def closure_of(functions: Collection[GivenFunction], known: Collection[str]) -> 
     sources = [function.source() for function in functions]
     loaded = {module.split(".")[0] for module in sys.modules}
     used = {name for name in known if name in loaded or any(name in text for text in sources)}
-    folders = (os.getcwd(), *(entry for entry in sys.path if entry))
+    # What Python would import here: a script's folder, and a notebook's, which is the current one.
+    folders = tuple(entry or os.getcwd() for entry in sys.path)
     closure = Closure(packages=used, path=folders)
     files = closure.files
     for function in functions:

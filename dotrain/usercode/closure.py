@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dotrain.usercode.imports import Import, imports_of
 from dotrain.usercode.target import Target
 from dotrain.usercode.whose import Whose, whose_file
 
@@ -24,12 +25,15 @@ class Closure:
         packages: Top-level names imported from elsewhere (``numpy``, ...).
         texts: Code that stands in no file, such as a notebook's, by a name for it.
         path: Folders that modules are imported from besides.
+        needed: Of `packages` those that the source can't do without, each with where it says so
+            first, as ``file:line:column``.
     """
 
     files: dict[Path, str] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)
     texts: dict[str, str] = field(default_factory=dict)
     path: tuple[str, ...] = ()
+    needed: dict[str, str] = field(default_factory=dict)
 
 
 def find_closure(targets: Iterable[Target]) -> Closure:
@@ -60,32 +64,34 @@ def _follow(file: Path, root: Path, closure: Closure) -> None:
         return
     local: set[str] = set()
     elsewhere: set[str] = set()
-    for name in _imported_names(tree, file, root):
-        found = list(_resolve(name, (root, file.parent)))
-        for inner in found:
-            _follow(inner, root if inner.is_relative_to(root) else file.parent, closure)
-        (local if found else elsewhere).add(name.split(".")[0])
+    needed: dict[str, str] = {}
+    for one in imports_of(tree):
+        for name in _names_of(one, file, root):
+            found = list(_resolve(name, (root, file.parent)))
+            for inner in found:
+                _follow(inner, root if inner.is_relative_to(root) else file.parent, closure)
+            first = name.split(".")[0]
+            (local if found else elsewhere).add(first)
+            if one.is_needed and not one.level:
+                needed.setdefault(first, f"{file}:{one.line}:{one.column}")
     # Of `from package import name`, one of the two names `package` and `package.name` may be none.
     closure.packages |= elsewhere - local
+    for name in (elsewhere - local) & needed.keys():
+        closure.needed.setdefault(name, needed[name])
 
 
-def _imported_names(tree: ast.Module, file: Path, root: Path) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                package = file.parent
-                for _ in range(node.level - 1):
-                    package = package.parent
-                if not package.is_relative_to(root):
-                    continue
-                above = ".".join(package.relative_to(root).parts)
-                base = ".".join(part for part in (above, base) if part)
-            if base:
-                yield base
-            yield from (f"{base}.{alias.name}".lstrip(".") for alias in node.names if base)
+def _names_of(one: Import, file: Path, root: Path) -> Iterator[str]:
+    """Yield the modules that an import may mean, by their names below `root`."""
+    base = one.module
+    if one.level:
+        package = file.parents[one.level - 1] if one.level <= len(file.parents) else Path("/")
+        if not package.is_relative_to(root):
+            return
+        above = ".".join(package.relative_to(root).parts)
+        base = ".".join(part for part in (above, base) if part)
+    if base:
+        yield base
+        yield from (f"{base}.{name}" for name in one.names)
 
 
 def _resolve(name: str, folders: Iterable[Path]) -> Iterator[Path]:

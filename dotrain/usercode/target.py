@@ -18,6 +18,7 @@ from pathlib import Path
 
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.usercode.function import FunctionRef, Signature
+from dotrain.usercode.imports import Import, imports_of, only_here, package_of
 from dotrain.usercode.whose import Whose, whose_file
 
 
@@ -69,6 +70,15 @@ class Target:
             return FunctionRef(self.function, self.module)
         file = str(self.file.relative_to(self.root))
         return FunctionRef(self.function, self.module, str(self.root), file)
+
+    def beyond_its_package(self) -> Import | None:
+        """Return the first relative import that fails, as it leads out of the module's package."""
+        if self._tree is None or self.file is None:
+            return None
+        names = self.module.split(".")
+        depth = len(names) - 1 + (self.file.name == "__init__.py" != f"{names[-1]}.py")
+        needed = (one for one in imports_of(self._tree) if one.is_needed)
+        return next((one for one in needed if one.level > depth), None)
 
     def gives_nothing(self) -> bool:
         """Whether the source shows that the function neither returns a value nor reports one."""
@@ -168,6 +178,36 @@ def find_target(spec: str, config_dir: Path, code: Path | None = None) -> Target
     return _find_module(spec, place, function, folders)
 
 
+def refuse_lone_module(target: Target, config_dir: Path, code: Path | None = None) -> None:
+    """Refuse a module of a package that is named as if it were none.
+
+    Args:
+        target: What a config names.
+        config_dir: As of `find_target`.
+        code: As of `find_target`.
+
+    Raises:
+        UsageError: If a relative import of it fails; with the form that works.
+    """
+    one, file = target.beyond_its_package(), target.file
+    if one is None or file is None:
+        return
+    top, packages = package_of(file, at_least=one.level)
+    module = ".".join([*packages, *([] if file.stem == "__init__" else [file.stem])])
+    form = f"{module}:{target.function}"
+    advice = f"write {form}"
+    try:
+        find_target(form, config_dir, code)
+    except UsageError:
+        advice = f"write {form}, and start with PYTHONPATH={top}"
+    if not all(part.isidentifier() for part in module.split(".")):
+        advice = "import it without the dots"
+    raise UsageError(
+        f"{file}:{one.line}:{one.column}: '{one}' leads out of the package that "
+        f"'{target.spec}' says it is in; {advice}"
+    )
+
+
 def target_of(cls: type) -> Target | None:
     """Return where a class of the user's stands; None of one that is installed, or in no file."""
     module = sys.modules.get(cls.__module__)
@@ -204,8 +244,8 @@ def _find_file(spec: str, place: str, function: str, folders: list[Path]) -> Tar
 def _find_module(spec: str, module: str, function: str, folders: list[Path]) -> Target:
     if not all(part.isidentifier() for part in module.split(".")):
         raise UsageError(f"'{module}' is neither a path that ends in .py nor a module name")
-    for entry in (*map(str, folders), *sys.path):
-        path = [entry or "."]
+    for entry in (*map(str, folders), *filter(None, sys.path)):
+        path = [entry]
         found = None
         for part in module.split("."):
             # By its last name only: the spec of a nested one would import the package around it.
@@ -215,7 +255,9 @@ def _find_module(spec: str, module: str, function: str, folders: list[Path]) -> 
             path = list(found.submodule_search_locations or [])
         if found is not None and found.origin is not None:
             file = Path(os.path.abspath(found.origin))
-            return Target(spec, file, Path(os.path.abspath(entry or ".")), module, function)
+            return Target(spec, file, Path(os.path.abspath(entry)), module, function)
+    hints = only_here([module.split(".")[0]], "the config").values()
+    hint = "".join(f"; {words}" for words in hints)
     raise UsageError(
-        f"no module '{module}' beside the config, in a folder above it, or on Python's path"
+        f"no module '{module}' beside the config, in a folder above it, or on Python's path{hint}"
     )
