@@ -17,6 +17,15 @@ from dotrain.executors.table import ranks_of
 OnEvent = Callable[[tuple[float, Any]], None]
 
 
+#: How long slots may take to end, in seconds.
+_ENDING_S = 6.0
+
+
+async def _end(future: Future) -> None:
+    with contextlib.suppress(Exception):
+        await future
+
+
 class Wire:
     """The connection to the workers of one run."""
 
@@ -119,6 +128,9 @@ class Wire:
             await self._client.run(
                 call_host, self._token, "quit", workers=workers, on_error="ignore"
             )
+            # Their tasks end when the processes on their workers have.
+            held = [asyncio.ensure_future(_end(future)) for future in self._held.values()]
+            await asyncio.wait(held, timeout=_ENDING_S)
         await self._client.unregister_worker_plugin(topic_of(self._token))
         for task in self._held.values():
             task.release()

@@ -1,0 +1,180 @@
+"""The processes behind an attempt may die, too, or be made in another way; runs come to the same end."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import Project
+
+SEARCH: dict[str, Any] = {
+    "space": {"n": {"type": "categorical", "values": [0, 1, 2, 3, 4, 5]}},
+    "optimizer": {"name": "grid"},
+}
+LOCAL = {"kind": "local", "workers": 2}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Any:
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def test_a_keeper_that_is_killed_costs_its_attempt_one_try(project: Project) -> None:
+    result = project.run(
+        """
+        import os, signal, threading
+
+        def train(n, trial_dir):
+            if n == 2 and not (trial_dir / "again").exists():
+                (trial_dir / "again").touch()
+                os.kill(os.getppid(), signal.SIGKILL)
+                threading.Event().wait()
+            return n
+        """,
+        search=SEARCH,
+        cluster=LOCAL,
+    )
+    assert result.summary["trials"]["finished"] == 6, result.summary
+    assert [trial.losses for trial in result.trials] == [0, 0, 1, 0, 0, 0]
+    assert any("with the one that had started it" in line.what for line in result.trials[2].story)
+
+
+def test_a_fork_server_that_is_killed_costs_nothing(project: Project) -> None:
+    result = project.run(
+        """
+        import os, signal, threading
+
+        import psutil
+
+        def train(n, trial_dir):
+            server = psutil.Process(psutil.Process(os.getppid()).ppid())
+            if n == 1:
+                server.kill()
+            if n == 4 and not (trial_dir / "again").exists():
+                (trial_dir / "again").touch()
+                os.kill(os.getppid(), signal.SIGKILL)  # so that a new server is asked for a keeper
+                threading.Event().wait()
+            return n
+        """,
+        search=SEARCH,
+        cluster={"kind": "local", "workers": 1},
+    )
+    assert result.summary["trials"]["finished"] == 6, result.summary
+    assert [trial.losses for trial in result.trials] == [0, 0, 0, 0, 1, 0]
+
+
+def test_an_attempt_that_stops_itself_is_noticed_and_tried_again(project: Project) -> None:
+    result = project.run(
+        """
+        import os, signal
+
+        def train(n, trial_dir):
+            if n == 0 and not (trial_dir / "again").exists():
+                (trial_dir / "again").touch()
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return n
+        """,
+        search=SEARCH,
+        cluster=LOCAL,
+    )
+    assert result.summary["trials"]["finished"] == 6, result.summary
+    assert result.trials[0].losses == 1
+    assert any("stopped" in line.what for line in result.trials[0].story), result.trials[0].story
+
+
+def test_an_attempt_that_takes_too_much_memory_fails_with_the_figures(project: Project) -> None:
+    result = project.run(
+        """
+        import threading
+
+        def train(n):
+            if n == 3:
+                mine = bytearray(b"x") * 300_000_000
+                threading.Event().wait()
+            return n
+        """,
+        search=SEARCH,
+        cluster=LOCAL,
+        limits={"trial_memory_mb": 200},
+    )
+    assert result.summary["trials"]["failed"] == 1, result.summary
+    error = result.trials[3].error
+    assert error is not None
+    assert re.search(r"\d MB.*limits\.trial_memory_mb", error.message), error
+    assert result.trials[3].usage is not None
+    assert (result.trials[3].usage.peak_bytes or 0) > 200_000_000
+    for trial in result.trials:
+        assert trial.usage is not None
+        assert trial.usage.peak_bytes is not None
+
+
+@pytest.fixture
+def spawned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where no process can be forked safely."""
+    monkeypatch.setenv("DOTRAIN_START_METHOD", "spawn")
+
+
+@pytest.mark.usefixtures("spawned")
+def test_all_goes_without_a_fork(project: Project) -> None:
+    project.write(
+        "early.py",
+        """
+        from dotrain import AbstractEarlyStop
+
+        class AtTwo(AbstractEarlyStop):
+            def earlystop_check(self, to_check, finalized_trials, direction):
+                return {i: "step 2" for i, t in to_check.items() if t.last_step >= 2}
+        """,
+    )
+    result = project.run(
+        """
+        import itertools, os, random, signal
+
+        IMPORTED_BY = os.getpid()
+
+        def train(n, reporter, trial_dir):
+            assert IMPORTED_BY == os.getpid()
+            if n == 1 and not (trial_dir / "again").exists():
+                (trial_dir / "again").touch()
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if n == 2:
+                raise ValueError("not this one")
+            if n == 3:
+                for step in itertools.count():
+                    reporter.broadcast(n, step)
+            return random.random()
+        """,
+        search={**SEARCH, "early_stop": {"name": "early:AtTwo"}},
+        cluster=LOCAL,
+    )
+    assert result.summary["trials"] == {
+        "total": 6,
+        "finished": 4,
+        "stopped": 1,
+        "diverged": 0,
+        "failed": 1,
+    }
+    assert result.trials[1].losses == 1
+
+
+@pytest.mark.usefixtures("spawned")
+def test_a_group_goes_without_a_fork(project: Project) -> None:
+    from tests.distribution.conftest import STRATEGY
+
+    project.write("ranks.py", STRATEGY)
+    result = project.run(
+        """
+        def train(n, dist_strategy):
+            with dist_strategy() as seat:
+                return n if seat.rank == 0 else -1
+        """,
+        search=SEARCH,
+        distribution={"strategy": "ranks:Ranks", "workers": 2},
+        cluster=LOCAL,
+    )
+    assert [trial.final_metric for trial in result.trials] == [0, 1, 2, 3, 4, 5]
