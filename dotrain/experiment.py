@@ -254,6 +254,7 @@ def lagom(
     hparams: Mapping[str, Any] | None = None,
     model: Callable[..., Any] | None = None,
     data: Callable[..., Any] | None = None,
+    prepare: Callable[[], Any] | None = None,
     ablation: AblationStudy | None = None,
     seed: int = 0,
     distribution: Mapping[str, Any] | AbstractStrategy | None = None,
@@ -280,6 +281,7 @@ def lagom(
         hparams: Fixed hyperparameters.
         model: What ``model_gen.create()`` calls.
         data: What ``data_gen.batch()`` draws from.
+        prepare: What is called once before the first trial, to load what all share; from a module.
         ablation: Run this study instead of a search; `model` and `data` may be set there.
         seed: Everything random is derived from it.
         distribution: The config's ``distribution:`` section, or an instance.
@@ -300,7 +302,7 @@ def lagom(
         DotrainError: If no trial gave a result, or the run could not go on; the message says why.
         KeyboardInterrupt: If the run was interrupted; what was recorded is in the run directory.
     """
-    functions = {"train": train_fn, "model": model, "data": data}
+    functions = {"train": train_fn, "model": model, "data": data, "prepare": prepare}
     search = {"space": searchspace, "optimizer": optimizer, "num_trials": num_trials}
     same: dict[str, Any] = {
         "name": name,

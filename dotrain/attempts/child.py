@@ -31,7 +31,13 @@ from dotrain.training.channel import Channel
 from dotrain.training.failure import describe_failure
 from dotrain.training.output import redirect
 from dotrain.training.place import Place
-from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy
+from dotrain.training.program import (
+    LoadedProgram,
+    Program,
+    load_program,
+    load_strategy,
+    prepared,
+)
 
 
 def be(
@@ -86,7 +92,8 @@ class _Rank:
         self._program = program
         self._strategy = strategy
         self._host = host
-        self._code: LoadedProgram | Failure | None = loaded
+        self._loaded = loaded
+        self._code: LoadedProgram | Failure | None = None
         if self._strategy.slots == 1:
             # Nobody else has a part in it, so it needn't wait for its seat.
             self._get_ready(Seat())
@@ -133,14 +140,14 @@ class _Rank:
         return event
 
     def _get_ready(self, seat: Seat) -> None:
-        """Begin with the strategy, then import the user's modules if that hasn't been done.
+        """Begin with the strategy, then import and prepare what hasn't been.
 
         Raises:
             PortTaken: If the strategy can't have its port.
         """
         try:
             self._strategy.begin(seat)
-            self._code = self._code or load_program(self._program)
+            self._code = prepared(self._loaded or load_program(self._program))
         except PortTaken:
             raise
         except BaseException as error:

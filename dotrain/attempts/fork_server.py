@@ -1,9 +1,10 @@
 """The process that has imported what attempts need: it forks a keeper for each slot of its host.
 
 Importing a framework takes seconds, a fork of a process that has done it milliseconds. Only a
-process of one thread may be forked: if importing the user's modules starts threads (by running an
-operation of a framework, say), this process starts itself anew and leaves them to the children; if
-the packages alone do so, those too, and each child is an interpreter of its own.
+process of one thread may be forked: if what the user's ``prepare`` calls leaves threads behind, this
+process starts itself anew and leaves that to the children; if importing the user's modules does so (by
+running an operation of a framework, say), those too; if the packages alone do, each child is an
+interpreter of its own.
 
 Started by `host`, with two descriptors: a connection to it, and the program, pickled.
 """
@@ -23,21 +24,30 @@ from dotrain.attempts import kernel
 from dotrain.attempts.child import be, read_program
 from dotrain.attempts.keeper import Closable, Keeper
 from dotrain.attempts.pipe import Pipe, Readable, readable
+from dotrain.attempts.threads import ThreadWatch, one_each
 from dotrain.attempts.usage import Meter
+from dotrain.core.failure import Failure
 from dotrain.frameworks import registry
-from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy
+from dotrain.training.program import (
+    LoadedProgram,
+    Program,
+    load_program,
+    load_strategy,
+    prepared,
+)
 
-#: What is imported beforehand: the user's modules too, packages only, nothing: then nothing is forked.
-EVERYTHING, PACKAGES, NOTHING = range(3)
+#: What is done beforehand: the user's modules are imported and prepared, only imported, packages are
+#: imported only, nothing: then nothing is forked.
+PREPARED, MODULES, PACKAGES, NOTHING = range(4)
 
 #: Set to ``spawn``, nothing is forked anywhere, as where the system has no safe fork.
 START_METHOD = "DOTRAIN_START_METHOD"
 
 
 def first_level() -> int:
-    """Return what to try to import beforehand."""
+    """Return what to try to do beforehand."""
     method = os.environ.get(START_METHOD) or ("fork" if sys.platform == "linux" else "spawn")
-    return NOTHING if method == "spawn" else EVERYTHING
+    return NOTHING if method == "spawn" else PREPARED
 
 
 @final
@@ -59,14 +69,18 @@ class ForkServer:
         #: What the user's modules have started when they were imported.
         self._servants: set[int] = set()
 
-    def prepare(self) -> bool:
-        """Import what this level asks for; return whether the process may still be forked."""
+    def prepare(self) -> int:
+        """Do what this level asks for.
+
+        Returns:
+            The level at which this process may be forked: this one, or another to begin anew at.
+        """
         self._host.send(("level", self._level))
         if self._level == NOTHING:
-            return True
+            return NOTHING
         # NumPy's own threads survive a fork: its BLAS sees to that.
         importlib.import_module("numpy.random")
-        before = kernel.threads()
+        watch = ThreadWatch()
         for name in self._strategy.packages:
             # A package that isn't there is the child's to report.
             with contextlib.suppress(ImportError):
@@ -76,11 +90,26 @@ class ForkServer:
                 self._loaded = load_program(self._program)
             except BaseException:
                 traceback.print_exc()  # the child says it again, where a person sees it
+        if watch.has_new():
+            is_theirs = self._level < PACKAGES
+            what = "the user's modules" if is_theirs else "the strategy's packages"
+            _say(f"importing {what} starts", watch, "imports them")
+            return PACKAGES if is_theirs else NOTHING
+        if self._level == PREPARED and self._loaded is not None and self._loaded.prepare:
+            with one_each():
+                done = prepared(self._loaded)
+                if watch.has_new():
+                    _say("'prepare' leaves", watch, "calls it")
+                    return MODULES
+            if isinstance(done, Failure):
+                print(done.traceback, file=sys.stderr, flush=True)  # a child says it again, too
+            else:
+                self._loaded = done
         # What is looked up once is looked up here, not in every child.
         registry.loaded()
         gc.collect()
         gc.freeze()
-        return kernel.threads() <= before
+        return self._level
 
     def serve(self) -> NoReturn:
         """Fork keepers until the host is gone, and end when they have."""
@@ -152,6 +181,12 @@ class ForkServer:
             kernel.kill(orphan)
 
 
+def _say(does: str, watch: ThreadWatch, how: str) -> None:
+    of = f" of {', '.join(libraries)}" if (libraries := watch.libraries()) else ""
+    text = f"dotrain: {does} threads{of}, so each attempt {how} by itself"
+    print(text, file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Serve until the host is gone."""
     descriptor, program_file, level = (int(argument) for argument in sys.argv[1:4])
@@ -159,14 +194,8 @@ def main() -> None:
     kernel.die_with_parent(os.getppid())
     host = Pipe.at(descriptor)
     server = ForkServer(host, program_file, level)
-    if not server.prepare():
-        what = ("the user's modules", "the strategy's packages")[level]
-        print(
-            f"dotrain: importing {what} starts threads, so each attempt imports them by itself",
-            file=sys.stderr,
-            flush=True,
-        )
-        arguments = [*sys.argv[1:3], str(level + 1)]
+    if (possible := server.prepare()) != level:
+        arguments = [*sys.argv[1:3], str(possible)]
         command = [sys.executable, "-P", "-m", "dotrain.attempts.fork_server", *arguments]
         os.execv(sys.executable, command)
     kernel.die_with_parent(None)

@@ -60,12 +60,12 @@ def cleans_up(pid: int) -> bool:
         return False
 
 
-def threads() -> int:
-    """Return the number of this process's threads."""
+def threads() -> set[int]:
+    """Return the ids of this process's threads."""
     try:
-        return len(os.listdir("/proc/self/task"))
+        return {int(name) for name in os.listdir("/proc/self/task")}
     except OSError:
-        return int(psutil.Process().num_threads())
+        return {thread.id for thread in psutil.Process().threads()}
 
 
 def kill(pid: int) -> None:

@@ -12,6 +12,7 @@ from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.errors import did_you_mean
 from dotrain.space import Searchspace
+from dotrain.usercode.by_value import GivenFunction
 from dotrain.usercode.function import Described, Signature
 
 #: What a train function may ask for besides hyperparameters; some only where they exist.
@@ -63,6 +64,29 @@ def reachable(
         if function is not None and (names is None or names & ways):
             found.append(function)
     return found
+
+
+def prepare_problems(prepare: Described, source: Source) -> Iterator[Problem]:
+    """Yield why a function can't be what is called before the first trial.
+
+    Args:
+        prepare: The function.
+        source: Where it is named.
+    """
+    signature = prepare.signature()
+    if signature is not None and signature.required:
+        names = ", ".join(f"'{name}'" for name in signature.required)
+        message = (
+            f"{place_of(prepare, signature)} asks for {names}, but is called without arguments; "
+            "write defaults"
+        )
+        yield source.problem(("prepare",), message)
+    if isinstance(prepare, GivenFunction) and not prepare.is_importable():
+        message = (
+            f"{prepare.function}() is defined in a script or a notebook, so the other functions "
+            "would not see what it has loaded; put it into a module and import it from there"
+        )
+        yield source.problem(("prepare",), message)
 
 
 def not_taken(name: str, taken: set[str] | None) -> str:

@@ -279,7 +279,7 @@ def _add_targets(keys: Mapping[str, Schema], ablation: Mapping[str, Schema]) -> 
     """Say how a function is named wherever one is."""
     data = [part for part in keys["data"]["oneOf"] if part.get("type") == "string"]
     models = ablation["models"]["additionalProperties"]
-    for function in (keys["train"], keys["model"], *data, models):
+    for function in (keys["train"], keys["model"], keys["prepare"], *data, models):
         function["pattern"] = r"^[\s\S]+:[^\s:]+$"
         function["patternErrorMessage"] = "expected path.py:function or module:function"
 

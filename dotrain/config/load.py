@@ -14,6 +14,7 @@ from dotrain.config.arguments import (
     budget_not_taken,
     names_taken,
     place_of,
+    prepare_problems,
     reachable,
 )
 from dotrain.config.cluster import make_executor
@@ -113,6 +114,7 @@ class _Loader:
         self.model = parts.function(("model",), settings.model)
         data = settings.data if isinstance(settings.data, str) else None
         self.dataset = parts.function(("data",), data)
+        self.prepare = parts.function(("prepare",), settings.prepare)
         optimizer = ("search", "optimizer")
         self.optimizer = parts.plugin(plugins.OPTIMIZERS, optimizer, settings.optimizer)
         models = settings.ablation.models if settings.ablation else {}
@@ -136,6 +138,8 @@ class _Loader:
         if executor is not None and executor.runs_in_this_process:
             self.warnings += self._unwatched(settings.cluster.kind)
         self._judge_direction()
+        if self.prepare is not None:
+            self.problems += prepare_problems(self.prepare, self.source)
         space = self._space()
         others = self._others()
         called = reachable(self.train, self.model, self.dataset)
@@ -156,7 +160,7 @@ class _Loader:
         made = (self.optimizer, self.early_stop, self.strategy, executor)
         if self.train is None or executor is None or None in made:
             raise AssertionError("a missing part that is no problem")
-        functions = (self.train, self.model, self.dataset, *self.models.values())
+        functions = (self.train, self.model, self.dataset, self.prepare, *self.models.values())
         closure = parts.closure([one for one in functions if one], made)
         self._refuse(code_problems(closure, self.source))
         if self.problems:
@@ -175,6 +179,7 @@ class _Loader:
             train=self.train,
             model=self.model,
             dataset=self.dataset,
+            prepare=self.prepare,
             models=self.models,
             table=self._table(),
             study=study,

@@ -40,6 +40,7 @@ class LoadedConfig:
         train: The train function, named or given by value, as the others.
         model: What ``model_gen`` calls, or None.
         dataset: What ``data_gen`` calls, or None.
+        prepare: What is called before the first trial, or None.
         models: The hand-made models of the ablation study, by name.
         table: What ``data_gen`` draws from instead, or None.
         study: The ablation study that the config describes, or None.
@@ -64,6 +65,7 @@ class LoadedConfig:
     train: Described
     model: Described | None
     dataset: Described | None
+    prepare: Described | None
     models: Mapping[str, Described]
     table: TabularSource | None
     study: Study | None

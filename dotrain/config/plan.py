@@ -38,6 +38,8 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "notes": [*map(str, loaded.notes), *([ARCHIVED] if loaded.archived else [])],
         "warnings": [str(warning) for warning in loaded.warnings],
     }
+    if loaded.prepare is not None:
+        plan["prepare"] = f"{loaded.prepare.function}(), {_prepared_where(loaded)}"
     if loaded.study is not None:
         arms, seeds = len(loaded.study.arms), loaded.study.seeds
         plan["ablation"] = {"arms": arms - 1, "seeds": seeds, "trials": arms * seeds}
@@ -55,3 +57,12 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
             plan["steps_from_scratch"] = search.steps_from_scratch
         plan["notes"] += search.notes
     return plan
+
+
+def _prepared_where(loaded: LoadedConfig) -> str:
+    """Say where ``prepare`` is called; whether it leaves threads, only calling it would tell."""
+    if loaded.executor.is_virtual:
+        return "not called: nothing is trained"
+    if loaded.executor.runs_in_this_process:
+        return "once, in this process"
+    return "once on each host; if it leaves threads, in each attempt (the run's log names whose)"

@@ -248,6 +248,11 @@ class Settings(Section):
     ) = Field(
         default=None, description="What data_gen draws from: a function as above, or a table."
     )
+    prepare: str | None = Field(
+        default=None,
+        description="What is called without arguments before the first trial, to load what all share: "
+        "path.py:function or module:function.",
+    )
     metric: str = Field(
         min_length=1,
         description="What is reported and returned: a key of the returned dict, or what to call "

@@ -23,7 +23,7 @@ from dotrain.training.errors import EarlyStop
 from dotrain.training.failure import describe_failure
 from dotrain.training.output import captured
 from dotrain.training.place import Place
-from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy
+from dotrain.training.program import LoadedProgram, Program, load_program, load_strategy, prepared
 
 
 class InlineExecutor(AbstractExecutor):
@@ -133,7 +133,7 @@ class InlineExecutor(AbstractExecutor):
                 strategy = load_strategy(self._program)
                 self._place = Place(strategy)
                 strategy.begin(Seat())
-                return load_program(self._program)
+                return prepared(load_program(self._program))
         except (Exception, SystemExit) as error:
             return describe_failure(error)
 

@@ -153,6 +153,7 @@ def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         (plan["name"], f"{plan['mode']}, {plan['direction']} {plan['metric']}"),
         ("train", plan["train"]),
+        *([("prepare", plan["prepare"])] if "prepare" in plan else []),
         ("optimizer", f"{plan['optimizer']}, early stop {plan['early_stop']}, seed {plan['seed']}"),
         *([("hparams", params_text(plan["hparams"]))] if plan["hparams"] else []),
         *((f"  {name}", domain) for name, domain in plan["space"].items()),

@@ -37,6 +37,7 @@ class Experiment(LoadedConfig):
         closure = loaded.closure
         functions = Functions.of(
             *(loaded.train, loaded.model, loaded.dataset, loaded.models),
+            prepare=loaded.prepare,
             packages=closure.packages,
             code=Code.of(closure.files, closure.texts),
             path=closure.path,

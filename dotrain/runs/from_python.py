@@ -41,7 +41,7 @@ def load_call(
     """Check a call of `lagom`, as a config is checked.
 
     Args:
-        functions: ``train``, and ``model`` and ``data`` if given.
+        functions: ``train``, and ``model``, ``data`` and ``prepare`` if given.
         search: ``space``, ``optimizer`` and ``num_trials``.
         ablation: The study that is run instead, or None.
         early_stop: The rule: a name, a mapping with options, an instance, or None.

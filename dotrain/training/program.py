@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cloudpickle
 
 from dotrain.ablation.study import Study
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.policy import Direction
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.executors.threads import in_environment
 from dotrain.frameworks.registry import import_packages, loaded
+from dotrain.training.failure import describe_failure
 from dotrain.training.table_files import TabularSource
 from dotrain.usercode.function import FunctionRef, Functions
 from dotrain.usercode.load import load_function, take_in
@@ -55,13 +57,23 @@ class Program:
 
 @dataclass(frozen=True)
 class LoadedProgram:
-    """A program whose functions are imported."""
+    """A program whose functions are imported.
+
+    Attributes:
+        program: The program.
+        train: The train function.
+        model: What ``model_gen`` calls, or None.
+        data: What ``data_gen`` calls, or None.
+        models: An ablation study's hand-made models, by name.
+        prepare: What is still to be called in this process before anything else, or None.
+    """
 
     program: Program
     train: Callable[..., Any]
     model: Callable[..., Any] | None
     data: Callable[..., Any] | None
     models: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    prepare: Callable[[], Any] | None = None
 
 
 def load_strategy(program: Program) -> AbstractStrategy:
@@ -83,10 +95,26 @@ def load_program(program: Program) -> LoadedProgram:
         return None if ref is None else load_function(ref, moved)
 
     train = load_function(functions.train, moved)
-    model, data = load(functions.model), load(functions.data)
+    model, data, prepare = map(load, (functions.model, functions.data, functions.prepare))
     models = {name: load_function(ref, moved) for name, ref in functions.models.items()}
     threads = in_environment(os.environ)
     if threads is not None:
         for framework in loaded():
             framework.set_threads(threads, functions.code.source)
-    return LoadedProgram(program, train, model, data, models)
+    return LoadedProgram(program, train, model, data, models, prepare)
+
+
+def prepared(loaded: LoadedProgram) -> LoadedProgram | Failure:
+    """Call what is to be called before anything else, unless that has been done.
+
+    Returns:
+        The program with nothing left to call; or how it failed, for each attempt to tell.
+    """
+    if loaded.prepare is None:
+        return loaded
+    try:
+        loaded.prepare()
+    except (Exception, SystemExit) as error:
+        found = describe_failure(error)
+        return replace(found, kind=FailureKind.SETUP, message=f"prepare failed: {found.message}")
+    return replace(loaded, prepare=None)

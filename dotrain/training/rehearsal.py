@@ -30,11 +30,12 @@ from dotrain.ablation.components import (
     Variant,
 )
 from dotrain.ablation.study import BASELINE
+from dotrain.core.failure import Failure
 from dotrain.errors import DotrainError, UsageError, did_you_mean
 from dotrain.frameworks import registry
 from dotrain.training.failure import describe_failure
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources, operate
-from dotrain.training.program import LoadedProgram, Program, load_program
+from dotrain.training.program import LoadedProgram, Program, load_program, prepared
 from dotrain.training.seeding import seed_everything
 
 
@@ -214,7 +215,10 @@ class _Stage:
 
 
 def _words(error: BaseException) -> str:
-    failure = describe_failure(error)
+    return _told(describe_failure(error))
+
+
+def _told(failure: Failure) -> str:
     return f"{failure.message} ({failure.location})" if failure.location else failure.message
 
 
@@ -246,8 +250,13 @@ def main() -> None:
     """Read the program from standard input and write what was found."""
     program: Program = pickle.load(sys.stdin.buffer)
     answer = Path(sys.argv[1])
+    found: dict[str, Any]
     try:
-        found: dict[str, Any] = asdict(_Stage(load_program(program)).play())
+        loaded = prepared(load_program(program))
+        if isinstance(loaded, Failure):
+            found = {"error": _told(loaded)}
+        else:
+            found = asdict(_Stage(loaded).play())
     except Exception as error:
         found = {"error": _words(error)}
     answer.write_text(json.dumps(found), encoding="utf-8")

@@ -51,6 +51,14 @@ class GivenFunction:
         """Return the function as bytes: a worker can't import ``__main__`` or a notebook's cells."""
         return FunctionRef(self.function, pickled=cloudpickle.dumps(self.value))
 
+    def is_importable(self) -> bool:
+        """Whether workers import it with its module, so that all functions share one."""
+        name = getattr(self.value, "__module__", None)
+        return (
+            name != "__main__"
+            and getattr(sys.modules.get(name or ""), "__file__", None) is not None
+        )
+
     def source(self) -> str:
         """Return its source; ``""`` if there is none to be had."""
         with contextlib.suppress(OSError, TypeError):

@@ -78,6 +78,7 @@ class Functions:
         model: What ``model_gen`` calls, or None.
         data: What ``data_gen`` calls, or None.
         models: An ablation study's hand-made models, by name.
+        prepare: What is called before the first trial, or None.
         packages: Top-level packages that the user's code imports.
         code: The user's files.
         path: Folders to add to ``sys.path``.
@@ -87,6 +88,7 @@ class Functions:
     model: FunctionRef | None = None
     data: FunctionRef | None = None
     models: Mapping[str, FunctionRef] = field(default_factory=dict)
+    prepare: FunctionRef | None = None
     packages: tuple[str, ...] = ()
     code: Code = field(default_factory=Code)
     path: tuple[str, ...] = ()
@@ -99,6 +101,7 @@ class Functions:
         data: Described | None,
         models: Mapping[str, Described],
         *,
+        prepare: Described | None,
         packages: Iterable[str],
         code: Code,
         path: tuple[str, ...] = (),
@@ -109,6 +112,7 @@ class Functions:
             model=model.reference() if model else None,
             data=data.reference() if data else None,
             models={name: function.reference() for name, function in models.items()},
+            prepare=prepare.reference() if prepare else None,
             packages=tuple(sorted(packages)),
             code=code,
             path=path,
