@@ -185,7 +185,6 @@ def environment() -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", ["inline", "local"])
 def test_what_lies_in_the_current_folder_hides_nothing(hostile: Project, kind: str) -> None:
-    """On local workers, and again where the run goes on."""
     space = {"space": {"flag": {"type": "categorical", "values": [True, False]}}}
     search = {**space, "optimizer": {"name": "grid"}}
     written = config(hostile, search=search, cluster={"kind": kind}, limits={"max_failures": 1})
