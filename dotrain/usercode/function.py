@@ -101,7 +101,7 @@ class Functions:
         data: Described | None,
         models: Mapping[str, Described],
         *,
-        prepare: Described | None,
+        prepare: Described | None = None,
         packages: Iterable[str],
         code: Code,
         path: tuple[str, ...] = (),

@@ -77,6 +77,7 @@ def test_the_documented_defaults() -> None:
         "train": "t.py:train",
         "model": None,
         "data": None,
+        "prepare": None,
         "metric": "m",
         "direction": "max",
         "value": None,

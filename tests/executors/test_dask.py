@@ -472,11 +472,12 @@ def test_a_host_whose_trials_fail_at_once_is_avoided(project: Project, tmp_path:
         result = project.run(
             f"""
             import time
-            from distributed import get_worker
+
+            import psutil
 
             def train(x, trial_dir):
                 shown = trial_dir.parent / "it can be done"
-                if "{BAD}" in get_worker().address:
+                if any("{BAD}" in part for p in psutil.Process().parents() for part in p.cmdline()):
                     while not shown.exists():
                         time.sleep(0.001)
                     raise OSError("this host has no such device")
