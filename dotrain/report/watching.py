@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from enum import Enum
@@ -17,9 +18,9 @@ from dotrain.report.progress import Progress
 from dotrain.report.subject import Subject
 from dotrain.report.text import make_console, steps_text
 from dotrain.results import best_trial
+from dotrain.results.failures import failure_key, masked
 from dotrain.results.search import ahead_text
 from dotrain.results.text import number_text, printable
-from dotrain.results.trials import failure_key
 
 INTERRUPTED = "stopping; Ctrl-C again to stop at once"
 #: What is counted, if there is any, and in which words if not that of the state.
@@ -100,7 +101,11 @@ class Watching(Observer):
         if isinstance(event, Lost) and not ended:
             self.losses += 1
             cause = printable(event.cause)
-            yield News(Kind.TROUBLE, f"{event.trial_id} lost: {cause}", ("lost", cause))
+            yield News(
+                Kind.TROUBLE,
+                f"{event.trial_id} lost: {cause}",
+                ("lost", masked(cause, tempfile.gettempdir())),
+            )
         if isinstance(event, SlotsChanged) and event.why:
             yield News(Kind.TROUBLE, printable(event.why), event.why)
         for instruction in instructions:
@@ -123,7 +128,7 @@ class Watching(Observer):
         if trial.error is not None:
             where = f" at {trial.error.location}" if trial.error.location else ""
             text = printable(f"{name} failed{where}: {trial.error.message}")
-            return News(Kind.TROUBLE, text, failure_key(trial.error))
+            return News(Kind.TROUBLE, text, failure_key(trial.error, tempfile.gettempdir()))
         if trial.divergence:
             text = printable(f"{name} diverged: {trial.divergence}")
             return News(Kind.TROUBLE, text, TrialState.DIVERGED)

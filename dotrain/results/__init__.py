@@ -5,10 +5,11 @@
 
 from dotrain.results.arms import ArmResult
 from dotrain.results.base import RunResult
+from dotrain.results.failures import FailureGroup
 from dotrain.results.making import expected_result, kind_of, result_of
 from dotrain.results.search import SearchResult, best_trial, ranked
 from dotrain.results.study import StudyResult
-from dotrain.results.trials import Counts, FailureGroup
+from dotrain.results.trials import Counts
 
 __all__ = [
     "ArmResult",

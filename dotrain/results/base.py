@@ -14,11 +14,12 @@ from dotrain.core.instructions import RunStatus
 from dotrain.core.policy import Direction
 from dotrain.core.trial import Trial
 from dotrain.results.cases import Case, Verdict, gate_case
+from dotrain.results.failures import FailureGroup, failure_groups
 from dotrain.results.gates import Gate, GateOutcome, judge
 from dotrain.results.marks import Caveats
 from dotrain.results.paths import Paths
 from dotrain.results.resuming import resume_command
-from dotrain.results.trials import Counts, FailureGroup, failure_groups, trial_rows
+from dotrain.results.trials import Counts, trial_rows
 from dotrain.space import Domain, Searchspace
 
 

@@ -1,18 +1,14 @@
-"""What is told of the trials of a run: counted, row by row, and those that failed in groups."""
+"""What is told of the trials of a run: counted, and row by row."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
-from dotrain.core.failure import Failure
 from dotrain.core.trial import Trial, TrialState
 from dotrain.results.marks import marks_text
-from dotrain.store import RunDir
 
 
 @final
@@ -84,59 +80,3 @@ def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:
         row["error"] = trial.error.message if trial.error else None
         rows.append(row)
     return rows
-
-
-def failure_key(error: Failure) -> tuple[str, str]:
-    """Return what failures in the same place in the same way have in common."""
-    # An exception's name is what two have in common; other messages differ by numbers.
-    what = error.message.split(":")[0] if error.kind.names_exception else error.message
-    return error.location, re.sub(r"[-\d.e+]+(,\d+)*", "#", what)
-
-
-class FailureGroup(NamedTuple):
-    """Trials that failed in the same place in the same way: how many, and the first of them."""
-
-    size: int
-    trial: Trial
-    error: Failure
-    log: Path
-
-    @property
-    def last_lines(self) -> list[str]:
-        """Of the log, where no line of the user's code is to blame: they come closest."""
-        return _last_lines(self.log) if self.error.kind.was_cut_off else []
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what a result holds."""
-        error = self.error
-        return {
-            "count": self.size,
-            "kind": error.kind,
-            "message": error.message,
-            "location": error.location,
-            "trial_id": self.trial.trial_id,
-            "params": self.trial.varied,
-            "log": str(self.log),
-            **({"last_lines": self.last_lines} if error.kind.was_cut_off else {}),
-        }
-
-
-def failure_groups(trials: Iterable[Trial], run_dir: Path) -> list[FailureGroup]:
-    """Group failed trials by place and kind of error, the largest group first."""
-    found: dict[tuple[str, str], FailureGroup] = {}
-    for trial in trials:
-        if trial.error is not None:
-            log = RunDir(run_dir).trial_log(trial.trial_id)
-            key = failure_key(trial.error)
-            group = found.setdefault(key, FailureGroup(0, trial, trial.error, log))
-            found[key] = group._replace(size=group.size + 1)
-    return sorted(found.values(), key=lambda group: -group.size)
-
-
-def _last_lines(log: Path, count: int = 3) -> list[str]:
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, log.stat().st_size - 4096))
-            return file.read().decode(errors="replace").splitlines()[-count:]
-    except OSError:
-        return []

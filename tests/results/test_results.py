@@ -13,7 +13,6 @@ import pytest
 
 from dotrain.core import events as e
 from dotrain.core.book import TrialBook
-from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import RunStatus
 from dotrain.core.limits import Limits
 from dotrain.core.policy import Direction
@@ -21,7 +20,6 @@ from dotrain.core.trial import ArmRun, Trial
 from dotrain.report.reading import read_run
 from dotrain.results import RunResult, SearchResult, expected_result, result_of
 from dotrain.results.paths import MISSING
-from dotrain.results.trials import failure_groups
 from dotrain.space import Searchspace, as_domain
 from tests.conftest import ROOT
 from tests.report import runs
@@ -165,15 +163,3 @@ def test_one_place_tells_a_study_from_a_search() -> None:
     # The other reads what the first version of the journal said of an arm.
     places = {file.relative_to(package).as_posix() for file in files}
     assert places == {"results/making.py", "store/arms.py"}
-
-
-def test_failures_that_differ_by_figures_are_one_group() -> None:
-    book = TrialBook(0, Limits())
-    for size in ("950", "1,204", "1,234,567"):
-        trial = Trial({})
-        book.accept(trial)
-        book.launch(trial, None, "a sample", 0.0, 1)
-        failure = Failure(FailureKind.MEMORY, f"used {size} MB, more than the limit (900)")
-        book.apply(e.Failed(trial.trial_id, 1, failure), 1.0)
-    (group,) = failure_groups(book.trials.values(), Path("/runs/1"))
-    assert group.size == 3
