@@ -13,6 +13,8 @@ needs_keras = pytest.mark.skipif(
     find_spec("keras") is None, reason="the extra 'tensorflow' is not installed"
 )
 
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
+
 
 class Late:
     """A module, imported when something of it is used."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -14,9 +13,7 @@ from dotrain.core.trial import Trial
 from tests.attempts.processes import MARK, processes_of
 from tests.conftest import Project, make_cluster
 from tests.distribution.conftest import STRATEGY
-from tests.late import needs_keras
-
-needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
+from tests.late import needs_keras, needs_torch
 
 #: Each returns 12.
 PLAIN = """
