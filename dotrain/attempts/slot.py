@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable
 from typing import Any, Protocol, final
 
@@ -49,7 +50,7 @@ class Slot:
         self.asked: RankLaunch | None = None
         self._has_told_end = False
         self._held_bytes: int | None = None
-        self._oom_kills = 0
+        self._oom_kills = oom_kills()
 
     # ---- its processes come and go ----
 
@@ -90,8 +91,14 @@ class Slot:
             end = to_record(verdict.event(launch.trial_id, launch.attempt))
             self._emit(self.asked.seat.token, {"end": end})
         peak_bytes = usage.get("peak_bytes") if usage else None
-        out_of_memory = oom_kills() > self._oom_kills
-        self.give_up(cause_of_death(code, out_of_memory, peak_bytes=peak_bytes), usage)
+        self.give_up(cause_of_death(code, self._ran_out(code), peak_bytes=peak_bytes), usage)
+
+    def _ran_out(self, code: int) -> bool:
+        """Whether the kernel has killed some process for want of memory since it was last asked."""
+        if code != -signal.SIGKILL:
+            return False
+        before, self._oom_kills = self._oom_kills, oom_kills()
+        return self._oom_kills > before
 
     def give_up(self, cause: str, usage: dict[str, Any] | None = None) -> None:
         """Tell that nothing is left of what was asked for, if anything was."""
@@ -116,7 +123,6 @@ class Slot:
             return
         assert self.keeper is not None
         self.current, self.next = self.next, None
-        self._oom_kills = oom_kills()
         pid, way = self.current
         self._loop.watch(way, self._on_child)
         with contextlib.suppress(OSError):  # its keeper tells what has become of it
