@@ -35,8 +35,7 @@ def measure_attempts(scale: Scale, folder: Path) -> Iterator[Row]:
             [*command, *numbers],
             check=True,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**ENVIRONMENT, "OMP_NUM_THREADS": "1"},
+            env={**ENVIRONMENT, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
         ).stdout
         costs = json.loads(told)
         ratio = statistics.median(
