@@ -46,6 +46,13 @@ TESTS = ROOT / "tests" / "quick.txt"
 _TESTED_IN = {"optimizers": "policies", "earlystop": "policies"}
 #: Mutants that change nothing that anybody could see, by name, and why.
 EQUIVALENT: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "config/load.py:_in_order.position: constant: 0 -> 1",
+            "config/load.py:_in_order.position: constant: 0 -> 1 (2)",
+        ),
+        "it only says what comes before every place in a file, whose first is 1:1",
+    ),
     "core/book.py:TrialBook._move: leave out: return -> pass": (
         "it only saves time: the counts of one state go down and up, and no slot changes hands"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -35,6 +36,9 @@ from dotrain.training.table_files import TabularSource
 from dotrain.usercode.function import Described
 from dotrain.usercode.target import Target
 
+#: A line and a column of the file; an override may end in numbers, and has no place in it.
+_PLACE = re.compile(r"(?!--set ).*:(\d+):(\d+)", re.DOTALL)
+
 
 def load_config(
     file: Path,
@@ -64,9 +68,7 @@ def load_config(
     return _Loader(parts, Settings, mode, goes_on).load(file.stem)
 
 
-def load_given(
-    source: Source, given: Given, *, mode: Mode = "run", goes_on: bool = False
-) -> LoadedConfig:
+def load_given(source: Source, given: Given, *, mode: Mode, goes_on: bool) -> LoadedConfig:
     """Check what a call from Python gives, as a config is checked.
 
     Args:
@@ -84,8 +86,8 @@ def load_given(
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:
     def position(problem: Problem) -> tuple[int, int]:
-        *_, line, column = ("", "0", *problem.origin.rsplit(":", 2)[-2:])
-        return (int(line), int(column)) if line.isdigit() and column.isdigit() else (0, 0)
+        found = _PLACE.fullmatch(problem.origin)
+        return (int(found[1]), int(found[2])) if found else (0, 0)
 
     return sorted(problems, key=position)
 

@@ -53,7 +53,6 @@ class Driver:
         self._interrupt_reason = "interrupted by Ctrl-C"
         self._posting = False
         self._validates = os.environ.get(_VALIDATE) == "1"
-        self.elapsed_s = 0.0
 
     def run(
         self, program: Program, *, resumed: Resumed | None = None, from_s: float = 0.0
@@ -76,6 +75,7 @@ class Driver:
             JournalError: If the journal can't be written.
             KeyboardInterrupt: At the second Ctrl-C.
         """
+        self.elapsed_s = from_s
         steps = {t.trial_id: t.last_step + 1 for t in self._trials() if t.last_step is not None}
         self._executor.resume_from(from_s, steps)
         self._began_s = self._executor.clock_s() - from_s

@@ -150,6 +150,12 @@ def test_a_budget_is_taken_or_hidden(folder: Folder, source: str) -> None:
     folder.load(HEAD + keys + ASHA)
 
 
+def test_a_function_that_is_not_found_might_take_the_budget(folder: Folder) -> None:
+    folder.write("u.py", "def train(lr): return lr\n")
+    [found] = folder.problems(HEAD + "model: u.py:build\n" + ASHA)
+    assert found.startswith("3:8: model: ")
+
+
 def test_any_optimizer_that_gives_a_budget_is_meant(folder: Folder) -> None:
     folder.write("u.py", "def train(lr): return lr\n")
     folder.write(

@@ -64,6 +64,19 @@ def test_an_editor_shows_what_each_plugin_is_or_what_is_wrong_with_it() -> None:
         assert shown == {entry.name: entry.summary or entry.error for entry in of_kind}
 
 
+def test_an_editor_says_of_a_key_what_it_is_and_says_it_once() -> None:
+    definitions = validator().schema["$defs"]
+    for schema in (validator().schema, *definitions.values()):
+        for key, part in schema.get("properties", {}).items():
+            assert "title" not in part, key
+    # What a kind adds stands beside what is said of the key in any kind.
+    by_kind = [rule["then"]["properties"] for rule in definitions["Cluster"]["allOf"]]
+    assert len(by_kind) > 3
+    for keys in by_kind:
+        for key, part in keys.items():
+            assert not {"description", "default"} & set(part), key
+
+
 @pytest.mark.parametrize(("values", "is_sound"), [([], False), ([1], True), ([1, 2], True)])
 def test_a_condition_lists_one_value_or_more(values: list[int], is_sound: bool) -> None:
     space = {"a": {"type": "int", "range": [1, 4]}}

@@ -340,6 +340,15 @@ def test_a_mistake_in_an_override_is_blamed_on_it(folder: Folder, override: str,
     assert found[0].startswith(expected)
 
 
+def test_mistakes_of_overrides_come_first_in_their_order_whatever_they_end_in(folder: Folder):
+    overrides = ["limits.z=a:7:8", "limits.y=1", "limits.x=a:0:9"]
+    found = folder.problems("sed: 1\n" + HEAD + "metrc: 2\n", *overrides)
+    assert [text.split(": ")[0] for text in found] == [
+        *(f"--set {override}" for override in overrides),
+        *("1:1", "4:1"),
+    ]
+
+
 def test_an_override_of_a_section_is_blamed_for_what_the_section_lacks(folder: Folder):
     search = "search:\n  num_trials: 1\n  space: {a: [INTEGER, [0, 1]]}\n"
     text = HEAD + search + "  optimizer: {name: asha, resource_max: 9}\n"

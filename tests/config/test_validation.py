@@ -60,6 +60,7 @@ def test_a_full_config_loads(folder: Folder):
 def test_the_least_config_is_one_run_with_the_documented_defaults(folder: Folder):
     loaded = folder.load(HEAD, file="my study (2).yaml")
     settings = loaded.settings
+    assert loaded.mode == "run"
     assert (settings.name, settings.seed, settings.direction) == ("my-study--2-", 0, "max")
     assert (settings.search, settings.cluster.kind, settings.cluster.workers) == (
         None,

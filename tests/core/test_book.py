@@ -231,6 +231,25 @@ def test_a_diverged_trial_takes_its_value_back() -> None:
     assert (book.finalized, trial.story[-1].what) == ([], "reported nan")
 
 
+def test_a_trial_that_is_not_accepted_yet_has_nothing_but_what_it_was_made_of() -> None:
+    trial = Trial({"x": 1})
+    has = {name: getattr(trial, name) for name in Trial.__dataclass_fields__}
+    told = {name: value for name, value in has.items() if value or value is False}
+    assert told == {
+        "params": {"x": 1},
+        "number": -1,
+        "slots": 1,
+        "state": TrialState.NEW,
+        "promoting": False,
+        "counted": False,
+    }
+    unknown = {name for name, value in has.items() if value is None}
+    assert unknown == {
+        *("budget", "seed", "arm", "attempt_step", "final_metric", "metrics", "error"),
+        *("started_s", "usage"),
+    }
+
+
 def test_ids_seeds_and_marks_are_given_at_acceptance() -> None:
     book = new_book(marks={Mark.SIMULATED: "made up"})
     trials = [Trial({}), Trial({}, seed=7), Trial({})]

@@ -265,6 +265,23 @@ def test_a_large_space_is_used_up_to_the_last_configuration() -> None:
     assert sorted(found) == list(range(1, 3001))
 
 
+class Stubborn(RandomSearch):
+    """Draws the same again and again."""
+
+    def get_suggestion(self, trial: Trial | None = None) -> Trial | None:
+        params = self.draw_untried(lambda: {"a": 3})
+        return None if params is None else self.create_trial(params)
+
+
+def test_of_what_is_left_each_is_as_likely() -> None:
+    space = Searchspace(a=Int(range=(1, 6)))
+    orders = [[p["a"] for p in tried(Stubborn(), space, num_trials=6, seed=n)] for n in range(60)]
+    assert {order[0] for order in orders} == {3}
+    for place in range(1, 6):
+        assert {order[place] for order in orders} == {1, 2, 4, 5, 6}
+    assert orders[7] == [p["a"] for p in tried(Stubborn(), space, num_trials=6, seed=7)]
+
+
 @pytest.mark.parametrize("name", ["random", "asha"])
 def test_the_plan_has_no_more_configurations_than_the_space(name: str) -> None:
     options = {"resource_max": 9} if name == "asha" else {}

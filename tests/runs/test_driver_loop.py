@@ -198,6 +198,20 @@ def test_a_run_has_taken_as_long_as_its_journal_says(tmp_path: Path) -> None:
     assert stage.records[-1] == ("Finish", 3.0)
 
 
+def test_a_run_that_is_broken_off_before_an_event_has_taken_what_it_had_before(
+    tmp_path: Path,
+) -> None:
+    class Impatient(Told):
+        def start(self, view: RunView) -> None:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    stage = Stage(tmp_path, WHOLE, Impatient())
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(from_s=3.0)
+    assert (stage.path.read_text(), stage.driver.elapsed_s) == ("", 3.0)
+
+
 def test_the_loop_wakes_for_the_next_deadline_and_passes_it_on(tmp_path: Path) -> None:
     stage = Stage(
         tmp_path,

@@ -17,6 +17,7 @@ from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Mark, TrialState
 from dotrain.errors import JournalError, PolicyError, UsageError
 from dotrain.optimizers.random import RandomSearch
+from dotrain.report.stdout import print_json
 from dotrain.space import Float, Searchspace
 from dotrain.store import (
     Holder,
@@ -450,6 +451,15 @@ def test_code_that_was_not_kept_is_that_of_the_beginning_or_nothing(tmp_path: Pa
     assert run_dir.read_code() == run_dir.read_code("d") == b"first"
     replace_file(run_dir.later_code("d"), b"later")
     assert (run_dir.read_code(), run_dir.read_code("d")) == (b"first", b"later")
+
+
+def test_the_result_is_kept_as_the_commands_print_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = {"run": "demo", "best": {"value": 0.5, "params": {}}, "trials": [1, 2]}
+    RunDir(tmp_path).write_result(result)
+    print_json(result)
+    assert RunDir(tmp_path).result.read_text() == capsys.readouterr().out
 
 
 def test_small_files_are_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
