@@ -70,7 +70,7 @@ def _without(data: Mapping[str, Any], faults: Collection[Path]) -> dict[str, Any
         inner = {path[1:2] for path in faults if path[:1] == (key,)}
         if not inner:
             sound[key] = value
-        elif key in ("search", "ablation") and isinstance(value, dict) and () not in inner:
+        elif key in ("search", "ablation") and isinstance(value, dict):
             sound[key] = {name: part for name, part in value.items() if (name,) not in inner}
     return sound
 

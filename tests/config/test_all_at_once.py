@@ -6,6 +6,7 @@ import pytest
 
 from dotrain.config import ConfigError, load_config
 from tests.conftest import Project
+from tests.folder import Folder
 
 
 def test_mistakes_of_structure_and_of_meaning_come_in_one_round(project: Project) -> None:
@@ -35,6 +36,19 @@ def test_mistakes_of_structure_and_of_meaning_come_in_one_round(project: Project
         "7 expected a number greater than or equal ",
         "8 unknown kind 'remote'; known: address, i",
         "8 go with a Dask cluster class or 'simulat",
+    ]
+
+
+def test_a_key_that_is_not_text_hides_no_other_mistake_of_its_section(folder: Folder) -> None:
+    search = "  on: 1\n  space: {x: {type: float, range: [0, 1]}}\n  optimizer: {name: nowhere}\n"
+    ablation = "  off: 1\n  components: {c: {x: 1}}\n  early_stop: {name: nobody}\n"
+    sections = f"search:\n{search}ablation:\n{ablation}"
+    found = folder.problems("train: t.py:train\nmetric: m\n" + sections)
+    assert [text.partition(";")[0] for text in found] == [
+        "4:3: search: the key on is not text: YAML reads on as true",
+        "6:21: search.optimizer.name: unknown optimizer 'nowhere'",
+        "8:3: ablation: the key off is not text: YAML reads off as false",
+        "10:22: ablation.early_stop.name: unknown early-stop rule 'nobody'",
     ]
 
 

@@ -153,6 +153,15 @@ def test_tensorboard_is_asked_for_only_where_it_is_installed(
             writes(True)
 
 
+@pytest.mark.parametrize("asked", [{}, {"tensorboard": True}])
+def test_tensorboard_writes_once_however_often_it_is_asked_for(
+    folder: Folder, asked: dict[str, Any]
+) -> None:
+    data = {"train": "t.py:train", "metric": "m", "direction": "max", "cluster": {"kind": "inline"}}
+    by_name = {"observers": [{"name": "tensorboard"}], **asked}
+    assert len(folder.load(json.dumps({**data, **by_name})).observers) == 1
+
+
 def test_hyperparameters_are_finite_however_deep(folder: Folder) -> None:
     text = "train: t.py:train\nmetric: m\nhparams: {a: [1, {b: %s}]}\n"
     folder.load(text % "2.0")
