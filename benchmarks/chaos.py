@@ -1,11 +1,12 @@
 """Kill real processes at random moments, resume, and compare with what should have been.
 
-    python benchmarks/chaos.py [--driver-kills 20] [--worker-kills 20] [--seed 0]
+    python benchmarks/chaos.py [--driver-kills 20] [--process-kills 60] [--seed 0]
 
-`driver`: a search over local Dask workers whose driver is killed with SIGKILL at a random moment and
+`driver`: a search on this machine whose driver is killed with SIGKILL at a random moment and
 resumed, again and again; then the final set of trials is compared with that of an uninterrupted run.
-`worker`: one search in which a worker is killed with SIGKILL in the middle of a trial, again and again;
-every configuration must finish, and promoted trials must go on from their checkpoints.
+`process`: one search in which an attempt, the keeper of a slot or the fork server is killed with
+SIGKILL in the middle of a trial, by turns, again and again; every configuration must finish, and
+promoted trials must go on from their checkpoints.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,47 +146,66 @@ def kill_drivers(kills: int, rng: random.Random, num_trials: int) -> dict[str, A
     return {"kills": done, "resumes": resumes, "trials": len(trials)}
 
 
-def kill_workers(kills: int, rng: random.Random, num_trials: int) -> dict[str, Any]:
-    """Kill workers in the middle of their trials, `kills` times in one search."""
+#: What is killed in turn. A fork server is the driver's child, and a leader of a session as an attempt is.
+VICTIMS = ("attempt", "keeper", "fork server")
+
+
+def kill_processes(kills: int, rng: random.Random, num_trials: int) -> dict[str, Any]:
+    """Kill processes of a search in the middle of its trials, each kind `kills` times."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_project(folder, num_trials=num_trials, step_s=0.2, retries=kills)
-        done = 0
+        write_project(folder, num_trials=num_trials, step_s=0.2, retries=2 * kills)
+        waiting = [*VICTIMS] * kills
         with started(folder, "run", "config.yaml") as process:
             while process.poll() is None:
-                time.sleep(rng.uniform(0.2, 0.8))
-                running = _running_workers(folder)
-                if done < kills and running and process.poll() is None:
-                    victim = rng.choice(running)
-                    _kill_worker(process.pid, victim)
-                    done += 1
+                time.sleep(rng.uniform(0.1, 0.5))
+                if not (waiting and _is_training(folder)):
+                    continue
+                if victims := _found(folder, process.pid)[waiting[0]]:
+                    with suppress(psutil.Error):
+                        rng.choice(victims).kill()
+                        waiting.pop(0)
             assert process.returncode == 0, f"exit code {process.returncode}"
-        assert done == kills, f"the search ended after {done} kills; give it more trials"
+        assert not waiting, f"the search ended before {waiting}; give it more trials"
         run_dir = run_dir_of(folder)
         assert run_dir is not None
         trials = check_trials(run_dir)
-    return {"kills": done, "losses": sum(t.losses for t in trials), "trials": len(trials)}
+        told = [line.what for trial in trials for line in trial.story]
+        lost = {
+            "attempt": sum(what.startswith("its process was killed by SIGKILL") for what in told),
+            "keeper": sum(what.startswith("its process was killed, with") for what in told),
+        }
+    # One that waits for its turn, or has just ended, costs nothing.
+    assert all(lost.values()), f"nothing was lost by killing: {lost}"
+    return {"kills": kills * len(VICTIMS), "losses": lost, "trials": len(trials)}
 
 
-def _running_workers(folder: Path) -> list[str]:
+def _is_training(folder: Path) -> bool:
     run_dir = run_dir_of(folder)
     if run_dir is None:
-        return []
+        return False
     book = replay(read_journal(run_dir / "journal.jsonl")).book
-    return [t.worker for t in book.active.values() if t.state is TrialState.RUNNING]
+    return any(trial.state is TrialState.RUNNING for trial in book.active.values())
 
 
-def _kill_worker(driver: int, name: str) -> None:
-    for child in psutil.Process(driver).children():
-        if name in child.cmdline():
-            child.kill()
+def _found(folder: Path, driver: int) -> defaultdict[str, list[psutil.Process]]:
+    """Return what may be killed; keepers outlive their fork server, so it isn't asked for its children."""
+    found = defaultdict(list)
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != driver and Path(process.cwd()) == folder:
+                leads = os.getsid(process.pid) == process.pid
+                is_first = leads and process.ppid() == driver
+                kind = "fork server" if is_first else "attempt" if leads else "keeper"
+                found[kind].append(process)
+    return found
 
 
 def main() -> None:
     """Run both, print what was seen, exit 1 if anything was lost."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--driver-kills", type=int, default=20)
-    parser.add_argument("--worker-kills", type=int, default=20)
+    parser.add_argument("--process-kills", type=int, default=60)
     parser.add_argument("--trials", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -192,8 +213,9 @@ def main() -> None:
     began = time.monotonic()
     if options.driver_kills:
         print("driver:", kill_drivers(options.driver_kills, rng, options.trials), flush=True)
-    if options.worker_kills:
-        print("worker:", kill_workers(options.worker_kills, rng, options.trials), flush=True)
+    if options.process_kills:
+        kills = options.process_kills // len(VICTIMS)
+        print("process:", kill_processes(kills, rng, options.trials), flush=True)
     print(f"nothing lost, nothing doubled, in {time.monotonic() - began:.0f} s")
 
 

@@ -190,6 +190,7 @@ def main() -> NoReturn:
     """Be a rank's process, by descriptors and the keeper's process id on the command line."""
     host, program_file, keeper = (int(argument) for argument in sys.argv[1:4])
     program = read_program(program_file)
+    os.close(program_file)
     be(program, load_strategy(program), None, Pipe.at(host), keeper)
 
 

@@ -92,9 +92,11 @@ class Host:
 
     def _start(self) -> None:
         ours, theirs = Pipe.pair()
-        with tempfile.TemporaryFile() as file, ExitStack() as stack:
-            pickle.dump(self._program, file)
-            file.flush()
+        with tempfile.NamedTemporaryFile() as written, ExitStack() as stack:
+            pickle.dump(self._program, written)
+            written.flush()
+            # For reading only: what a function does to its descriptors is its own affair.
+            file = stack.enter_context(open(written.name, "rb"))
             output = stack.enter_context(open(self._log, "ab")) if self._log else None
             passed = (theirs.fileno(), file.fileno())
             arguments = [str(number) for number in (*passed, self._level)]
@@ -151,6 +153,7 @@ class Host:
             return
         for what, pid, *more in slot.keeper.receive():
             if what == "keeper":
+                slot.keeper_pid = pid
                 self._keepers.add(pid)
             elif what == "child":
                 self._deaths = 0

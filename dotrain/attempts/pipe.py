@@ -128,7 +128,9 @@ class Pipe:
         for level, kind, descriptors in extra:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 whole = len(descriptors) // _INT.size * _INT.size
-                self._descriptors += (one for (one,) in _INT.iter_unpack(descriptors[:whole]))
+                for (one,) in _INT.iter_unpack(descriptors[:whole]):
+                    os.set_inheritable(one, False)  # as any that Python opens
+                    self._descriptors.append(one)
         self.ended = not data
 
     def _next_size(self) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 from typing import Any, Protocol, final
@@ -30,6 +31,7 @@ class Slot:
 
     Attributes:
         keeper: The way to its keeper; None while there is none.
+        keeper_pid: Its process id; None while nobody knows it.
         next: The child that waits to be told what to do, and the way to it.
         current: The one that has been.
         asked: What is run, or waits for a child to run it.
@@ -45,6 +47,7 @@ class Slot:
         self._loop = loop
         self._emit = emit
         self.keeper: Pipe | None = None
+        self.keeper_pid: int | None = None
         self.next: tuple[int, Pipe] | None = None
         self.current: tuple[int, Pipe] | None = None
         self.asked: RankLaunch | None = None
@@ -66,7 +69,7 @@ class Slot:
         assert self.keeper is not None
         self._loop.unwatch(self.keeper)
         self.keeper.close()
-        self.keeper = None
+        self.keeper = self.keeper_pid = None
         if self.next is not None:
             self.next[1].close()
             self.next = None
@@ -135,6 +138,7 @@ class Slot:
             self._take(self.current[1])
             if self.current[1].ended:
                 self._loop.unwatch(self.current[1])  # its keeper tells why
+                self._wake_keeper()
 
     def _take(self, way: Pipe) -> None:
         assert self.asked is not None
@@ -168,6 +172,13 @@ class Slot:
         elif self.keeper is not None and not (self._has_told_end and self.asked.seat.ranks == 1):
             with contextlib.suppress(OSError):
                 self.keeper.send(("kill", self.current[0]))
+            self._wake_keeper()
+
+    def _wake_keeper(self) -> None:
+        """Let the keeper go on, if the function has stopped it."""
+        if self.keeper_pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.keeper_pid, signal.SIGCONT)
 
     def _runs(self, token: str) -> bool:
         return self.asked is not None and self.asked.seat.token == token

@@ -17,7 +17,7 @@ from tests.late import needs_keras, needs_torch
 
 #: Each returns 12.
 PLAIN = """
-import concurrent.futures, multiprocessing, os, signal, subprocess, time
+import concurrent.futures, multiprocessing, os, signal, subprocess
 
 
 def twice(n):
@@ -52,7 +52,7 @@ def daemon():
         if os.fork() == 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             os.write(tell, b"!")
-            time.sleep(1000)
+            signal.pause()
         os._exit(0)
     os.wait()
     return 11 + len(os.read(there, 1))

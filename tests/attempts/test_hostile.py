@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import psutil
@@ -44,6 +46,14 @@ SNAPSHOT = {
     "decimals": "decimal.getcontext().prec",
 }
 
+SCRIBBLE = """
+for n in range(3, 1024):
+    try:
+        os.write(n, random.randbytes(100))
+    except OSError:
+        pass
+"""
+
 FUNCTIONS: dict[str, dict[str, str]] = {
     "leaks": {
         "environment": "os.environ['OMP_NUM_THREADS'] = '9'; os.environ.pop('PATH')",
@@ -56,8 +66,8 @@ FUNCTIONS: dict[str, dict[str, str]] = {
         "stopped": "os.kill(os.getpid(), signal.SIGSTOP)",
         "waits": "threading.Event().wait()",
         "holds the interpreter": "import re; re.match('(a+)+b', 'a' * 60)",
-        "deaf": "[signal.signal(n, signal.SIG_IGN) for n in (2, 15)]; time.sleep(1000)",
-        "in a thread": "threading.Thread(target=time.sleep, args=(1000,)).start()",
+        "deaf": "[signal.signal(n, signal.SIG_IGN) for n in (2, 15)]; signal.pause()",
+        "in a thread": "threading.Thread(target=threading.Event().wait).start()",
     },
     "exits and signals": {
         "exit code": "os._exit(3)",
@@ -68,9 +78,9 @@ FUNCTIONS: dict[str, dict[str, str]] = {
     },
     "memory": {
         "held": "globals()['held'] = bytearray(b'x') * 150_000_000",
-        "too much": "held = bytearray(b'x') * 400_000_000; time.sleep(1000)",
+        "too much": "held = bytearray(b'x') * 400_000_000; signal.pause()",
         "shared": "import mmap; m = mmap.mmap(-1, 10**8); m.write(b'x' * 10**8); globals()['m'] = m",
-        "of a child": "if not os.fork(): held = bytearray(b'x') * 400_000_000; time.sleep(1000)\ntime.sleep(1000)",
+        "of a child": "if not os.fork(): held = bytearray(b'x') * 400_000_000; signal.pause()\nsignal.pause()",
         "stack": "sys.setrecursionlimit(10**9); deep = lambda: deep() + 1; deep()",
     },
     "descriptors and output": {
@@ -78,6 +88,7 @@ FUNCTIONS: dict[str, dict[str, str]] = {
         "streams closed": "os.close(0); os.close(1); os.close(2)",
         "no streams": "sys.stdout = sys.stderr = sys.__stdout__ = None",
         "led elsewhere": "os.dup2(os.open(os.devnull, 2), 1); os.dup2(1, 2)",
+        "written to": SCRIBBLE,
         "endless line": "sys.stdout.write('x' * 5_000_000)",
     },
     "folders and files": {
@@ -89,15 +100,17 @@ FUNCTIONS: dict[str, dict[str, str]] = {
     },
     "children": {
         "left": "subprocess.Popen(['sleep', '1000'])",
-        "daemon": "if not os.fork():\n    os.setsid()\n    if os.fork(): os._exit(0)\n    time.sleep(1000)",
-        "many": "for _ in range(20):\n    if not os.fork(): time.sleep(1000)",
+        "daemon": "if not os.fork():\n    os.setsid()\n    if os.fork(): os._exit(0)\n    signal.pause()",
+        "many": "for _ in range(20):\n    if not os.fork(): signal.pause()",
         "pool": "import multiprocessing; globals()['pool'] = multiprocessing.Pool(2)",
         "came back": "os.fork()",
+        "keeper stopped": "os.kill(os.getppid(), signal.SIGSTOP)",
+        "keeper stopped, waits": "os.kill(os.getppid(), signal.SIGSTOP); signal.pause()",
     },
     "threads and locks": {
         "busy": "[threading.Thread(target=spin, daemon=True).start() for _ in range(4)]",
         "logging's lock": "logging._acquireLock() if hasattr(logging, '_acquireLock') else None",
-        "import lock": "import _imp; _imp.acquire_lock()",
+        "signals blocked": "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())",
         "timer": "threading.Timer(1000, print).start()",
         "fork in a thread": "t = threading.Thread(target=os.fork); t.start(); t.join()",
     },
@@ -119,7 +132,7 @@ FUNCTIONS: dict[str, dict[str, str]] = {
 
 HEAD = """
 import builtins, decimal, gc, json, locale, logging, os, random, resource, shutil, signal
-import subprocess, sys, threading, time, warnings
+import subprocess, sys, threading, warnings
 import numpy
 
 def spin():
@@ -182,24 +195,41 @@ def run(
     return found
 
 
-@pytest.fixture(scope="module", params=FUNCTIONS)
-def kind(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, dict[str, dict[str, Any]]]:
-    functions = FUNCTIONS[request.param]
-    project = Project(tmp_path_factory.mktemp("hostile"))
-    project.write("user.py", source(functions, SNAPSHOT))
-    options = {"trial_timeout_s": 3.0, "trial_memory_mb": 300}
-    return request.param, run(project, functions, SNAPSHOT, **options)
+@pytest.fixture(scope="module")
+def found_by_kind(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, str], dict[str, dict[str, Any]]]:
+    """What healthy trials found after each function of a kind, run once each."""
+
+    @cache
+    def found(kind: str, method: str) -> dict[str, dict[str, Any]]:
+        project = Project(tmp_path_factory.mktemp("hostile"))
+        project.write("user.py", source(FUNCTIONS[kind], SNAPSHOT))
+        options = {"trial_timeout_s": 3.0, "trial_memory_mb": 300}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DOTRAIN_START_METHOD", method)
+            return run(project, FUNCTIONS[kind], SNAPSHOT, **options)
+
+    return found
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in FUNCTIONS for name in FUNCTIONS[kind]]
+)
 def test_a_healthy_trial_finds_all_as_it_was(
-    kind: tuple[str, dict[str, dict[str, Any]]], number: int
+    found_by_kind: Callable[[str, str], dict[str, dict[str, Any]]], kind: str, name: str
 ) -> None:
-    name, found = kind
-    assert len(FUNCTIONS[name]) == 5
-    assert found[[*FUNCTIONS[name]][number]] == found["healthy first"]
+    found = found_by_kind(kind, "fork")
+    assert found[name] == found["healthy first"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_it_does_without_a_fork_too(
+    found_by_kind: Callable[[str, str], dict[str, dict[str, Any]]], kind: str
+) -> None:
+    found = found_by_kind(kind, "spawn")
+    assert all(each == found["healthy first"] for each in found.values())
 
 
 def test_the_snapshot_would_notice(project: Project) -> None:
@@ -224,38 +254,46 @@ def test_the_snapshot_would_notice(project: Project) -> None:
     assert {"environment", "logging", "descriptors", "recursion", "garbage", "decimals"} <= seen
 
 
-@needs_torch
-@pytest.mark.slow
-def test_settings_of_pytorch_are_the_next_trials_own(project: Project) -> None:
-    snapshot = {
-        "type": "str(torch.get_default_dtype())",
-        "threads": "torch.get_num_threads()",
-        "gradients": "torch.is_grad_enabled()",
-        "generator": "torch.initial_seed() == seed",
-    }
-    functions = {
-        "type": "torch.set_default_dtype(torch.float64)",
-        "threads": "torch.set_num_threads(3); torch.rand(1000, 1000).matmul(torch.rand(1000, 1000))",
-        "gradients": "torch.set_grad_enabled(False); torch.manual_seed(12)",
-    }
-    project.write("user.py", source(functions, snapshot, "import torch\n"))
-    found = run(project, functions, snapshot)
-    assert all(each == found["healthy first"] for each in found.values())
+SETTINGS = {
+    "import torch\n": (
+        {
+            "type": "str(torch.get_default_dtype())",
+            "threads": "torch.get_num_threads()",
+            "gradients": "torch.is_grad_enabled()",
+            "generator": "torch.initial_seed() == seed",
+        },
+        {
+            "type": "torch.set_default_dtype(torch.float64)",
+            "threads": "torch.set_num_threads(3); torch.rand(999, 999).matmul(torch.rand(999, 999))",
+            "gradients": "torch.set_grad_enabled(False); torch.manual_seed(12)",
+        },
+    ),
+    "import keras\nimport tensorflow as tf\n": (
+        {
+            "eager": "tf.config.functions_run_eagerly()",
+            "jit": "str(tf.config.optimizer.get_jit())",
+            "float": "keras.backend.floatx()",
+        },
+        {
+            "eager": "tf.config.run_functions_eagerly(True)",
+            "jit": "tf.config.optimizer.set_jit(True)",
+            "float": "keras.backend.set_floatx('float64')",
+        },
+    ),
+}
 
 
-@needs_keras
 @pytest.mark.slow
-def test_settings_of_tensorflow_are_the_next_trials_own(project: Project) -> None:
-    snapshot = {
-        "eager": "tf.config.functions_run_eagerly()",
-        "jit": "str(tf.config.optimizer.get_jit())",
-        "float": "keras.backend.floatx()",
-    }
-    functions = {
-        "eager": "tf.config.run_functions_eagerly(True)",
-        "jit": "tf.config.optimizer.set_jit(True)",
-        "float": "keras.backend.set_floatx('float64')",
-    }
-    project.write("user.py", source(functions, snapshot, "import keras\nimport tensorflow as tf\n"))
+@pytest.mark.parametrize(
+    "imports",
+    [
+        pytest.param(one, marks=needs)
+        for one, needs in zip(SETTINGS, (needs_torch, needs_keras), strict=True)
+    ],
+    ids=["torch", "tensorflow"],
+)
+def test_settings_of_a_framework_are_the_next_trials_own(project: Project, imports: str) -> None:
+    snapshot, functions = SETTINGS[imports]
+    project.write("user.py", source(functions, snapshot, imports))
     found = run(project, functions, snapshot)
     assert all(each == found["healthy first"] for each in found.values())

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from benchmarks.chaos import kill_drivers, kill_workers
+from benchmarks.chaos import kill_drivers, kill_processes
 
 pytestmark = pytest.mark.slow
 
@@ -15,5 +15,5 @@ def test_killed_drivers_are_resumed_to_the_same_end() -> None:
     assert kill_drivers(3, random.Random(1), num_trials=27)["kills"] == 3
 
 
-def test_killed_workers_lose_nothing() -> None:
-    assert kill_workers(3, random.Random(1), num_trials=18)["kills"] == 3
+def test_killed_processes_lose_nothing() -> None:
+    assert kill_processes(3, random.Random(1), num_trials=27)["kills"] == 9
