@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -67,7 +68,6 @@ def be(
         kernel.be_first_to_go()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         _Rank(program, strategy, loaded, host).run()
         code = 0
     except EOFError:
@@ -96,15 +96,17 @@ class _Rank:
         self._code: LoadedProgram | Failure | None = None
         if self._strategy.slots == 1:
             # Nobody else has a part in it, so it needn't wait for its seat.
-            self._get_ready(Seat())
+            self._code = self._get_ready(Seat())
+            if isinstance(self._code, LoadedProgram):
+                _rehearse(self._code.program, self._strategy)
             if loaded is None:
                 gc.freeze()
 
     def run(self) -> None:
         """Wait to be told what to do, do it, and tell how it ended."""
+        held = held_bytes(os.getpid())
         asked: RankLaunch = self._host.wait()
         channel = _HostChannel(self._host, asked.seat)
-        held = held_bytes(os.getpid())
         end = self._attempt(asked.launch, asked.seat, channel)
         held = max(0, held_bytes(os.getpid()) - held)
         self._host.send({"end": to_record(end), "held_bytes": held})
@@ -114,12 +116,13 @@ class _Rank:
                 self._host.wait()
 
     def _attempt(self, launch: Launch, seat: Seat, channel: Channel) -> TrialEvent:
-        log = RunDir(Path(self._program.run_dir)).trial_log(launch.trial_id, seat.rank)
         try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            redirect(log)
             if self._strategy.slots > 1:
-                self._get_ready(seat)
+                run_dir = RunDir(Path(self._program.run_dir))
+                log = run_dir.trial_log(launch.trial_id, seat.rank)
+                log.parent.mkdir(parents=True, exist_ok=True)
+                redirect(log)
+                self._code = self._get_ready(seat)
             place = Place(self._strategy, seat, join(seat))
         except PortTaken as error:
             failure = Failure(FailureKind.PORT_TAKEN, str(error))
@@ -131,15 +134,14 @@ class _Rank:
             self._code,
             launch,
             channel,
-            run_dir=self._program.run_dir,
             worker=", ".join(seat.workers),
             place=place,
-            capture=lambda _: nullcontext(),
+            capture=_captured if self._strategy.slots == 1 else _as_it_is,
         )
         place.agreement.close()
         return event
 
-    def _get_ready(self, seat: Seat) -> None:
+    def _get_ready(self, seat: Seat) -> LoadedProgram | Failure:
         """Begin with the strategy, then import and prepare what hasn't been.
 
         Raises:
@@ -147,11 +149,11 @@ class _Rank:
         """
         try:
             self._strategy.begin(seat)
-            self._code = prepared(self._loaded or load_program(self._program))
+            return prepared(self._loaded or load_program(self._program))
         except PortTaken:
             raise
         except BaseException as error:
-            self._code = describe_failure(error)
+            return describe_failure(error)
 
 
 class _HostChannel(Channel):
@@ -184,6 +186,38 @@ class _HostChannel(Channel):
         if self._host.ended:
             os._exit(1)
         return self._heard
+
+
+def _captured(log: Path) -> nullcontext[None]:
+    redirect(log)
+    return nullcontext()
+
+
+def _written(event: TrialEvent) -> None:
+    pickle.dumps({"event": to_record(event)}, pickle.HIGHEST_PROTOCOL)
+
+
+def _as_it_is(log: Path) -> nullcontext[None]:
+    return nullcontext()
+
+
+def _rehearse(program: Program, strategy: AbstractStrategy) -> None:
+    """Go the way of an attempt once, with a function that does nothing and leaves no file.
+
+    What this process shares with the one it was forked from, it copies when it first writes to it:
+    better before anybody waits for it.
+    """
+    asked = RankLaunch(Launch("a rehearsal", "t0", 1, {}, None, 0), Seat())
+    asked = pickle.loads(pickle.dumps(asked, pickle.HIGHEST_PROTOCOL))
+    run_attempt(
+        LoadedProgram(replace(program, study=None, hparams={}), lambda: 0.0, None, None),
+        asked.launch,
+        Channel(_written),
+        log=Path(os.devnull),
+        worker="",
+        place=Place(strategy, asked.seat),
+        capture=_as_it_is,
+    )
 
 
 def main() -> NoReturn:

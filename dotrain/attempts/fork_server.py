@@ -15,6 +15,7 @@ import contextlib
 import gc
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ from dotrain.attempts.threads import ThreadWatch, one_each
 from dotrain.attempts.usage import Meter
 from dotrain.core.failure import Failure
 from dotrain.frameworks import registry
+from dotrain.training.arguments import parameters_of
+from dotrain.training.output import set_streams
 from dotrain.training.program import (
     LoadedProgram,
     Program,
@@ -107,6 +110,10 @@ class ForkServer:
                 self._loaded = done
         # What is looked up once is looked up here, not in every child.
         registry.loaded()
+        if self._loaded is not None:
+            parameters_of(self._loaded.train)
+        set_streams()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         gc.collect()
         gc.freeze()
         return self._level

@@ -14,7 +14,7 @@ import psutil
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 #: What the kernel's out-of-memory killer adds to a trial's badness, of 1000.
-_OOM_SCORE = "800"
+_OOM_SCORE = b"800"
 
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: 0
 
@@ -37,8 +37,12 @@ def die_with_parent(parent: int | None) -> None:
 
 def be_first_to_go() -> None:
     """Let the kernel pick this process, and what it starts, where memory runs out."""
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write(_OOM_SCORE)
+    with contextlib.suppress(OSError):
+        file = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        try:
+            os.write(file, _OOM_SCORE)
+        finally:
+            os.close(file)
 
 
 def children() -> set[int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
+import select
 import socket
 import struct
 from collections import deque
 from collections.abc import Iterable
-from multiprocessing.connection import wait
 from typing import Any, Protocol, TypeVar, final
 
 _HEAD = struct.Struct("!I")
@@ -35,7 +36,13 @@ def readable(ends: Iterable[_R], timeout_s: float | None = None) -> list[_R]:
         ends: Where something may come.
         timeout_s: The longest to wait, in seconds; None is for ever.
     """
-    return wait(list(ends), timeout_s)  # type: ignore[arg-type,return-value]
+    watched = {end.fileno(): end for end in ends}
+    poll = select.poll()
+    for descriptor in watched:
+        poll.register(descriptor, select.POLLIN)
+    # Rounded up, so that nobody comes back just before his time.
+    timeout_ms = None if timeout_s is None else math.ceil(1000.0 * max(0.0, timeout_s))
+    return [watched[descriptor] for descriptor, _ in poll.poll(timeout_ms)]
 
 
 @final

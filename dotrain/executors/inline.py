@@ -72,7 +72,6 @@ class InlineExecutor(AbstractExecutor):
         """Offer the one slot."""
         self._post = post
         self._thread = threading.get_ident()
-        self._run_dir = program.run_dir
         self._program = program
         self._limit_threads()
         self._loaded: LoadedProgram | Failure | None = None
@@ -113,7 +112,6 @@ class InlineExecutor(AbstractExecutor):
                 self._loaded,
                 launch,
                 channel,
-                run_dir=self._run_dir,
                 worker="inline",
                 place=self._place,
                 capture=captured,
@@ -127,7 +125,7 @@ class InlineExecutor(AbstractExecutor):
     def _load(self, launch: Launch) -> LoadedProgram | Failure:
         """Import the user's functions; what libraries say then goes to the log of the first trial."""
         try:
-            log = RunDir(Path(self._run_dir)).trial_log(launch.trial_id)
+            log = RunDir(Path(self._program.run_dir)).trial_log(launch.trial_id)
             log.parent.mkdir(parents=True, exist_ok=True)
             with captured(log):
                 strategy = load_strategy(self._program)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from yaml.representer import Representer, SafeRepresenter
@@ -52,9 +53,8 @@ def bind(
             caller gives what it doesn't take, something twice, or what only the trial can give.
     """
     given = dict(given or {})
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
+    parameters = parameters_of(function)
+    if parameters is None:
         return Bound(tuple(args), given, frozenset())
     taken = _taken(function, parameters, args, given)
     wanted: dict[str, Any] = {}
@@ -82,12 +82,28 @@ def bind(
     return Bound(tuple(args), kwargs, frozenset(handed))
 
 
+def parameters_of(function: Callable[..., Any]) -> Sequence[inspect.Parameter] | None:
+    """Return what a function takes; None where nobody can tell."""
+    try:
+        return _parameters_of(function)
+    except TypeError:  # it can't be hashed, or isn't a function
+        return _look_for_parameters(function)
+
+
+def _look_for_parameters(function: Callable[..., Any]) -> Sequence[inspect.Parameter] | None:
+    try:
+        return tuple(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return None
+
+
+#: What is looked up once in the process that others are forked from is known in all of them.
+_parameters_of = lru_cache(maxsize=64)(_look_for_parameters)
+
+
 def asks_for(function: Callable[..., Any], name: str) -> bool:
     """Whether a function has an argument of that name."""
-    try:
-        return name in inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return False
+    return any(parameter.name == name for parameter in parameters_of(function) or ())
 
 
 def name_of(function: Callable[..., Any]) -> str:

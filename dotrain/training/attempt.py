@@ -47,10 +47,10 @@ def run_attempt(
     launch: Launch,
     channel: Channel,
     *,
-    run_dir: str,
     worker: str,
     place: Place,
     capture: Callable[[Path], AbstractContextManager[None]],
+    log: Path | None = None,
 ) -> TrialEvent:
     """Run one attempt to its end; whatever the user's function does, it ends in an event.
 
@@ -58,10 +58,10 @@ def run_attempt(
         loaded: The user's functions, or why they can't be loaded.
         launch: Which trial, with which hyperparameters.
         channel: Where events go, and where a stop comes from.
-        run_dir: The run directory.
         worker: Name of this worker, for people.
         place: Where it runs among the ranks of the trial.
         capture: Leads what is printed inside to a file.
+        log: That file, in the trial's own folder; by default in the run directory.
 
     Returns:
         `Finished`, `Stopped` or `Failed`; `Started` and the reports have gone to the channel.
@@ -73,10 +73,11 @@ def run_attempt(
         return Failed(launch.trial_id, launch.attempt, loaded)
     folder = _current_folder()
     try:
-        log = RunDir(Path(run_dir)).trial_log(launch.trial_id, place.seat.rank)
+        if log is None:
+            log = RunDir(Path(loaded.program.run_dir)).trial_log(launch.trial_id, place.seat.rank)
         log.parent.mkdir(parents=True, exist_ok=True)
-        _note(log, f"--- {launch.trial_id}, attempt {launch.attempt}: {launch.reason}")
-        _note(log, f"--- {launch.varied}")
+        title = f"--- {launch.trial_id}, attempt {launch.attempt}: {launch.reason}"
+        _note(log, title, f"--- {launch.varied}")
         with capture(log), _folder(log.parent, place) as trial_dir:
             event = _call(loaded, launch, channel, trial_dir, worker, place)
         flush(sys.stdout, sys.stderr)
@@ -84,7 +85,7 @@ def run_attempt(
     except Interrupt:
         raise
     except BaseException as error:  # the disk is full, say
-        event = Failed(launch.trial_id, launch.attempt, _failure_of(error, run_dir))
+        event = Failed(launch.trial_id, launch.attempt, _failure_of(error, loaded.program.run_dir))
     finally:
         channel.closed = True
         if folder is not None:
@@ -247,9 +248,10 @@ def _current_folder() -> str | None:
         return None
 
 
-def _note(log: Path, line: str) -> None:
-    with open(log, "a", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(f"{line}\n")
+def _note(log: Path, *lines: str) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    with open(log, "ab") as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def _last_line(event: TrialEvent) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+_ERRORS = "backslashreplace"
+
 
 def redirect(log: Path) -> None:
     """Append to a file, from here on, whatever this process and its children print.
@@ -28,9 +30,16 @@ def redirect(log: Path) -> None:
     os.close(target)
     # The streams that the process began with, whatever the user's modules have put there.
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    set_streams()
+
+
+def set_streams() -> None:
+    """Let lines be written when they end, whatever is in them."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and not stream.closed:
-            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+        if not isinstance(stream, io.TextIOWrapper) or stream.closed:
+            continue
+        if not (stream.line_buffering and stream.errors == _ERRORS):
+            stream.reconfigure(line_buffering=True, errors=_ERRORS)
 
 
 class _Redirected:

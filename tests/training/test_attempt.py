@@ -82,7 +82,6 @@ def run(tmp_path: Path) -> Run:
             loaded,
             launch,
             channel,
-            run_dir=str(tmp_path),
             worker="here",
             place=Place(Single(), Seat(rank)),
             capture=captured,
