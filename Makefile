@@ -21,8 +21,8 @@ help: ## Show the targets.
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	# The build for CPUs, where it is offered: the tests' range alone would fetch gigabytes of CUDA.
-	$(BIN)/python -m pip install --quiet '$(TORCH)' || echo "no $(TORCH) here: its tests are skipped"
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile '$(TORCH)' || echo "no $(TORCH) here: its tests are skipped"
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]'
 	@touch $@
 
 demo: $(READY) ## Search a Keras model with ASHA on two workers of this machine.

@@ -98,7 +98,7 @@ class _Rank:
             # Nobody else has a part in it, so it needn't wait for its seat.
             self._code = self._get_ready(Seat())
             if isinstance(self._code, LoadedProgram):
-                _rehearse(self._code.program, self._strategy)
+                _warm_up(self._code.program, self._strategy)
             if loaded is None:
                 gc.freeze()
 
@@ -201,13 +201,13 @@ def _as_it_is(log: Path) -> nullcontext[None]:
     return nullcontext()
 
 
-def _rehearse(program: Program, strategy: AbstractStrategy) -> None:
+def _warm_up(program: Program, strategy: AbstractStrategy) -> None:
     """Go the way of an attempt once, with a function that does nothing and leaves no file.
 
     What this process shares with the one it was forked from, it copies when it first writes to it:
     better before anybody waits for it.
     """
-    asked = RankLaunch(Launch("a rehearsal", "t0", 1, {}, None, 0), Seat())
+    asked = RankLaunch(Launch("a warm-up", "t0", 1, {}, None, 0), Seat())
     asked = pickle.loads(pickle.dumps(asked, pickle.HIGHEST_PROTOCOL))
     run_attempt(
         LoadedProgram(replace(program, study=None, hparams={}), lambda: 0.0, None, None),

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from dotrain import experiment
 from dotrain.config import ConfigError, load_config
 from dotrain.core.trial import TrialState
 from dotrain.errors import UsageError
 from dotrain.experiment import lagom
 from tests.conftest import Project
+from tests.distribution.conftest import STRATEGY
 
 SIX: dict[str, Any] = {
     "space": {"n": {"type": "categorical", "values": [0, 1, 2, 3, 4, 5]}},
@@ -62,6 +64,50 @@ def test_data_are_loaded_once_for_all_trials(project: Project, cluster: dict[str
     assert finished(result) == [7, 8, 9, 10, 11, 12]
     # Each worker of a cluster has its own.
     assert calls(project) in ((1, 2) if cluster["kind"] == "address" else (1,))
+
+
+def test_the_ranks_of_a_group_share_it(project: Project) -> None:
+    project.write("ranks.py", STRATEGY)
+    train = TRAIN.replace("train(n,", "train(n, dist_strategy,")
+    project.write("user.py", LOAD + "    return 7\n" + train)
+    ranks = {"strategy": "ranks:Ranks", "workers": 2}
+    result = project.run(cluster=LOCAL, search=SIX, distribution=ranks, prepare="user.py:load")
+    assert finished(result) == [7, 8, 9, 10, 11, 12]
+    assert calls(project) == 1
+
+
+def test_where_nothing_is_forked_each_process_loads_for_itself(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOTRAIN_START_METHOD", "spawn")
+    result = run(project, "    return 7\n")
+    assert finished(result) == [7, 8, 9, 10, 11, 12]
+    assert calls(project) >= 6
+
+
+def test_a_study_that_needs_it_is_rehearsed_with_it(project: Project) -> None:
+    project.write(
+        "user.py",
+        """
+DATA = {}
+
+def load():
+    DATA.update(a=1.0, b=2.0)
+
+def data(features):
+    return {name: DATA[name] for name in features.select(DATA)}
+
+def train(data_gen):
+    return sum(data_gen.load().values())
+""",
+    )
+    study = {"features": ["a", "b"], "seeds": 3}
+    config = project.config(
+        data="user.py:data", cluster=LOCAL, prepare="user.py:load", ablation=study
+    )
+    result = experiment.ablate(config, runs_dir=project.path / "runs", quiet=True)
+    deltas = {each["name"]: each["delta"] for each in result["components"]}
+    assert deltas == {"feature:a": -1.0, "feature:b": -2.0}
 
 
 def test_the_memory_of_what_is_loaded_is_shared(project: Project) -> None:

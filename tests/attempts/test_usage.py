@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 from dotrain.attempts import usage
 from dotrain.attempts.usage import Meter, held_bytes, look_at, weigh, with_descendants
 from dotrain.attempts.watch import VerdictKind
-from tests.conftest import start
+from tests.attempts.test_prepare import SIX
+from tests.conftest import Project, make_cluster, start
 
 MB = 1_000_000
 
@@ -230,3 +232,32 @@ def test_without_proc_it_is_found_out_too(
     os.kill(one.pid, signal.SIGSTOP)
     os.waitpid(one.pid, os.WUNTRACED)
     assert look_at([one.pid], 0.0).state == "T"
+
+
+@pytest.mark.parametrize("kind", ["local", "address"])
+def test_an_attempt_that_takes_too_much_memory_fails_with_the_figures(
+    project: Project, kind: str, request: pytest.FixtureRequest
+) -> None:
+    result = project.run(
+        """
+        import threading
+
+        def train(n):
+            if n == 3:
+                mine = bytearray(b"x") * 300_000_000
+                threading.Event().wait()
+            return n
+        """,
+        search=SIX,
+        cluster=make_cluster(kind, request),
+        limits={"trial_memory_mb": 200},
+    )
+    assert result.summary["trials"]["failed"] == 1, result.summary
+    error = result.trials[3].error
+    assert error is not None
+    assert re.search(r"\d MB.*limits\.trial_memory_mb", error.message), error
+    assert result.trials[3].usage is not None
+    assert (result.trials[3].usage.peak_bytes or 0) > 200_000_000
+    for trial in result.trials:
+        assert trial.usage is not None
+        assert trial.usage.peak_bytes is not None
