@@ -81,9 +81,8 @@ class ForkServer:
         self._host.send(("level", self._level))
         if self._level == NOTHING:
             return NOTHING
-        # NumPy's own threads survive a fork: its BLAS sees to that.
-        importlib.import_module("numpy.random")
         watch = ThreadWatch()
+        importlib.import_module("numpy.random")
         for name in self._strategy.packages:
             # A package that isn't there is the child's to report.
             with contextlib.suppress(ImportError):

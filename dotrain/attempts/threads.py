@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
+import warnings
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -66,10 +68,14 @@ class ThreadWatch:
         self._files = {region.file for region in regions}
 
     def has_new(self) -> bool:
-        """Whether there are threads that were not there; those that are about to end are waited for.
+        """Whether there are threads that were not there, and that do not survive a fork.
 
-        By their ids, not their number: one library may have ended its own.
+        Those that are about to end are waited for. By their ids, not their number: one library may
+        have ended its own.
         """
+        if kernel.threads() <= self._threads:
+            return False
+        _fork_once()
         deadline_s = time.monotonic() + _END_S
         while not (is_free := kernel.threads() <= self._threads) and time.monotonic() < deadline_s:
             time.sleep(_SOON_S)
@@ -91,6 +97,21 @@ class ThreadWatch:
                     break
         new = {package for region, package in code if region.file not in self._files}
         return sorted(found or new - {""})
+
+
+def _fork_once() -> None:
+    """Let those end that end before a fork and begin anew when they are needed, as OpenBLAS's do.
+
+    NumPy and SciPy each have their own, which start when they are loaded.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # since 3.12: that there are threads
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)  # something of the other threads may hold it up
+    os.waitpid(pid, 0)
 
 
 class _Region(NamedTuple):

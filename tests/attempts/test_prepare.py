@@ -191,6 +191,33 @@ def test_a_pool_of_openmp_that_was_used_is_not_forked(project: Project) -> None:
     assert "'prepare' leaves threads of scikit_learn" in workers_log(result)
 
 
+def test_threads_that_survive_a_fork_are_no_hindrance(project: Project) -> None:
+    """NumPy and SciPy each have an OpenBLAS, whose threads begin when it is loaded."""
+    pytest.importorskip("scipy")
+    project.write(
+        "user.py",
+        """
+        import os
+
+        import numpy as np
+        import scipy.linalg
+        from threadpoolctl import threadpool_info
+
+        AT_IMPORT = len(os.listdir("/proc/self/task"))
+        IMPORTED_BY = os.getpid()
+
+        def train(n):
+            matrix = np.eye(500) * 2
+            assert np.allclose(scipy.linalg.inv(matrix) @ matrix, np.eye(500))
+            threads = {pool["num_threads"] for pool in threadpool_info()}
+            return float(AT_IMPORT > 1 and IMPORTED_BY != os.getpid() and threads == {2})
+        """,
+    )
+    result = project.run(cluster={"kind": "local", "workers": 1, "threads": 2}, search=SIX)
+    assert finished(result) == [1.0] * 6, [t.error for t in result.trials]
+    assert not list(result.run_dir.rglob("workers.log")) or "threads" not in workers_log(result)
+
+
 @pytest.mark.slow
 def test_an_operation_of_tensorflow_leaves_threads_so_each_attempt_does_it(
     project: Project,
