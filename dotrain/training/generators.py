@@ -14,7 +14,6 @@ from dotrain.training.arguments import asks_for, bind, name_of
 from dotrain.training.errors import BadSetup
 from dotrain.training.program import LoadedProgram
 from dotrain.training.seeding import attempt_seed, reseed
-from dotrain.training.tabular import load_arrays, load_table
 
 
 @dataclass
@@ -198,6 +197,8 @@ class DataGenerator:
         if table is not None:
 
             def data_gen(split: str = "train") -> Any:
+                from dotrain.training.tabular import load_table
+
                 return load_table(table, split, self.features)
 
             return data_gen
@@ -229,6 +230,8 @@ class DataGenerator:
         if program.table is None:
             data = self.load(split)
         else:
+            from dotrain.training.tabular import load_arrays
+
             data = load_arrays(program.table, split, self.features)
             self.used = True
         known = registry.in_use({*program.functions.packages, *sources.packages})

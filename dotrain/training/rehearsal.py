@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dotrain.ablation.components import (
     Component,
     Feature,
@@ -232,6 +230,8 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
         same = len(one) == len(other)
         return same and all(_equal(a, b) for a, b in zip(one, other, strict=True))
+    import numpy as np
+
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
     for framework in registry.loaded():

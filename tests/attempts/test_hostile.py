@@ -236,7 +236,7 @@ def test_it_does_without_a_fork_too(
     found_by_kind: Callable[[str, str], dict[str, dict[str, Any]]], kind: str
 ) -> None:
     found = found_by_kind(kind, "spawn")
-    assert all(each == found["healthy first"] for each in found.values())
+    assert found == dict.fromkeys(found, found["healthy first"])
 
 
 def test_the_snapshot_would_notice(project: Project) -> None:
@@ -303,4 +303,4 @@ def test_settings_of_a_framework_are_the_next_trials_own(project: Project, impor
     snapshot, functions = SETTINGS[imports]
     project.write("user.py", source(functions, snapshot, imports))
     found = run(project, functions, snapshot)
-    assert all(each == found["healthy first"] for each in found.values())
+    assert found == dict.fromkeys(found, found["healthy first"])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from dotrain.frameworks.base import AbstractFramework
 from dotrain.frameworks.none import are_arrays
 
@@ -32,6 +30,7 @@ class TensorFlowData(AbstractFramework):
         """Compare the types of two data sets, and their first rows."""
         if not (hasattr(one, "element_spec") and hasattr(other, "element_spec")):
             return None
+        import numpy as np
         import tensorflow as tf
 
         if one.element_spec != other.element_spec:
