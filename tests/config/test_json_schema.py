@@ -20,6 +20,7 @@ from dotrain.config import ConfigError, load_config
 from dotrain.config.catalogue import Entry, catalogue
 from dotrain.config.json_schema import config_schema
 from dotrain.config.source import read_source
+from dotrain.plugins import DOTTED
 from tests.config.test_validation import CONFIGS, KEYS, MISTAKES, VALUES, fuzz
 from tests.conftest import ROOT, Project
 from tests.folder import Folder
@@ -62,6 +63,36 @@ def test_an_editor_shows_what_each_plugin_is_or_what_is_wrong_with_it() -> None:
         shown = {one["const"]: one["description"] for one in choices if "const" in one}
         of_kind = [entry for entry in entries if entry.kind == kind]
         assert shown == {entry.name: entry.summary or entry.error for entry in of_kind}
+    choices = definitions["Cluster"]["properties"]["kind"]["anyOf"]
+    shown = {one["const"]: one["description"] for one in choices if "const" in one}
+    of_kind = [entry for entry in entries if entry.kind == "cluster" and entry.name != DOTTED]
+    assert shown == {entry.name: entry.summary or entry.error for entry in of_kind}
+
+
+@pytest.mark.parametrize("kind", ["local", "inline", "address", "simulated", "a.Class"])
+def test_an_editor_says_of_a_key_of_another_kind_what_a_run_says(folder: Folder, kind: str) -> None:
+    given = {
+        "workers": 1,
+        "threads": 1,
+        "address": "tcp://a:1",
+        "options": {"a": 1},
+        "tls": {"ca_file": "a", "cert": "b", "key": "c"},
+    }
+    for key, value in given.items():
+        config = {"train": "t.py:train", "metric": "m", "cluster": {"kind": kind, key: value}}
+        told = [
+            error.schema["errorMessage"]
+            for error in validator().iter_errors(config)
+            if "errorMessage" in error.schema
+        ]
+        file = folder.write("config.yaml", json.dumps(config))
+        try:
+            load_config(file)
+            found = []
+        except ConfigError as error:
+            foreign = [p for p in error.problems if p.path == ("cluster", key)]
+            found = [p.message.partition(", not '")[0] for p in foreign if "only, not" in p.message]
+        assert told == found, key
 
 
 def test_an_editor_says_of_a_key_what_it_is_and_says_it_once() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dotrain.config import ConfigError, load_config
-from dotrain.config.source import read_source
+from dotrain.config.source import Source, read_source
 from dotrain.config.writing import to_yaml
 from tests.folder import Folder
 
@@ -450,3 +450,22 @@ def test_what_both_versions_of_yaml_read_alike_is_taken(folder: Folder):
     )
     hparams = folder.load(text).settings.hparams
     assert list(hparams.values()) == [True, False, 31, None, None, -0.5, 1.5, 1.0, 0]
+
+
+@pytest.mark.parametrize(("length", "lines"), [(97, 1), (98, 2)])
+def test_text_is_wrapped_where_a_line_has_a_hundred_columns(length: int, lines: int) -> None:
+    text = f"{'x' * length} y"
+    assert len(to_yaml({"a": text}).splitlines()) == lines
+    assert to_yaml({"a": [text, text]}, one_line=True) == f"{{a: [{text}, {text}]}}"
+
+
+def test_a_call_is_told_in_its_own_words_the_closest_first() -> None:
+    names = {("search",): "all", ("search", "space"): "searchspace"}
+    source = Source.of_call({"search": {"space": {"x": [1, 2]}}}, {**names})
+    assert (source.file, source.problems, source.names) == ("", [], names)
+    found = [("search", "space", "x", 1), ("search", "n"), ("seed",), ()]
+    told = [str(source.problem(path, "no")) for path in found]
+    assert told == ["searchspace.x[1]: no", "all.n: no", "seed: no", "no"]
+    assert source.has(("search", "space", "x", 1))
+    assert not source.has(("search", "space", "x", 2))
+    assert source.lacks("model") == "the call gives no 'model'"

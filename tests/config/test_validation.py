@@ -300,6 +300,14 @@ MISTAKES = {
         SEARCH + "    k: [INTEGR, [2, 8]]\n",
         ["6:8: search.space.k: unknown type 'INTEGR'; did you mean 'INTEGER'?"],
     ),
+    "the deck's form with nothing behind it": (
+        SEARCH + "    k: [INTEGER]\n",
+        ["6:8: search.space.k: expected a mapping, got ['INTEGER']"],
+    ),
+    "the deck's form with more behind it": (
+        SEARCH + "    k: [INTEGER, [2, 8], 1]\n",
+        ["6:8: search.space.k: expected a mapping, got ['INTEGER', [2, 8], 1]"],
+    ),
     "the deck's bounds": (
         SEARCH + "    k: [INTEGER, [8, 2]]\n",
         ["6:5: search.space.k.range: lower bound 8 is over upper bound 2"],

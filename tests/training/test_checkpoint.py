@@ -39,11 +39,12 @@ def test_the_newest_replaces_the_one_before(tmp_path: Path) -> None:
 
 def test_a_step_may_be_saved_again(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
-    for text in ("old", "new"):
+    for text, again in (("old", ""), ("new", ".1"), ("newer", ".2")):
         with checkpoint.save(step=3) as directory:
             (directory / "weights").write_text(text)
-    assert checkpoint.latest is not None
-    assert (checkpoint.latest / "weights").read_text() == "new"
+        assert checkpoint.latest is not None
+        assert (checkpoint.latest / "weights").read_text() == text
+        assert checkpoint.latest.name == f"step-000000003{again}"
 
 
 def test_an_exception_while_saving_keeps_the_one_before(tmp_path: Path) -> None:
