@@ -305,7 +305,7 @@ def _refused_key(loader: yaml.SafeLoader, node: yaml.Node) -> str:
     shown = f"the key {ascii(node.value)[1:-1]} is not text"
     try:
         reading = _reading(node, loader.construct_object(node, deep=True))
-    except (ValueError, LookupError):
+    except (ValueError, LookupError, yaml.YAMLError):
         reading = ""
     return (
         f"{shown}: YAML reads {reading}; put it in quotes"

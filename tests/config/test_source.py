@@ -88,6 +88,13 @@ HEAD = "train: t.py:train\nmetric: m\n"
                 "3:26: hparams: the key true is not text; put it in quotes",
             ],
         ),
+        (
+            "hparams: {!!int foo: 1, !!binary a: 2}\n",
+            [
+                "3:11: hparams: the key foo is not text; put it in quotes",
+                "3:25: hparams: the key a is not text; put it in quotes",
+            ],
+        ),
         ("seed: !!int foo\n", ["3:7: seed: expected a whole number of 64 bits, got 'foo'"]),
         ("seed: !!int ''\n", ["3:7: seed: expected a whole number of 64 bits, got ''"]),
         ("seed: 0x_\n", ["3:7: seed: expected a whole number of 64 bits, got '0x_'"]),

@@ -423,6 +423,10 @@ MISTAKES = {
         HEAD + "cluster: {kind: address}\n",
         ["3:1: cluster.address: kind 'address' needs the scheduler's, tcp://host:8786"],
     ),
+    "an address with nothing behind it": (
+        HEAD + "cluster: {kind: address, address: }\n",
+        ["3:26: cluster.address: kind 'address' needs the scheduler's, tcp://host:8786"],
+    ),
     "address without kind": (
         HEAD + "cluster: {workers: 2, address: 'tcp://host:8786'}\n",
         ["3:23: cluster.address: goes with kind 'address' only, not 'local'"],
