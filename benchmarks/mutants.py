@@ -41,7 +41,7 @@ ROOMS = (
     "ablation/study.py",
 )
 #: What shall notice: pytest's arguments, one a line.
-TESTS = ROOT / "tests" / "quick.txt"
+TESTS = "tests/quick.txt"
 #: Where the tests of a room lie, if not in a folder of its name.
 _TESTED_IN = {"optimizers": "policies", "earlystop": "policies"}
 #: Mutants that change nothing that anybody could see, by name, and why.
@@ -390,7 +390,9 @@ class Bench:
         """
         options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
         first = f"tests/{_TESTED_IN.get(room, room)}"
-        tests = sorted(TESTS.read_text().split(), key=lambda test: not test.startswith(first))
+        tests = sorted(
+            (self.folder / TESTS).read_text().split(), key=lambda test: not test.startswith(first)
+        )
         command = [sys.executable, "-B", "-m", "pytest", *options, "-m", "not slow", *tests]
         environment = {**os.environ, "PYTHONPATH": str(self.folder)}
         try:
