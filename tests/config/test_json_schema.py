@@ -365,6 +365,31 @@ def test_the_options_of_an_installed_plugin_are_its_keys(
     assert schema.is_valid(config) == is_accepted
 
 
+def test_a_plugin_of_which_nothing_is_said_needs_no_number_of_trials() -> None:
+    theirs = Entry("optimizer", "search.optimizer.name", "theirs", "theirs")
+    schema = Draft202012Validator(config_schema([*catalogue(), theirs]))
+    for name, is_sound in (("theirs", True), ("grid", True), ("random", False)):
+        search = {"space": {"a": ["INTEGER", [1, 2]]}, "optimizer": {"name": name}}
+        config = {"train": "t.py:train", "metric": "m", "search": search}
+        assert schema.is_valid(config) == is_sound
+
+
+@pytest.mark.parametrize(
+    ("key", "empty", "full"),
+    [
+        ("layers", [], ["a"]),
+        ("layer_groups", [], [["a"]]),
+        ("models", {}, {"a": "t.py:train"}),
+        ("features", [], ["a"]),
+    ],
+)
+def test_what_is_left_out_of_a_model_needs_one(key: str, empty: Any, full: Any) -> None:
+    for value in (empty, full):
+        config = {"train": "t.py:train", "metric": "m", "ablation": {key: value}}
+        assert validator().is_valid({**config, "model": "t.py:train"})
+        assert validator().is_valid(config) == (value is empty or key == "features")
+
+
 def test_the_command_prints_it_and_nothing_else(project: Project) -> None:
     done = project.cli("schema")
     assert (done.returncode, done.stderr) == (0, "")

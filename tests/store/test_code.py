@@ -47,7 +47,7 @@ def test_the_same_code_goes_on_without_a_word(run_dir: RunDir) -> None:
 
 
 def test_changed_code_is_kept_and_its_files_are_named(run_dir: RunDir) -> None:
-    found = code_that_goes_on(run_dir, TWO, [header(ONE), {"type": "Started", "code": 3}])
+    found = code_that_goes_on(run_dir, TWO, [header(ONE), {"type": "Started", "code": TWO.digest}])
     assert (found.changes, found.began_with, found.is_first) == (["user.py: changed"], None, False)
     assert run_dir.read_code(TWO.digest) == TWO.archive
     assert found.text == (
