@@ -69,6 +69,13 @@ EQUIVALENT: dict[str, str] = {
         ),
         "it stands for a version that wasn't told, and every version knows the first",
     ),
+    **dict.fromkeys(
+        (
+            "config/options.py:_arguments: constant: False -> True",
+            "config/options.py:_arguments: constant: 0 -> 1",
+        ),
+        "a docstring that is cleaned begins with a line without indentation, which sets both anew",
+    ),
     "config/schema.py:_Named.options: operand: self.model_extra or {} -> self.model_extra": (
         "a model that allows other keys has a dict of them; its type says that it may be None"
     ),
