@@ -76,6 +76,29 @@ EQUIVALENT: dict[str, str] = {
         ),
         "a docstring that is cleaned begins with a line without indentation, which sets both anew",
     ),
+    **dict.fromkeys(
+        (
+            "earlystop/median.py:MedianStop.on_end: leave out: "
+            "self._extremes.pop(trial.trial_id, None) -> pass",
+            "earlystop/median.py:MedianStop.on_end: swap arguments: "
+            "self._extremes.pop(trial.trial_id, None) -> self._extremes.pop(None, trial.trial_id)",
+        ),
+        "it only frees memory: an attempt that follows begins with its own history",
+    ),
+    **dict.fromkeys(
+        (
+            'training/report_log.py:ReportLog.append: without encoding: open(self._path, "a", '
+            "encoding=\"utf-8\") -> open(self._path, 'a')",
+            "training/report_log.py:ReportLog.between: without encoding: "
+            'self._path.read_text(encoding="utf-8") -> self._path.read_text()',
+            'store/lock.py:read_holder: without encoding: path.read_text(encoding="utf-8") '
+            "-> path.read_text()",
+        ),
+        "it is JSON in ASCII, which every encoding has alike",
+    ),
+    "training/report_log.py:ReportLog.between: constant: 0 -> 1": (
+        "where nothing is found, it doesn't matter between which steps"
+    ),
     "config/schema.py:_Named.options: operand: self.model_extra or {} -> self.model_extra": (
         "a model that allows other keys has a dict of them; its type says that it may be None"
     ),

@@ -16,6 +16,7 @@ from dotrain.config.catalogue import catalogue
 from dotrain.config.json_schema import config_schema
 from dotrain.config.reference import make_tables, update
 from tests.conftest import ROOT
+from tests.folder import other_locale
 
 PAGE = (ROOT / "docs" / "config.md").read_text()
 
@@ -58,6 +59,7 @@ def test_the_module_writes_the_pages_it_is_given(
     pages = [tmp_path / "one.md", tmp_path / "two.md"]
     for page in pages:
         page.write_text("ü\n<!-- table: tls -->\nold\n<!-- end -->\n", encoding="utf-8")
+    other_locale(monkeypatch)
     monkeypatch.setattr("sys.argv", ["reference", *map(str, pages)])
     runpy.run_path(reference.__file__, run_name="__main__")
     for page in pages:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dotrain.config import ConfigError, load_config
 from dotrain.config.source import Source, read_source
 from dotrain.config.writing import to_yaml
-from tests.folder import Folder
+from tests.folder import Folder, other_locale
 
 HEAD = "train: t.py:train\nmetric: m\n"
 
@@ -248,6 +248,15 @@ def test_what_was_misread_is_not_judged_as_well(folder: Folder, domain: str, pla
     problems = folder.problems(HEAD + space)
     assert len(problems) == 1, problems
     assert f"search.space.x{'' if place.startswith('[') else '.'}{place}: YAML reads" in problems[0]
+
+
+def test_a_file_is_utf8_whatever_the_locale(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_locale(monkeypatch)
+    file = folder.path / "config.yaml"
+    file.write_bytes("hparams: {a: ü}\n".encode())
+    assert read_source(file).data == {"hparams": {"a": "ü"}}
 
 
 # Files that are no config
