@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import ValidationError
 
+from dotrain.config.catalogue import options_of, options_schema
 from dotrain.config.options import arguments_of, descriptions_of, options_model, summary_of
 from dotrain.errors import UsageError
 
@@ -97,6 +99,74 @@ def test_a_number_is_a_finite_one(value: Any) -> None:
     assert options_model(Number, "name")(x=2)
     with pytest.raises(ValidationError):
         options_model(Number, "name")(x=value)
+
+
+class Unions:
+    """Has types of several kinds."""
+
+    def __init__(
+        self,
+        *,
+        kept: dict[str, Any] = {"default": None, "discriminator": 1},  # noqa: B006
+        both: Annotated[int, Ge(1)] | Annotated[str, MinLen(2)] = 1,
+        one: Annotated[int, Ge(1)] | None = None,
+        number: int | float = 1,
+        word: Literal["a"] | int = 1,
+        pair: tuple[int, Annotated[float, Lt(1)]] = (1, 0.5),
+        many: Annotated[list[int], MinLen(1)] | Annotated[int, Gt(0), Le(3)] | None = None,
+        least: bool,
+    ) -> None: ...
+
+
+def test_unions_are_put_together_where_that_says_the_same() -> None:
+    schema = options_schema(Unions, "name")
+    assert schema["properties"] == {
+        "kept": {
+            "type": "object",
+            "additionalProperties": True,
+            "default": {"default": None, "discriminator": 1},
+        },
+        "both": {
+            "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "minLength": 2}],
+            "default": 1,
+        },
+        "one": {"type": ["integer", "null"], "minimum": 1},
+        "number": {"type": "number", "default": 1},
+        "word": {"anyOf": [{"type": "string", "const": "a"}, {"type": "integer"}], "default": 1},
+        "pair": {
+            "type": "array",
+            "prefixItems": [{"type": "integer"}, {"type": "number", "exclusiveMaximum": 1}],
+            "minItems": 2,
+            "maxItems": 2,
+            "default": [1, 0.5],
+        },
+        "many": {
+            "anyOf": [
+                {"type": "array", "items": {"type": "integer"}, "minItems": 1},
+                {"type": "integer", "exclusiveMinimum": 0, "maximum": 3},
+                {"type": "null"},
+            ]
+        },
+        "least": {"type": "boolean"},
+    }
+    assert {key: schema[key] for key in schema if key != "properties"} == {
+        "type": "object",
+        "required": ["least"],
+        "additionalProperties": False,
+    }
+    told = [
+        (one["name"], one["type"], one["required"], one["default"]) for one in options_of(schema)
+    ]
+    assert told == [
+        ("least", "true or false", True, None),
+        ("kept", "mapping", False, {"default": None, "discriminator": 1}),
+        ("both", "whole number >= 1 or text", False, 1),
+        ("one", "whole number >= 1", False, None),
+        ("number", "number", False, 1),
+        ("word", "a or whole number", False, 1),
+        ("pair", "[whole number, number < 1]", False, [1, 0.5]),
+        ("many", "list of whole numbers or whole number > 0, <= 3", False, None),
+    ]
 
 
 class Unclear:
