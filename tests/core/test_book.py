@@ -319,10 +319,13 @@ def test_a_scheduler_has_the_documented_defaults() -> None:
     optimizer.setup(Searchspace(x=Int(range=(1, 9))), 2, "max", 0)
     optimizer.initialize()
     scheduler = Scheduler(optimizer, NoStop())
+    assert (scheduler.took_in, scheduler.slots, scheduler.status) == (True, 0, None)
     (launch, _) = scheduler.handle(SlotsChanged(2), 0.0)
     assert isinstance(launch, Launch)
     assert (launch.seed, launch.slots) == (derive_seed(0, "trial", 0), 1)
     assert scheduler.limits == Limits()
+    least = Launch("a sample", "t0000", 1, {"x": 1}, None, seed=7)
+    assert (least.slots, least.known_step, least.arm) == (1, -1, None)
 
 
 def test_limits_of_a_record_have_the_documented_defaults() -> None:

@@ -124,8 +124,11 @@ def test_hyperparameters_of_these_names_are_no_arm(tmp_path: Path, journal: list
 
 def test_a_launch_of_a_search_has_no_arm(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
-    journal.append_instruction(Launch("t0000", 1, {"x": 1}, None, "random draw", 1), 0.0)
-    journal.append_instruction(Launch("t0001", 1, {}, None, "", 1, arm=ArmRun(BASELINE, 0)), 0.0)
+    journal.append_instruction(Launch("drawn", "t0000", 1, {"x": 1}, None, seed=1), 0.0)
+    journal.append_instruction(
+        Launch("", "t0001", 1, {}, None, seed=1, arm=ArmRun(BASELINE, 0)), 0.0
+    )
     journal.close()
     search, study = read_journal(tmp_path / "journal.jsonl")
-    assert ("arm" in search, "arm" in study) == (False, True)
+    assert ("arm" in search, search["params"]) == (False, {"x": 1})
+    assert (study["arm"]["name"], study["params"]) == (BASELINE, {"arm": BASELINE, "seed": 0})
