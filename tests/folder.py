@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ def train(reporter=None, **hparams):
 def load():
     return []
 """
+
+
+def other_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `Path` take a locale's encoding that isn't UTF-8, where none is named."""
+    monkeypatch.setattr(io, "text_encoding", lambda encoding, *_: encoding or "latin-1")
 
 
 @dataclass

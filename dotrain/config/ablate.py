@@ -142,9 +142,7 @@ class StudyBuilder:
         if self._settings.data is None:
             message = f"{self._source.lacks('data')} to leave a column out of"
             self._problem(component.path, message)
-            return
-        signature = data.signature() if data is not None else None
-        if data is None or signature is None:
+        if data is None or (signature := data.signature()) is None:
             return
         if not (signature.takes_any or "features" in signature.names):
             self._problem(

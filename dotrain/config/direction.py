@@ -85,9 +85,8 @@ def direction_told(metric: str) -> Direction | None:
             told = "min" if word in SMALLER else "max"
     if told is None and _WEAK.intersection(parts):
         told = "max"
-    while parts and parts[0] in _PREFIXES:
-        del parts[0]
-    if told and parts and parts[0] in _NEGATIONS:
+    first = next((part for part in parts if part not in _PREFIXES), "")
+    if told and first in _NEGATIONS:
         return "max" if told == "min" else "min"
     return told
 

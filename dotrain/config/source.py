@@ -200,7 +200,7 @@ class _Reader:
             return None
         try:
             node.value.encode()  # "\ud800" is half a character
-            value = loader.construct_object(node, deep=True)
+            value = loader.construct_object(node)
             if isinstance(value, int) and value.bit_length() > 64:
                 raise ValueError
         except (ValueError, LookupError):
@@ -304,8 +304,8 @@ def _refused_key(loader: yaml.SafeLoader, node: yaml.Node) -> str:
         return "a key is not text; put it in quotes"
     shown = f"the key {ascii(node.value)[1:-1]} is not text"
     try:
-        reading = _reading(node, loader.construct_object(node, deep=True))
-    except (ValueError, LookupError):
+        reading = _reading(node, loader.construct_object(node))
+    except (ValueError, LookupError, yaml.YAMLError):
         reading = ""
     return (
         f"{shown}: YAML reads {reading}; put it in quotes"

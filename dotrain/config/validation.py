@@ -115,7 +115,7 @@ def validate_options(
     options: Mapping[str, Any],
     source: Source,
     path: Path,
-    key: str = "name",
+    key: str,
 ) -> tuple[Any, list[Problem]]:
     """Make a plugin from its keys in the config, checked against its ``__init__``.
 

@@ -61,7 +61,7 @@ class Untried:
             if self._is_new(params):
                 return params
         # Most of a large space is new, however seldom it is drawn; a small one is gone through.
-        while self._rest is None and self.size > max(_REDRAWS, 4 * len(self._tried)):
+        while self.size > max(_REDRAWS, 4 * len(self._tried)):
             params = self._all.at(rng.randrange(self.size))
             if self._is_new(params):
                 return params

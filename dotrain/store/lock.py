@@ -7,9 +7,9 @@ import json
 import os
 import socket
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 import psutil
 
@@ -57,7 +57,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: IO[str] | None = None
+        self._file: FileIO | None = None
         self.recovered_from: Holder | None = None
 
     def __enter__(self) -> Lock:
@@ -67,7 +67,8 @@ class Lock:
             UsageError: If another driver holds it; names it.
         """
         try:
-            file = open(self._path, "a+", encoding="utf-8")
+            # Unbuffered: what a full disk doesn't take must not be tried again when it is closed.
+            file = open(self._path, "ab", buffering=0)
         except OSError as error:
             raise UsageError(f"can't lock the run: {self._path}: {error.strerror}") from None
         try:
@@ -99,8 +100,7 @@ class Lock:
         # A full disk must not keep a run from ending; the lock itself is the kernel's.
         try:
             self._file.truncate(0)
-            self._file.write(text)
-            self._file.flush()
+            self._file.write(text.encode())
         except OSError:
             pass
 

@@ -65,3 +65,18 @@ def test_what_can_t_go_together_is_refused(pair: tuple[Component, Component]) ->
 def test_only_the_five_kinds_can_be_made(kind: type[Component]) -> None:
     with pytest.raises(TypeError, match="abstract"):
         kind("what")
+
+
+def test_a_group_is_what_it_lists_or_what_matches_in_the_models_order() -> None:
+    known = ["conv_1", "dense", "block", "block/conv_2", "block/dense_2"]
+    assert Layer("gone").layers_in(known) == ["gone"]
+    for group, layers in [
+        (LayerGroup("b+a", ("b", "a")), ["b", "a"]),
+        (LayerGroup("conv_*", prefix="conv_"), ["conv_1", "block/conv_2"]),
+        (LayerGroup("*_2", pattern="*_2"), ["block/conv_2", "block/dense_2"]),
+        (LayerGroup("*", pattern="*"), ["conv_1", "dense", "block"]),
+    ]:
+        assert group.layers_in(known) == layers
+    for group in (LayerGroup("z*", prefix="z"), LayerGroup("?", pattern="?")):
+        with pytest.raises(UsageError, match="no layer"):
+            group.layers_in(known)

@@ -13,10 +13,10 @@ from tests.folder import Folder
 
 NAMES = {
     "min": "loss val_loss test-loss valLoss MSELoss RMSE val_mean_squared_error cross_entropy "
-    "log_loss f1_loss loss_score WER latency_ms loss2 negative_log_likelihood error_rate",
+    "log_loss f1_loss loss_score mean_neg_loss neg_score WER latency_ms loss2 negative_log_likelihood error_rate",
     "max": "accuracy val_accuracy testAccuracy top-5-acc F1Score f1 mAP R2 roc_auc recall@10 score "
     "neg_mean_squared_error val_neg_loss log_likelihood",
-    None: "m metric glossy lossless terror value precisionist time 5 x_y",
+    None: "m metric glossy lossless terror value precisionist time 5 x_y neg_x val test_best",
 }
 
 

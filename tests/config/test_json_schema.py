@@ -20,6 +20,7 @@ from dotrain.config import ConfigError, load_config
 from dotrain.config.catalogue import Entry, catalogue
 from dotrain.config.json_schema import config_schema
 from dotrain.config.source import read_source
+from dotrain.plugins import DOTTED
 from tests.config.test_validation import CONFIGS, KEYS, MISTAKES, VALUES, fuzz
 from tests.conftest import ROOT, Project
 from tests.folder import Folder
@@ -62,6 +63,36 @@ def test_an_editor_shows_what_each_plugin_is_or_what_is_wrong_with_it() -> None:
         shown = {one["const"]: one["description"] for one in choices if "const" in one}
         of_kind = [entry for entry in entries if entry.kind == kind]
         assert shown == {entry.name: entry.summary or entry.error for entry in of_kind}
+    choices = definitions["Cluster"]["properties"]["kind"]["anyOf"]
+    shown = {one["const"]: one["description"] for one in choices if "const" in one}
+    of_kind = [entry for entry in entries if entry.kind == "cluster" and entry.name != DOTTED]
+    assert shown == {entry.name: entry.summary or entry.error for entry in of_kind}
+
+
+@pytest.mark.parametrize("kind", ["local", "inline", "address", "simulated", "a.Class"])
+def test_an_editor_says_of_a_key_of_another_kind_what_a_run_says(folder: Folder, kind: str) -> None:
+    given = {
+        "workers": 1,
+        "threads": 1,
+        "address": "tcp://a:1",
+        "options": {"a": 1},
+        "tls": {"ca_file": "a", "cert": "b", "key": "c"},
+    }
+    for key, value in given.items():
+        config = {"train": "t.py:train", "metric": "m", "cluster": {"kind": kind, key: value}}
+        told = [
+            error.schema["errorMessage"]
+            for error in validator().iter_errors(config)
+            if "errorMessage" in error.schema
+        ]
+        file = folder.write("config.yaml", json.dumps(config))
+        try:
+            load_config(file)
+            found = []
+        except ConfigError as error:
+            foreign = [p for p in error.problems if p.path == ("cluster", key)]
+            found = [p.message.partition(", not '")[0] for p in foreign if "only, not" in p.message]
+        assert told == found, key
 
 
 def test_an_editor_says_of_a_key_what_it_is_and_says_it_once() -> None:
@@ -101,6 +132,20 @@ BEYOND = {
 }
 
 
+#: How many places an editor underlines, where it isn't one.
+UNDERLINED = {
+    **dict.fromkeys(("missing keys", "text is no number", "cluster values"), 2),
+    **dict.fromkeys(("reserved hparams of a single run", "unknown plugins"), 2),
+    **dict.fromkeys(("true is no number", "sections that are values"), 3),
+    **dict.fromkeys(("types at the top", "impossible numbers", "everything at once"), 4),
+    "plugin options": 5,
+    "mistakes in an ablation": 6,
+    # What must go together, or what another kind of cluster lacks, is judged besides.
+    "unknown key of a section in a section": 3,
+    "empty ablation": 4,
+}
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_what_a_schema_can_tell_is_refused(folder: Folder, name: str) -> None:
     text, _ = MISTAKES[name]
@@ -108,6 +153,97 @@ def test_what_a_schema_can_tell_is_refused(folder: Folder, name: str) -> None:
     with pytest.raises(ConfigError):
         load_config(file)
     assert refuses(file) == (name not in BEYOND)
+    if name not in BEYOND:
+        found = list(validator().iter_errors(read_source(file).data))
+        assert len(found) == UNDERLINED.get(name, 1), found
+
+
+#: Places of a sound config, and what can't stand there.
+WRONG: list[tuple[str, list[Any]]] = [
+    ("train", [None, "", "train", "t.py:", "t.py:a b", ":train", 1]),
+    ("model", [None, "load"]),
+    ("prepare", [None, "load"]),
+    ("data", [None, "load", {"file": "a"}]),
+    ("hparams", [None, [], {"seed": 1}, {"reporter": 1}]),
+    ("search", [None, [], {}]),
+    ("search.space", [None, {}, {"seed": ["INTEGER", [1, 2]]}, {"budget": ["INTEGER", [1, 2]]}]),
+    ("search.space.lr", [None, {"type": "float"}, {"range": [1, 2]}, ["REAL", [1, 2]]]),
+    ("search.space.lr.range", [[0, 1], [1], [1, 2, 3], ["a", 2]]),
+    ("search.space.lr.step", [1, "a"]),
+    ("search.space.units.step", [0, -1, "a"]),
+    ("search.space.width.values", [[], [1, 1], ["a"], [True]]),
+    ("search.space.opt.values", [[], ["a", "a"], [["a"]], [{}]]),
+    ("search.space.momentum.when", [{"opt": []}, {"opt": {}}, {"opt": [[]]}, {"lr": {"mn": 1}}]),
+    ("search.space.extra.when", [{"lr": {"min": "a"}}, {"lr": {"max": None}}, [], "lr"]),
+    ("search.space.kernel", [["INTEGER"], ["INTEGER", [1]], ["INTEGER", [1, 2], 3], ["DISCRETE"]]),
+    ("search.num_trials", [0, None, "a", 1.5]),
+    ("search.optimizer", [None, "asha", {}, {"name": "nobody"}, {"resource_max": 9}]),
+    ("search.optimizer.resource_max", [..., None, "a"]),
+    ("search.early_stop", [None, {}, {"name": "nobody"}, {"name": "none", "min_trials": 5}]),
+    ("ablation", [None, [], {"layers": "a"}]),
+    ("ablation.ablator", [None, {}, {"name": "nobody"}, {"name": "loco", "pairs": []}]),
+    ("ablation.models.f", ["load", None]),
+    (
+        "distribution",
+        [None, {"strategy": "nobody"}, {"exact": True}, {"strategy": "single", "a": 1}],
+    ),
+    ("distribution.workers", [0, "a"]),
+    ("cluster", [None, {"kind": "nobody"}, {"kind": "address"}, {"address": "a"}, {"tls": None}]),
+    ("cluster", [{"kind": "local", "options": {"a": 1}}, {"kind": "inline", "workers": 2}]),
+    ("cluster.options", [{"stesp": 1}, {"losing": "a"}, []]),
+    ("limits", [None, {"a": 1}]),
+    (
+        "observers",
+        [None, {}, [{}], ["tensorboard"], [{"name": "nobody"}], [{"name": "tensorboard", "a": 1}]],
+    ),
+    ("seed", [None, -1, "1"]),
+    ("name", [None, "a/b"]),
+]
+#: The same with what may stand there.
+RIGHT: list[tuple[str, list[Any]]] = [
+    ("train", ["m:f", "a.b:f", "a b.py:f"]),
+    ("data", ["m:f", {"file": "a.csv", "label": "b"}]),
+    ("hparams", [{}, {"budget": 1, "seeds": 1}]),
+    ("search", [{"space": {"a": ["INTEGER", [1, 2]]}, "optimizer": {"name": "grid"}}]),
+    ("search.space.lr.scale", ["linear"]),
+    ("search.space.lr.step", [None]),
+    ("search.space.units.step", [1, None]),
+    ("search.space.extra.when", [{"lr": {"min": 1}}, {"lr": [1]}, {"lr": 1}, {"lr": None}, {}]),
+    ("search.optimizer", [{"name": "RandomSEARCH"}, {"name": "m:C", "a": 1}]),
+    ("search.early_stop", [{"name": "median"}, {"name": "none"}, {"name": "m:C", "a": 1}]),
+    ("distribution", [{}, {"strategy": "single"}, {"strategy": "m:C", "a": 1}]),
+    (
+        "cluster",
+        [
+            {},
+            {"workers": 2},
+            {"kind": "address", "address": "a"},
+            {"kind": "a.B", "options": {"a": 1}},
+        ],
+    ),
+    (
+        "cluster",
+        [{"kind": "local", "options": {}}, {"kind": "inline", "workers": 1}, {"kind": "m:C"}],
+    ),
+    ("observers", [[], [{"name": "m:C", "a": 1}]]),
+    ("limits", [{}]),
+    ("tensorboard", [True, False]),
+]
+
+
+@pytest.mark.parametrize("is_right", [False, True])
+def test_of_a_full_config_each_key_may_be_what_it_may_be(is_right: bool) -> None:
+    for place, values in RIGHT if is_right else WRONG:
+        for value in values:
+            data = copy.deepcopy(FULL)
+            *path, last = place.split(".")
+            target = data
+            for part in path:
+                target = target[part]
+            target[last] = value
+            if value is ...:
+                del target[last]
+            assert validator().is_valid(data) == is_right, (place, value)
 
 
 @fuzz
@@ -227,6 +363,31 @@ def test_the_options_of_an_installed_plugin_are_its_keys(
     search = {"space": {"a": ["INTEGER", [1, 2]]}, "num_trials": 2, "optimizer": section}
     config = {"train": "t.py:train", "metric": "m", "search": search}
     assert schema.is_valid(config) == is_accepted
+
+
+def test_a_plugin_of_which_nothing_is_said_needs_no_number_of_trials() -> None:
+    theirs = Entry("optimizer", "search.optimizer.name", "theirs", "theirs")
+    schema = Draft202012Validator(config_schema([*catalogue(), theirs]))
+    for name, is_sound in (("theirs", True), ("grid", True), ("random", False)):
+        search = {"space": {"a": ["INTEGER", [1, 2]]}, "optimizer": {"name": name}}
+        config = {"train": "t.py:train", "metric": "m", "search": search}
+        assert schema.is_valid(config) == is_sound
+
+
+@pytest.mark.parametrize(
+    ("key", "empty", "full"),
+    [
+        ("layers", [], ["a"]),
+        ("layer_groups", [], [["a"]]),
+        ("models", {}, {"a": "t.py:train"}),
+        ("features", [], ["a"]),
+    ],
+)
+def test_what_is_left_out_of_a_model_needs_one(key: str, empty: Any, full: Any) -> None:
+    for value in (empty, full):
+        config = {"train": "t.py:train", "metric": "m", "ablation": {key: value}}
+        assert validator().is_valid({**config, "model": "t.py:train"})
+        assert validator().is_valid(config) == (value is empty or key == "features")
 
 
 def test_the_command_prints_it_and_nothing_else(project: Project) -> None:

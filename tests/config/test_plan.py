@@ -86,3 +86,10 @@ def test_the_plan_has_the_fixed_hyperparameters(folder: Folder):
     assert make_plan(folder.load(HEAD + "hparams: {batch_size: 64}\n"))["hparams"] == {
         "batch_size": 64
     }
+
+
+def test_the_plan_of_a_study_counts_arms_without_the_baseline(folder: Folder):
+    study = "ablation: {components: {a: {x: 1}, b: {y: 1}}, seeds: 7}\n"
+    plan = make_plan(folder.load(HEAD + study))
+    assert plan["ablation"] == {"arms": 2, "seeds": 7, "trials": 21}
+    assert "dotrain ablate: 2 arms and the baseline, 7 seeds each: 21 trials" in plan["notes"]

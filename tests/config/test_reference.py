@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
+from pathlib import Path
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from dotrain.config import reference
 from dotrain.config.catalogue import catalogue
 from dotrain.config.json_schema import config_schema
 from dotrain.config.reference import make_tables, update
 from tests.conftest import ROOT
+from tests.folder import other_locale
 
 PAGE = (ROOT / "docs" / "config.md").read_text()
 
@@ -47,3 +51,18 @@ def test_the_spaces_it_shows_are_sound() -> None:
 def test_the_settings_it_shows_are_json() -> None:
     (text,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
     assert list(json.loads(text)) == ["yaml.schemas"]
+
+
+def test_the_module_writes_the_pages_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = [tmp_path / "one.md", tmp_path / "two.md"]
+    for page in pages:
+        page.write_text("ü\n<!-- table: tls -->\nold\n<!-- end -->\n", encoding="utf-8")
+    other_locale(monkeypatch)
+    monkeypatch.setattr("sys.argv", ["reference", *map(str, pages)])
+    runpy.run_path(reference.__file__, run_name="__main__")
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert text == update(text)
+        assert (text.startswith("ü\n"), "old" in text) == (True, False)

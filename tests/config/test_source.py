@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dotrain.config import ConfigError, load_config
-from dotrain.config.source import read_source
+from dotrain.config.source import Source, read_source
 from dotrain.config.writing import to_yaml
-from tests.folder import Folder
+from tests.folder import Folder, other_locale
 
 HEAD = "train: t.py:train\nmetric: m\n"
 
@@ -86,6 +86,13 @@ HEAD = "train: t.py:train\nmetric: m\n"
                 "3:11: hparams: the key on is not text: YAML reads on as true; put it in quotes",
                 "3:18: hparams: the key 010 is not text: YAML reads 010 as 8; put it in quotes",
                 "3:26: hparams: the key true is not text; put it in quotes",
+            ],
+        ),
+        (
+            "hparams: {!!int foo: 1, !!binary a: 2}\n",
+            [
+                "3:11: hparams: the key foo is not text; put it in quotes",
+                "3:25: hparams: the key a is not text; put it in quotes",
             ],
         ),
         ("seed: !!int foo\n", ["3:7: seed: expected a whole number of 64 bits, got 'foo'"]),
@@ -241,6 +248,15 @@ def test_what_was_misread_is_not_judged_as_well(folder: Folder, domain: str, pla
     problems = folder.problems(HEAD + space)
     assert len(problems) == 1, problems
     assert f"search.space.x{'' if place.startswith('[') else '.'}{place}: YAML reads" in problems[0]
+
+
+def test_a_file_is_utf8_whatever_the_locale(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_locale(monkeypatch)
+    file = folder.path / "config.yaml"
+    file.write_bytes("hparams: {a: ü}\n".encode())
+    assert read_source(file).data == {"hparams": {"a": "ü"}}
 
 
 # Files that are no config
@@ -450,3 +466,22 @@ def test_what_both_versions_of_yaml_read_alike_is_taken(folder: Folder):
     )
     hparams = folder.load(text).settings.hparams
     assert list(hparams.values()) == [True, False, 31, None, None, -0.5, 1.5, 1.0, 0]
+
+
+@pytest.mark.parametrize(("length", "lines"), [(97, 1), (98, 2)])
+def test_text_is_wrapped_where_a_line_has_a_hundred_columns(length: int, lines: int) -> None:
+    text = f"{'x' * length} y"
+    assert len(to_yaml({"a": text}).splitlines()) == lines
+    assert to_yaml({"a": [text, text]}, one_line=True) == f"{{a: [{text}, {text}]}}"
+
+
+def test_a_call_is_told_in_its_own_words_the_closest_first() -> None:
+    names = {("search",): "all", ("search", "space"): "searchspace"}
+    source = Source.of_call({"search": {"space": {"x": [1, 2]}}}, {**names})
+    assert (source.file, source.problems, source.names) == ("", [], names)
+    found = [("search", "space", "x", 1), ("search", "n"), ("seed",), ()]
+    told = [str(source.problem(path, "no")) for path in found]
+    assert told == ["searchspace.x[1]: no", "all.n: no", "seed: no", "no"]
+    assert source.has(("search", "space", "x", 1))
+    assert not source.has(("search", "space", "x", 2))
+    assert source.lacks("model") == "the call gives no 'model'"

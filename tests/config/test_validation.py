@@ -300,6 +300,14 @@ MISTAKES = {
         SEARCH + "    k: [INTEGR, [2, 8]]\n",
         ["6:8: search.space.k: unknown type 'INTEGR'; did you mean 'INTEGER'?"],
     ),
+    "the deck's form with nothing behind it": (
+        SEARCH + "    k: [INTEGER]\n",
+        ["6:8: search.space.k: expected a mapping, got ['INTEGER']"],
+    ),
+    "the deck's form with more behind it": (
+        SEARCH + "    k: [INTEGER, [2, 8], 1]\n",
+        ["6:8: search.space.k: expected a mapping, got ['INTEGER', [2, 8], 1]"],
+    ),
     "the deck's bounds": (
         SEARCH + "    k: [INTEGER, [8, 2]]\n",
         ["6:5: search.space.k.range: lower bound 8 is over upper bound 2"],
@@ -414,6 +422,10 @@ MISTAKES = {
     "kind without address": (
         HEAD + "cluster: {kind: address}\n",
         ["3:1: cluster.address: kind 'address' needs the scheduler's, tcp://host:8786"],
+    ),
+    "an address with nothing behind it": (
+        HEAD + "cluster: {kind: address, address: }\n",
+        ["3:26: cluster.address: kind 'address' needs the scheduler's, tcp://host:8786"],
     ),
     "address without kind": (
         HEAD + "cluster: {workers: 2, address: 'tcp://host:8786'}\n",

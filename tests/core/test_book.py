@@ -13,13 +13,19 @@ from dotrain.core.events import (
     Lost,
     Noted,
     Reported,
+    SlotsChanged,
     Started,
     Stopped,
 )
 from dotrain.core.failure import FailureKind
+from dotrain.core.instructions import Launch, RunStatus
 from dotrain.core.limits import Limits
+from dotrain.core.scheduler import Scheduler
 from dotrain.core.seeding import derive_rng, derive_seed
 from dotrain.core.trial import IllegalTransition, Mark, Trial, TrialState
+from dotrain.earlystop.none import NoStop
+from dotrain.optimizers.random import RandomSearch
+from dotrain.space import Int, Searchspace
 
 
 def a_trial(book: TrialBook, **fields: Any) -> Trial:
@@ -308,7 +314,59 @@ def test_seeds_are_the_same_for_ever() -> None:
     assert derive_seed(1, "a", "b") != derive_seed(1, "b", "a")
 
 
+def test_a_scheduler_has_the_documented_defaults() -> None:
+    optimizer = RandomSearch()
+    optimizer.setup(Searchspace(x=Int(range=(1, 9))), 2, "max", 0)
+    optimizer.initialize()
+    scheduler = Scheduler(optimizer, NoStop())
+    assert (scheduler.took_in, scheduler.slots, scheduler.status) == (True, 0, None)
+    (launch, _) = scheduler.handle(SlotsChanged(2), 0.0)
+    assert isinstance(launch, Launch)
+    assert (launch.seed, launch.slots) == (derive_seed(0, "trial", 0), 1)
+    assert scheduler.limits == Limits()
+    least = Launch("a sample", "t0000", 1, {"x": 1}, None, seed=7)
+    assert (least.slots, least.known_step, least.arm) == (1, -1, None)
+
+
 def test_limits_of_a_record_have_the_documented_defaults() -> None:
     assert Limits.of({}) == Limits(None, None, 2, 10)
     told = {"trial_timeout_s": 1.0, "max_time_s": 2.0, "retries": 3, "max_failures": 4, "mood": 1}
     assert Limits.of(told) == Limits(1.0, 2.0, 3, 4)
+
+
+def test_a_step_whose_first_report_got_lost_is_taken_from_its_repetition() -> None:
+    book = new_book()
+    trial = a_trial(book)
+    book.apply(Started("t0000", 1), 0.0)
+    book.apply(Reported("t0000", 1, 0, 0.1, {"f1": 0.5}), 0.0)
+    book.apply(Reported("t0000", 1, 0, 0.2, replaces=1), 0.0)
+    assert (trial.metric_history, trial.metrics) == ([0.2], {"f1": 0.5})
+    assert book.apply(Reported("t0000", 1, 0, 0.2, replaces=1), 0.0) is None
+    assert book.apply(Reported("t0000", 1, 1, 0.3, replaces=1), 0.0) is trial
+    assert trial.metric_history == [0.2, 0.3]
+    assert book.apply(Reported("t0000", 1, 1, 0.3, replaces=1), 0.0) is None
+    assert book.apply(Reported("t0000", 1, 1, 0.4, replaces=2), 0.0) is trial
+    assert (trial.metric_history, trial.steps_run) == ([0.2, 0.4], 2)
+
+
+def test_a_function_that_counts_from_zero_makes_the_step_of_its_checkpoint_again() -> None:
+    book = new_book(counts_from_one=True)
+    trial = a_trial(book)
+    book.apply(Started("t0000", 1), 0.0)
+    for step in (0, 1, 2):
+        book.apply(Reported("t0000", 1, step, 0.1), 0.0)
+    went_on(book, trial, 2)
+    assert trial.step_history == [0, 1]
+
+
+def test_a_status_of_a_newer_version_is_kept_and_is_no_other() -> None:
+    newer = RunStatus("paused")
+    assert (newer, newer.value, newer.name) == ("paused", "paused", "paused")
+    assert newer not in set(RunStatus)
+    with pytest.raises(ValueError, match="3"):
+        RunStatus(3)
+
+
+def test_a_run_that_did_not_end_as_it_was_to_is_told_from_one_that_may_go_on() -> None:
+    assert {s.value for s in RunStatus if s.was_broken_off} == {"failed", "interrupted"}
+    assert {s.value for s in RunStatus if not s.goes_on} == {"finished", "running"}

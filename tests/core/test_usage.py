@@ -121,3 +121,8 @@ def test_a_peak_of_nothing_is_one() -> None:
     assert one_after_another(None, Usage(1.0), Usage(1.0, 0)) == Usage(2.0, 0)
     assert one_after_another(None, Usage(1.0), None) == Usage(1.0)
     assert one_after_another(None, None) is None
+
+
+def test_a_sum_of_times_is_told_to_the_millisecond() -> None:
+    assert one_after_another(Usage(0.0006), Usage(0.0003)) == Usage(0.001)
+    assert one_after_another(Usage(0.1), Usage(0.2)) == Usage(0.3)

@@ -8,6 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from dotrain import plugins
+from dotrain.core.policy import AbstractOptimizer
+from dotrain.core.trial import Trial
+from dotrain.optimizers.grid import GridSearch
+from dotrain.optimizers.random import RandomSearch
 from dotrain.space import Float, Searchspace
 from dotrain.testing import check_early_stop, check_optimizer
 
@@ -132,3 +136,19 @@ def test_another_process_with_another_hash_seed_makes_the_same_suggestions() -> 
     assert len(first) == 2 * len(names)
     assert all("Launch" in line for line in first)
     assert run("2") == first
+
+
+@pytest.mark.parametrize("make", [RandomSearch, lambda: GridSearch(points=3)])
+def test_an_optimizer_ends_by_itself_after_num_trials(
+    make: Callable[[], AbstractOptimizer],
+) -> None:
+    space = Searchspace(x=Float(range=(0.0, 1.0)), y=Float(range=(0.0, 1.0)))
+    optimizer = make()
+    for num_trials in (1, 3, 4):
+        optimizer.setup(space, num_trials, "max", 0)
+        optimizer.initialize()
+        found = [optimizer.get_suggestion() for _ in range(num_trials + 2)]
+        assert [trial is None for trial in found] == [False] * num_trials + [True] * 2
+        if isinstance(optimizer, GridSearch):
+            reasons = [trial.reason for trial in found if isinstance(trial, Trial)]
+            assert reasons == [f"grid point {n + 1}" for n in range(num_trials)]

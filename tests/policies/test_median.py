@@ -123,3 +123,19 @@ def test_what_an_earlier_attempt_reached_beyond_its_checkpoint_counts_no_more() 
     trial.attempt, trial.metric_history = 2, [0.1]  # its worker died, and it began again
     rule.on_report(trial, 0, 0.1)
     assert list(rule.earlystop_check({"t0001": trial}, [ended], "max")) == ["t0001"]
+
+
+@pytest.mark.parametrize("first", [[0], [0, 1, 2]], ids=["reported too little", "is alone there"])
+def test_a_trial_that_can_not_be_judged_hides_no_other(first: list[int]) -> None:
+    rule = MedianStop(min_trials=1, min_reports=1)
+    ended = Trial({}, trial_id="t0000", step_history=[0, 1], metric_history=[0.5, 0.5])
+    ended.state, ended.final_metric = TrialState.FINISHED, 0.5
+    rule.on_end(ended)
+    running = {}
+    for name, steps in (("t0001", first), ("t0002", [0, 1])):
+        running[name] = Trial({}, trial_id=name, attempt=1)
+        for step in steps:
+            running[name].step_history.append(step)
+            running[name].metric_history.append(0.1)
+            rule.on_report(running[name], step, 0.1)
+    assert list(rule.earlystop_check(running, [ended], "max")) == ["t0002"]

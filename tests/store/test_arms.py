@@ -11,6 +11,7 @@ from dotrain.ablation.components import Switch
 from dotrain.ablation.runner import StudyRunner
 from dotrain.ablation.study import BASELINE, Arm, Study
 from dotrain.core.events import Event, Failed, Finished, SlotsChanged, Started
+from dotrain.core.instructions import Launch
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import ArmRun, Failure
 from dotrain.earlystop.none import NoStop
@@ -119,3 +120,15 @@ def test_hyperparameters_of_these_names_are_no_arm(tmp_path: Path, journal: list
     (trial, *_) = replay([header, *without("arm", journal)[1:]]).book.trials.values()
     assert trial.arm is None
     assert trial.params == trial.varied == {"arm": BASELINE, "seed": 0}
+
+
+def test_a_launch_of_a_search_has_no_arm(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append_instruction(Launch("drawn", "t0000", 1, {"x": 1}, None, seed=1), 0.0)
+    journal.append_instruction(
+        Launch("", "t0001", 1, {}, None, seed=1, arm=ArmRun(BASELINE, 0)), 0.0
+    )
+    journal.close()
+    search, study = read_journal(tmp_path / "journal.jsonl")
+    assert ("arm" in search, search["params"]) == (False, {"x": 1})
+    assert (study["arm"]["name"], study["params"]) == (BASELINE, {"arm": BASELINE, "seed": 0})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ def test_the_same_code_goes_on_without_a_word(run_dir: RunDir) -> None:
 
 
 def test_changed_code_is_kept_and_its_files_are_named(run_dir: RunDir) -> None:
-    found = code_that_goes_on(run_dir, TWO, [header(ONE), {"type": "Started"}])
+    found = code_that_goes_on(run_dir, TWO, [header(ONE), {"type": "Started", "code": TWO.digest}])
     assert (found.changes, found.began_with, found.is_first) == (["user.py: changed"], None, False)
     assert run_dir.read_code(TWO.digest) == TWO.archive
     assert found.text == (
@@ -90,13 +92,18 @@ def write(run_dir: RunDir, *records: Record) -> None:
     [([], False), ([resumed(ONE), resumed(None)], False), ([resumed(TWO)], True)],
 )
 def test_a_config_in_a_run_directory_means_the_code_that_lies_there(
-    run_dir: RunDir, later: list[Record], otherwise: bool
+    run_dir: RunDir, later: list[Record], otherwise: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    at_exit: list[Callable[[], Any]] = []
+    monkeypatch.setattr("atexit.register", lambda f, *a, **k: at_exit.append(partial(f, *a, **k)))
     write(run_dir, {**header(ONE), "config_dir": "/some/where"}, *later)
     found = archived_code(run_dir.config)
     assert found is not None
     assert found.folder == Path("/some/where")
     assert (found.code / "user.py").read_text() == "x = 1\n"
+    (tidied,) = at_exit
+    tidied()
+    assert not found.code.exists()
     assert found.went_on_otherwise == otherwise
 
 

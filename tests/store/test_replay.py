@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,25 +14,19 @@ from dotrain.core.limits import Limits
 from dotrain.core.policy import AbstractEarlyStop
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Mark, TrialState
-from dotrain.errors import JournalError, PolicyError, UsageError
+from dotrain.errors import JournalError, PolicyError
 from dotrain.optimizers.random import RandomSearch
-from dotrain.report.stdout import print_json
 from dotrain.space import Float, Searchspace
 from dotrain.store import (
-    Holder,
     Journal,
-    Lock,
     Record,
-    RunDir,
     code_of,
     counts_from_one,
     is_simulated,
     marks_of,
     needs_newer,
     newer,
-    read_holder,
     read_journal,
-    replace_file,
     replay,
     replay_each,
     restore,
@@ -327,150 +320,3 @@ def test_what_can_not_be_opened_is_an_error(tmp_path: Path) -> None:
         list(read_journal(tmp_path))
     with pytest.raises(JournalError, match=r"can't open the journal .*No such file"):
         Journal(tmp_path / "no" / "journal.jsonl")
-
-
-# The lock.
-
-
-def test_a_lock_is_held_by_one_and_let_go(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    assert read_holder(path) is None
-    with Lock(path) as lock:
-        assert lock.recovered_from is None
-        holder = read_holder(path)
-        assert holder == Holder.me()
-        assert holder is not None
-        assert holder.is_alive() is True
-        with pytest.raises(UsageError, match=f"is being driven by {holder}; wait for it"):
-            Lock(path).__enter__()
-        assert read_holder(path) == holder
-    assert (read_holder(path), path.read_text()) == (None, "")
-    with Lock(path) as again:
-        assert again.recovered_from is None
-
-
-def test_who_died_holding_a_lock_is_known(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    me = Holder.me()
-    dead = Holder(me.pid, me.host, me.started_s - 2.0)
-    path.write_text(json.dumps(vars(dead)))
-    with Lock(path) as lock:
-        assert lock.recovered_from == dead
-        assert read_holder(path) == me
-    assert dead.is_alive() is False
-    assert Holder(me.pid, me.host, me.started_s + 0.5).is_alive() is True
-    assert Holder(me.pid, "another", me.started_s).is_alive() is None
-    assert Holder(2**22 + 1, me.host, me.started_s).is_alive() is False
-    assert str(dead) == f"process {me.pid} on {me.host}"
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"pid": 1}', "\ufeff"])
-def test_a_lock_that_makes_no_sense_names_nobody(tmp_path: Path, text: str) -> None:
-    (tmp_path / "lock").write_text(text)
-    assert read_holder(tmp_path / "lock") is None
-
-
-def test_a_lock_that_can_not_be_made_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"can't lock the run: .*No such file"):
-        Lock(tmp_path / "no" / "lock").__enter__()
-
-
-# The run directory.
-
-
-def test_a_run_directory_is_made_with_what_encloses_it(tmp_path: Path) -> None:
-    one, two = (RunDir.create(tmp_path / "a" / "runs", "demo") for _ in range(2))
-    assert one.path != two.path
-    assert one.path.is_dir()
-    assert one.path.parent == tmp_path / "a" / "runs" / "demo"
-    assert one.path.is_absolute()
-    assert one.token == f"demo-{one.path.name}"
-    assert not one.has_begun
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"can't make the run directory .*Not a directory"):
-        RunDir.create(tmp_path / "file", "demo")
-
-
-def test_a_name_that_is_taken_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = iter(["aa", "aa", "bb"])
-    monkeypatch.setattr("dotrain.store.run_dir.datetime", Noon)
-    monkeypatch.setattr("dotrain.store.run_dir.secrets.token_hex", lambda _: next(names))
-    made = [RunDir.create(tmp_path, "demo").path.name for _ in range(2)]
-    assert made == ["noon-aa", "noon-bb"]
-    monkeypatch.setattr("dotrain.store.run_dir.secrets.token_hex", lambda _: "aa")
-    with pytest.raises(UsageError, match=r"can't find a free name"):
-        RunDir.create(tmp_path, "demo")
-
-
-class Noon:
-    """A clock that stands still."""
-
-    @classmethod
-    def now(cls) -> Noon:
-        return cls()
-
-    def strftime(self, form: str) -> str:
-        return "noon"
-
-
-def test_only_a_directory_with_a_journal_is_a_run_directory(tmp_path: Path) -> None:
-    for path, what in ((tmp_path, "has no journal.jsonl"), (tmp_path / "no", "is no directory")):
-        with pytest.raises(UsageError, match=f"is no run directory: it {what}"):
-            RunDir.open(path)
-    (tmp_path / "journal.jsonl").touch()
-    opened = RunDir.open(tmp_path)
-    assert (opened.path, opened.has_begun) == (tmp_path, False)
-    (tmp_path / "journal.jsonl").write_text("x")
-    assert opened.has_begun
-
-
-def test_everything_has_its_place(tmp_path: Path) -> None:
-    run_dir = RunDir(tmp_path)
-    names = {
-        "config": "config.yaml",
-        "lock": "lock",
-        "journal": "journal.jsonl",
-        "code": "code.zip",
-        "result": "result.json",
-        "report": "report.html",
-        "logs": "logs",
-        "trials": "trials",
-    }
-    for attribute, name in names.items():
-        assert getattr(run_dir, attribute) == tmp_path / name
-    assert run_dir.trial_log("t0001") == tmp_path / "trials" / "t0001" / "output.log"
-    assert run_dir.trial_log("t0001", 2) == tmp_path / "trials" / "t0001" / "output-rank2.log"
-
-
-def test_code_that_was_not_kept_is_that_of_the_beginning_or_nothing(tmp_path: Path) -> None:
-    run_dir = RunDir(tmp_path)
-    assert run_dir.read_code() == run_dir.read_code("d") == b""
-    run_dir.write_code(b"first")
-    assert run_dir.read_code() == run_dir.read_code("d") == b"first"
-    replace_file(run_dir.later_code("d"), b"later")
-    assert (run_dir.read_code(), run_dir.read_code("d")) == (b"first", b"later")
-
-
-def test_the_result_is_kept_as_the_commands_print_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    result = {"run": "demo", "best": {"value": 0.5, "params": {}}, "trials": [1, 2]}
-    RunDir(tmp_path).write_result(result)
-    print_json(result)
-    assert RunDir(tmp_path).result.read_text() == capsys.readouterr().out
-
-
-def test_small_files_are_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
-    run_dir = RunDir(tmp_path)
-    for value in (1, 2):
-        run_dir.write_result({"value": value})
-        run_dir.write_config(f"seed: {value}\n")
-    assert json.loads(run_dir.result.read_text()) == {"value": 2}
-    assert run_dir.result.read_text().endswith("}\n")
-    assert run_dir.config.read_text() == "seed: 2\n"
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match=r"folder"):
-        replace_file(tmp_path / "folder", b"")
-    assert {p.name for p in tmp_path.iterdir()} == {"result.json", "config.yaml", "folder"}

@@ -25,6 +25,16 @@ def test_there_is_nothing_at_first(tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoint").exists()
 
 
+def test_who_asks_what_was_saved_has_read_it(tmp_path: Path) -> None:
+    for ask in (lambda one: one.latest, lambda one: one.step):
+        checkpoint = Checkpoint(tmp_path)
+        with checkpoint.save(step=1):
+            assert checkpoint.found_step() in (0, 1)
+        assert not checkpoint.was_read
+        ask(checkpoint)
+        assert checkpoint.was_read
+
+
 def test_the_newest_replaces_the_one_before(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
     for step in (1, 5, 12):
@@ -39,11 +49,12 @@ def test_the_newest_replaces_the_one_before(tmp_path: Path) -> None:
 
 def test_a_step_may_be_saved_again(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
-    for text in ("old", "new"):
+    for text, again in (("old", ""), ("new", ".1"), ("newer", ".2")):
         with checkpoint.save(step=3) as directory:
             (directory / "weights").write_text(text)
-    assert checkpoint.latest is not None
-    assert (checkpoint.latest / "weights").read_text() == "new"
+        assert checkpoint.latest is not None
+        assert (checkpoint.latest / "weights").read_text() == text
+        assert checkpoint.latest.name == f"step-000000003{again}"
 
 
 def test_an_exception_while_saving_keeps_the_one_before(tmp_path: Path) -> None:
