@@ -99,6 +99,14 @@ EQUIVALENT: dict[str, str] = {
     "training/report_log.py:ReportLog.between: constant: 0 -> 1": (
         "where nothing is found, it doesn't matter between which steps"
     ),
+    **dict.fromkeys(
+        (
+            "config/schema.py:_Named: constant: True -> False (2)",
+            'config/schema.py:_Named: without strict: ConfigDict(extra="allow", frozen=True, '
+            "strict=True) -> ConfigDict(extra='allow', frozen=True)",
+        ),
+        "only a name has a type there, and of JSON no text is made that isn't one",
+    ),
     "config/schema.py:_Named.options: operand: self.model_extra or {} -> self.model_extra": (
         "a model that allows other keys has a dict of them; its type says that it may be None"
     ),

@@ -245,6 +245,8 @@ def test_what_nobody_wrote_is_a_guess_that_is_said_once(folder: Folder) -> None:
     assert [note.message for note in loaded.notes] == ["taken as max; write it to be sure"]
     assert loaded.guessed == ("direction max",)
     assert folder.load(HEAD + "direction: max\n").guessed == ()
+    later = goes_on(folder, HEAD)
+    assert (later.notes, later.guessed) == ([], ())
 
 
 @pytest.mark.parametrize("mode", ["run", "ablate"])

@@ -374,6 +374,17 @@ def test_a_plugin_of_which_nothing_is_said_needs_no_number_of_trials() -> None:
         assert schema.is_valid(config) == is_sound
 
 
+@pytest.mark.parametrize("left_out", ["asha", "random"])
+def test_where_no_optimizer_is_named_the_default_asks_for_a_number_of_trials(left_out: str) -> None:
+    schema = Draft202012Validator(
+        config_schema([entry for entry in catalogue() if entry.name != left_out])
+    )
+    search = {"space": {"a": ["INTEGER", [1, 2]]}}
+    config = {"train": "t.py:train", "metric": "m", "search": search}
+    assert schema.is_valid(config) == (left_out == "random")
+    assert schema.is_valid({**config, "search": {**search, "num_trials": 1}})
+
+
 @pytest.mark.parametrize(
     ("key", "empty", "full"),
     [

@@ -93,3 +93,18 @@ def test_the_plan_of_a_study_counts_arms_without_the_baseline(folder: Folder):
     plan = make_plan(folder.load(HEAD + study))
     assert plan["ablation"] == {"arms": 2, "seeds": 7, "trials": 21}
     assert "dotrain ablate: 2 arms and the baseline, 7 seeds each: 21 trials" in plan["notes"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [
+        ("simulated", "not called: nothing is trained"),
+        ("inline", "once, in this process"),
+        ("local", "once on each host; if it leaves threads, in each attempt (the run's log names"),
+    ],
+)
+def test_the_plan_says_where_a_function_prepares(folder: Folder, kind: str, where: str):
+    text = HEAD + f"cluster: {{kind: {kind}}}\n"
+    plan = make_plan(folder.load(text + "prepare: t.py:load\n"))
+    assert plan["prepare"].startswith(f"load(), {where}")
+    assert "prepare" not in make_plan(folder.load(text))
