@@ -305,8 +305,8 @@ def _refused_key(loader: yaml.SafeLoader, node: yaml.Node) -> str:
     shown = f"the key {ascii(node.value)[1:-1]} is not text"
     try:
         reading = _reading(node, loader.construct_object(node))
-    except (ValueError, LookupError, yaml.YAMLError):
-        reading = ""
+    except (ValueError, LookupError, AttributeError, yaml.YAMLError):
+        reading = ""  # a tag says what it is not
     return (
         f"{shown}: YAML reads {reading}; put it in quotes"
         if reading

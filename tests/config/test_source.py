@@ -89,10 +89,11 @@ HEAD = "train: t.py:train\nmetric: m\n"
             ],
         ),
         (
-            "hparams: {!!int foo: 1, !!binary a: 2}\n",
+            "hparams: {!!int foo: 1, !!binary a: 2, !!timestamp b: 3}\n",
             [
                 "3:11: hparams: the key foo is not text; put it in quotes",
                 "3:25: hparams: the key a is not text; put it in quotes",
+                "3:40: hparams: the key b is not text; put it in quotes",
             ],
         ),
         ("seed: !!int foo\n", ["3:7: seed: expected a whole number of 64 bits, got 'foo'"]),
