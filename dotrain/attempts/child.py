@@ -45,6 +45,7 @@ def be(
     program: Program,
     strategy: AbstractStrategy,
     loaded: LoadedProgram | None,
+    moved: Path | None,
     host: Pipe,
     keeper: int,
 ) -> NoReturn:
@@ -58,6 +59,7 @@ def be(
         program: What the attempt runs.
         strategy: Its strategy, which nobody has begun with.
         loaded: The program, if the user's modules are imported already.
+        moved: Where the user's code has been unpacked, if it has.
         host: The way to whoever wants the attempt.
         keeper: The process id of this one's parent.
     """
@@ -68,7 +70,7 @@ def be(
         kernel.be_first_to_go()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _Rank(program, strategy, loaded, host).run()
+        _Rank(program, strategy, loaded, moved, host).run()
         code = 0
     except EOFError:
         pass  # nobody wants it any more
@@ -87,9 +89,11 @@ class _Rank:
         program: Program,
         strategy: AbstractStrategy,
         loaded: LoadedProgram | None,
+        moved: Path | None,
         host: Pipe,
     ) -> None:
         self._program = program
+        self._moved = moved
         self._strategy = strategy
         self._host = host
         self._loaded = loaded
@@ -149,7 +153,7 @@ class _Rank:
         """
         try:
             self._strategy.begin(seat)
-            return prepared(self._loaded or load_program(self._program))
+            return prepared(self._loaded or load_program(self._program, self._moved))
         except PortTaken:
             raise
         except BaseException as error:
@@ -221,11 +225,12 @@ def _warm_up(program: Program, strategy: AbstractStrategy) -> None:
 
 
 def main() -> NoReturn:
-    """Be a rank's process, by descriptors and the keeper's process id on the command line."""
+    """Be a rank's process, by descriptors, the keeper's process id and a folder on the command line."""
     host, program_file, keeper = (int(argument) for argument in sys.argv[1:4])
+    moved = Path(sys.argv[4]) if len(sys.argv) > 4 else None
     program = read_program(program_file)
     os.close(program_file)
-    be(program, load_strategy(program), None, Pipe.at(host), keeper)
+    be(program, load_strategy(program), None, moved, Pipe.at(host), keeper)
 
 
 def read_program(file: int) -> Program:

@@ -15,10 +15,12 @@ import contextlib
 import gc
 import importlib
 import os
+import shutil
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn, final
 
 from dotrain.attempts import kernel
@@ -38,6 +40,7 @@ from dotrain.training.program import (
     load_strategy,
     prepared,
 )
+from dotrain.usercode.load import unpacked
 
 #: What is done beforehand: the user's modules are imported and prepared, only imported, packages are
 #: imported only, nothing: then nothing is forked.
@@ -68,6 +71,10 @@ class ForkServer:
         self._strategy = load_strategy(self._program)
         self._level = level
         self._loaded: LoadedProgram | None = None
+        #: Where the user's code has been unpacked, once for all attempts.
+        self._moved: Path | None = None
+        with contextlib.suppress(Exception):  # a child says it, where a person sees it
+            self._moved = unpacked(self._program.functions.code)
         self._keepers: set[int] = set()
         #: What the user's modules have started when they were imported.
         self._servants: set[int] = set()
@@ -89,7 +96,7 @@ class ForkServer:
                 importlib.import_module(name)
         if self._level < PACKAGES:
             try:
-                self._loaded = load_program(self._program)
+                self._loaded = load_program(self._program, self._moved)
             except BaseException:
                 traceback.print_exc()  # the child says it again, where a person sees it
         if watch.has_new():
@@ -139,7 +146,13 @@ class ForkServer:
                 break
             readable([self._alarm])
             self._alarm.clear()
+        self.clean_up()
         os._exit(0)
+
+    def clean_up(self) -> None:
+        """Remove what this process has unpacked."""
+        if self._moved is not None:
+            shutil.rmtree(self._moved, ignore_errors=True)
 
     def _fork_keeper(self, descriptor: int) -> None:
         pid = os.fork()
@@ -161,13 +174,14 @@ class ForkServer:
         if self._level == NOTHING:
             os.set_inheritable(way.fileno(), True)
             arguments = [str(number) for number in (way.fileno(), self._program_file, keeper)]
+            arguments += [str(self._moved)] if self._moved else []
             command = [sys.executable, "-P", "-m", "dotrain.attempts.child", *arguments]
             return os.posix_spawn(sys.executable, command, os.environ)
         pid = os.fork()
         if pid == 0:
             for each in not_its_own:
                 each.close()
-            be(self._program, self._strategy, self._loaded, way, keeper)
+            be(self._program, self._strategy, self._loaded, self._moved, way, keeper)
         return pid
 
     def _meter(self, pid: int) -> Meter:
@@ -201,6 +215,7 @@ def main() -> None:
     host = Pipe.at(descriptor)
     server = ForkServer(host, program_file, level)
     if (possible := server.prepare()) != level:
+        server.clean_up()
         arguments = [*sys.argv[1:3], str(possible)]
         command = [sys.executable, "-P", "-m", "dotrain.attempts.fork_server", *arguments]
         os.execv(sys.executable, command)

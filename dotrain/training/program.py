@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -81,14 +82,18 @@ def load_strategy(program: Program) -> AbstractStrategy:
     return cloudpickle.loads(program.strategy)  # type: ignore[no-any-return]
 
 
-def load_program(program: Program) -> LoadedProgram:
+def load_program(program: Program, moved: Path | None = None) -> LoadedProgram:
     """Import the user's functions.
+
+    Args:
+        program: The program.
+        moved: Where another process has unpacked the user's code, if one has.
 
     Raises:
         UsageError: If a function isn't there; whatever importing the user's modules raises.
     """
     functions = program.functions
-    moved = take_in(functions.code, functions.path)
+    moved = take_in(functions.code, functions.path, moved)
     import_packages(functions.packages)
 
     def load(ref: FunctionRef | None) -> Callable[..., Any] | None:

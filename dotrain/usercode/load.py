@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import importlib.util
 import os
@@ -22,7 +23,24 @@ from dotrain.usercode.function import FunctionRef
 _UNPACKED = "dotrain-code-"
 
 
-def take_in(code: Code, path: Iterable[str]) -> Path | None:
+def unpacked(code: Code) -> Path | None:
+    """Unpack the user's code into a folder that goes when this process ends in order.
+
+    Returns:
+        The folder; None if the code lies here as the driver read it.
+
+    Raises:
+        zipfile.BadZipFile: If the archive is damaged.
+        OSError: If there is no room for it.
+    """
+    if code.is_here():
+        return None
+    folder = unpack(code.archive, _UNPACKED)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def take_in(code: Code, path: Iterable[str], moved: Path | None = None) -> Path | None:
     """Get ready to import the user's code, and none of what this process has of earlier runs.
 
     Modules that were loaded for one are loaded anew, so that a worker that lives on never runs
@@ -31,6 +49,7 @@ def take_in(code: Code, path: Iterable[str]) -> Path | None:
     Args:
         code: The user's files.
         path: Folders to add to ``sys.path``.
+        moved: Where another process has unpacked it, if one has.
 
     Returns:
         Where the code has been unpacked; None if it lies here as the driver read it.
@@ -39,7 +58,7 @@ def take_in(code: Code, path: Iterable[str]) -> Path | None:
         if entry not in sys.path:
             sys.path.insert(0, entry)
     _forget_modules(code)
-    moved = None if code.is_here() else unpack(code.archive, _UNPACKED)
+    moved = moved or unpacked(code)
     importlib.invalidate_caches()
     return moved
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -65,6 +66,45 @@ def test_a_fork_server_that_is_killed_costs_nothing(project: Project) -> None:
     )
     assert result.summary["trials"]["finished"] == 6, result.summary
     assert [trial.losses for trial in result.trials] == [0, 0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("method", ["fork", "fork, by each attempt", "spawn"])
+def test_code_that_changes_meanwhile_is_unpacked_once_and_removed(
+    project: Project, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setenv("DOTRAIN_START_METHOD", method.split(",")[0])
+    thread = "threading.Thread(target=threading.Event().wait, daemon=True).start()"
+    project.write("helper.py", "VALUE = 7\n")
+    project.write(
+        "user.py",
+        f"""
+        import os, signal, threading
+
+        import psutil
+
+        import helper
+
+        {thread if "each" in method else ""}
+
+        def train(n, trial_dir):
+            if n == 0 and not (trial_dir / "again").exists():
+                (trial_dir / "again").touch()
+                with open(helper.__file__, "w") as file:
+                    file.write("VALUE = 8\\n")
+                psutil.Process(os.getppid()).parent().kill()
+                os.kill(os.getppid(), signal.SIGKILL)
+                threading.Event().wait()
+            (trial_dir / "file").write_text(helper.__file__)
+            return helper.VALUE
+        """,
+    )
+    result = project.run(search=SEARCH, cluster={"kind": "local", "workers": 1})
+    assert {trial.final_metric for trial in result.trials} == {7}
+    trials = result.run_dir / "trials"
+    folders = {Path(file.read_text()).parent for file in trials.glob("*/file")}
+    assert len(folders) == 1
+    assert project.path not in folders
+    assert not folders.pop().exists()
 
 
 def test_an_attempt_that_stops_itself_is_noticed_and_tried_again(project: Project) -> None:
