@@ -188,6 +188,21 @@ def test_of_what_a_killed_process_has_left_the_newest_counts_and_the_rest_is_rem
             folder.rmdir()
 
 
+def test_beside_two_of_a_step_that_a_killed_process_has_left_a_third_is_saved(
+    tmp_path: Path,
+) -> None:
+    for name in ("step-000000003", "step-000000003.1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "state").write_text("earlier")
+    checkpoint = Checkpoint(tmp_path)
+    with checkpoint.save(step=3) as folder:
+        (folder / "state").write_text("new")
+    assert checkpoint.latest is not None
+    assert (checkpoint.latest / "state").read_text() == "new"
+    assert checkpoint.step == 3
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 @pytest.mark.parametrize("step", [0, -1, 1.5, "2"])
 def test_a_step_that_is_none_is_refused(tmp_path: Path, step: object) -> None:
     with pytest.raises(ValueError, match="whole number >= 1"), Checkpoint(tmp_path).save(step):  # type: ignore[arg-type]
