@@ -110,6 +110,8 @@ EQUIVALENT: dict[str, str] = {
     "config/schema.py:_Named.options: operand: self.model_extra or {} -> self.model_extra": (
         "a model that allows other keys has a dict of them; its type says that it may be None"
     ),
+    'config/validation.py:_known_keys: operand: part in DOMAINS and loc[:2] == ("search", "space") '
+    "-> part in DOMAINS": "outside the space nothing that is checked lies below a key of a domain's name",
     "config/validation.py:is_echo: constant: 1 -> 0": (
         "a short form has two parts or is refused as a whole, by the path of its parameter"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import yaml
@@ -36,7 +37,7 @@ def to_yaml(value: Any, *, one_line: bool = False) -> str:
         sort_keys=False,
         allow_unicode=True,
         default_flow_style=one_line,
-        width=10**9 if one_line else 100,
+        width=math.inf if one_line else 100,
     )
     # A scalar alone is followed by the mark of the document's end.
     return text.removesuffix("...\n").strip() if one_line else text

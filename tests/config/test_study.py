@@ -40,6 +40,13 @@ USER = "def train(a=1, **more): return 1\ndef load({}): ...\ndef build(): ...\n"
             "{features: [f], ablator: {name: pairs, pairs: []}}",
             ["7:36: ablation.ablator: makes no arm beside the baseline"],
         ),
+        (
+            "{features: [f], ablator: {name: pairs, pairz: []}}",
+            [
+                "7:27: ablation.ablator.pairs: required key is missing",
+                "7:50: ablation.ablator.pairz: unknown key; did you mean 'pairs'?",
+            ],
+        ),
     ],
 )  # fmt: skip
 def test_each_mistake_of_a_study_is_told_once(

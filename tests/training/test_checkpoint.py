@@ -188,6 +188,14 @@ def test_of_what_a_killed_process_has_left_the_newest_counts_and_the_rest_is_rem
             folder.rmdir()
 
 
+def test_a_leftover_that_can_not_be_removed_keeps_nothing_from_being_saved(tmp_path: Path) -> None:
+    (tmp_path / ".partial-1234").touch()  # no folder, whoever has put it there
+    checkpoint = Checkpoint(tmp_path)
+    with checkpoint.save(step=3):
+        pass
+    assert checkpoint.step == 3
+
+
 def test_beside_two_of_a_step_that_a_killed_process_has_left_a_third_is_saved(
     tmp_path: Path,
 ) -> None:
