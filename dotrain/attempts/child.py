@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from dotrain.attempts import kernel
 from dotrain.attempts.launch import RankLaunch
-from dotrain.attempts.pipe import Pipe
+from dotrain.attempts.pipe import Pipe, readable
 from dotrain.attempts.usage import held_bytes
 from dotrain.core.events import Failed, TrialEvent, to_record
 from dotrain.core.failure import Failure, FailureKind
@@ -39,6 +39,9 @@ from dotrain.training.program import (
     load_strategy,
     prepared,
 )
+
+#: How long a child waits to be asked before it warms up, in seconds.
+_SETTLE_S = 0.03
 
 
 def be(
@@ -101,7 +104,8 @@ class _Rank:
         if self._strategy.slots == 1:
             # Nobody else has a part in it, so it needn't wait for its seat.
             self._code = self._get_ready(Seat())
-            if isinstance(self._code, LoadedProgram):
+            # Not while the attempt before begins; where that is over at once, there's no time for it.
+            if isinstance(self._code, LoadedProgram) and not readable([host], _SETTLE_S):
                 _warm_up(self._code.program, self._strategy)
             if loaded is None:
                 gc.freeze()
