@@ -73,6 +73,7 @@ def be(
         kernel.be_first_to_go()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         _Rank(program, strategy, loaded, moved, host).run()
         code = 0
     except EOFError:
@@ -125,11 +126,13 @@ class _Rank:
 
     def _attempt(self, launch: Launch, seat: Seat, channel: Channel) -> TrialEvent:
         try:
-            if self._strategy.slots > 1:
+            # What can't be run has a log, too: messages name it.
+            if self._strategy.slots > 1 or isinstance(self._code, Failure):
                 run_dir = RunDir(Path(self._program.run_dir))
                 log = run_dir.trial_log(launch.trial_id, seat.rank)
                 log.parent.mkdir(parents=True, exist_ok=True)
                 redirect(log)
+            if self._strategy.slots > 1:
                 self._code = self._get_ready(seat)
             place = Place(self._strategy, seat, join(seat))
         except PortTaken as error:

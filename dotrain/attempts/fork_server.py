@@ -16,7 +16,6 @@ import gc
 import importlib
 import os
 import shutil
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -119,7 +118,6 @@ class ForkServer:
         if self._loaded is not None:
             parameters_of(self._loaded.train)
         set_streams()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         gc.collect()
         gc.freeze()
         return self._level

@@ -68,6 +68,16 @@ def test_a_fork_server_that_is_killed_costs_nothing(project: Project) -> None:
     assert [trial.losses for trial in result.trials] == [0, 0, 0, 0, 1, 0]
 
 
+def test_a_module_that_can_not_be_imported_leaves_the_log_that_messages_name(
+    project: Project,
+) -> None:
+    result = project.run("import no_such_package\n\ndef train():\n    return 1\n", cluster=LOCAL)
+    (trial,) = result.trials
+    assert trial.error is not None
+    assert "no_such_package" in trial.error.message
+    assert (result.run_dir / "trials" / trial.trial_id / "output.log").exists()
+
+
 @pytest.mark.parametrize("method", ["fork", "fork, by each attempt", "spawn"])
 def test_code_that_changes_meanwhile_is_unpacked_once_and_removed(
     project: Project, monkeypatch: pytest.MonkeyPatch, method: str
