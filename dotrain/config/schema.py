@@ -13,7 +13,9 @@ from dotrain.space import Categorical, Discrete, Float, Int, Scalar
 class Section(BaseModel):
     """Base class of all sections: no unknown keys, no silent conversions, frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 DomainSpec = Annotated[Float | Int | Discrete | Categorical, Field(discriminator="type")]
@@ -22,7 +24,7 @@ DomainSpec = Annotated[Float | Int | Discrete | Categorical, Field(discriminator
 class _Named(BaseModel):
     """A section that names a plugin, which decides the other keys."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
 
     @property
     def options(self) -> dict[str, Any]:

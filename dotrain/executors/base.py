@@ -60,12 +60,13 @@ class AbstractExecutor(ABC):
         """
         return None
 
-    def prepare(self, log_dir: Path, per_trial: int) -> None:  # noqa: B027
+    def prepare(self, log_dir: Path, per_trial: int, program: Any = None) -> None:  # noqa: B027
         """Begin what takes long; called once, before all else that the driver asks.
 
         Args:
             log_dir: Where workers may write what isn't a trial's output; it needn't exist.
             per_trial: How many slots one trial takes, >= 1.
+            program: What `start` will be given, if it is sure that there is something to run.
         """
 
     @abstractmethod

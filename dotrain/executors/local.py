@@ -68,20 +68,20 @@ class Local(AbstractExecutor):
         found = asked(self._threads, os.environ)
         return found or share(available_cores(), self.slots(per_trial))
 
-    def prepare(self, log_dir: Path, per_trial: int) -> None:
-        """Note where the processes may write."""
+    def prepare(self, log_dir: Path, per_trial: int, program: Program | None = None) -> None:
+        """Start what attempts are forked from, which imports while the driver gets ready."""
         self._log = log_dir / "workers.log"
         self._count = self.slots(per_trial)
         self._environment = environment_of_attempts(self.threads(per_trial))
+        if program is not None:
+            self._open(program)
 
-    def start(self, program: Program, post: Post) -> None:
-        """Start what attempts are forked from, and wait until it is there."""
+    def _open(self, program: Program) -> Host:
         from dotrain.attempts.host import Host
 
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._selector = selectors.DefaultSelector()
         self._events: deque[Event] = deque()
-        self._post = post
         names = [f"worker-{index}" for index in range(self._count)]
         self._table = _Table(self._events.append, names)
         self._host = self._table.host = Host(
@@ -92,17 +92,23 @@ class Local(AbstractExecutor):
             emit=self._table.on_item,
             log=self._log,
         )
+        return self._host
+
+    def start(self, program: Program, post: Post) -> None:
+        """Wait until there is what attempts are forked from."""
+        self._post = post
+        host = self._host or self._open(program)
         deadline_s = time.monotonic() + self._connect_timeout_s
-        while not (self._host.is_up or self._host.broken or self._interrupted):
+        while not (host.is_up or host.broken or self._interrupted):
             self._turn(_LOOK_S)
             if time.monotonic() > deadline_s:
                 break
         if self._interrupted:
             return
-        if self._host.broken or not self._host.is_up:
+        if host.broken or not host.is_up:
             within = f"within {self._connect_timeout_s:g} s (cluster.connect_timeout_s)"
             raise ResourcesUnavailable(
-                f"no local worker got ready: {self._host.broken or within}; its last words:\n"
+                f"no local worker got ready: {host.broken or within}; its last words:\n"
                 + self._last_words()
             )
         self._table.open()

@@ -163,7 +163,7 @@ class SimulatedExecutor(AbstractExecutor):
         """Return the workers asked for, or those of one trial."""
         return self._asked or per_trial
 
-    def prepare(self, log_dir: Path, per_trial: int) -> None:
+    def prepare(self, log_dir: Path, per_trial: int, program: Any = None) -> None:
         """Have workers for one trial at least."""
         self._workers = self._up = self.slots(per_trial)
 

@@ -43,6 +43,7 @@ from dotrain.store import (
     marks_of,
     restore,
 )
+from dotrain.training.program import Program
 from dotrain.versions import own_version
 
 
@@ -192,7 +193,9 @@ class _Run:
         """Bring the run to its end, and write what is made of it."""
         header, records = start.header, start.contents.records
         with ExitStack() as finally_:
-            executor = self._executor(finally_)
+            program = self.experiment.program(self.run_dir.token, self.run_dir.path)
+            # A run that goes on may have nothing left to run.
+            executor = self._executor(finally_, None if start.resumed else program)
             journal = Journal(self.run_dir.journal, start.contents)
             finally_.callback(journal.close)
             if start.resumed is None:
@@ -206,20 +209,19 @@ class _Run:
             records.clear()  # there may be millions, and the view lets go of them
             observers = [observer, *self.experiment.observers]
             driver = Driver(start.scheduler, executor, journal, view, observers)
-            return self._to_its_end(driver, start)
+            return self._to_its_end(driver, start, program)
 
-    def _executor(self, finally_: ExitStack) -> AbstractExecutor:
+    def _executor(self, finally_: ExitStack, program: Program | None) -> AbstractExecutor:
         executor, per_trial = self.experiment.executor, self.experiment.strategy.slots
         refuse_too_few(executor, per_trial)
         finally_.callback(executor.close)
-        executor.prepare(self.run_dir.logs, per_trial)
+        executor.prepare(self.run_dir.logs, per_trial, program)
         return executor
 
-    def _to_its_end(self, driver: Driver, start: _Start) -> Result:
+    def _to_its_end(self, driver: Driver, start: _Start, program: Program) -> Result:
         header, scheduler = start.header, start.scheduler
         trials = scheduler.book.trials
         error: DotrainError | None = None
-        program = self.experiment.program(self.run_dir.token, self.run_dir.path)
         try:
             status = driver.run(program, resumed=start.resumed, from_s=start.restored.time_s)
         except KeyboardInterrupt:

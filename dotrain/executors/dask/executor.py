@@ -88,7 +88,7 @@ class DaskExecutor(AbstractExecutor):
         """Return what has been asked for; else only the workers know."""
         return asked(self._threads, {})
 
-    def prepare(self, log_dir: Path, per_trial: int) -> None:
+    def prepare(self, log_dir: Path, per_trial: int, program: Program | None = None) -> None:
         """Import Dask: that takes longest, and not on the loop's thread.
 
         Raises:
