@@ -22,6 +22,7 @@ from dotrain.core.events import (
     Stopped,
     TimePassed,
     TrialEvent,
+    Used,
 )
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
@@ -74,6 +75,7 @@ __all__ = [
     "TimePassed",
     "TrialEvent",
     "Usage",
+    "Used",
 ]
 
 

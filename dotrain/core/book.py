@@ -22,6 +22,7 @@ from dotrain.core.events import (
     Started,
     Stopped,
     TrialEvent,
+    Used,
 )
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
@@ -169,6 +170,8 @@ class TrialBook:
             The trial, or None if the event is late news of an attempt that is over, or comes
             twice.
         """
+        if isinstance(event, Used):
+            return self._used(event)
         trial = self.find(event)
         if trial is None or _is_double(trial, event):
             return None
@@ -202,6 +205,13 @@ class TrialBook:
                 self.fail(trial, event.failure, time_s)
             case Lost():
                 self._lost(trial, event.cause, time_s)
+        return trial
+
+    def _used(self, event: Used) -> Trial | None:
+        """Add what an attempt has used whose end nobody has waited for."""
+        trial = self.trials.get(event.trial_id)
+        if trial is not None:
+            trial.usage = one_after_another(trial.usage, event.usage)
         return trial
 
     def _start(self, trial: Trial, event: Started, time_s: float) -> None:

@@ -105,6 +105,13 @@ class Noted(TrialEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Used(TrialEvent):
+    """What an attempt has used that was ended for its time, told when nothing is left of it."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptEnd(TrialEvent):
     """Base class of the events that end an attempt; `usage` is None where nobody knows it."""
 
@@ -159,6 +166,7 @@ EVENTS: dict[str, type[Event]] = {
         Started,
         Reported,
         Noted,
+        Used,
         Finished,
         Stopped,
         Diverged,

@@ -22,6 +22,7 @@ from dotrain.core.events import (
     SlotsChanged,
     Started,
     TrialEvent,
+    Used,
 )
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Finish, Instruction, Kill, RunStatus, Stop
@@ -155,7 +156,7 @@ class Scheduler:
             return
         if isinstance(event, Reported):
             self._check_early_stop(trial, event, time_s, out)
-        elif isinstance(event, Noted):
+        elif isinstance(event, Noted | Used):
             pass
         elif isinstance(event, Started):
             if self.limits.trial_timeout_s is not None:

@@ -6,7 +6,7 @@ import secrets
 from collections import deque
 from dataclasses import dataclass
 
-from dotrain.core.events import Failed, Lost, TrialEvent
+from dotrain.core.events import Failed, Lost, TrialEvent, Used
 from dotrain.core.instructions import Launch
 from dotrain.executors.group import Group
 from dotrain.executors.health import HostHealth
@@ -111,7 +111,7 @@ class Bookings:
         """Take out a group that is over, once.
 
         Returns:
-            What it has come to; None if nobody waits for it, or if it starts again on other ports.
+            What it has come to; None if there is nothing to tell, or if it starts again on other ports.
         """
         if self.groups.pop(group.token, None) is None:
             return None
@@ -129,7 +129,7 @@ class Bookings:
             Which hosts are avoided and why, if there is a new one; else ``""``.
         """
         slot = self.slots.get(group.addresses[0])
-        if slot is None or isinstance(outcome, Lost):
+        if slot is None or isinstance(outcome, Lost | Used):
             return ""
         failed = isinstance(outcome, Failed)
         if not self._health.record(slot.host, failed=failed, took_s=now_s - slot.sent_s):

@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from dotrain.core.events import AttemptEnd, Diverged, Failed, Finished, Lost, Stopped, TrialEvent
+from dotrain.core.events import (
+    AttemptEnd,
+    Diverged,
+    Failed,
+    Finished,
+    Lost,
+    Stopped,
+    TrialEvent,
+    Used,
+)
 from dotrain.core.instructions import Launch
 from dotrain.core.usage import Usage, together
 
@@ -129,17 +138,20 @@ class Group:
             if state is Rank.RUNNING:
                 self._ranks[address] = Rank.ENDED
 
-    def outcome(self) -> AttemptEnd | None:
-        """Return what the attempt has come to; None if nobody waits for it, or it starts again.
+    def outcome(self) -> AttemptEnd | Used | None:
+        """Return what the attempt has come to; None if it starts again.
 
-        When it is over, that has the usage of all ranks that began.
+        When it is over, that has the usage of all ranks that began; where nobody waits for its end,
+        that is all that is told of it.
         """
         if self.verdict is None and self._suspicion is not None:
             cause = f"a rank lost touch with the others: {self._suspicion.failure.message}"
             self._settle(Lost(self.launch.trial_id, self.launch.attempt, cause))
+        usage = together(self._usage.values()) if self.is_over else None
+        if self.written_off and usage is not None:
+            return Used(self.launch.trial_id, self.launch.attempt, usage)
         if self.written_off or self.verdict is None:
             return None
-        usage = together(self._usage.values()) if self.is_over else None
         return replace(self.verdict, usage=usage)
 
     def _settle(self, verdict: AttemptEnd) -> None:

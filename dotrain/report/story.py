@@ -140,6 +140,8 @@ class Story:
             elif record["type"] == "Noted" and record["trial_id"] == trial_id:
                 self._together = []
                 self._tell(record["t"], f"note: {record['what']}")
+            elif record["type"] == "Used" and record["trial_id"] == trial_id:
+                self._used(record)
             for line in trial.story[moves:]:
                 self._move(trial, line, record.get("usage"))
             moves = len(trial.story)
@@ -173,6 +175,12 @@ class Story:
         self.attempts[-1]["values"][-1] = value
         self._together = []
         self._tell(record["t"], f"reported step {step} again: {number_text(value)} replaces it")
+
+    def _used(self, record: Record) -> None:
+        for attempt in self.attempts:
+            if attempt["attempt"] == record["attempt"]:
+                attempt["usage"] = record["usage"]
+        self._tell(record["t"], f"ended: {usage_text(record['usage'])}")
 
     def _tell(self, time_s: float, what: str) -> None:
         self.lines.append(_line(time_s, what))

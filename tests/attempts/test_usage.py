@@ -261,3 +261,25 @@ def test_an_attempt_that_takes_too_much_memory_fails_with_the_figures(
     for trial in result.trials:
         assert trial.usage is not None
         assert trial.usage.peak_bytes is not None
+
+
+def test_an_attempt_that_took_too_long_has_its_usage_too(project: Project) -> None:
+    result = project.run(
+        """
+        import threading
+
+        def train(n):
+            if n == 0:
+                mine = bytearray(b"x") * 100_000_000
+                threading.Event().wait()
+            return n
+        """,
+        search=SIX,
+        cluster={"kind": "local", "workers": 1},
+        limits={"trial_timeout_s": 1.0},
+    )
+    late = result.trials[0]
+    assert late.error is not None
+    assert "trial_timeout_s" in late.error.message
+    assert late.usage is not None
+    assert (late.usage.peak_bytes or 0) > 90_000_000

@@ -16,13 +16,15 @@ from dotrain.core.events import (
     SlotsChanged,
     Started,
     Stopped,
+    Used,
 )
-from dotrain.core.failure import FailureKind
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch, RunStatus
 from dotrain.core.limits import Limits
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.seeding import derive_rng, derive_seed
 from dotrain.core.trial import IllegalTransition, Mark, Trial, TrialState
+from dotrain.core.usage import Usage
 from dotrain.earlystop.none import NoStop
 from dotrain.optimizers.random import RandomSearch
 from dotrain.space import Int, Searchspace
@@ -189,6 +191,16 @@ def test_a_guessed_value_says_what_was_taken_and_what_was_guessed_before() -> No
         assert note.startswith("returned nothing, so its best report counts")
         assert note.removeprefix("returned nothing, so its best report counts").startswith(after)
         assert bool(after) == note.endswith("direction max")
+
+
+def test_what_an_attempt_has_used_is_told_after_its_time_was_up() -> None:
+    book = new_book()
+    trial = a_trial(book)
+    book.apply(Started("t0000", 1), 0.0)
+    book.fail(trial, Failure(FailureKind.TIMEOUT, "ran longer than 1 s"), 1.0)
+    assert book.apply(Used("t0000", 1, Usage(0.5, 100)), 1.1) is trial
+    assert trial.usage == Usage(0.5, 100)
+    assert book.apply(Used("t0009", 1, Usage(0.5, 100)), 1.1) is None
 
 
 def test_the_first_note_of_a_mark_stays_and_unknown_marks_are_passed_over() -> None:

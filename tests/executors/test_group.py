@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dotrain.core.events import Failed, Finished, Lost, Stopped, TrialEvent
+from dotrain.core.events import Failed, Finished, Lost, Stopped, TrialEvent, Used
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
 from dotrain.core.usage import Usage
@@ -116,6 +116,13 @@ def test_nobody_is_told_of_an_attempt_that_is_written_off() -> None:
     one.gone(B, "killed")
     assert one.is_over
     assert one.outcome() is None
+    other = group()
+    other.write_off()
+    assert other.outcome() is None
+    other.gone(A, "killed", Usage(1.5, 200))
+    assert other.outcome() is None
+    other.gone(B, "killed", Usage(0.5, 100))
+    assert other.outcome() == Used("t0000", 1, Usage(2.0, 300))
 
 
 def test_ranks_have_used_what_they_have_used_together() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dotrain.core import events as e
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.trial import Mark
+from dotrain.core.usage import Usage
 from dotrain.errors import JournalError
 from dotrain.store import Journal, read_journal, replay
 
@@ -37,6 +38,7 @@ any_event = st.one_of(
         replaces=st.none() | st.integers(1, 9),
     ),
     st.builds(e.Noted, **names, mark=st.sampled_from([*map(str, Mark)]), what=texts),
+    st.builds(e.Used, **names, usage=st.builds(Usage, numbers, st.none() | st.integers(0))),
     st.builds(
         e.Finished, **names, value=numbers, metrics=metrics, taken=st.none() | st.just("last")
     ),
