@@ -13,7 +13,7 @@ from dotrain.errors import UsageError
 from dotrain.store.journal import Record, read_journal
 from dotrain.store.places import config_folders
 from dotrain.store.run_dir import RunDir, replace_file
-from dotrain.usercode.archive import Code, changes, digest_of, digests_in, unpack
+from dotrain.usercode.archive import ARCHIVED, Code, changes, digest_of, digests_in, unpack
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def unpacked(file: Path, digest: str | None) -> Unpacked:
     """
     try:
         archive = file.read_bytes()
-        folder = unpack(archive, "dotrain-archived-")
+        folder = unpack(archive, ARCHIVED)
     except (zipfile.BadZipFile, OSError) as error:
         raise UsageError(f"{file} can't be unpacked: {error}") from None
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
