@@ -122,7 +122,7 @@ def choose_code(
     if there is None and asked == "current":
         return Chosen(folders[0], ran, asked)
     if there is None and code_dir is None:
-        gone = f"the code is gone from {' and '.join(map(str, folders))}"
+        gone = f"the code is found no more from {' nor '.join(map(str, folders))}"
         if ran.archive.is_file():
             return archived(f"{gone}; the run's own is run ({ran.archive.name})")
         raise UsageError(
@@ -216,7 +216,7 @@ def _names(config: Mapping[str, Any]) -> Iterator[str]:
 def _refusal(path: Path, chosen: Chosen, changed: Sequence[str]) -> UsageError:
     archive = chosen.ran.archive
     lines = [
-        f"{path}: the code in {chosen.folder} isn't what ran last:",
+        f"{path}: the code isn't what ran last, as found from {chosen.folder}:",
         *(f"  {change}" for change in changed),
         "say which is to run, for trials of both would stand in one table:",
         "  --code current     what is there now (a bug was mended); trials from here on are marked "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from dotrain.core.trial import Mark
 from dotrain.errors import UsageError
 from dotrain.report.story import print_trial, read_trial
 from dotrain.runs.result import Result
+from dotrain.runs.which_code import with_other_files
 from dotrain.store import read_journal
 from dotrain.usercode.archive import digest_of
 from tests.conftest import Project
@@ -96,8 +98,8 @@ def test_a_run_directory_without_its_code_goes_on_with_its_own_archive(
     assert values(result) == [10, 20, 30]
     assert result.summary["marks"] == {}
     (note,) = said(capsys)
-    assert note.startswith(f"note: {there}: the code is gone from ")
-    assert note.endswith(f" and {project.path}; the run's own is run (code.zip)")
+    assert note.startswith(f"note: {there}: the code is found no more from ")
+    assert note.endswith(f" nor {project.path}; the run's own is run (code.zip)")
     record, header = last_resumed(there), next(read_journal(there / "journal.jsonl"))
     assert record["code"] == header["code"]["digest"]
     assert "archived" not in record
@@ -123,7 +125,10 @@ def test_a_copy_with_edited_code_is_told_from_what_ran(
     with pytest.raises(UsageError) as refused:
         experiment.resume(there)
     lines = str(refused.value).splitlines()
-    assert lines[:2] == [f"{there}: the code in {copy} isn't what ran last:", "  lib.py: changed"]
+    assert lines[:2] == [
+        f"{there}: the code isn't what ran last, as found from {copy}:",
+        "  lib.py: changed",
+    ]
     assert lines[-1] == f"  --code-dir {project.path}    where what ran last lies unchanged"
     assert said(capsys) == []
     # The way that it names is one.
@@ -214,7 +219,7 @@ def test_a_file_that_is_missing_is_named(project: Project, tmp_path: Path) -> No
         assert str(refused.value).splitlines()[1 : 1 + len(names)] == names
     with pytest.raises(UsageError, match=r"--code-dir .*nowhere: there is no such folder"):
         experiment.resume(run_dir, code_dir=tmp_path / "nowhere", quiet=True)
-    # There without a file of the config's own the message is that of any config.
+    # Where today's code is asked for, what is wrong is told as of any config.
     with pytest.raises(ConfigError, match=r"train: no file user\.py; tried"):
         experiment.resume(run_dir, code="current", code_dir=folder, quiet=True)
 
@@ -271,6 +276,18 @@ def test_a_table_beside_the_config_is_found_wherever_the_run_lies(
     )
 
 
+def test_other_files_than_code_are_looked_for_in_each_place(tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("one", "two")]
+    for place in places:
+        place.mkdir()
+    (places[1] / "ca.pem").touch()
+    table: dict[str, Any] = {"data": {"file": "t.csv"}}
+    tls: dict[str, Any] = {"cluster": {"tls": {"ca_file": "ca.pem", "cert": None}}}
+    for config, expected in (({}, 0), ({"data": "f.py:f"}, 0), (table, 0), (tls, 1)):
+        assert with_other_files(places, config) == places[expected]
+    assert with_other_files(places, {**table, **tls}) == places[0]
+
+
 def test_code_in_a_folder_whose_name_is_no_modules_runs_from_the_archive(
     project: Project, tmp_path: Path
 ) -> None:
@@ -309,6 +326,16 @@ def test_policies_of_ones_own_come_from_one_place_only(project: Project, tmp_pat
         done = Project(tmp_path).cli("resume", str(there), "--json", *arguments)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["marks"] == {}
+
+
+def test_an_observer_whose_code_is_gone_can_be_left_out(project: Project, tmp_path: Path) -> None:
+    project.write("watch.py", "from dotrain.abc import Observer\n\nclass Mine(Observer): pass\n")
+    there = shutil.copytree(stopped(project, observers=[{"name": "watch:Mine"}]), tmp_path / "run")
+    shutil.rmtree(project.path)
+    sys.modules.pop("watch")
+    with pytest.raises(ConfigError, match=r"No module named 'watch'; .* --set observers=\[\]"):
+        experiment.resume(there, quiet=True)
+    assert values(experiment.resume(there, ["observers=[]"], quiet=True)) == [10, 20, 30]
 
 
 def test_a_module_that_is_imported_already_is_not_taken_for_the_archived_one(

@@ -208,7 +208,7 @@ def test_other_code_is_refused_unless_it_is_asked_for(project: Project) -> None:
     with pytest.raises(UsageError) as refused:
         experiment.resume(run_dir, quiet=True)
     assert str(refused.value).splitlines() == [
-        f"{run_dir}: the code in {project.path} isn't what ran last:",
+        f"{run_dir}: the code isn't what ran last, as found from {project.path}:",
         "  user.py: changed",
         "say which is to run, for trials of both would stand in one table:",
         "  --code current     what is there now (a bug was mended); trials from here on are marked "
