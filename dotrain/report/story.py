@@ -194,7 +194,7 @@ class Story:
             attempt.update(ended_s=time_s, outcome=_OUTCOMES[state], why=what, value=value)
             attempt["usage"] = usage
         used = f" ({usage_text(usage)})" if usage else ""
-        self._tell(time_s, _words(attempt, state, what) + used)
+        self._tell(time_s, _words(attempt, state, what, next(iter(codes), None)) + used)
 
 
 _VALUED = (TrialState.FINISHED, TrialState.STOPPED)
@@ -218,7 +218,6 @@ def _new_attempt(trial: Trial, line: StoryLine, codes: Sequence[str]) -> dict[st
         "budget": trial.budget,
         "slots": trial.slots,
         "code": codes[-1] if codes else None,
-        "other_code": bool(codes) and codes[-1] != codes[0],
         "worker": None,
         "launched_s": line.time_s,
         "started_s": None,
@@ -234,13 +233,13 @@ def _new_attempt(trial: Trial, line: StoryLine, codes: Sequence[str]) -> dict[st
     }
 
 
-def _words(attempt: Mapping[str, Any], state: TrialState, what: str) -> str:
+def _words(attempt: Mapping[str, Any], state: TrialState, what: str, first_code: str | None) -> str:
     """Return what a line of a trial's story says to people."""
     match state:
         case TrialState.LAUNCHED:
             budget = "" if attempt["budget"] is None else f", to {steps_text(attempt['budget'])}"
             slots = "" if attempt["slots"] == 1 else f", on {attempt['slots']} slots"
-            code = f", with code {attempt['code']}" if attempt["other_code"] else ""
+            code = f", with code {attempt['code']}" if attempt["code"] != first_code else ""
             return f"attempt {attempt['attempt']} launched{budget}{slots}{code}: {what}"
         case TrialState.RUNNING:
             where = f" on {attempt['worker']}" if attempt["worker"] else ""
