@@ -39,6 +39,7 @@ from dotrain.runs.result import Demands, Result
 from dotrain.runs.session import resume as resume_experiment
 from dotrain.runs.session import run as run_experiment
 from dotrain.runs.stopped import take_up
+from dotrain.runs.which_code import Which, choose_code, refuse_other_code
 from dotrain.space import Searchspace
 from dotrain.store import RunDir, read_journal, replay
 
@@ -125,7 +126,7 @@ def _demands(
         )
     if gates:
         space = experiment.optimizer.searchspace
-        check_gates(gates, expected_result(make_header(experiment, ""), space).paths)
+        check_gates(gates, expected_result(make_header(experiment), space).paths)
     recorded = [] if junit is None else [partial(write_junit, junit)]
     return Demands(gates, [*recorded, draw_at_end])
 
@@ -206,10 +207,13 @@ def resume(
     require: Sequence[str] = (),
     junit: AnyPath | None = None,
     allow_simulated: bool = False,
+    code: Which | None = None,
+    code_dir: AnyPath | None = None,
 ) -> Result:
     """Go on with a run of a config file that stopped, for whatever reason.
 
-    The user's code is taken from where the config stood, as it is now.
+    The user's code must be what ran last. It is looked for where it lay as seen from the run
+    directory, then at its old place; where it is gone, the run's own archive of it is run.
 
     Args:
         path: The run directory; or a name or a config, for its newest run; or ``latest``.
@@ -220,25 +224,32 @@ def resume(
         require: Gates, as of `run`; a run that has ended is judged anew.
         junit: Where to write a JUnit file, or None.
         allow_simulated: Let gates judge a simulated run, whose values are made up.
+        code: ``"current"`` runs the code as it is now, whatever ran; trials that run other code are
+            marked. ``"archived"`` runs what ran last, from the run's own archive, whatever is there.
+        code_dir: The folder that paths in the config start from, if the code has gone elsewhere.
 
     Returns:
         The result, as of `run`.
 
     Raises:
-        UsageError: If there is no such run, if another driver drives it, or if it can't go on
-            with what the overrides change.
+        UsageError: If there is no such run, if another driver drives it, if it can't go on
+            with what the overrides change, or if the code has changed and `code` isn't given.
         DotrainError: As for `run`.
     """
     junit = _path(junit)
     with recording(junit, Path(path).absolute().name):
         gates = parse_gates(require)
         with take_up(find_run(path, runs_dir, quiet=quiet)) as stopped:
-            loaded = load_again(stopped, overrides)
+            chosen = choose_code(stopped, code, _path(code_dir))
+            loaded = load_again(stopped, chosen, overrides)
             say(loaded, quiet=quiet)
             experiment = Experiment.of(loaded)
+            refuse_other_code(stopped, experiment, chosen)
             demands = _demands(experiment, gates, junit, allow_simulated)
             observer = display(experiment, quiet=quiet)
-            return resume_experiment(experiment, stopped, observer, demands, quiet=quiet)
+            return resume_experiment(
+                experiment, stopped, observer, demands, archived=chosen.archived, quiet=quiet
+            )
 
 
 def lagom(

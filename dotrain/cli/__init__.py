@@ -11,6 +11,8 @@ import typer
 from dotrain.cli import completion
 from dotrain.cli.options import (
     AllowSimulatedOption,
+    CodeDirOption,
+    CodeOption,
     ConfigArgument,
     JsonOption,
     JunitOption,
@@ -124,6 +126,8 @@ def ablate(
 def resume(
     run: RunArgument,
     set_: SetOption = None,
+    code: CodeOption = None,
+    code_dir: CodeDirOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     require: RequireOption = None,
     junit: JunitOption = None,
@@ -142,6 +146,8 @@ def resume(
         require=require or (),
         junit=junit,
         allow_simulated=allow_simulated,
+        code=code,
+        code_dir=code_dir,
     )
     _finish(result, json, quiet)
 

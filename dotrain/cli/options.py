@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -51,4 +51,19 @@ AllowSimulatedOption = Annotated[
 ]
 JunitOption = Annotated[
     Path | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit XML file.")
+]
+CodeOption = Annotated[
+    Literal["current", "archived"] | None,
+    typer.Option(
+        "--code",
+        metavar="current|archived",
+        help="If the code has changed: run it as it is now, or what ran last, as the run has kept it.",
+    ),
+]
+CodeDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where the code lies now: the folder that paths in the config start from.",
+    ),
 ]

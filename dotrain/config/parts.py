@@ -90,7 +90,10 @@ class Parts:
         try:
             plugin = plugins.load_plugin(group, getattr(section, key), folder)
         except UsageError as error:
-            self.problems.append(self.source.problem((*path, key), str(error)))
+            advice = "; no run keeps the code of its observers: --set observers=[] leaves them out"
+            is_lost = self.code is not None and group == plugins.OBSERVERS
+            message = f"{error}{advice * is_lost}"
+            self.problems.append(self.source.problem((*path, key), message))
             return None
         instance, problems = validate_options(plugin, section.options, self.source, path, key)
         self.problems += problems

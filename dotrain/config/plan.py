@@ -7,9 +7,6 @@ from typing import Any
 
 from dotrain.config.loaded import LoadedConfig
 
-#: What is said of a config that lies in a run directory.
-ARCHIVED = "the config lies in a run directory: the code that ran there is run, not today's"
-
 
 def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
     """Return what ``dotrain check`` prints: trials, rungs, total steps, slots.
@@ -35,7 +32,7 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "threads": None if threads is None else asdict(threads),
         "slots_per_trial": loaded.strategy.slots,
         "strategy": settings.distribution.strategy,
-        "notes": [*map(str, loaded.notes), *([ARCHIVED] if loaded.archived else [])],
+        "notes": [*map(str, loaded.notes)],
         "warnings": [str(warning) for warning in loaded.warnings],
     }
     if loaded.prepare is not None:

@@ -46,7 +46,8 @@ class Resumed(Event):
 
     `limits`, `num_trials` and `slots_per_trial` are those from here on; `num_trials` may only grow.
     `code` is the digest of the user's code from here on, None where that isn't known, and
-    `began_with` that of the first, if the header doesn't say. `dotrain` and `version` are those of the new driver and of the journal's format as it writes it, and
+    `began_with` that of the first, if the header doesn't say. `archived` is whether the run was told to
+    keep to the code in its own directory, None where nothing was said. `dotrain` and `version` are those of the new driver and of the journal's format as it writes it, and
     `needs` is the least format whose rules suffice to go on from there.
     """
 
@@ -58,6 +59,7 @@ class Resumed(Event):
     dotrain: str | None = None
     version: int | None = None
     needs: int | None = None
+    archived: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

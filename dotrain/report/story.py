@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ class Story:
             elif record["type"] == "Used" and record["trial_id"] == trial_id:
                 self._used(record)
             for line in trial.story[moves:]:
-                self._move(trial, line, record.get("usage"))
+                self._move(trial, line, record, state.book.codes)
             moves = len(trial.story)
 
     def reports(self, trial: Trial) -> list[dict[str, Any]]:
@@ -185,12 +185,13 @@ class Story:
     def _tell(self, time_s: float, what: str) -> None:
         self.lines.append(_line(time_s, what))
 
-    def _move(self, trial: Trial, line: StoryLine, usage: Mapping[str, Any] | None) -> None:
+    def _move(self, trial: Trial, line: StoryLine, record: Record, codes: Sequence[str]) -> None:
         """Note that the trial has gone to another state; only attempts that began do."""
         self._together = []
         state, time_s, what = line.state, line.time_s, line.what
+        usage = record.get("usage")
         if state is TrialState.LAUNCHED:
-            self.attempts.append(_new_attempt(trial, line))
+            self.attempts.append(_new_attempt(trial, line, codes))
         attempt = self.attempts[-1]
         if state is TrialState.RUNNING:
             attempt.update(started_s=time_s, worker=trial.worker, from_step=trial.resume_step)
@@ -201,7 +202,7 @@ class Story:
             attempt.update(ended_s=time_s, outcome=_OUTCOMES[state], why=what, value=value)
             attempt["usage"] = usage
         used = f" ({usage_text(usage)})" if usage else ""
-        self._tell(time_s, _words(attempt, state, what) + used)
+        self._tell(time_s, _words(attempt, state, what, next(iter(codes), None)) + used)
 
 
 _VALUED = (TrialState.FINISHED, TrialState.STOPPED)
@@ -218,12 +219,13 @@ def _line(time_s: float, what: str) -> dict[str, Any]:
     return {"time_s": round(time_s, 3), "what": what}
 
 
-def _new_attempt(trial: Trial, line: StoryLine) -> dict[str, Any]:
+def _new_attempt(trial: Trial, line: StoryLine, codes: Sequence[str]) -> dict[str, Any]:
     return {
         "attempt": trial.attempt,
         "reason": line.what,
         "budget": trial.budget,
         "slots": trial.slots,
+        "code": codes[-1] if codes else None,
         "worker": None,
         "launched_s": line.time_s,
         "started_s": None,
@@ -239,13 +241,14 @@ def _new_attempt(trial: Trial, line: StoryLine) -> dict[str, Any]:
     }
 
 
-def _words(attempt: Mapping[str, Any], state: TrialState, what: str) -> str:
+def _words(attempt: Mapping[str, Any], state: TrialState, what: str, first_code: str | None) -> str:
     """Return what a line of a trial's story says to people."""
     match state:
         case TrialState.LAUNCHED:
             budget = "" if attempt["budget"] is None else f", to {steps_text(attempt['budget'])}"
             slots = "" if attempt["slots"] == 1 else f", on {attempt['slots']} slots"
-            return f"attempt {attempt['attempt']} launched{budget}{slots}: {what}"
+            code = f", with code {attempt['code']}" if attempt["code"] != first_code else ""
+            return f"attempt {attempt['attempt']} launched{budget}{slots}{code}: {what}"
         case TrialState.RUNNING:
             where = f" on {attempt['worker']}" if attempt["worker"] else ""
             step = attempt["from_step"]

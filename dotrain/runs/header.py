@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from dotrain.ablation.runner import StudyRunner
 from dotrain.ablation.study import BASELINE
 from dotrain.runs.definition import Experiment
-from dotrain.store import Record
+from dotrain.store import Record, told_in_header
 from dotrain.versions import environment, own_version
 
 
-def make_header(experiment: Experiment, started_at: str) -> Record:
+def make_header(
+    experiment: Experiment, started_at: str = "", run_dir: Path | None = None
+) -> Record:
     """Return the journal's first record.
 
     Args:
         experiment: What is run.
         started_at: When, in the notation of ISO 8601.
+        run_dir: The run directory, if there is one yet.
     """
     code = experiment.functions.code
     return {
@@ -34,7 +38,7 @@ def make_header(experiment: Experiment, started_at: str) -> Record:
         "started_at": started_at,
         "dotrain": own_version(),
         "environment": environment(),
-        "config_dir": str(experiment.folder),
+        **({} if run_dir is None else told_in_header(experiment.folder, run_dir)),
         "config": experiment.config,
         **_study_of(experiment),
     }

@@ -9,11 +9,15 @@ from pathlib import Path
 from dotrain.config.errors import Problem
 from dotrain.config.load import load_config
 from dotrain.config.loaded import LoadedConfig, Mode
+from dotrain.config.source import read_source
 from dotrain.errors import UsageError
 from dotrain.results import kind_of
-from dotrain.results.resuming import is_from_config, resume_command
 from dotrain.runs.stopped import StoppedRun
-from dotrain.store import archived_code, unpacked
+from dotrain.runs.which_code import Chosen, with_other_files
+from dotrain.store import Unpacked, archived_code
+
+#: What is said of a config that lies in a run directory.
+_ARCHIVED = "the config lies in a run directory: the code that ran there is run, not today's"
 
 
 def load(config: Path, overrides: Sequence[str] = (), *, mode: Mode = "run") -> LoadedConfig:
@@ -24,33 +28,52 @@ def load(config: Path, overrides: Sequence[str] = (), *, mode: Mode = "run") -> 
     archived = archived_code(config)
     if archived is None:
         return load_config(config, overrides, mode=mode)
-    loaded = load_config(config, overrides, folder=archived.folder, code=archived.code, mode=mode)
+    data = read_source(config, overrides, is_written=True).data
+    folder = with_other_files(archived.folders, data if isinstance(data, dict) else {})
+    loaded = load_config(config, overrides, folder=folder, code=archived.code.folder, mode=mode)
+    loaded = _with_code(loaded, archived.code)
     if archived.went_on_otherwise:
         message = "the run went on with other code later (code-*.zip beside it); what it began with is run"
         loaded = replace(loaded, warnings=[*loaded.warnings, Problem(str(config), (), message)])
-    return loaded
+    return _noting(loaded, _ARCHIVED)
 
 
-def load_again(stopped: StoppedRun, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Load the config of a run that goes on, and the user's code as it is now.
+def load_again(stopped: StoppedRun, chosen: Chosen, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """Load the config of a run that goes on.
 
     Args:
         stopped: The run.
+        chosen: The code that it goes on with.
         overrides: ``key.path=value`` pairs.
 
     Raises:
-        UsageError: If the run was not started from a config.
         ConfigError: With every mistake in the config.
+        UsageError: If other code than is meant has been imported already.
     """
-    run_dir, header = stopped.run_dir, stopped.header
-    if not is_from_config(header):
-        command = resume_command(run_dir.path, header)
-        raise UsageError(f"{run_dir.path} was not started from a config; go on with: {command}")
-    return load_config(
+    run_dir, kept = stopped.run_dir, chosen.kept
+    loaded = load_config(
         run_dir.config,
         overrides,
-        folder=Path(header["config_dir"]),
-        code=unpacked(run_dir) if (header.get("code") or {}).get("archived") else None,
-        mode=kind_of(header).command,
+        folder=chosen.folder,
+        code=None if kept is None else kept.folder,
+        mode=kind_of(stopped.header).command,
         goes_on=True,
     )
+    if kept is not None:
+        loaded = _with_code(loaded, kept)
+    return _noting(loaded, chosen.note, str(run_dir.path)) if chosen.note else loaded
+
+
+def _with_code(loaded: LoadedConfig, code: Unpacked) -> LoadedConfig:
+    """Return what was loaded with all of an earlier run's code: equal code has equal digests."""
+    for file in loaded.closure.files:
+        if file not in code.files:
+            raise UsageError(
+                f"{file} was found where the run's own code is meant, {code.folder}; if this "
+                "process has imported it before, start a new one"
+            )
+    return replace(loaded, closure=replace(loaded.closure, files=dict(code.files)))
+
+
+def _noting(loaded: LoadedConfig, note: str, origin: str = "") -> LoadedConfig:
+    return replace(loaded, notes=[*loaded.notes, Problem(origin, (), note)])

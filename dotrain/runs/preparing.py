@@ -10,7 +10,6 @@ from typing import Any
 from dotrain.ablation.runner import StudyRunner
 from dotrain.config.errors import ConfigError
 from dotrain.config.loaded import LoadedConfig
-from dotrain.config.plan import ARCHIVED
 from dotrain.core.asking import calling
 from dotrain.core.observer import Observer
 from dotrain.report.choosing import choose_observer
@@ -30,8 +29,6 @@ def say(loaded: LoadedConfig, *, quiet: bool) -> None:
     if not quiet:
         sys.stderr.writelines(f"warning: {warning}\n" for warning in loaded.warnings)
         sys.stderr.writelines(f"note: {note}\n" for note in loaded.notes)
-        if loaded.archived:
-            sys.stderr.write(f"note: {ARCHIVED}\n")
 
 
 def rehearsed(experiment: Experiment, loaded: LoadedConfig, *, quiet: bool) -> Experiment:

@@ -28,6 +28,7 @@ from dotrain.runs.driver import Driver
 from dotrain.runs.header import make_header
 from dotrain.runs.result import Demands, Result
 from dotrain.runs.stopped import StoppedRun
+from dotrain.runs.which_code import is_to_train
 from dotrain.store import (
     NEEDS,
     VERSION,
@@ -44,6 +45,7 @@ from dotrain.store import (
     restore,
 )
 from dotrain.training.program import Program
+from dotrain.usercode.archive import Code
 from dotrain.versions import own_version
 
 
@@ -71,7 +73,7 @@ def run(
         run_dir.write_config(to_yaml(dict(experiment.config)))
         if experiment.functions.code.archive:
             run_dir.write_code(experiment.functions.code.archive)
-        header = make_header(experiment, "")
+        header = make_header(experiment, run_dir=run_dir.path)
         scheduler = _scheduler(experiment, header)
         start = _Start(scheduler, header, Contents([]), Restored(0.0, []), None)
         return _Run(experiment, run_dir, demands or Demands()).drive(start, observer)
@@ -83,6 +85,7 @@ def resume(
     observer: Observer,
     demands: Demands | None = None,
     *,
+    archived: bool | None = None,
     quiet: bool = False,
 ) -> Result:
     """Go on with a run that stopped, for whatever reason, to the same total.
@@ -92,6 +95,7 @@ def resume(
         stopped: The run, as `take_up` has it; its records are let go of when the run goes on.
         observer: Shows progress.
         demands: As of `run`.
+        archived: Whether the run is told to keep to the code in its own directory; None says nothing.
         quiet: Say nothing of the driver before, nor of code that has changed.
 
     Returns:
@@ -110,18 +114,21 @@ def resume(
         refuse_changes(run_dir.path, header, experiment)
         scheduler = _scheduler(experiment, header)
         restored = restore(scheduler, islice(records, 1, None))
-        code = code_that_goes_on(run_dir, experiment.functions.code, records)
+        # Whoever only judges what has finished runs no code.
+        runs = experiment.functions.code if is_to_train(stopped, experiment.num_trials) else Code()
+        code = code_that_goes_on(run_dir, runs, records)
         if code.changes and not quiet:
             sys.stderr.write(f"note: {code.text}\n")
         resumed = Resumed(
             asdict(experiment.limits),
             experiment.num_trials,
             experiment.strategy.slots,
-            code=experiment.functions.code.digest,
+            code=runs.digest,
             began_with=code.began_with,
             dotrain=own_version(),
             version=VERSION,
             needs=NEEDS,
+            archived=archived,
         )
         start = _Start(scheduler, header, stopped.contents, restored, resumed)
         return _Run(experiment, run_dir, demands or Demands()).drive(start, observer)

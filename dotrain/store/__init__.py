@@ -1,6 +1,14 @@
 """The run directory and its journal: the only writer of run state."""
 
-from dotrain.store.code import archived_code, code_that_goes_on, unpacked
+from dotrain.store.code import (
+    RanLast,
+    Unpacked,
+    archived_code,
+    code_that_goes_on,
+    keeps_to_its_archive,
+    ran_last,
+    unpacked,
+)
 from dotrain.store.journal import (
     NEEDS,
     VERSION,
@@ -14,10 +22,12 @@ from dotrain.store.journal import (
     written_by,
 )
 from dotrain.store.lock import Holder, Lock, read_holder
+from dotrain.store.places import config_folders, told_in_header
 from dotrain.store.replay import (
     RunState,
     code_of,
     counts_from_one,
+    has_finished,
     is_simulated,
     marks_of,
     replay,
@@ -33,18 +43,24 @@ __all__ = [
     "Holder",
     "Journal",
     "Lock",
+    "RanLast",
     "Record",
     "Restored",
     "RunDir",
     "RunState",
+    "Unpacked",
     "archived_code",
     "code_of",
     "code_that_goes_on",
+    "config_folders",
     "counts_from_one",
+    "has_finished",
     "is_simulated",
+    "keeps_to_its_archive",
     "marks_of",
     "needs_newer",
     "newer",
+    "ran_last",
     "read_contents",
     "read_holder",
     "read_journal",
@@ -52,6 +68,7 @@ __all__ = [
     "replay",
     "replay_each",
     "restore",
+    "told_in_header",
     "unpacked",
     "written_by",
 ]

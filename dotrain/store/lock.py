@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -70,7 +71,11 @@ class Lock:
             # Unbuffered: what a full disk doesn't take must not be tried again when it is closed.
             file = open(self._path, "ab", buffering=0)
         except OSError as error:
-            raise UsageError(f"can't lock the run: {self._path}: {error.strerror}") from None
+            is_closed = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+            advice = "; a copy of the run directory, where you may write, goes on as well"
+            raise UsageError(
+                f"can't lock the run: {self._path}: {error.strerror}{advice * is_closed}"
+            ) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dotrain.core.book import TrialBook
 from dotrain.core.events import EVENTS, TrialEvent, from_record
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.instructions import RunStatus
+from dotrain.core.instructions import INSTRUCTIONS, RunStatus
 from dotrain.core.limits import Limits
 from dotrain.core.trial import IllegalTransition, Mark
 from dotrain.errors import JournalError
@@ -73,6 +73,17 @@ def counts_from_one(header: Mapping[str, Any]) -> bool:
 def code_of(header: Mapping[str, Any]) -> str | None:
     """Return the digest of the user's code that a run began with, None where it isn't known."""
     return (header.get("code") or {}).get("digest")
+
+
+def has_finished(records: Sequence[Record]) -> bool:
+    """Whether nothing was left to do when a run was last driven.
+
+    Args:
+        records: The journal, header included.
+    """
+    known = (record for record in reversed(records) if record["type"] in {*EVENTS, *INSTRUCTIONS})
+    last = next(known, {})
+    return last.get("type") == "Finish" and last["status"] == RunStatus.FINISHED
 
 
 def replay(records: Iterable[Record]) -> RunState:

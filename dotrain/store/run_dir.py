@@ -139,11 +139,8 @@ class RunDir:
         Args:
             digest: Of the later one.
         """
-        later = self.later_code(digest) if digest else None
-        for path in (later, self.code):
-            if path is not None and path.is_file():
-                return path.read_bytes()
-        return b""
+        path = self.later_code(digest) if digest else self.code
+        return path.read_bytes() if path.is_file() else b""
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json``."""

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+#: How the names of folders begin into which a driver unpacks what a run has kept.
+ARCHIVED = "dotrain-archived-"
+
 
 @dataclass(frozen=True)
 class Code:

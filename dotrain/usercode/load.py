@@ -5,19 +5,22 @@ from __future__ import annotations
 import atexit
 import importlib
 import importlib.util
+import io
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
-from pathlib import Path
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cloudpickle
 
 from dotrain.errors import UsageError
-from dotrain.usercode.archive import Code, unpack
+from dotrain.usercode.archive import ARCHIVED, Code, unpack
 from dotrain.usercode.function import FunctionRef
+from dotrain.usercode.whose import Whose, whose_file
 
 #: How the names of folders with unpacked code begin.
 _UNPACKED = "dotrain-code-"
@@ -88,8 +91,8 @@ def _load_module(ref: FunctionRef, moved: Path | None) -> Any:
     root = moved or Path(ref.root)
     file = (root / ref.file).resolve()
     for folder in (str(root), str(file.parent)):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+        # To the front: a module of that name may lie where another run's code does.
+        sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
     name = ref.module
     loaded = sys.modules.get(name)
     if loaded is not None and getattr(loaded, "__file__", None) == str(file):
@@ -112,12 +115,30 @@ def _load_module(ref: FunctionRef, moved: Path | None) -> Any:
 
 
 def _forget_modules(code: Code) -> None:
-    """Forget the user's modules of earlier runs, where they lie and where they were unpacked."""
-    unpacked = os.path.join(os.path.realpath(tempfile.gettempdir()), _UNPACKED)
+    """Forget the user's modules of earlier runs: where they lie, where they were unpacked, or of one name."""
+    temporary = os.path.realpath(tempfile.gettempdir())
+    ours, kept = (os.path.join(temporary, prefix) for prefix in (_UNPACKED, ARCHIVED))
+    named = set(_modules_in(code))
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None) or ""
-        if name != "__main__" and (file in code.digests or file.startswith(unpacked)):
+        known = file in code.digests or file.startswith((ours, kept))
+        # The same code at another place: what lies there may have changed.
+        if not known and name in named and file:
+            known = whose_file(Path(file)) is Whose.USER
+        if known and name != "__main__":
             del sys.modules[name]
-    for entry in [entry for entry in sys.path if entry.startswith(unpacked)]:
+    for entry in [entry for entry in sys.path if entry.startswith((ours, kept))]:
         sys.path.remove(entry)
-        shutil.rmtree(entry, ignore_errors=True)
+        if entry.startswith(ours):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _modules_in(code: Code) -> Iterator[str]:
+    """Yield the dotted names of the modules in an archive."""
+    if not code.archive:
+        return
+    with zipfile.ZipFile(io.BytesIO(code.archive)) as archive:
+        for file in map(PurePosixPath, archive.namelist()):
+            if file.suffix == ".py":
+                whole = file.parent if file.name == "__init__.py" else file.with_suffix("")
+                yield ".".join(whole.parts)

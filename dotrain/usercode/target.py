@@ -169,9 +169,9 @@ def find_target(spec: str, config_dir: Path, code: Path | None = None) -> Target
         raise UsageError(f"expected path.py:function or module:function, got '{spec}'")
     folders = [config_dir.resolve(), *config_dir.resolve().parents]
     if code is not None:
-        # A file that lay outside the config's folders was kept by its name alone.
-        outside = Path(place).is_absolute() or ".." in Path(place).parts
-        place = Path(place).name if outside else place
+        # A file that lies where no module can be named from the config's folders is kept by its
+        # name alone.
+        place = place if not place.endswith(".py") or _is_inside(place) else Path(place).name
         folders = [code]
     if place.endswith(".py"):
         return _find_file(spec, place, function, folders)
@@ -223,6 +223,12 @@ def target_of(cls: type) -> Target | None:
     return Target(f"{cls.__module__}:{cls.__name__}", file, root, cls.__module__, cls.__name__)
 
 
+def _is_inside(place: str) -> bool:
+    """Whether the path of a module says what it is called from the folder that the path starts from."""
+    parts = Path(place).with_suffix("").parts
+    return not Path(place).is_absolute() and all(part.isidentifier() for part in parts)
+
+
 def _find_file(spec: str, place: str, function: str, folders: list[Path]) -> Target:
     for folder in folders:
         # Links are not followed: a module is imported from where its name stands.
@@ -232,10 +238,9 @@ def _find_file(spec: str, place: str, function: str, folders: list[Path]) -> Tar
                 continue
         except (OSError, ValueError):  # no possible path: too long, or not encodable
             continue
-        parts = list(Path(place).with_suffix("").parts)
-        inside = not Path(place).is_absolute() and all(part.isidentifier() for part in parts)
-        if inside:
-            return Target(spec, file, folder, ".".join(parts), function)
+        if _is_inside(place):
+            module = ".".join(Path(place).with_suffix("").parts)
+            return Target(spec, file, folder, module, function)
         return Target(spec, file, file.parent, file.stem, function)
     tried = "\n    ".join(str(folder / place) for folder in folders)
     raise UsageError(f"no file {place}; tried\n    {tried}")

@@ -575,7 +575,7 @@ def test_a_policys_error_is_the_policys_and_the_run_goes_on_when_it_is_mended(
         assert "failed" not in log.read_text()
 
     project.write("mine.py", header + source.replace("1 / 0", "pass"))
-    again = project.cli("resume", str(run_dir), "--json")
+    again = project.cli("resume", str(run_dir), "--json", "--code", "current")
     assert again.returncode == 0, again.stderr
     expected = {"total": 4, "finished": 4, "stopped": 0, "diverged": 0, "failed": 0}
     assert json.loads(again.stdout)["trials"] == expected

@@ -406,7 +406,8 @@ def test_a_scheduler_that_goes_away_ends_the_run_so_that_it_can_be_resumed(
             process.kill()
             process.wait()
     project.write("user.py", "def train(n): return n")
-    again = project.cli("resume", result["run_dir"], "--json", "--set", "cluster={kind: inline}")
+    how = ("--set", "cluster={kind: inline}", "--code", "current")
+    again = project.cli("resume", result["run_dir"], "--json", *how)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["trials"]["finished"] == 6
 

@@ -295,7 +295,8 @@ def test_a_run_that_was_ended_leaves_what_is_known(searching: Project, number: i
         assert outcome_of(last).message == "dotrain has not come to the end of this run"
         (run_dir,) = searching.path.glob("runs/*/*")
         searching.write("user.py", "def train(x): return x")
-        assert searching.cli("resume", str(run_dir), "--junit", "junit.xml").returncode == 0
+        mended = ("--code", "current", "--junit", "junit.xml")
+        assert searching.cli("resume", str(run_dir), *mended).returncode == 0
         assert (read(searching).tests, read(searching).errors) == (6, 0)
     else:
         assert done.returncode == 130

@@ -93,7 +93,7 @@ def other_code(project: Project) -> Path:
     (run_dir,) = project.path.glob("runs/*/*")
     project.write("user.py", source.format(first=False))
     project.write("lib.py", "")
-    resumed = project.cli("resume", str(run_dir))
+    resumed = project.cli("resume", str(run_dir), "--code", "current")
     assert resumed.returncode == 0, resumed.stderr
     assert (
         "note: the code has changed since the run was last driven (user.py: changed)"
@@ -347,15 +347,19 @@ def test_the_first_code_once_more_is_told_as_that(project: Project) -> None:
     first = source.replace("x == 2 and False", "x == 2 and True")
     assert first != source
     project.write("user.py", first)
-    cut_off_finish(run_dir, 4)
-    back = project.cli("resume", str(run_dir))
-    assert "the code has changed" not in back.stderr
-    project.write("user.py", source)
-    assert "the code has changed" in project.cli("resume", str(run_dir)).stderr
+    # Nothing is left to train: whoever judges the run may have whatever code.
+    judged = project.cli("resume", str(run_dir))
+    assert (judged.returncode, "the code" in judged.stderr) == (0, False)
+    cut_off_finish(run_dir, -4)  # behind the last launch
+    refused = project.cli("resume", str(run_dir))
+    assert (refused.returncode, "  user.py: changed" in refused.stderr) == (2, True)
+    project.write("user.py", first.replace("return x", "return x  # again"))
+    note = "note: the code has changed since the run was last driven (user.py: changed)"
+    assert note in project.cli("resume", str(run_dir), "--code", "current").stderr
     project.write("user.py", first)
-    cut_off_finish(run_dir, -1)
+    cut_off_finish(run_dir, -3)
     assert "note: the code is again what the run began with (user.py: changed since it" in (
-        project.cli("resume", str(run_dir)).stderr
+        project.cli("resume", str(run_dir), "--code", "current").stderr
     )
 
 

@@ -181,13 +181,18 @@ def test_a_run_that_ended_by_its_limits_goes_on_when_they_are_raised(project: Pr
     assert done.summary["trials"]["finished"] == 8
 
 
-def test_a_circuit_breaker_can_be_reset(project: Project) -> None:
+def broken_and_mended(project: Project) -> Path:
+    """A run that its circuit breaker ended; the bug has been mended since."""
     project.write("user.py", "def train(x, n): raise ValueError")
     sections = {"search": {"space": SPACE, **OPTIMIZERS["random"]}, "cluster": {"kind": "inline"}}
     result = project.run(**sections, limits={"max_failures": 2})
     assert (result.status, result.summary["trials"]["total"]) == ("failed", 2)
     project.write("user.py", "def train(x, n): return x")
-    done = experiment.resume(result.run_dir, quiet=True)
+    return result.run_dir
+
+
+def test_a_circuit_breaker_can_be_reset(project: Project) -> None:
+    done = experiment.resume(broken_and_mended(project), code="current", quiet=True)
     assert done.summary["trials"] == {
         "total": 8,
         "finished": 6,
@@ -195,6 +200,22 @@ def test_a_circuit_breaker_can_be_reset(project: Project) -> None:
         "diverged": 0,
         "failed": 2,
     }
+
+
+def test_other_code_is_refused_unless_it_is_asked_for(project: Project) -> None:
+    run_dir = broken_and_mended(project)
+    before = {file: file.read_bytes() for file in run_dir.iterdir() if file.is_file()}
+    with pytest.raises(UsageError) as refused:
+        experiment.resume(run_dir, quiet=True)
+    assert str(refused.value).splitlines() == [
+        f"{run_dir}: the code isn't what ran last, as found from {project.path}:",
+        "  user.py: changed",
+        "say which is to run, for trials of both would stand in one table:",
+        "  --code current     what is there now (a bug was mended); trials from here on are marked "
+        "'other code'",
+        "  --code archived    what ran last (code.zip)",
+    ]
+    assert {file: file.read_bytes() for file in run_dir.iterdir() if file.is_file()} == before
 
 
 def test_a_finished_run_stays_as_it_is_and_takes_more_trials(project: Project) -> None:

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from dotrain.errors import UsageError
-from dotrain.store import Journal, Record, RunDir, archived_code, code_that_goes_on, unpacked
+from dotrain.store import (
+    Journal,
+    Record,
+    RunDir,
+    archived_code,
+    code_that_goes_on,
+    keeps_to_its_archive,
+    ran_last,
+    unpacked,
+)
 from dotrain.usercode.archive import Code
 
 
@@ -31,6 +40,9 @@ def header(told: Code | None) -> Record:
 def resumed(with_code: Code | None) -> Record:
     record: Record = {"type": "Resumed"}
     return record if with_code is None else {**record, "code": with_code.digest}
+
+
+LAUNCH: Record = {"type": "Launch"}
 
 
 @pytest.fixture
@@ -58,12 +70,63 @@ def test_changed_code_is_kept_and_its_files_are_named(run_dir: RunDir) -> None:
 
 def test_it_is_compared_with_what_ran_last(run_dir: RunDir) -> None:
     code_that_goes_on(run_dir, TWO, [header(ONE)])
-    then = [header(ONE), resumed(TWO), resumed(None)]
+    then = [header(ONE), LAUNCH, resumed(TWO), LAUNCH, resumed(None), LAUNCH]
     assert code_that_goes_on(run_dir, TWO, then).changes == []
     assert code_that_goes_on(run_dir, THREE, then).changes == ["user.py: changed"]
     back = code_that_goes_on(run_dir, ONE, then)
     assert (back.changes, back.is_first) == (["user.py: changed"], True)
     assert back.text.startswith("the code is again what the run began with (user.py: changed")
+
+
+def test_code_that_was_only_judged_by_or_found_no_worker_has_not_run(run_dir: RunDir) -> None:
+    code_that_goes_on(run_dir, TWO, [header(ONE)])
+    then = [header(ONE), LAUNCH, resumed(TWO), LAUNCH, resumed(THREE), {"type": "Finish"}]
+    found = ran_last(run_dir, then)
+    assert (found.digest, found.files, found.archive) == (
+        *(TWO.digest, TWO.files, run_dir.later_code(str(TWO.digest))),
+    )
+    assert ran_last(run_dir, [header(ONE), resumed(THREE)]).digest == ONE.digest
+
+
+def test_what_ran_last_and_was_not_kept_is_told_from_other_code_by_its_digest(
+    run_dir: RunDir,
+) -> None:
+    then = [header(ONE), resumed(TWO), LAUNCH]
+    for content in (None, b"no zip", ONE.archive):
+        if content is not None:
+            run_dir.later_code(str(TWO.digest)).write_bytes(content)
+        found = ran_last(run_dir, then)
+        assert found.changes(TWO.files, TWO.digest) == []
+        (changed,) = found.changes(THREE.files, THREE.digest)
+        assert f"code-{TWO.digest}.zip is damaged or missing" in changed
+        with pytest.raises(UsageError, match=r"can't be unpacked|isn't the code that ran"):
+            unpacked(found.archive, found.digest)
+
+
+def test_where_nothing_tells_what_ran_nothing_is_held_against_it(run_dir: RunDir) -> None:
+    run_dir.code.unlink()
+    assert ran_last(run_dir, [header(None)]).changes(TWO.files, TWO.digest) == []
+    # That all of it was installed is told.
+    assert ran_last(run_dir, [header(Code())]).changes(TWO.files, TWO.digest) == ["user.py: new"]
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "expected"),
+    [
+        (None, [], False),
+        (True, [], True),
+        (True, [None], True),
+        (False, [True, None], True),
+        (True, [False], False),
+        (None, [True, False, True], True),
+    ],
+)
+def test_a_run_keeps_to_its_archive_from_when_it_is_told_to(
+    first: bool | None, later: list[bool | None], expected: bool
+) -> None:
+    run = header(None) if first is None else {**header(ONE), "code": {"archived": first}}
+    said = [resumed(ONE) | ({} if one is None else {"archived": one}) for one in later]
+    assert keeps_to_its_archive([run, *said]) is expected
 
 
 def test_a_header_that_does_not_say_is_helped_by_the_archive(run_dir: RunDir) -> None:
@@ -99,11 +162,12 @@ def test_a_config_in_a_run_directory_means_the_code_that_lies_there(
     write(run_dir, {**header(ONE), "config_dir": "/some/where"}, *later)
     found = archived_code(run_dir.config)
     assert found is not None
-    assert found.folder == Path("/some/where")
-    assert (found.code / "user.py").read_text() == "x = 1\n"
+    assert found.folders == [Path("/some/where")]
+    assert (found.code.folder / "user.py").read_text() == "x = 1\n"
+    assert found.code.files == {found.code.folder / "user.py": "user.py"}
     (tidied,) = at_exit
     tidied()
-    assert not found.code.exists()
+    assert not found.code.folder.exists()
     assert found.went_on_otherwise == otherwise
 
 
@@ -111,7 +175,7 @@ def test_without_a_folder_or_a_digest_the_run_directory_will_do(run_dir: RunDir)
     write(run_dir, header(None), resumed(TWO))
     found = archived_code(run_dir.config)
     assert found is not None
-    assert (found.folder, found.went_on_otherwise) == (run_dir.path, False)
+    assert (found.folders, found.went_on_otherwise) == ([run_dir.path], False)
 
 
 def test_a_config_elsewhere_is_ones_own(run_dir: RunDir, tmp_path: Path) -> None:
@@ -128,4 +192,4 @@ def test_code_that_was_not_kept_whole_is_an_error(run_dir: RunDir, content: Any)
         archived_code(run_dir.config)
     if content is not None:
         with pytest.raises(UsageError, match=r"code\.zip can't be unpacked"):
-            unpacked(run_dir)
+            unpacked(run_dir.code, None)

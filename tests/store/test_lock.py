@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -61,6 +62,19 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
         pytest.raises(UsageError, match=r"can't lock the run: .*No such file"),
         Lock(tmp_path / "none" / "lock"),
     ):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_where_nothing_may_be_written_a_copy_is_advised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    told = f"{os.strerror(number)}; a copy of the run directory, where you may write, goes on"
+    with pytest.raises(UsageError, match=told), Lock(tmp_path / "lock"):
         pass
 
 

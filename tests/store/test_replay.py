@@ -22,6 +22,7 @@ from dotrain.store import (
     Record,
     code_of,
     counts_from_one,
+    has_finished,
     is_simulated,
     marks_of,
     needs_newer,
@@ -320,3 +321,19 @@ def test_what_can_not_be_opened_is_an_error(tmp_path: Path) -> None:
         list(read_journal(tmp_path))
     with pytest.raises(JournalError, match=r"can't open the journal .*No such file"):
         Journal(tmp_path / "no" / "journal.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("later", "finished"),
+    [
+        ([], False),
+        ([{"type": "Finish", "status": "finished"}], True),
+        ([{"type": "Finish", "status": "interrupted"}], False),
+        ([{"type": "Finish", "status": "finished"}, {"type": "Weather"}], True),
+        ([{"type": "Finish", "status": "finished"}, {"type": "Resumed"}], False),
+    ],
+)
+def test_whether_anything_was_left_is_told_by_what_was_decided_last(
+    later: list[Record], finished: bool
+) -> None:
+    assert has_finished([{"type": "Run"}, *later]) is finished

@@ -93,11 +93,11 @@ def test_what_has_a_journal_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert found.has_begun
 
 
-def test_the_code_that_ran_first_stands_for_a_later_one_that_was_not_kept(tmp_path: Path) -> None:
+def test_code_that_was_not_kept_is_none_whatever_else_is_there(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path)
     assert (run_dir.read_code(), run_dir.read_code("abc")) == (b"", b"")
     run_dir.write_code(b"first")
-    assert (run_dir.read_code(), run_dir.read_code("abc")) == (b"first", b"first")
+    assert (run_dir.read_code(), run_dir.read_code("abc")) == (b"first", b"")
     run_dir.later_code("abc").write_bytes(b"later")
     assert (run_dir.read_code(), run_dir.read_code("abc")) == (b"first", b"later")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dotrain import experiment
 from dotrain.store import read_journal, replay
 from tests.samples import changes
 from tests.samples.changes import Change, unexplained
@@ -107,6 +109,19 @@ def test_a_run_goes_on_to_the_same_end(sample: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     whole = before[: before.rindex(b"\n") + 1]
     assert (run_dir / "journal.jsonl").read_bytes().startswith(whole)
+    differences = list(holds(after, came_to(run_dir)))
+    assert unexplained(name_of(sample), "after", differences) == []
+
+
+@pytest.mark.parametrize("name", ["asha", "behind", "simulated"])
+def test_a_run_whose_code_is_gone_goes_on_to_the_same_end_with_its_archive(
+    name: str, tmp_path: Path
+) -> None:
+    sample = HERE / "v1" / name
+    after = expected(sample, AFTER)
+    run_dir = placed(sample, tmp_path)
+    shutil.rmtree(tmp_path / "code")
+    experiment.resume(run_dir, after.pop("how")["set"], quiet=True)
     differences = list(holds(after, came_to(run_dir)))
     assert unexplained(name_of(sample), "after", differences) == []
 
