@@ -94,6 +94,11 @@ def run(
         return _begin(loaded, Path(runs_dir), quiet, gates, junit, allow_simulated)
 
 
+def _listed(values: Sequence[Any]) -> Any:
+    """Return a list of what isn't one; what is no sequence of several is refused as it is."""
+    return list(values) if isinstance(values, tuple | list) else values
+
+
 def _path(path: AnyPath | None) -> Path | None:
     return None if path is None else Path(path)
 
@@ -273,6 +278,8 @@ def lagom(
     limits: Mapping[str, Any] | None = None,
     observers: Sequence[str | Mapping[str, Any] | Observer] = (),
     tensorboard: bool | None = None,
+    ship: Sequence[str] = (),
+    env: Sequence[str | Mapping[str, str | int]] = (),
     runs_dir: AnyPath = "runs",
     resume: AnyPath | None = None,
     quiet: bool = False,
@@ -300,6 +307,8 @@ def lagom(
         limits: The config's ``limits:`` section.
         observers: Who watches the run besides: names, names with options, or instances.
         tensorboard: Whether to write TensorBoard's event files; by default if it is installed.
+        ship: Files that go with the code, as the config's ``ship:``; relative to the current folder.
+        env: Variables for the processes of trials, as the config's ``env:``.
         runs_dir: Where run directories go.
         resume: An earlier run of this call, to go on with: as `resume` takes a run.
         quiet: Show no progress.
@@ -323,7 +332,7 @@ def lagom(
         "hparams": hparams,
     }
     same |= {"cluster": cluster, "limits": limits, "tensorboard": tensorboard}
-    same["observers"] = observers
+    same |= {"observers": observers, "ship": _listed(ship), "env": _listed(env)}
     goes_on = resume is not None
     loaded = load_call(functions, search, ablation, early_stop, distribution, same, goes_on=goes_on)
     if resume is None:

@@ -15,7 +15,6 @@ import contextlib
 import gc
 import importlib
 import os
-import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from dotrain.attempts.usage import Meter
 from dotrain.core.failure import Failure
 from dotrain.frameworks import registry
 from dotrain.training.arguments import parameters_of
+from dotrain.training.failure import print_failure
 from dotrain.training.output import set_streams
 from dotrain.training.program import (
     LoadedProgram,
@@ -39,7 +39,9 @@ from dotrain.training.program import (
     load_strategy,
     prepared,
 )
+from dotrain.usercode.archive import Code
 from dotrain.usercode.load import unpacked
+from dotrain.usercode.unpacking import release
 
 #: What is done beforehand: the user's modules are imported and prepared, only imported, packages are
 #: imported only, nothing: then nothing is forked.
@@ -70,13 +72,21 @@ class ForkServer:
         self._strategy = load_strategy(self._program)
         self._level = level
         self._loaded: LoadedProgram | None = None
-        #: Where the user's code has been unpacked, once for all attempts.
+        #: Where the user's code has been unpacked, for all attempts.
         self._moved: Path | None = None
+        self._unpacked: list[Path] = []
         with contextlib.suppress(Exception):  # a child says it, where a person sees it
-            self._moved = unpacked(self._program.functions.code)
+            self._moved = self._hold(self._program.functions.code)
+            self._hold(self._program.table_files)
         self._keepers: set[int] = set()
         #: What the user's modules have started when they were imported.
         self._servants: set[int] = set()
+
+    def _hold(self, files: Code) -> Path | None:
+        """Unpack files that this machine hasn't got, for as long as attempts may want them."""
+        folder = unpacked(files)
+        self._unpacked += [] if folder is None else [folder]
+        return folder
 
     def prepare(self) -> int:
         """Do what this level asks for.
@@ -96,8 +106,8 @@ class ForkServer:
         if self._level < PACKAGES:
             try:
                 self._loaded = load_program(self._program, self._moved)
-            except BaseException:
-                traceback.print_exc()  # the child says it again, where a person sees it
+            except BaseException as error:
+                print_failure(error)  # the child says it again, where a person sees it
         if watch.has_new():
             is_theirs = self._level < PACKAGES
             what = "the user's modules" if is_theirs else "the strategy's packages"
@@ -148,9 +158,9 @@ class ForkServer:
         os._exit(0)
 
     def clean_up(self) -> None:
-        """Remove what this process has unpacked."""
-        if self._moved is not None:
-            shutil.rmtree(self._moved, ignore_errors=True)
+        """Let go of what this process has unpacked."""
+        while self._unpacked:
+            release(self._unpacked.pop())
 
     def _fork_keeper(self, descriptor: int) -> None:
         pid = os.fork()

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, final
@@ -24,6 +25,7 @@ from dotrain.attempts.fork_server import NOTHING, first_level
 from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe, readable
 from dotrain.attempts.slot import Loop, Slot
+from dotrain.training.environment import Environment
 from dotrain.training.program import Program, load_strategy
 
 #: Against threads that packages start when they are imported and that do nothing then: a process
@@ -62,7 +64,7 @@ class Host:
         Args:
             program: What every attempt runs.
             names: Of the slots.
-            environment: Of the processes, but for what the program's strategy wants.
+            environment: Of the processes, but for what the program's strategy and the config want.
             loop: Of this thread.
             emit: Gets a slot's name, the token of the group, and an item of a rank: ``{"event":
                 record}``, ``{"end": record}``, at last ``{"gone": cause, "usage": record}`` when nothing is
@@ -70,11 +72,13 @@ class Host:
             log: Where the output of processes goes that isn't an attempt's; by default to this
                 process's own.
         """
-        self._program = program
+        # What is written for other processes to read holds no variables.
+        self._program = replace(program, environment=Environment())
         self._slots = {name: Slot(loop, partial(emit, name)) for name in names}
         # What the user has set, stays.
         strategy = load_strategy(program)
         self._environment = {**_NO_THREADS, **strategy.environment(), **environment}
+        self._environment |= program.environment.values()
         # Compiled byte code makes the import of a large framework twice as fast.
         self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self._loop = loop

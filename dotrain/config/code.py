@@ -16,7 +16,8 @@ from dotrain.usercode.imports import only_here
 def code_problems(closure: Closure, source: Source) -> Iterator[Problem]:
     """Yield files that the archive would lose, modules that trials wouldn't find, broken frameworks."""
     known: dict[str, Path] = {}
-    for file, name in closure.files.items():
+    beside = ((file, name) for name, file in closure.data.items())
+    for file, name in (*closure.files.items(), *beside):
         other = known.setdefault(name, file)
         if other != file and other.read_bytes() != file.read_bytes():
             message = (

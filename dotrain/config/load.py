@@ -27,9 +27,11 @@ from dotrain.config.naming import run_name
 from dotrain.config.observers import make_observers
 from dotrain.config.parts import Given, Parts
 from dotrain.config.schema import PartialSettings, Settings, Table
+from dotrain.config.shipping import find_named, ship
 from dotrain.config.source import Source, read_source
 from dotrain.config.table import table_problems
 from dotrain.config.validation import is_echo, validate_settings
+from dotrain.config.variables import make_environment
 from dotrain.core.policy import AbstractOptimizer
 from dotrain.space import Searchspace
 from dotrain.training.table_files import TabularSource
@@ -137,6 +139,12 @@ class _Loader:
         executor, problems = make_executor(settings.cluster, self.source, parts.folder, parts.code)
         self.problems += problems
         observers = make_observers(settings, parts, executor)
+        environment, *found = make_environment(settings, self.source, executor, self.goes_on)
+        self._add(*found)
+        # An archive has what was shipped.
+        patterns = () if parts.code is not None else settings.ship
+        named, problems = find_named(patterns, parts.folder, self.source)
+        self._add(problems)
         if executor is not None and executor.runs_in_this_process:
             self.warnings += self._unwatched(settings.cluster.kind)
         self._judge_direction()
@@ -164,6 +172,9 @@ class _Loader:
             raise AssertionError("a missing part that is no problem")
         functions = (self.train, self.model, self.dataset, self.prepare, *self.models.values())
         closure = parts.closure([one for one in functions if one], made)
+        table = self._table()
+        shipment, *found = ship(closure, named, table, executor, self.source, parts.code)
+        self._add(*found)
         self._refuse(code_problems(closure, self.source))
         if self.problems:
             raise ConfigError(_in_order(self.problems))
@@ -183,10 +194,12 @@ class _Loader:
             dataset=self.dataset,
             prepare=self.prepare,
             models=self.models,
-            table=self._table(),
+            table=table,
             study=study,
             mode=self.mode,
             closure=closure,
+            shipment=shipment,
+            environment=environment,
             folder=parts.folder,
             archived=parts.code is not None,
             source=self.source,
@@ -194,6 +207,10 @@ class _Loader:
             notes=self.notes,
             guessed=tuple(f"direction {settings.direction}" for _ in self.notes),
         )
+
+    def _add(self, problems: Iterable[Problem], warnings: Iterable[Problem] = ()) -> None:
+        self.problems += problems
+        self.warnings += warnings
 
     def _table(self) -> TabularSource | None:
         """Return the declared table, with its path resolved."""

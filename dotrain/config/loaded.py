@@ -10,12 +10,14 @@ from typing import Any, Literal
 from dotrain.ablation.study import Study
 from dotrain.config.errors import Problem
 from dotrain.config.schema import Settings
+from dotrain.config.shipping import Shipment
 from dotrain.config.source import Source
 from dotrain.core.observer import Observer
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.executors.base import AbstractExecutor
 from dotrain.space import Searchspace
+from dotrain.training.environment import Environment
 from dotrain.training.table_files import TabularSource
 from dotrain.usercode.closure import Closure
 from dotrain.usercode.function import Described
@@ -45,7 +47,9 @@ class LoadedConfig:
         table: What ``data_gen`` draws from instead, or None.
         study: The ablation study that the config describes, or None.
         mode: What is to be done with it.
-        closure: The user's files behind functions and plugins.
+        closure: The user's files behind functions and plugins, and what goes with them.
+        shipment: What that is, in numbers.
+        environment: Variables for the processes of attempts.
         folder: Where paths in the config start from.
         archived: Whether the functions are those of an earlier run.
         source: Where every value came from.
@@ -71,6 +75,8 @@ class LoadedConfig:
     study: Study | None
     mode: Mode
     closure: Closure
+    shipment: Shipment
+    environment: Environment
     folder: Path
     archived: bool
     source: Source

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dotrain.config.loaded import LoadedConfig
+from dotrain.config.shipping import Shipment
 
 
 def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
@@ -32,6 +33,8 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "threads": None if threads is None else asdict(threads),
         "slots_per_trial": loaded.strategy.slots,
         "strategy": settings.distribution.strategy,
+        "ships": _ships(loaded.shipment),
+        "env": list(loaded.environment.values()),
         "notes": [*map(str, loaded.notes)],
         "warnings": [str(warning) for warning in loaded.warnings],
     }
@@ -63,3 +66,16 @@ def _prepared_where(loaded: LoadedConfig) -> str:
     if loaded.executor.runs_in_this_process:
         return "once, in this process"
     return "once on each host; if it leaves threads, in each attempt (the run's log names whose)"
+
+
+def _ships(shipment: Shipment) -> dict[str, Any]:
+    """Return what goes to workers that don't see the user's files."""
+    return {
+        "code": shipment.code,
+        "package_data": shipment.data,
+        "named": shipment.named,
+        "bytes": shipment.size,
+        "table": None if shipment.table is None else str(shipment.table),
+        "table_bytes": shipment.table_size,
+        "left_out": list(shipment.left_out),
+    }

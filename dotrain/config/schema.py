@@ -228,6 +228,13 @@ class LimitsSection(Section):
     )
 
 
+#: Of the environment: what is taken from the driver's, or what to set.
+Variable = Annotated[
+    Annotated[str, Tag("name")] | Annotated[dict[str, str | int], Tag("mapping")],
+    Discriminator(lambda v: "mapping" if isinstance(v, dict) else "name"),
+]
+
+
 class Settings(Section):
     """The whole file."""
 
@@ -273,6 +280,16 @@ class Settings(Section):
     seed: int = Field(default=0, ge=0, description="All randomness of the run is derived from it.")
     hparams: dict[str, Any] = Field(
         default={}, description="Hyperparameters that are the same in every trial."
+    )
+    ship: list[str] = Field(
+        default=[],
+        description="Files that go with the code: patterns relative to the config, such as data/*.csv; "
+        "** is any number of folders, and of a folder all that is in it goes.",
+    )
+    env: list[Variable] = Field(
+        default=[],
+        description="Variables for the processes of trials: a name, whose value is taken from the "
+        "environment of the command and written nowhere; or {NAME: value}.",
     )
     search: Search | None = None
     ablation: Ablation | None = None

@@ -14,11 +14,16 @@ _SECRET = re.compile(r"passw|token|secret|credential|api_?key|private_?key", re.
 NOT_KEPT = "<not kept>"
 
 
+def names_secret(name: str) -> bool:
+    """Whether the name of something says that nobody may read it."""
+    return _SECRET.search(name) is not None
+
+
 def without_secrets(data: Any) -> Any:
     """Return plain data with the value of every key that names a secret replaced."""
     if isinstance(data, Mapping):
         return {
-            key: NOT_KEPT if _SECRET.search(str(key)) else without_secrets(value)
+            key: NOT_KEPT if names_secret(str(key)) else without_secrets(value)
             for key, value in data.items()
         }
     if isinstance(data, list):

@@ -37,12 +37,20 @@ class AbstractExecutor(ABC):
     is_virtual: ClassVar[bool] = False
     #: Whether functions run on the driver's thread, where a debugger may have the terminal.
     runs_in_this_process: ClassVar[bool] = False
+    #: Whether attempts run on this machine, and so see every file that the driver sees.
+    runs_on_this_machine: ClassVar[bool] = False
+    #: Whether attempts get the variables of the config's ``env:``, which is refused else.
+    sets_variables: ClassVar[bool] = False
     #: What types can't say of the keys, as JSON Schemas of the section; `problems` says it too.
     schema_rules: ClassVar[Sequence[Mapping[str, Any]]] = ()
 
     def problems(self) -> Iterable[tuple[tuple[str, ...], str]]:
         """Return what is wrong with the keys beyond their types: each path, and what to do."""
         return ()
+
+    def overheard_by(self) -> str:
+        """Return the machine to which what workers get goes unencrypted; ``""`` if none is known."""
+        return ""
 
     @abstractmethod
     def slots(self, per_trial: int) -> int | None:

@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dotrain.core.events import Failed, SlotsChanged, TrialEvent
@@ -35,6 +35,8 @@ class InlineExecutor(AbstractExecutor):
 
     concurrent = False
     runs_in_this_process = True
+    runs_on_this_machine = True
+    sets_variables = True
     schema_rules = ({"properties": {"workers": {"maximum": 1}}},)
 
     def __init__(self, workers: int | None = None) -> None:
@@ -73,6 +75,7 @@ class InlineExecutor(AbstractExecutor):
         self._post = post
         self._thread = threading.get_ident()
         self._program = program
+        self._set_variables(program.environment.values())
         self._limit_threads()
         self._loaded: LoadedProgram | Failure | None = None
         post(SlotsChanged(1))
@@ -82,8 +85,12 @@ class InlineExecutor(AbstractExecutor):
         threads = self.threads(1)
         if threads is not None:
             wanted = registry.threads(threads.count)
-            self._set = {n: os.environ.get(n) for n in wanted}
-            os.environ.update(variables(threads, wanted, os.environ))
+            self._set_variables(variables(threads, wanted, os.environ))
+
+    def _set_variables(self, values: Mapping[str, str]) -> None:
+        for name, value in values.items():
+            self._set.setdefault(name, os.environ.get(name))
+            os.environ[name] = value
 
     def carry_out(self, instruction: Instruction) -> None:
         """Queue a launch; flag a stop."""

@@ -139,6 +139,7 @@ class SimulatedExecutor(AbstractExecutor):
 
     concurrent = False
     is_virtual = True
+    runs_on_this_machine = True
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from dotrain.core.trial import Trial
+from dotrain.core.usage import megabytes
 from dotrain.executors.threads import Threads
 from dotrain.report.ablation import print_study
 from dotrain.report.columns import Column, fit
@@ -19,7 +20,7 @@ from dotrain.results import FailureGroup, RunResult, SearchResult
 from dotrain.results.gates import GateOutcome
 from dotrain.results.marks import marks_text
 from dotrain.results.search import Promotions
-from dotrain.results.text import number_text, params_text, printable
+from dotrain.results.text import count_text, number_text, params_text, printable
 
 #: How many of the best trials are shown.
 _TOP = 5
@@ -144,6 +145,22 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     print_lines([*lines, *notes, *(f"warning: {printable(text)}" for text in plan["warnings"])])
 
 
+def _ships_text(ships: Mapping[str, Any]) -> str:
+    counts = (
+        (ships["code"], "of code"),
+        (ships["package_data"], "of packages' data"),
+        (ships["named"], "named by 'ship:'"),
+    )
+    parts = [f"{count} {what}" for count, what in counts if count]
+    total = sum(count for count, _ in counts)
+    if not total:
+        return "no file: the functions are installed"
+    text = f"{count_text(total, 'file')}, {megabytes(ships['bytes'])} MB: {', '.join(parts)}"
+    if ships["table"] is not None:
+        text += f"; and {ships['table']}, {megabytes(ships['table_bytes'])} MB"
+    return "; ".join([text, *ships["left_out"]])
+
+
 def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     slots = "as many slots as the cluster has workers"
     if plan["slots"] is not None:
@@ -158,6 +175,8 @@ def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         *([("hparams", params_text(plan["hparams"]))] if plan["hparams"] else []),
         *((f"  {name}", domain) for name, domain in plan["space"].items()),
         ("cluster", f"{plan['cluster']}, {slots}"),
+        *([("env", ", ".join(plan["env"]))] if plan["env"] else []),
+        ("ships", _ships_text(plan["ships"])),
     ]
     if "configurations" in plan:
         least = "at least " if "rungs" in plan else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ class Experiment(LoadedConfig):
     Attributes:
         functions: The user's functions.
         num_trials: Configurations to sample, or None if the optimizer knows.
+        table_files: The table, if workers may not see it.
         rehearsal: What is known of a study before anything is trained.
     """
 
     functions: Functions
     num_trials: int | None
+    table_files: Code
     rehearsal: Rehearsal | None = None
 
     @classmethod
@@ -39,14 +42,16 @@ class Experiment(LoadedConfig):
             *(loaded.train, loaded.model, loaded.dataset, loaded.models),
             prepare=loaded.prepare,
             packages=closure.packages,
-            code=Code.of(closure.files, closure.texts),
+            code=Code.of(closure.files, closure.texts, closure.data),
             path=closure.path,
         )
         study = loaded.study if loaded.mode == "ablate" else None
         # The optimizer's own is that of the header, when a run goes on.
         num_trials = loaded.optimizer.num_trials
         fields = {**vars(loaded), "study": study}
-        return cls(**fields, functions=functions, num_trials=num_trials)
+        table = loaded.shipment.table
+        table_files = Code() if table is None else Code.of({table: table.name})
+        return cls(**fields, functions=functions, num_trials=num_trials, table_files=table_files)
 
     @property
     def name(self) -> str:
@@ -106,4 +111,14 @@ class Experiment(LoadedConfig):
             study=self.study,
             memory_bytes=None if memory_mb is None else memory_mb * 1e6,
             silent_s=limits.silent_s,
+            folder=_current_folder(),
+            table_files=self.table_files,
+            environment=self.environment,
         )
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it is gone
+        return ""

@@ -90,6 +90,7 @@ class Driver:
                 if resumed is not None:
                     self._post(resumed)
                 if self._scheduler.status is None:
+                    program.environment.require()
                     self._executor.start(program, self._post)
                     # What is loaded by now stays; collecting it again and again would hold up
                     # stops by tens of milliseconds.

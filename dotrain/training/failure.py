@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import shutil
+import sys
 import traceback
 from pathlib import Path
 
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.errors import UsageError
 from dotrain.training.errors import BadReport, BadResult, BadSetup
+from dotrain.usercode.home import at_home, shown, stayed_behind
 from dotrain.usercode.whose import Whose, whose_frame
 
 _OUR_WRITERS = {str(Path(__file__).with_name(name)) for name in ("checkpoint.py", "report_log.py")}
@@ -25,6 +26,8 @@ _KINDS: tuple[tuple[type[Exception], FailureKind], ...] = (
 _MESSAGE_CHARS = 300
 _TRACEBACK_CHARS = 20_000
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+#: What is said of a file beside the code that this worker hasn't got.
+_NOT_HERE = "it didn't go with the code to this worker: name it under 'ship:' in the config"
 #: With less free than this, in bytes, the disk is full whatever else may have failed.
 _NO_ROOM = 1 << 20
 
@@ -57,14 +60,16 @@ def _describe(error: BaseException, name: str) -> Failure:
     frames = [summary for whose, summary in told if whose is not Whose.DOTRAIN]
     own = [summary for whose, summary in told if whose is Whose.USER]
     kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), FailureKind.EXCEPTION)
-    text = _first_line(_text_of(error)) or "(no message)"
+    text = _first_line(at_home(_text_of(error))) or "(no message)"
+    if isinstance(error, FileNotFoundError) and stayed_behind(error.filename):
+        text += f"; {_NOT_HERE}"
     location = source = ""
     if own:
         last = own[-1]
-        location = f"{_shown(last.filename)}:{last.lineno} in {last.name}"
+        location = f"{shown(last.filename)}:{last.lineno} in {last.name}"
         source = last.line or ""
     elif isinstance(error, SyntaxError) and error.filename:
-        location = f"{_shown(error.filename)}:{error.lineno}"
+        location = f"{shown(error.filename)}:{error.lineno}"
         source = (error.text or "").strip()
     lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)]
     with contextlib.suppress(Exception):
@@ -74,7 +79,7 @@ def _describe(error: BaseException, name: str) -> Failure:
         f"{name}: {text}" if kind.names_exception else text,
         plain_text(location),
         plain_text(source),
-        plain_text("".join(lines))[-_TRACEBACK_CHARS:],
+        plain_text(at_home("".join(lines)))[-_TRACEBACK_CHARS:],
     )
 
 
@@ -98,8 +103,13 @@ def disk_is_full(error: BaseException, run_dir: str) -> bool:
 def describe_bad_result(message: str, function: object) -> Failure:
     """Describe a result that is none; the location is the function that returned it."""
     code = getattr(function, "__code__", None)
-    location = f"{_shown(code.co_filename)}:{code.co_firstlineno} in {code.co_name}" if code else ""
+    location = f"{shown(code.co_filename)}:{code.co_firstlineno} in {code.co_name}" if code else ""
     return Failure(FailureKind.BAD_RESULT, _first_line(message), plain_text(location))
+
+
+def print_failure(error: BaseException) -> None:
+    """Print a traceback for the log of a worker, with the paths that the user knows."""
+    print(at_home("".join(traceback.format_exception(error))), end="", file=sys.stderr, flush=True)
 
 
 def _text_of(error: BaseException) -> str:
@@ -112,12 +122,3 @@ def _text_of(error: BaseException) -> str:
 def _first_line(text: str) -> str:
     line = next(iter(plain_text(text).strip().splitlines()), "")
     return line if len(line) <= _MESSAGE_CHARS else line[: _MESSAGE_CHARS - 3] + "..."
-
-
-def _shown(filename: str) -> str:
-    """Return a path as the user would type it: relative where that is shorter."""
-    if os.path.isabs(filename):
-        with contextlib.suppress(OSError, ValueError):
-            relative = os.path.relpath(filename)
-            return filename if relative.startswith("..") else relative
-    return filename

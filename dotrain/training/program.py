@@ -16,10 +16,13 @@ from dotrain.core.policy import Direction
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.executors.threads import in_environment
 from dotrain.frameworks.registry import import_packages, loaded
+from dotrain.training.environment import Environment
 from dotrain.training.failure import describe_failure
 from dotrain.training.table_files import TabularSource
+from dotrain.usercode import home
+from dotrain.usercode.archive import Code
 from dotrain.usercode.function import FunctionRef, Functions
-from dotrain.usercode.load import load_function, take_in
+from dotrain.usercode.load import load_function, take_in, whereabouts
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Program:
         study: The ablation study whose arms the trials are, or None.
         memory_bytes: The most that an attempt may hold in a process of its own; None is no limit.
         silent_s: The longest it may show no sign of life there, in seconds; None is no limit.
+        folder: The driver's current folder, from which paths are shown.
+        table_files: The table's file, for workers that don't see it; empty where all do.
+        environment: Variables for the processes of attempts.
     """
 
     token: str
@@ -54,6 +60,9 @@ class Program:
     study: Study | None = None
     memory_bytes: float | None = None
     silent_s: float | None = None
+    folder: str = ""
+    table_files: Code = field(default_factory=Code)
+    environment: Environment = field(default_factory=Environment)
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,7 @@ def load_program(program: Program, moved: Path | None = None) -> LoadedProgram:
         UsageError: If a function isn't there; whatever importing the user's modules raises.
     """
     functions = program.functions
+    home.begin(program.folder)
     moved = take_in(functions.code, functions.path, moved)
     import_packages(functions.packages)
 
@@ -106,7 +116,14 @@ def load_program(program: Program, moved: Path | None = None) -> LoadedProgram:
     if threads is not None:
         for framework in loaded():
             framework.set_threads(threads, functions.code.source)
-    return LoadedProgram(program, train, model, data, models, prepare)
+    return LoadedProgram(_with_table(program), train, model, data, models, prepare)
+
+
+def _with_table(program: Program) -> Program:
+    """Return the program with its table where it lies on this machine."""
+    if program.table is None or (folder := whereabouts(program.table_files)) is None:
+        return program
+    return replace(program, table=replace(program.table, file=folder / program.table.file.name))
 
 
 def prepared(loaded: LoadedProgram) -> LoadedProgram | Failure:

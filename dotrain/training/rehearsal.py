@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from dotrain.ablation.study import BASELINE
 from dotrain.core.failure import Failure
 from dotrain.errors import DotrainError, UsageError, did_you_mean
 from dotrain.frameworks import registry
+from dotrain.training.environment import Environment
 from dotrain.training.failure import describe_failure
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources, operate
 from dotrain.training.program import LoadedProgram, Program, load_program, prepared
@@ -62,11 +63,11 @@ def rehearse(program: Program) -> Rehearsal:
     """
     with tempfile.TemporaryDirectory(prefix="dotrain-rehearsal-") as folder:
         answer = Path(folder, "answer.json")
-        environment = {**registry.environment(), **os.environ}
+        environment = {**registry.environment(), **os.environ, **program.environment.values()}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         done = subprocess.run(
             [sys.executable, "-P", "-m", "dotrain.training.rehearsal", str(answer)],
-            input=pickle.dumps(program),
+            input=pickle.dumps(replace(program, environment=Environment())),
             capture_output=True,
             env=environment,
             check=False,

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from dotrain.errors import UsageError
+
 #: How the names of folders begin into which a driver unpacks what a run has kept.
 ARCHIVED = "dotrain-archived-"
 
@@ -23,30 +25,44 @@ class Code:
     Attributes:
         archive: The zip.
         digests: SHA-256 by absolute path on the driver's machine.
+        places: That path by the name in the archive.
     """
 
     archive: bytes = b""
     digests: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, files: Mapping[Path, str], texts: Mapping[str, str] | None = None) -> Code:
+    def of(
+        cls,
+        files: Mapping[Path, str],
+        texts: Mapping[str, str] | None = None,
+        data: Mapping[str, Path] | None = None,
+    ) -> Code:
         """Read the files.
 
         Args:
             files: Maps each to its name in the archive.
             texts: Code that stands in no file, such as a notebook's, by a name for the archive.
+            data: Files that go with the code, by name in the archive; one may have several.
         """
         contents = {name: text.encode("utf-8", "replace") for name, text in (texts or {}).items()}
-        digests = {}
-        for path, name in files.items():
-            contents[name] = path.read_bytes()
+        digests: dict[str, str] = {}
+        places: dict[str, str] = {}
+        beside = ((path, name) for name, path in (data or {}).items())
+        for path, name in (*files.items(), *beside):
+            try:
+                contents[name] = path.read_bytes()
+            except OSError as error:
+                raise UsageError(f"{path} can't be read: {error.strerror}") from None
             digests[str(path)] = _sha256(contents[name])
+            places.setdefault(name, str(path))
         buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(buffer, "w") as archive:
             for name, content in sorted(contents.items()):
-                # A fixed date makes equal code give equal bytes.
-                archive.writestr(zipfile.ZipInfo(name), content)
-        return cls(buffer.getvalue(), digests)
+                # A fixed date makes equal code give equal bytes; data may be large, so the fast way.
+                archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 1)
+        return cls(buffer.getvalue(), digests, places)
 
     @cached_property
     def files(self) -> dict[str, str]:
@@ -75,18 +91,19 @@ class Code:
             return False
 
 
-def unpack(archive: bytes, prefix: str) -> Path:
+def unpack(archive: bytes, prefix: str, inside: Path | None = None) -> Path:
     """Unpack an archive into a new temporary folder, without links in its path.
 
     Args:
         archive: The zip.
         prefix: How the folder's name begins.
+        inside: Where it is made; by default where temporary folders are.
 
     Raises:
         zipfile.BadZipFile: If it is damaged.
         OSError: If there is no room for it.
     """
-    folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=inside)).resolve()
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             opened.extractall(folder)
@@ -94,6 +111,19 @@ def unpack(archive: bytes, prefix: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder
+
+
+def is_whole(folder: Path, files: Mapping[str, str]) -> bool:
+    """Whether a folder holds these very files, whatever else it holds.
+
+    Args:
+        folder: Where they were unpacked.
+        files: The SHA-256 of each, by name.
+    """
+    try:
+        return all(_sha256((folder / name).read_bytes()) == d for name, d in files.items())
+    except OSError:
+        return False
 
 
 def digests_in(archive: bytes) -> dict[str, str]:

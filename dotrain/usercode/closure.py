@@ -23,6 +23,7 @@ class Closure:
     Attributes:
         files: For each file its path relative to the folder it is imported from.
         packages: Top-level names imported from elsewhere (``numpy``, ...).
+        data: Files that go with them, each by the names by which it lies beside them.
         texts: Code that stands in no file, such as a notebook's, by a name for it.
         path: Folders that modules are imported from besides.
         needed: Of `packages` those that the source can't do without, each with where it says so
@@ -31,6 +32,7 @@ class Closure:
 
     files: dict[Path, str] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)
+    data: dict[str, Path] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     path: tuple[str, ...] = ()
     needed: dict[str, str] = field(default_factory=dict)

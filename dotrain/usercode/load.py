@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib
 import importlib.util
 import io
 import os
-import shutil
 import sys
 import tempfile
 import zipfile
@@ -18,19 +16,20 @@ from typing import Any
 import cloudpickle
 
 from dotrain.errors import UsageError
-from dotrain.usercode.archive import ARCHIVED, Code, unpack
+from dotrain.usercode import home, unpacking
+from dotrain.usercode.archive import ARCHIVED, Code
 from dotrain.usercode.function import FunctionRef
 from dotrain.usercode.whose import Whose, whose_file
 
-#: How the names of folders with unpacked code begin.
-_UNPACKED = "dotrain-code-"
+#: What was unpacked for the program that this process has loaded last.
+_taken: list[Path] = []
 
 
 def unpacked(code: Code) -> Path | None:
-    """Unpack the user's code into a folder that goes when this process ends in order.
+    """Have the user's files in a folder that all processes of this host share.
 
     Returns:
-        The folder; None if the code lies here as the driver read it.
+        The folder; None if they lie here as the driver read them.
 
     Raises:
         zipfile.BadZipFile: If the archive is damaged.
@@ -38,9 +37,26 @@ def unpacked(code: Code) -> Path | None:
     """
     if code.is_here():
         return None
-    folder = unpack(code.archive, _UNPACKED)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    return unpacking.take(code)
+
+
+def whereabouts(files: Code, moved: Path | None = None) -> Path | None:
+    """Return where the driver's files lie here, and note it for whoever tells of them.
+
+    Args:
+        files: The files.
+        moved: Where another process has unpacked them, if one has.
+
+    Returns:
+        The folder; None if they lie here as the driver read them.
+    """
+    if moved is None:
+        moved = unpacked(files)
+        if moved is not None:
+            _taken.append(moved)
+    if moved is not None:
+        home.note(moved, files.places)
+    return moved
 
 
 def take_in(code: Code, path: Iterable[str], moved: Path | None = None) -> Path | None:
@@ -61,7 +77,10 @@ def take_in(code: Code, path: Iterable[str], moved: Path | None = None) -> Path 
         if entry not in sys.path:
             sys.path.insert(0, entry)
     _forget_modules(code)
-    moved = moved or unpacked(code)
+    moved = whereabouts(code, moved)
+    # For functions that are pickled by the name of their module.
+    if moved is not None and str(moved) not in sys.path:
+        sys.path.insert(0, str(moved))
     importlib.invalidate_caches()
     return moved
 
@@ -78,6 +97,7 @@ def load_function(ref: FunctionRef, moved: Path | None) -> Callable[..., Any]:
     """
     if ref.pickled is not None:
         function = cloudpickle.loads(ref.pickled)
+        _settle(function, moved)
     else:
         function = getattr(_load_module(ref, moved), ref.function, None)
     if not callable(function):
@@ -114,10 +134,18 @@ def _load_module(ref: FunctionRef, moved: Path | None) -> Any:
     return module
 
 
+def _settle(function: object, moved: Path | None) -> None:
+    """Let a function of a script find what lies beside the script, where that was unpacked."""
+    names = getattr(function, "__globals__", {})
+    file = names.get("__file__")
+    if moved is not None and isinstance(file, str):
+        names["__file__"] = home.elsewhere(file)
+
+
 def _forget_modules(code: Code) -> None:
     """Forget the user's modules of earlier runs: where they lie, where they were unpacked, or of one name."""
-    temporary = os.path.realpath(tempfile.gettempdir())
-    ours, kept = (os.path.join(temporary, prefix) for prefix in (_UNPACKED, ARCHIVED))
+    ours = unpacking.temporary()
+    kept = os.path.join(os.path.realpath(tempfile.gettempdir()), ARCHIVED)
     named = set(_modules_in(code))
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None) or ""
@@ -129,8 +157,8 @@ def _forget_modules(code: Code) -> None:
             del sys.modules[name]
     for entry in [entry for entry in sys.path if entry.startswith((ours, kept))]:
         sys.path.remove(entry)
-        if entry.startswith(ours):
-            shutil.rmtree(entry, ignore_errors=True)
+    while _taken:
+        unpacking.release(_taken.pop())
 
 
 def _modules_in(code: Code) -> Iterator[str]:

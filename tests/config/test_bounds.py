@@ -104,6 +104,8 @@ def test_the_documented_defaults() -> None:
             "max_failures": 10,
         },
         "tensorboard": None,
+        "ship": [],
+        "env": [],
         **{
             key: settings.model_dump()[key]
             for key in ("observers",)

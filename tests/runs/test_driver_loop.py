@@ -35,8 +35,13 @@ from dotrain.optimizers.random import RandomSearch
 from dotrain.runs.driver import Driver
 from dotrain.space import Float, Searchspace
 from dotrain.store import Journal, read_journal
+from dotrain.training.program import Program
+from dotrain.usercode.function import FunctionRef, Functions
 
 Step = Callable[["Scripted"], None]
+
+
+PROGRAM = Program("token", Functions(FunctionRef("train")), "score", {}, "/nowhere")
 
 
 class Scripted(AbstractExecutor):
@@ -144,7 +149,7 @@ class Stage:
 
     def run(self, **options: Any) -> str:
         with closing(self.journal):
-            program: Any = "the program"
+            program: Any = PROGRAM
             return self.driver.run(program, **options)
 
     @property
@@ -169,7 +174,7 @@ def test_a_run_from_its_start_to_its_end(tmp_path: Path) -> None:
     assert stage.run() == "finished"
     assert stage.executor.asked == [
         ("resume_from", 0.0, {}),
-        ("start", "the program"),
+        ("start", PROGRAM),
         "Launch",
         ("pump", 0.2),
         ("pump", 0.2),
@@ -267,7 +272,7 @@ def test_a_run_that_goes_on_begins_with_that_and_its_steps_and_time_so_far(tmp_p
     assert stage.records[0] == ("Resumed", 4.0)
     assert stage.executor.asked[:3] == [
         ("resume_from", 4.0, {"t0000": 2}),
-        ("start", "the program"),
+        ("start", PROGRAM),
         "Launch",
     ]
 

@@ -16,6 +16,7 @@ import threading
 import traceback
 from abc import abstractmethod
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from dotrain.core.instructions import Instruction
 from dotrain.errors import ClusterGone, DotrainError, ResourcesUnavailable
 from dotrain.executors.base import AbstractExecutor, Post
 from dotrain.executors.threads import Threads, asked
+from dotrain.training.environment import Environment
 from dotrain.training.program import Program, load_strategy
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ def _not_imported(error: Exception) -> str:
 
 class DaskExecutor(AbstractExecutor):
     """Runs attempts on Dask workers, one at a time on each worker process."""
+
+    sets_variables = True
 
     def __init__(
         self, workers: int | None, connect_timeout_s: float, threads: int | None = None
@@ -214,7 +218,9 @@ class DaskExecutor(AbstractExecutor):
     async def _register(self, client: Client) -> None:
         from dotrain.executors.dask.slot import SlotHost
 
-        host = SlotHost(self._program, self._threads)
+        # Dask keeps plugins, and logs what a worker can't load: variables go apart from this.
+        program = replace(self._program, environment=Environment())
+        host = SlotHost(program, self._threads, waits=bool(self._program.environment))
         try:
             await client.register_plugin(host, name=host.name)
         except Exception as error:

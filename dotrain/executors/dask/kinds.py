@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import psutil
 from pydantic import Field
 
 from dotrain.config.schema import Tls
@@ -67,6 +69,12 @@ class Address(DaskExecutor):
             if not Path(name).is_file():
                 yield ("tls", key), f"no file {name}"
 
+    def overheard_by(self) -> str:
+        """Return the machine of a plain address that isn't this one."""
+        scheme, _, place = self._address.rpartition("://")
+        host = place.rpartition(":")[0].strip("[]").lower()
+        return "" if scheme not in ("", "tcp") or _is_this_machine(host) else host
+
     def _connect(self) -> AbstractAsyncContextManager[Client]:
         from dotrain.executors.dask.connection import at_address
 
@@ -102,3 +110,10 @@ class ClusterClass(DaskExecutor):
         from dotrain.executors.dask.connection import of_class
 
         return of_class(self._path, self._options, self._max_slots)
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether an address is one of this machine's, as far as it tells without asking anybody."""
+    own = {address.address for found in psutil.net_if_addrs().values() for address in found}
+    names = {"", "localhost", socket.gethostname().lower()}
+    return host.startswith("127.") or host in names | own | {"::1"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import dask
@@ -17,6 +18,7 @@ from dotrain.attempts.pipe import Pipe
 from dotrain.executors.environment import environment_of_attempts
 from dotrain.executors.table import free_addresses
 from dotrain.executors.threads import Threads, asked
+from dotrain.training.environment import Sealed
 from dotrain.training.program import Program
 
 #: Held by the run whose slot this process serves. Another run may have a slot here too, if its
@@ -30,14 +32,22 @@ _LOOK_S = 0.2
 class SlotHost(WorkerPlugin):  # type: ignore[misc]
     """Lives on each worker of a run; one rank of one attempt runs on it at a time.
 
-    Its messages are dicts, on the topic `topic`: ``{"slot": address, "ready": name}`` once, when
-    the slot can take its first rank, then ``{"slot": address, "items": [(token, item), ...]}``, with
+    Its messages are dicts, on the topic `topic`: ``{"slot": address, "wants": "environment"}`` once if the
+    config has variables, ``{"slot": address, "ready": name}`` once, when the slot can take its first rank, then ``{"slot": address, "items": [(token, item), ...]}``, with
     the token of the rank's group, and items as of `attempts.host.Host`.
     """
 
-    def __init__(self, program: Program, threads: int | None) -> None:
+    def __init__(self, program: Program, threads: int | None, *, waits: bool = False) -> None:
+        """Make it on the driver's machine.
+
+        Args:
+            program: What attempts run, without its variables.
+            threads: Of each attempt's libraries; None are the worker's.
+            waits: Whether there are variables to ask for.
+        """
         self.program = program
         self.threads = threads
+        self.waits = waits
         self.name = topic_of(program.token)
         self.topic = self.name
 
@@ -73,10 +83,21 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     # ---- everything below runs on the worker's loop ----
 
     def _open(self) -> None:
+        if self.waits and not self._left.is_set():
+            self._send_message({"wants": "environment"})
+        else:
+            self._open_with(self.program)
+
+    def take(self, sealed: Sealed) -> None:
+        """Take the variables that were asked for."""
+        if self._host is None:
+            self._open_with(replace(self.program, environment=sealed.open()))
+
+    def _open_with(self, program: Program) -> None:
         if self._left.is_set():
             return
         self._host = Host(
-            self.program,
+            program,
             [self._worker.address],
             environment=self._environment(),
             loop=self,

@@ -18,6 +18,7 @@ from dotrain.executors.bookings import Slot
 from dotrain.executors.dask.wire import Wire
 from dotrain.executors.group import Group
 from dotrain.executors.table import AbstractSlotTable
+from dotrain.training.environment import Sealed
 from dotrain.training.program import Program
 
 
@@ -48,6 +49,7 @@ class SlotTable(AbstractSlotTable):
         """
         super().__init__(post)
         self._wire = Wire(client, program.token)
+        self._environment = Sealed.of(program.environment)
         self._needed = per_trial
         self._max_slots = max_slots
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -114,6 +116,8 @@ class SlotTable(AbstractSlotTable):
         slot = self._slots.get(message["slot"])
         if slot is None:
             return
+        if "wants" in message:
+            self._tell([slot.address], "take", self._environment)
         if "ready" in message:
             slot.name = message["ready"]
             self._bookings.admit(slot)
