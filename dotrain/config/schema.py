@@ -226,6 +226,17 @@ class LimitsSection(Section):
     )
 
 
+class Checkpoints(Section):
+    """Which checkpoints of trials are kept."""
+
+    keep: Literal["auto", "last", "best", "all"] = Field(
+        default="auto",
+        description="Of each trial the newest, and when the run has finished that of the best trial "
+        "only (auto); that, and sooner where it is sure (best); the newest of each (last); every one "
+        "(all).",
+    )
+
+
 class Settings(Section):
     """The whole file."""
 
@@ -277,6 +288,7 @@ class Settings(Section):
     distribution: Distribution = Distribution()
     cluster: Cluster = Cluster()
     limits: LimitsSection = LimitsSection()
+    checkpoints: Checkpoints = Checkpoints()
     observers: list[Plugin] = Field(
         default=[],
         description="Who watches the run besides: a list, each its name, and its own keys.",

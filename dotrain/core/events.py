@@ -61,6 +61,17 @@ class Resumed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Freed(Event):
+    """The checkpoints of trials that are over count as gone from here on; deleting them follows.
+
+    `keep` is the config's ``checkpoints.keep``, which says so; `sizes` has their bytes, by trial.
+    """
+
+    keep: str
+    sizes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class TrialEvent(Event):
     """Base class of the events of one attempt of one trial."""
 
@@ -156,6 +167,7 @@ EVENTS: dict[str, type[Event]] = {
         TimePassed,
         Interrupted,
         Resumed,
+        Freed,
         Started,
         Reported,
         Noted,

@@ -15,6 +15,7 @@ from dotrain.core.asking import next_suggestion, tell_end, tell_report, to_stop
 from dotrain.core.book import TrialBook
 from dotrain.core.events import (
     Event,
+    Freed,
     Interrupted,
     Noted,
     Reported,
@@ -108,7 +109,7 @@ class Scheduler:
 
         Returns:
             What to do now, in order; each instruction carries its reason. After the run has
-            ended, no event but `Resumed` changes anything, and the list is empty.
+            ended, no event but `Resumed` and `Freed` changes anything, and the list is empty.
 
         Raises:
             PolicyError: If the optimizer or the early-stop rule breaks its contract.
@@ -116,6 +117,8 @@ class Scheduler:
         self.took_in = True
         if isinstance(event, Resumed):
             self._resume(event, time_s)
+        elif isinstance(event, Freed):
+            self.book.free(event)
         if self.status is not None:
             return []
         out: list[Instruction] = []

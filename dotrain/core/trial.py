@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -34,6 +35,11 @@ class TrialState(StrEnum):
     def ended(self) -> bool:
         """Whether the trial has come to an end (an optimizer may still promote a finished one)."""
         return self in _ENDED
+
+    @property
+    def for_good(self) -> bool:
+        """Whether nothing launches a trial again that has come to such an end."""
+        return self.ended and (self, "launch") not in TRANSITIONS
 
 
 _ACTIVE = frozenset({TrialState.LAUNCHED, TrialState.RUNNING, TrialState.STOPPING})
@@ -161,6 +167,12 @@ class Trial:
     steps_saved: int = 0
     #: Attempts that found a checkpoint, for whatever reason they were launched.
     from_checkpoint: int = 0
+    #: Which ``checkpoints.keep`` has freed its checkpoint, and how many bytes that were; ``""`` if
+    #: none has, or it was begun again since.
+    freed: str = ""
+    freed_bytes: int = 0
+    #: Launches that began again at step 0, for the checkpoint had been freed.
+    begun_again: int = 0
     #: Promoted, and the larger attempt has not started yet.
     promoting: bool = False
     #: Steps that the current attempt found in a checkpoint, until its first report.
@@ -206,6 +218,26 @@ class Trial:
     def marks(self) -> list[Mark]:
         """What must be known wherever the trial's value is shown, in the order of `Mark`."""
         return [mark for mark in Mark if mark in self.notes]
+
+    def cut_off(self, step: int) -> None:
+        """Forget the reports of a step and of those after it: they are made once more."""
+        keep = bisect_left(self.step_history, step)
+        del self.step_history[keep:]
+        del self.metric_history[keep:]
+
+    def begin_without_freed(self, resume_step: int) -> None:
+        """Note that an attempt starts after the checkpoint was freed.
+
+        Args:
+            resume_step: Where all the same: 0, unless what was to be freed could not be deleted.
+        """
+        self.freed, self.freed_bytes = "", 0
+        if resume_step == 0:
+            self.begun_again += 1
+            # Nothing is left of what went before, so these are no longer true.
+            self.from_checkpoint = 0
+            self.notes.pop(Mark.CONTINUED, None)
+            self.notes.pop(Mark.RECOUNTED, None)
 
     def move(self, what: str, time_s: float, why: str = "") -> None:
         """Go to the next state.

@@ -15,9 +15,9 @@ from dotrain.report.reading import Run, read_run
 from dotrain.report.result import print_lines
 from dotrain.report.text import duration, make_console, spark_line, steps_text, usage_text
 from dotrain.results import ranked
+from dotrain.results.checkpoints import checkpoint_of, freed_text
 from dotrain.results.text import number_text, printable
 from dotrain.store import Record, replay_each
-from dotrain.training.checkpoint import Checkpoint
 
 #: The most reports that are shown to people; of more, the first and the last.
 _SHOWN_REPORTS = 20
@@ -40,7 +40,7 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
     metric = run.header["metric"]
     order = [other.trial_id for other in ranked(run.trials, run.header["direction"])]
     log = run.run_dir.trial_log(trial.trial_id)
-    checkpoint = Checkpoint(run.run_dir.trial_dir(trial.trial_id) / "checkpoint").latest
+    checkpoint = checkpoint_of(trial, run.run_dir.path)
     story = Story(trial.trial_id, run.records)
     error = trial.error
     return {
@@ -73,6 +73,7 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
         },
         "log": str(log) if log.is_file() else None,
         "checkpoint": str(checkpoint) if checkpoint else None,
+        "freed": trial.freed or None,
     }
 
 
@@ -140,6 +141,8 @@ class Story:
             elif record["type"] == "Noted" and record["trial_id"] == trial_id:
                 self._together = []
                 self._tell(record["t"], f"note: {record['what']}")
+            elif record["type"] == "Freed" and trial_id in record["sizes"]:
+                self._tell(record["t"], freed_text(record["sizes"][trial_id], record["keep"]))
             for line in trial.story[moves:]:
                 self._move(trial, line, record.get("usage"))
             moves = len(trial.story)
@@ -278,7 +281,8 @@ def trial_lines(found: Mapping[str, Any], *, ascii_only: bool = False) -> list[s
     if found["error"]:
         lines += ["", *_error_lines(found["error"])]
     lines += ["", f"log         {found['log'] or 'none'}"]
-    lines.append(f"checkpoint  {found['checkpoint'] or 'none'}")
+    freed = f"freed (checkpoints.keep: {found['freed']})" if found["freed"] else "none"
+    lines.append(f"checkpoint  {found['checkpoint'] or freed}")
     return lines
 
 

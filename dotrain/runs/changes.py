@@ -15,6 +15,7 @@ _FREE = (
     ("limits",),
     ("cluster",),
     ("distribution",),
+    ("checkpoints",),
     ("observers",),
     ("tensorboard",),
     ("search", "num_trials"),
@@ -47,7 +48,7 @@ def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
         raise UsageError(
             f"{path} can't go on with other settings than it began with:\n"
             f"  {lines}\n"
-            "only limits, cluster, distribution, observers, tensorboard and a larger "
+            "only limits, cluster, distribution, checkpoints, observers, tensorboard and a larger "
             "search.num_trials may change; start a new run"
         )
 

@@ -106,4 +106,5 @@ class Experiment(LoadedConfig):
             study=self.study,
             memory_bytes=None if memory_mb is None else memory_mb * 1e6,
             silent_s=limits.silent_s,
+            keeps_all=self.settings.checkpoints.keep == "all",
         )

@@ -40,6 +40,7 @@ class Program:
         study: The ablation study whose arms the trials are, or None.
         memory_bytes: The most that an attempt may hold in a process of its own; None is no limit.
         silent_s: The longest it may show no sign of life there, in seconds; None is no limit.
+        keeps_all: Whether trials keep all their checkpoints, not only the newest.
     """
 
     token: str
@@ -54,6 +55,7 @@ class Program:
     study: Study | None = None
     memory_bytes: float | None = None
     silent_s: float | None = None
+    keeps_all: bool = False
 
 
 @dataclass(frozen=True)
