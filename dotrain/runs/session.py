@@ -125,7 +125,8 @@ def resume(
             needs=NEEDS,
         )
         freeing = _freeing(experiment, run_dir, header, scheduler)
-        grows = experiment.num_trials != experiment.optimizer.num_trials
+        now, before = experiment.num_trials, experiment.optimizer.num_trials
+        grows = now is not None and before is not None and now > before
         goes_on = grows or scheduler.status is not RunStatus.FINISHED
         if goes_on and freeing.note and not quiet:
             sys.stderr.write(f"note: {freeing.note}\n")
