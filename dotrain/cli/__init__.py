@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dotrain.cli import completion
+from dotrain.cli.artifacts import artifacts
 from dotrain.cli.options import (
     AllowSimulatedOption,
     ConfigArgument,
@@ -19,6 +20,7 @@ from dotrain.cli.options import (
     RunArgument,
     RunsDirOption,
     SetOption,
+    TrialArgument,
 )
 
 if TYPE_CHECKING:
@@ -181,14 +183,7 @@ def status(
 @app.command()
 def show(
     run: RunArgument,
-    trial: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[TRIAL]",
-            help="Show this trial in full: t0007, or 7.",
-            autocompletion=completion.trials,
-        ),
-    ] = None,
+    trial: TrialArgument = None,
     sort: Annotated[
         str,
         typer.Option(
@@ -228,6 +223,9 @@ def show(
     table = read_table(path, sort=sort, reverse=reverse, state=state, top=top)
     with printing():
         print_table(table, "csv" if csv else "json" if json else "")
+
+
+app.command()(artifacts)
 
 
 @app.command()

@@ -36,11 +36,10 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
         JournalError: If the journal is damaged or newer than this dotrain.
     """
     run = read_run(path)
-    trial = _find(run, name)
+    trial = find_trial(run, name)
     metric = run.header["metric"]
     order = [other.trial_id for other in ranked(run.trials, run.header["direction"])]
     log = run.run_dir.trial_log(trial.trial_id)
-    checkpoint = checkpoint_of(trial, run.run_dir.path)
     story = Story(trial.trial_id, run.records)
     error = trial.error
     return {
@@ -72,12 +71,13 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
             "traceback": error.traceback,
         },
         "log": str(log) if log.is_file() else None,
-        "checkpoint": str(checkpoint) if checkpoint else None,
+        "checkpoint": (place := checkpoint_of(trial, run.run_dir.path)) and str(place),
         "freed": trial.freed or None,
     }
 
 
-def _find(run: Run, name: str) -> Trial:
+def find_trial(run: Run, name: str) -> Trial:
+    """Return the trial that is called ``t0007`` or ``7``."""
     trials = run.state.book.trials
     number = re.fullmatch(r"[tT]?(\d+)", name.strip())
     trial_id = f"t{int(number[1]):04d}" if number else name

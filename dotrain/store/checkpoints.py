@@ -52,6 +52,11 @@ def partial_name() -> str:
     return f"{_PARTIAL}{uuid.uuid4().hex[:8]}"
 
 
+def is_partial(name: str) -> bool:
+    """Whether a folder of that name is no checkpoint yet, or no more."""
+    return name.startswith(_PARTIAL)
+
+
 def set_aside(checkpoint: Path) -> None:
     """Let a checkpoint be none, in one step; removing it takes several, and half of it is none."""
     os.replace(checkpoint, checkpoint.with_name(partial_name()))

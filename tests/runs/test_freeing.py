@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dotrain import experiment
+from dotrain import Searchspace, experiment
 from dotrain.core.events import Freed, Resumed
 from dotrain.core.instructions import Launch
 from dotrain.core.limits import Limits
@@ -405,6 +405,25 @@ def test_a_trial_that_begins_again_loses_the_marks_of_what_was_freed(project: Pr
     assert begun
     for trial in begun:
         assert (Mark.CONTINUED in trial.notes) == (trial.attempt > 3), trial.story
+
+
+def test_a_call_from_python_says_what_is_kept_too(tmp_path: Path) -> None:
+    def train(n, checkpoint):  # type: ignore[no-untyped-def]
+        with checkpoint.save(step=1):
+            pass
+        return n
+
+    def call(keep: str, **options: Any) -> Any:
+        space = Searchspace(n=("INTEGER", [1, 3]))
+        return experiment.lagom(
+            train, space, num_trials=3, checkpoints={"keep": keep}, cluster={"kind": "inline"},
+            runs_dir=tmp_path, quiet=True, **options,
+        )  # fmt: skip
+
+    first = call("all")
+    assert len(held(first.run_dir)) == 3
+    call("auto", resume=first.run_dir)
+    assert list(held(first.run_dir)) == [first.best["trial_id"]]
 
 
 def test_what_is_kept_may_change_when_a_run_goes_on(project: Project) -> None:
