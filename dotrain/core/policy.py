@@ -224,7 +224,7 @@ class AbstractOptimizer(ABC):
         """Say whether a finished trial may still be promoted; if not, its checkpoint isn't needed.
 
         Changes nothing, and what it has denied stays so, whatever comes: other trials, a resume,
-        a larger `num_trials`.
+        a larger `num_trials`. A promotion that it has returned needn't be told of here.
 
         Args:
             trial: Has finished; `get_suggestion` has been told, unless the experiment was over.

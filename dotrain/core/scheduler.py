@@ -11,7 +11,7 @@ import heapq
 from collections import deque
 from collections.abc import Mapping
 
-from dotrain.core.asking import next_suggestion, tell_end, tell_report, to_stop
+from dotrain.core.asking import may_continue, next_suggestion, tell_end, tell_report, to_stop
 from dotrain.core.book import TrialBook
 from dotrain.core.events import (
     Event,
@@ -302,6 +302,16 @@ class Scheduler:
     def _note_end(self, trial: Trial) -> None:
         tell_end(self._early_stop, trial)
         self._to_tell.append(trial)
+
+    def is_over(self, trial: Trial) -> bool:
+        """Whether a trial has ended and is never launched again, however the run goes on.
+
+        Raises:
+            PolicyError: If the optimizer breaks its contract.
+        """
+        if not trial.state.ended or any(queued is trial for queued, _, _ in self._accepted):
+            return False
+        return not may_continue(self._optimizer, trial)
 
     def next_deadline(self) -> float | None:
         """When a `TimePassed` event is due at the latest, in seconds since the run began."""

@@ -7,13 +7,13 @@ at step 0 for a known reason, and whoever goes on with the run finishes what a c
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal, final
 
-from dotrain.core.asking import may_continue
 from dotrain.core.events import AttemptEnd, Event, Freed
 from dotrain.core.instructions import Instruction, Kill
-from dotrain.core.policy import AbstractOptimizer, Direction
+from dotrain.core.policy import Direction
+from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
 from dotrain.results import ranked
 from dotrain.results.checkpoints import is_candidate
@@ -94,24 +94,22 @@ class Freeing:
         self,
         run_dir: RunDir,
         keep: Keep,
-        trials: Mapping[str, Trial],
+        scheduler: Scheduler,
         direction: Direction,
-        optimizer: AbstractOptimizer,
     ) -> None:
         """Get ready; nothing is freed yet.
 
         Args:
             run_dir: The run directory.
             keep: What is kept.
-            trials: All trials of the run by id, also those to come.
+            scheduler: Knows all trials, and which are over.
             direction: ``max`` or ``min``.
-            optimizer: Is asked which trials may go on.
         """
         self._run_dir = run_dir
         self._keep = keep
-        self._trials = trials
+        self._scheduler = scheduler
+        self._trials = scheduler.book.trials
         self._direction = direction
-        self._optimizer = optimizer
         self._choice = Choice(direction)
         self._seen: set[str] = set()
 
@@ -149,7 +147,8 @@ class Freeing:
     @property
     def note(self) -> str:
         """What must be known before a run goes on whose trials may be promoted; ``""`` if nothing."""
-        freed = [t for t in self._trials.values() if t.freed and may_continue(self._optimizer, t)]
+        is_over = self._scheduler.is_over
+        freed = [t for t in self._trials.values() if t.freed and not is_over(t)]
         if not freed:
             return ""
         return (
@@ -161,7 +160,7 @@ class Freeing:
         """Return what isn't needed of trials, of those that are over for good."""
         if self._keep != "best":
             return None
-        over = (t for t in trials if t.state.ended and not may_continue(self._optimizer, t))
+        over = (trial for trial in trials if self._scheduler.is_over(trial))
         held = [t for t in over if t.trial_id not in self._seen and self._holds(t)]
         self._seen |= {trial.trial_id for trial in held}
         return self._freed([freed for trial in held for freed in self._choice.add(trial)])

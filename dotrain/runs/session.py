@@ -172,8 +172,7 @@ class _Start:
 def _freeing(
     experiment: Experiment, run_dir: RunDir, header: Record, scheduler: Scheduler
 ) -> Freeing:
-    keep, trials = keep_of(experiment, header), scheduler.book.trials
-    return Freeing(run_dir, keep, trials, experiment.direction, experiment.optimizer)
+    return Freeing(run_dir, keep_of(experiment, header), scheduler, experiment.direction)
 
 
 def _scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Scheduler:

@@ -25,8 +25,11 @@ from dotrain.earlystop.median import MedianStop
 from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.grid import GridSearch
 from dotrain.optimizers.random import RandomSearch
+from dotrain.report.notebook import to_html
 from dotrain.report.page.document import make_document
+from dotrain.report.page.writing import write_page
 from dotrain.report.reading import read_run
+from dotrain.report.result import result_lines
 from dotrain.report.status import read_status
 from dotrain.report.story import read_trial, trial_lines
 from dotrain.results import ranked
@@ -136,7 +139,7 @@ def test_a_trial_that_may_go_on_keeps_its_checkpoint_and_the_best_always(
             with Checkpoint(run_dir.checkpoint(trial.trial_id)).save(step=1):
                 pass
     trials = scheduler.book.trials
-    freeing = Freeing(run_dir, "best", trials, direction, optimizer)
+    freeing = Freeing(run_dir, "best", scheduler, direction)
     gone: set[str] = set()
 
     def free(freed: Freed | None, time_s: float) -> None:
@@ -163,7 +166,7 @@ def test_a_trial_that_may_go_on_keeps_its_checkpoint_and_the_best_always(
     assert left == ([best] if best else held)
     # Whoever goes on with it finds nothing more to free.
     scheduler.handle(Resumed(vars(limits), 14), time_s)
-    again = Freeing(run_dir, "best", trials, direction, optimizer)
+    again = Freeing(run_dir, "best", scheduler, direction)
     assert (again.at_start(), again.at_end()) == (None, None)
 
 
@@ -273,6 +276,11 @@ def test_when_a_run_has_finished_the_best_trials_checkpoint_is_left(project: Pro
     page = make_document(read_run(result.run_dir), "now")
     assert page.checkpoint == f"trials/{name}/checkpoint/step-000000002"
     assert page.freed == [line]
+    html = write_page(result.run_dir, None).read_text()
+    assert f"<code>{page.checkpoint}</code> in the run directory" in html
+    assert line in html
+    assert line in to_html(result.found)
+    assert line in result_lines(result.found)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
