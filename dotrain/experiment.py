@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dotrain.ablation.builder import AblationStudy
 from dotrain.config.loaded import LoadedConfig
-from dotrain.config.writing import to_yaml
 from dotrain.core.instructions import RunStatus
 from dotrain.core.observer import Observer
 from dotrain.core.policy import (
@@ -21,27 +18,23 @@ from dotrain.core.policy import (
     Direction,
 )
 from dotrain.core.strategy import AbstractStrategy
-from dotrain.core.trial import Mark
 from dotrain.errors import DotrainError, UsageError
-from dotrain.report.forest import draw_at_end
-from dotrain.report.junit import recording, write_junit
+from dotrain.report.junit import recording
 from dotrain.report.result import print_result
 from dotrain.report.stdout import printing
-from dotrain.results import best_trial, expected_result
-from dotrain.results.gates import Gate, check_gates, parse_gates
+from dotrain.results.gates import Gate, parse_gates
+from dotrain.runs.best import best_of
 from dotrain.runs.definition import Experiment
 from dotrain.runs.finding import find_run
 from dotrain.runs.from_python import load_call
-from dotrain.runs.header import make_header
 from dotrain.runs.loading import load, load_again
-from dotrain.runs.preparing import display, rehearsed, say
-from dotrain.runs.result import Demands, Result
+from dotrain.runs.preparing import demands_of, display, rehearsed, say
+from dotrain.runs.result import Result
 from dotrain.runs.session import resume as resume_experiment
 from dotrain.runs.session import run as run_experiment
 from dotrain.runs.stopped import take_up
 from dotrain.runs.which_code import Which, choose_code, refuse_other_code
 from dotrain.space import Searchspace
-from dotrain.store import RunDir, read_journal, replay
 
 #: What the table and the plot of a study are made with.
 _STATISTICS = ("scipy", "statsmodels", "matplotlib")
@@ -114,26 +107,10 @@ def _begin(
     """Run what was loaded, whoever described it."""
     say(loaded, quiet=quiet)
     experiment = Experiment.of(loaded)
-    demands = _demands(experiment, gates, junit, allow_simulated)
+    demands = demands_of(experiment, gates, junit, allow_simulated)
     experiment = rehearsed(experiment, loaded, quiet=quiet)
     observer = display(experiment, quiet=quiet, is_new=True)
     return run_experiment(experiment, runs_dir, observer, demands)
-
-
-def _demands(
-    experiment: Experiment, gates: Sequence[Gate], junit: Path | None, allow_simulated: bool
-) -> Demands:
-    """Return what is demanded, unless the experiment can't give it."""
-    if gates and experiment.simulated and not allow_simulated:
-        raise UsageError(
-            f"--require '{gates[0].text}': the run is simulated, so its values are made up and "
-            "prove nothing; leave the gate out, or say --allow-simulated"
-        )
-    if gates:
-        space = experiment.optimizer.searchspace
-        check_gates(gates, expected_result(make_header(experiment), space).paths)
-    recorded = [] if junit is None else [partial(write_junit, junit)]
-    return Demands(gates, [*recorded, draw_at_end])
 
 
 def ablate(
@@ -177,30 +154,9 @@ def ablate(
     config, junit = Path(config), _path(junit)
     with recording(junit, config.stem):
         gates = parse_gates(require)
-        best = _best_of(from_run, runs_dir, quiet=quiet) if from_run is not None else []
+        best = best_of(from_run, runs_dir, quiet=quiet) if from_run is not None else []
         loaded = load(config, [*best, *overrides], mode="ablate")
         return _begin(loaded, Path(runs_dir), quiet, gates, junit, allow_simulated)
-
-
-def _best_of(called: AnyPath, runs_dir: AnyPath, *, quiet: bool) -> list[str]:
-    """Return the best hyperparameters of a run as overrides.
-
-    Raises:
-        UsageError: If there are none.
-    """
-    path = find_run(called, runs_dir, searches_first=True, quiet=quiet)
-    state = replay(read_journal(RunDir(path).journal))
-    best = best_trial(state.book.trials.values(), state.header["direction"])
-    if best is None:
-        raise UsageError(f"--from {path}: no trial there has a result")
-    if best.arm is not None:
-        raise UsageError(f"--from {path}: of an ablation no trial is the best")
-    for mark in {Mark.SIMULATED, Mark.OTHER_CODE, Mark.RECOUNTED, Mark.OVER_BUDGET} & {*best.marks}:
-        sys.stderr.write(f"warning: --from {path}: {best.trial_id}, its best trial, is marked ")
-        sys.stderr.write(f"'{mark}': {best.notes[mark]}\n")
-    return [
-        f"hparams.{name}={to_yaml(value, one_line=True)}" for name, value in best.params.items()
-    ]
 
 
 def resume(
@@ -250,7 +206,7 @@ def resume(
             say(loaded, quiet=quiet)
             experiment = Experiment.of(loaded)
             refuse_other_code(stopped, experiment, chosen)
-            demands = _demands(experiment, gates, junit, allow_simulated)
+            demands = demands_of(experiment, gates, junit, allow_simulated)
             observer = display(experiment, quiet=quiet)
             return resume_experiment(
                 experiment, stopped, observer, demands, archived=chosen.archived, quiet=quiet
@@ -276,6 +232,7 @@ def lagom(
     distribution: Mapping[str, Any] | AbstractStrategy | None = None,
     cluster: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
+    checkpoints: Mapping[str, Any] | None = None,
     observers: Sequence[str | Mapping[str, Any] | Observer] = (),
     tensorboard: bool | None = None,
     ship: Sequence[str] = (),
@@ -305,6 +262,7 @@ def lagom(
         distribution: The config's ``distribution:`` section, or an instance.
         cluster: The config's ``cluster:`` section; by default local, a worker per core.
         limits: The config's ``limits:`` section.
+        checkpoints: The config's ``checkpoints:`` section.
         observers: Who watches the run besides: names, names with options, or instances.
         tensorboard: Whether to write TensorBoard's event files; by default if it is installed.
         ship: Files that go with the code, as the config's ``ship:``; relative to the current folder.
@@ -332,7 +290,8 @@ def lagom(
         "hparams": hparams,
     }
     same |= {"cluster": cluster, "limits": limits, "tensorboard": tensorboard}
-    same |= {"observers": observers, "ship": _listed(ship), "env": _listed(env)}
+    same |= {"observers": observers, "checkpoints": checkpoints}
+    same |= {"ship": _listed(ship), "env": _listed(env)}
     goes_on = resume is not None
     loaded = load_call(functions, search, ablation, early_stop, distribution, same, goes_on=goes_on)
     if resume is None:
@@ -341,7 +300,7 @@ def lagom(
         say(loaded, quiet=quiet)
         experiment = Experiment.of(loaded)
         observer = display(experiment, quiet=quiet)
-        demands = _demands(experiment, (), None, False)
+        demands = demands_of(experiment, (), None, False)
         with take_up(find_run(resume, runs_dir, quiet=quiet)) as stopped:
             result = resume_experiment(experiment, stopped, observer, demands, quiet=quiet)
     if not quiet:

@@ -44,6 +44,10 @@ class StudyRunner(AbstractOptimizer):
         run = ArmRun(arm.name, index)
         return Trial({}, reason=reason, seed=self.seeds[index], arm=run)
 
+    def may_continue(self, trial: Trial) -> bool:
+        """Never: every arm is launched once with each seed."""
+        return False
+
     def plan(self) -> Plan:
         """One launch per arm and seed."""
         size = len(self.study.arms) * len(self.seeds)

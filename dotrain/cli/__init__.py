@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dotrain.cli import completion
+from dotrain.cli.artifacts import artifacts
 from dotrain.cli.options import (
     AllowSimulatedOption,
     CodeDirOption,
@@ -21,6 +22,7 @@ from dotrain.cli.options import (
     RunArgument,
     RunsDirOption,
     SetOption,
+    TrialArgument,
 )
 
 if TYPE_CHECKING:
@@ -187,14 +189,7 @@ def status(
 @app.command()
 def show(
     run: RunArgument,
-    trial: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[TRIAL]",
-            help="Show this trial in full: t0007, or 7.",
-            autocompletion=completion.trials,
-        ),
-    ] = None,
+    trial: TrialArgument = None,
     sort: Annotated[
         str,
         typer.Option(
@@ -220,7 +215,8 @@ def show(
     if csv and json:
         raise UsageError("--csv and --json can't be had together")
     if trial is not None:
-        from dotrain.report.story import print_trial, read_trial
+        from dotrain.report.story import read_trial
+        from dotrain.report.trial_text import print_trial
 
         if csv or sort or reverse or state or top:
             raise UsageError("one trial is shown in full: with a TRIAL there is only --json")
@@ -234,6 +230,9 @@ def show(
     table = read_table(path, sort=sort, reverse=reverse, state=state, top=top)
     with printing():
         print_table(table, "csv" if csv else "json" if json else "")
+
+
+app.command()(artifacts)
 
 
 @app.command()

@@ -31,6 +31,14 @@ RunArgument = Annotated[
         autocompletion=completion.runs,
     ),
 ]
+TrialArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[TRIAL]",
+        help="This trial alone: t0007, or 7.",
+        autocompletion=completion.trials,
+    ),
+]
 RunsDirOption = Annotated[
     Path,
     typer.Option(metavar="DIR", help="Where run directories go, and are found by name."),

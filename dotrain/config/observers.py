@@ -7,8 +7,9 @@ from importlib import util
 from dotrain import plugins
 from dotrain.config.errors import Path
 from dotrain.config.parts import Parts
-from dotrain.config.schema import Plugin, Settings
+from dotrain.config.schema import Settings
 from dotrain.config.secrets import not_kept
+from dotrain.config.section import Plugin
 from dotrain.core.observer import Observer
 from dotrain.executors.base import AbstractExecutor
 

@@ -10,7 +10,8 @@ from typing import Any
 from dotrain import plugins
 from dotrain.config.errors import Path as KeyPath
 from dotrain.config.errors import Problem
-from dotrain.config.schema import Distribution, Plugin
+from dotrain.config.schema import Distribution
+from dotrain.config.section import Plugin
 from dotrain.config.source import Source
 from dotrain.config.validation import validate_options
 from dotrain.errors import UsageError

@@ -5,43 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator
 
-from dotrain.space import Categorical, Discrete, Float, Int, Scalar
-
-
-class Section(BaseModel):
-    """Base class of all sections: no unknown keys, no silent conversions, frozen."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True
-    )
-
-
-DomainSpec = Annotated[Float | Int | Discrete | Categorical, Field(discriminator="type")]
-
-
-class _Named(BaseModel):
-    """A section that names a plugin, which decides the other keys."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The plugin's own keys."""
-        return dict(self.model_extra or {})
-
-
-class Plugin(_Named):
-    """A plugin by name, with its own keys beside it."""
-
-    name: str = Field(description="A registered name, or module:Class of your own.")
-
-
-#: What runs where nothing is searched.
-_SINGLE = Plugin(name="single")
-#: The rule that stops nothing.
-_NO_RULE = Plugin(name="none")
+from dotrain.config.section import NO_RULE, SINGLE, DomainSpec, Named, Plugin, Section
+from dotrain.space import Scalar
 
 
 class Search(Section):
@@ -59,7 +26,7 @@ class Search(Section):
         description="How many configurations to sample. A grid needs none; given one, it leaves out the rest.",
     )
     early_stop: Plugin = Field(
-        default=_NO_RULE,
+        default=NO_RULE,
         description="Which trials to stop before their end: the rule's name, and its own keys.",
     )
 
@@ -116,7 +83,7 @@ class Ablation(Section):
         description="What each arm leaves out: the ablator's name, and its own keys.",
     )
     early_stop: Plugin = Field(
-        default=_NO_RULE,
+        default=NO_RULE,
         description="Which trials to stop before their end, across all arms and seeds: the rule's "
         "name, and its own keys.",
     )
@@ -127,7 +94,7 @@ class Ablation(Section):
     )
 
 
-class Distribution(_Named):
+class Distribution(Named):
     """How one trial spans devices and workers."""
 
     strategy: str = Field(
@@ -235,6 +202,17 @@ Variable = Annotated[
 ]
 
 
+class Checkpoints(Section):
+    """Which checkpoints of trials are kept."""
+
+    keep: Literal["auto", "last", "best", "all"] = Field(
+        default="auto",
+        description="Of each trial the newest, and when the run has finished that of the best trial "
+        "only (auto); that, and sooner where it is sure (best); the newest of each (last); every one "
+        "(all).",
+    )
+
+
 class Settings(Section):
     """The whole file."""
 
@@ -296,6 +274,7 @@ class Settings(Section):
     distribution: Distribution = Distribution()
     cluster: Cluster = Cluster()
     limits: LimitsSection = LimitsSection()
+    checkpoints: Checkpoints = Checkpoints()
     observers: list[Plugin] = Field(
         default=[],
         description="Who watches the run besides: a list, each its name, and its own keys.",
@@ -319,18 +298,18 @@ class Settings(Section):
         """What to try next; where nothing is searched, the functions run once."""
         search = self.search
         if search is None or not (search.space or "optimizer" in search.model_fields_set):
-            return _SINGLE
+            return SINGLE
         return search.optimizer
 
     @property
     def rules(self) -> dict[str, Plugin]:
         """Which trials to stop early, by the section that says so."""
         sections = {"search": self.search, "ablation": self.ablation}
-        return {key: part.early_stop if part else _NO_RULE for key, part in sections.items()}
+        return {key: part.early_stop if part else NO_RULE for key, part in sections.items()}
 
 
 class _PartOfSearch(Search):
-    space: dict[str, DomainSpec] = {}
+    space: dict[str, DomainSpec] = Field(default={})
 
 
 class PartialSettings(Settings):

@@ -9,7 +9,7 @@ from typing import Any
 
 from dotrain.core.events import Reported
 from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Direction, Promotion
-from dotrain.core.trial import Trial
+from dotrain.core.trial import Trial, TrialState
 from dotrain.errors import PolicyError
 
 
@@ -40,6 +40,17 @@ def next_suggestion(optimizer: AbstractOptimizer, ended: Trial | None) -> object
     raise PolicyError(
         f"{_name(optimizer)} returned {answer!r}; expected a Trial, a Promotion, WAIT or None"
     )
+
+
+def may_continue(optimizer: AbstractOptimizer, trial: Trial) -> bool:
+    """Return whether a trial that has ended may be launched again."""
+    if trial.state is not TrialState.FINISHED:
+        return not trial.state.for_good
+    with calling(optimizer):
+        answer: object = optimizer.may_continue(trial)
+    if isinstance(answer, bool):
+        return answer
+    raise PolicyError(f"{_name(optimizer)} answered may_continue with {answer!r}; expected a bool")
 
 
 def tell_report(rule: AbstractEarlyStop, trial: Trial, event: Reported) -> None:

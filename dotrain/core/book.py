@@ -6,16 +6,15 @@ without any policy. Both therefore tell the same story.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
-from itertools import pairwise
 
 from dotrain.core.events import (
     AttemptEnd,
     Diverged,
     Failed,
     Finished,
+    Freed,
     Lost,
     Noted,
     Reported,
@@ -163,6 +162,12 @@ class TrialBook:
         else:
             self._move(trial, "lose", time_s, cause)
 
+    def free(self, event: Freed) -> None:
+        """Note that the checkpoints of some trials are gone."""
+        for trial_id, size in event.sizes.items():
+            trial = self.trials[trial_id]
+            trial.freed, trial.freed_bytes = event.keep, size
+
     def apply(self, event: TrialEvent, time_s: float) -> Trial | None:
         """Note what happened to a trial.
 
@@ -220,8 +225,10 @@ class TrialBook:
         trial.started_s = time_s
         # Whatever lies beyond the checkpoint will be trained, and reported, once more.
         from_one = self._counts_from_one and bool(trial.step_history) and trial.step_history[0] > 0
-        _cut_off(trial, event.resume_step + from_one)
+        trial.cut_off(event.resume_step + from_one)
         trial.resume_step, trial.attempt_step, trial.repeats = event.resume_step, None, 0
+        if trial.freed:
+            trial.begin_without_freed(event.resume_step)
         if event.resume_step > 0:
             trial.from_checkpoint += 1
             what = (
@@ -248,7 +255,7 @@ class TrialBook:
         trial.attempt_step = event.step
         if not event.kept and event.step < trial.resume_step:
             self._begins_again(trial)
-        _cut_off(trial, event.step)
+        trial.cut_off(event.step)
         trial.step_history.append(event.step)
         trial.metric_history.append(event.value)
         trial.steps_run += 1
@@ -321,26 +328,10 @@ class TrialBook:
         assert counted == +self.counts, "counts by state are off"
         for index, (trial_id, trial) in enumerate(self.trials.items()):
             assert (trial.trial_id, trial.number) == (trial_id, index), "trials are misnumbered"
-            steps = trial.step_history
-            assert all(a < b for a, b in pairwise(steps)), "steps go back"
-            assert len(steps) == len(trial.metric_history), "steps and values differ in number"
-            assert (trial.state is TrialState.FAILED) == (trial.error is not None)
-            if trial.state in (TrialState.FINISHED, TrialState.STOPPED):
-                assert trial.final_metric is not None, "an ended trial has no value"
-            assert (trial.state is TrialState.DIVERGED) == (trial.divergence != "")
-            assert not trial.divergence or trial.final_metric is None, "a diverged one has a value"
-            assert (trial.state is TrialState.NEW) == (trial.attempt == 0)
-            assert trial.state.active or trial.started_s is None
+            trial.validate()
         valued = {t.trial_id for t in self.finalized}
         assert len(valued) == len(self.finalized), "a trial is finalized twice"
         assert valued == {i for i, t in self.trials.items() if t.final_metric is not None}
-
-
-def _cut_off(trial: Trial, step: int) -> None:
-    """Forget the reports of a step and of those after it: they are made once more."""
-    keep = bisect_left(trial.step_history, step)
-    del trial.step_history[keep:]
-    del trial.metric_history[keep:]
 
 
 def _is_double(trial: Trial, event: TrialEvent) -> bool:

@@ -63,6 +63,17 @@ class Resumed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Freed(Event):
+    """The checkpoints of trials that are over count as gone from here on; deleting them follows.
+
+    `keep` is the config's ``checkpoints.keep``, which says so; `sizes` has their bytes, by trial.
+    """
+
+    keep: str
+    sizes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class TrialEvent(Event):
     """Base class of the events of one attempt of one trial."""
 
@@ -165,6 +176,7 @@ EVENTS: dict[str, type[Event]] = {
         TimePassed,
         Interrupted,
         Resumed,
+        Freed,
         Started,
         Reported,
         Noted,

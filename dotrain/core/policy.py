@@ -220,6 +220,17 @@ class AbstractOptimizer(ABC):
             None if the experiment is over as soon as the running trials have ended.
         """
 
+    def may_continue(self, trial: Trial) -> bool:
+        """Say whether a finished trial may still be promoted; if not, its checkpoint isn't needed.
+
+        Changes nothing, and what it has denied stays so, whatever comes: other trials, a resume,
+        a larger `num_trials`. A promotion that it has returned needn't be told of here.
+
+        Args:
+            trial: Has finished; `get_suggestion` has been told, unless the experiment was over.
+        """
+        return True
+
     def finalize_experiment(self, trials: Sequence[Trial]) -> None:  # noqa: B027 - optional hook
         """Receive all trials when the experiment is over."""
 

@@ -11,10 +11,11 @@ import heapq
 from collections import deque
 from collections.abc import Mapping
 
-from dotrain.core.asking import next_suggestion, tell_end, tell_report, to_stop
+from dotrain.core.asking import may_continue, next_suggestion, tell_end, tell_report, to_stop
 from dotrain.core.book import TrialBook
 from dotrain.core.events import (
     Event,
+    Freed,
     Interrupted,
     Noted,
     Reported,
@@ -109,7 +110,7 @@ class Scheduler:
 
         Returns:
             What to do now, in order; each instruction carries its reason. After the run has
-            ended, no event but `Resumed` changes anything, and the list is empty.
+            ended, no event but `Resumed` and `Freed` changes anything, and the list is empty.
 
         Raises:
             PolicyError: If the optimizer or the early-stop rule breaks its contract.
@@ -117,6 +118,8 @@ class Scheduler:
         self.took_in = True
         if isinstance(event, Resumed):
             self._resume(event, time_s)
+        elif isinstance(event, Freed):
+            self.book.free(event)
         if self.status is not None:
             return []
         out: list[Instruction] = []
@@ -300,6 +303,16 @@ class Scheduler:
     def _note_end(self, trial: Trial) -> None:
         tell_end(self._early_stop, trial)
         self._to_tell.append(trial)
+
+    def is_over(self, trial: Trial) -> bool:
+        """Whether a trial has ended and is never launched again, however the run goes on.
+
+        Raises:
+            PolicyError: If the optimizer breaks its contract.
+        """
+        if not trial.state.ended or any(queued is trial for queued, _, _ in self._accepted):
+            return False
+        return not may_continue(self._optimizer, trial)
 
     def next_deadline(self) -> float | None:
         """When a `TimePassed` event is due at the latest, in seconds since the run began."""

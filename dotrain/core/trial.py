@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, NamedTuple, final
 
 from dotrain.core.failure import Failure
@@ -34,6 +36,11 @@ class TrialState(StrEnum):
     def ended(self) -> bool:
         """Whether the trial has come to an end (an optimizer may still promote a finished one)."""
         return self in _ENDED
+
+    @property
+    def for_good(self) -> bool:
+        """Whether nothing launches a trial again that has come to such an end."""
+        return self.ended and (self, "launch") not in TRANSITIONS
 
 
 _ACTIVE = frozenset({TrialState.LAUNCHED, TrialState.RUNNING, TrialState.STOPPING})
@@ -161,6 +168,12 @@ class Trial:
     steps_saved: int = 0
     #: Attempts that found a checkpoint, for whatever reason they were launched.
     from_checkpoint: int = 0
+    #: Which ``checkpoints.keep`` has freed its checkpoint, and how many bytes that were; ``""`` if
+    #: none has, or it was begun again since.
+    freed: str = ""
+    freed_bytes: int = 0
+    #: Launches that began again at step 0, for the checkpoint had been freed.
+    begun_again: int = 0
     #: Promoted, and the larger attempt has not started yet.
     promoting: bool = False
     #: Steps that the current attempt found in a checkpoint, until its first report.
@@ -207,6 +220,26 @@ class Trial:
         """What must be known wherever the trial's value is shown, in the order of `Mark`."""
         return [mark for mark in Mark if mark in self.notes]
 
+    def cut_off(self, step: int) -> None:
+        """Forget the reports of a step and of those after it: they are made once more."""
+        keep = bisect_left(self.step_history, step)
+        del self.step_history[keep:]
+        del self.metric_history[keep:]
+
+    def begin_without_freed(self, resume_step: int) -> None:
+        """Note that an attempt starts after the checkpoint was freed.
+
+        Args:
+            resume_step: Where all the same: 0, unless what was to be freed could not be deleted.
+        """
+        self.freed, self.freed_bytes = "", 0
+        if resume_step == 0:
+            self.begun_again += 1
+            # Nothing is left of what went before, so these are no longer true.
+            self.from_checkpoint = 0
+            self.notes.pop(Mark.CONTINUED, None)
+            self.notes.pop(Mark.RECOUNTED, None)
+
     def move(self, what: str, time_s: float, why: str = "") -> None:
         """Go to the next state.
 
@@ -225,3 +258,20 @@ class Trial:
         if state is not self.state:
             self.state = state
             self.story.append(StoryLine(time_s, state, why or what))
+
+    def validate(self) -> None:
+        """Assert what holds in every state.
+
+        Raises:
+            AssertionError: If something doesn't.
+        """
+        steps = self.step_history
+        assert all(a < b for a, b in pairwise(steps)), "steps go back"
+        assert len(steps) == len(self.metric_history), "steps and values differ in number"
+        assert (self.state is TrialState.FAILED) == (self.error is not None)
+        if self.state in (TrialState.FINISHED, TrialState.STOPPED):
+            assert self.final_metric is not None, "an ended trial has no value"
+        assert (self.state is TrialState.DIVERGED) == (self.divergence != "")
+        assert not self.divergence or self.final_metric is None, "a diverged one has a value"
+        assert (self.state is TrialState.NEW) == (self.attempt == 0)
+        assert self.state.active or self.started_s is None

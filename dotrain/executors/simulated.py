@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from dotrain.config.schema import Section
+from dotrain.config.section import Section
 from dotrain.core.events import (
     Diverged,
     Event,

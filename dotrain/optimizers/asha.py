@@ -114,6 +114,10 @@ class ASHA(AbstractOptimizer):
         self._running += 1
         return suggestion
 
+    def may_continue(self, trial: Trial) -> bool:
+        """Unless it has come to the top rung: results to come may promote any other."""
+        return self._rung_of.get(trial.trial_id, 0) < len(self._rungs) - 1
+
     def _complete(self, trial: Trial) -> None:
         rung = self._rungs[self._rung_of.setdefault(trial.trial_id, 0)]
         if trial.state is TrialState.FINISHED and trial.final_metric is not None:

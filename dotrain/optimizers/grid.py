@@ -47,6 +47,10 @@ class GridSearch(AbstractOptimizer):
         self._suggested += 1
         return self.create_trial(params, reason=f"grid point {self._suggested}")
 
+    def may_continue(self, trial: Trial) -> bool:
+        """Never: a trial is launched once."""
+        return False
+
     def plan(self) -> Plan:
         """One launch per combination, `num_trials` at most."""
         size = self.searchspace.configurations(self.points).size

@@ -26,6 +26,10 @@ class RandomSearch(AbstractOptimizer):
         self._drawn += 1
         return self.create_trial(params, reason="random draw")
 
+    def may_continue(self, trial: Trial) -> bool:
+        """Never: a trial is launched once."""
+        return False
+
     def plan(self) -> Plan:
         """One launch per configuration: `num_trials`, or all that there are."""
         configurations, notes = self.configurations_at_most()

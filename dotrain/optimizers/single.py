@@ -29,6 +29,10 @@ class Single(AbstractOptimizer):
         self._suggested = True
         return self.create_trial({}, reason="the only trial")
 
+    def may_continue(self, trial: Trial) -> bool:
+        """Never: it is launched once."""
+        return False
+
     def plan(self) -> Plan:
         """One launch."""
         return Plan(configurations=1, launches=1)

@@ -72,7 +72,7 @@ def read_run(path: Path) -> Run:
 
 def run_notes(run: Run) -> list[str]:
     """Return what must be known of a run and its values, a line each."""
-    lines = run.result.caveats.lines
+    lines = [*run.result.caveats.lines, *run.result.checkpoints.lines]
     passed_over = run.state.passed_over
     total = passed_over.total()
     if total:

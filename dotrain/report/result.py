@@ -102,6 +102,7 @@ def result_lines(result: SearchResult) -> list[str]:
     if promotions:
         rungs = ", ".join(f"{n} at {budget:g}" for budget, n in result.rungs.items())
         lines.append(f"rungs: {rungs} steps; {promotions.total} promotions, {_saved(promotions)}")
+    lines += result.checkpoints.lines
     for group in result.failures:
         lines += _failure_lines(group)
     lines.append(f"run directory: {result.run_dir}")
@@ -116,7 +117,7 @@ def fixed_lines(hparams: Mapping[str, Any] | None) -> list[str]:
 
 
 def _saved(promotions: Promotions) -> str:
-    if not promotions.from_checkpoint:
+    if not promotions.from_checkpoint and not promotions.begun_again:
         return "none from a checkpoint (the train function uses none), so each began again"
     return (
         f"{promotions.from_checkpoint} from a checkpoint, which saved "

@@ -14,6 +14,7 @@ from dotrain.core.instructions import RunStatus
 from dotrain.core.policy import Direction
 from dotrain.core.trial import Trial
 from dotrain.results.cases import Case, Verdict, gate_case
+from dotrain.results.checkpoints import Checkpoints
 from dotrain.results.failures import FailureGroup, failure_groups
 from dotrain.results.gates import Gate, GateOutcome, judge
 from dotrain.results.marks import Caveats
@@ -94,6 +95,11 @@ class RunResult(ABC):
         return Caveats.of(self.header, self.trials)
 
     @cached_property
+    def checkpoints(self) -> Checkpoints:
+        """What has become of the checkpoints."""
+        return Checkpoints.of(self.trials, self.candidates, self.run_dir)
+
+    @cached_property
     def failures(self) -> list[FailureGroup]:
         """The trials that failed, in groups, the largest first."""
         return failure_groups(self.trials, self.run_dir)
@@ -112,6 +118,11 @@ class RunResult(ABC):
     @abstractmethod
     def best(self) -> Trial | None:
         """The best trial; a study has none."""
+
+    @property
+    @abstractmethod
+    def candidates(self) -> Sequence[Trial]:
+        """The trials one of whose checkpoints is kept when a run has finished, the best first."""
 
     @property
     @abstractmethod
@@ -180,6 +191,7 @@ class RunResult(ABC):
     ) -> dict[str, Any]:
         """Return what is told of every run, and something else before, among and after it."""
         failures = [group.to_json() for group in self.failures]
+        checkpoints = self.checkpoints
         return {
             "run_dir": str(self.run_dir),
             "name": self.name,
@@ -193,6 +205,7 @@ class RunResult(ABC):
             "resume": self.resume,
             **self.caveats.to_json(),
             **then,
+            **({"checkpoints": checkpoints.to_json()} if checkpoints.freed else {}),
             **({"failures": failures} if failures else {}),
             **({"error": self.error} if self.error else {}),
         }

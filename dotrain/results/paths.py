@@ -17,7 +17,8 @@ from dotrain.space.values import is_number
 #: Counts that a result leaves out where there was nothing to count.
 _NO_COUNT = {
     "trials": {"unfinished": 0},
-    "promotions": {"total": 0, "from_checkpoint": 0, "steps_saved": 0},
+    "promotions": {"total": 0, "from_checkpoint": 0, "steps_saved": 0, "begun_again": 0},
+    "checkpoints": {"freed": 0, "freed_bytes": 0},
     "marks": {str(mark): {"count": 0} for mark in Mark},
 }
 #: What a path leads to that leads nowhere.

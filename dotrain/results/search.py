@@ -13,6 +13,7 @@ from dotrain.core.policy import Direction, sign_of
 from dotrain.core.trial import Trial
 from dotrain.results.base import RunResult
 from dotrain.results.cases import Case, trial_case
+from dotrain.results.checkpoints import checkpoint_of
 from dotrain.results.example import carry_out
 from dotrain.results.text import count_text, number_text
 from dotrain.space import Domain, Searchspace, SpaceError, as_domain
@@ -52,11 +53,15 @@ def ahead_text(running: Iterable[Trial], best: float | None, direction: Directio
 
 
 class Promotions(NamedTuple):
-    """Launches to a larger budget, how many of them found a checkpoint, and what steps that saved."""
+    """Launches to a larger budget, how many of them found a checkpoint, and what steps that saved.
+
+    `begun_again` says how many began again at step 0, for the checkpoint had been freed.
+    """
 
     total: int
     from_checkpoint: int
     steps_saved: int
+    begun_again: int
 
 
 @final
@@ -84,12 +89,18 @@ class SearchResult(RunResult):
         return next(iter(self.ranked), None)
 
     @property
+    def candidates(self) -> list[Trial]:
+        """The trials that have a value."""
+        return self.ranked
+
+    @property
     def promotions(self) -> Promotions | None:
         """What came of promotions, if there were any."""
         trials = self.trials
         total = sum(trial.promotions for trial in trials)
         continued = sum(trial.continued for trial in trials)
-        return Promotions(total, continued, sum(t.steps_saved for t in trials)) if total else None
+        saved, again = sum(t.steps_saved for t in trials), sum(t.begun_again for t in trials)
+        return Promotions(total, continued, saved, again) if total else None
 
     @property
     def rungs(self) -> dict[float, int]:
@@ -132,6 +143,9 @@ class SearchResult(RunResult):
             "value": best.final_metric,
             "params": best.params,
             "marks": [str(mark) for mark in best.marks],
+            "checkpoint": None
+            if (path := checkpoint_of(best, self.run_dir)) is None
+            else str(path),
         }
         return self._told({"seed": self.header["seed"], "best": told}, {"steps": self.steps}, then)
 

@@ -15,8 +15,10 @@ from dotrain.core.trial import ArmRun, Trial
 from dotrain.results.arms import ArmResult
 from dotrain.results.base import RunResult
 from dotrain.results.cases import Case, arm_case
+from dotrain.results.checkpoints import is_candidate
 from dotrain.results.example import carry_out
 from dotrain.results.numbers import Numbers
+from dotrain.results.search import ranked
 from dotrain.space import Categorical, Discrete, Domain, Searchspace
 
 
@@ -97,6 +99,11 @@ class StudyResult(RunResult):
     @property
     def best(self) -> None:
         """None: the arm with the best run tells nothing."""
+
+    @property
+    def candidates(self) -> list[Trial]:
+        """The runs of the baseline that have a value."""
+        return ranked(filter(is_candidate, self.trials), self.direction)
 
     @property
     def is_usable(self) -> bool:

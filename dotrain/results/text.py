@@ -28,6 +28,18 @@ def params_text(params: Mapping[str, Any]) -> str:
     )
 
 
+def bytes_text(size: int) -> str:
+    """Return a number of bytes: ``512 bytes``, ``3.4 kB``, ``1.2 GB``, a kB being 1,000 bytes."""
+    if size < 1000:
+        return count_text(size, "byte")
+    number, unit = size / 1e3, "kB"
+    for larger in ("MB", "GB", "TB"):
+        if number < 999.5:
+            break
+        number, unit = number / 1e3, larger
+    return f"{number:.0f} {unit}" if number >= 9.95 else f"{number:.1f} {unit}"
+
+
 def count_text(number: int, what: str) -> str:
     """Return how many there are: ``1 trial``, ``3 trials``."""
     return f"{number} {what}{'' if number == 1 else 's'}"

@@ -18,6 +18,7 @@ _FREE = (
     ("env",),
     # Which files these are is a question of the code.
     ("ship",),
+    ("checkpoints",),
     ("observers",),
     ("tensorboard",),
     ("search", "num_trials"),
@@ -50,7 +51,7 @@ def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
         raise UsageError(
             f"{path} can't go on with other settings than it began with:\n"
             f"  {lines}\n"
-            "only limits, cluster, distribution, env, ship, observers, tensorboard and a larger "
+            "only limits, cluster, distribution, checkpoints, env, ship, observers, tensorboard and a larger "
             "search.num_trials may change; start a new run"
         )
 

@@ -114,6 +114,7 @@ class Experiment(LoadedConfig):
             folder=_current_folder(),
             table_files=self.table_files,
             environment=self.environment,
+            keeps_all=self.settings.checkpoints.keep == "all",
         )
 
 

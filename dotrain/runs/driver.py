@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 
-from dotrain.core.events import Event, Failed, Interrupted, Resumed, TimePassed
+from dotrain.core.events import Event, Failed, Freed, Interrupted, Resumed, TimePassed
 from dotrain.core.instructions import RunStatus
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, Interrupt
 from dotrain.executors.base import AbstractExecutor
+from dotrain.runs.freeing import Freeing
 from dotrain.store import Journal
 from dotrain.training.program import Program
 
@@ -42,12 +43,14 @@ class Driver:
         journal: Journal,
         view: RunView,
         observers: Iterable[Observer] = (),
+        freeing: Freeing | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._executor = executor
         self._journal = journal
         self._view = view
         self._observers = list(observers)
+        self._freeing = freeing
         self._broken: list[str] = []
         self._interrupts = 0
         self._interrupt_reason = "interrupted by Ctrl-C"
@@ -89,6 +92,8 @@ class Driver:
             try:
                 if resumed is not None:
                     self._post(resumed)
+                    if self._freeing is not None:
+                        self.free(self._freeing.at_start())
                 if self._scheduler.status is None:
                     program.environment.require()
                     self._executor.start(program, self._post)
@@ -105,6 +110,18 @@ class Driver:
                 raise
         assert self._scheduler.status is not None
         return self._scheduler.status
+
+    def free(self, freed: Freed | None) -> None:
+        """Free checkpoints, if there are any to free: in the journal first, then on the disk."""
+        if freed is None or self._freeing is None:
+            return
+        self._posting = True
+        try:
+            self._journal.append_event(freed, self.elapsed_s)
+            self._scheduler.handle(freed, self.elapsed_s)
+        finally:
+            self._posting = False
+        self._freeing.carry_out(freed)
 
     def _tell(self, method: str, *arguments: object) -> None:
         """Call the observers; one that breaks (its terminal is gone, say) is not called again."""
@@ -175,6 +192,8 @@ class Driver:
         # Of what is late or comes twice, nothing has come but what the time may have brought.
         news = event if self._scheduler.took_in else TimePassed()
         self._tell("on_event", news, instructions, time_s)
+        if self._freeing is not None and self._scheduler.status is None:
+            self.free(self._freeing.after(event, instructions))
         if self._interrupts and not isinstance(event, Interrupted):
             self._post(Interrupted(self._interrupt_reason))
 

@@ -33,6 +33,7 @@ def make_header(
         "limits": asdict(experiment.limits),
         "slots_per_trial": experiment.strategy.slots,
         "simulated": experiment.simulated,
+        "keep": experiment.settings.checkpoints.keep,
         "guessed": list(experiment.guessed),
         "code": {"digest": code.digest, "files": code.files, "archived": experiment.archived},
         "started_at": started_at,

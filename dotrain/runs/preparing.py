@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,17 @@ from dotrain.config.errors import ConfigError
 from dotrain.config.loaded import LoadedConfig
 from dotrain.core.asking import calling
 from dotrain.core.observer import Observer
+from dotrain.errors import UsageError
 from dotrain.report.choosing import choose_observer
+from dotrain.report.forest import draw_at_end
+from dotrain.report.junit import write_junit
 from dotrain.report.subject import Subject
+from dotrain.results import expected_result
+from dotrain.results.gates import Gate, check_gates
 from dotrain.results.text import count_text
 from dotrain.runs.definition import Experiment
+from dotrain.runs.header import make_header
+from dotrain.runs.result import Demands
 from dotrain.training.rehearsal import rehearse
 
 
@@ -88,3 +97,19 @@ def display(experiment: Experiment, *, quiet: bool = False, is_new: bool = False
     )
     # A live table and a debugger in the same terminal don't go together.
     return choose_observer(subject, live=not experiment.executor.runs_in_this_process, quiet=quiet)
+
+
+def demands_of(
+    experiment: Experiment, gates: Sequence[Gate], junit: Path | None, allow_simulated: bool
+) -> Demands:
+    """Return what is demanded, unless the experiment can't give it."""
+    if gates and experiment.simulated and not allow_simulated:
+        raise UsageError(
+            f"--require '{gates[0].text}': the run is simulated, so its values are made up and "
+            "prove nothing; leave the gate out, or say --allow-simulated"
+        )
+    if gates:
+        space = experiment.optimizer.searchspace
+        check_gates(gates, expected_result(make_header(experiment), space).paths)
+    recorded = [] if junit is None else [partial(write_junit, junit)]
+    return Demands(gates, [*recorded, draw_at_end])

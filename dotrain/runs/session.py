@@ -25,6 +25,7 @@ from dotrain.results.resuming import resume_command
 from dotrain.runs.changes import refuse_changes
 from dotrain.runs.definition import Experiment
 from dotrain.runs.driver import Driver
+from dotrain.runs.freeing import Freeing, keep_of
 from dotrain.runs.header import make_header
 from dotrain.runs.result import Demands, Result
 from dotrain.runs.stopped import StoppedRun
@@ -75,7 +76,8 @@ def run(
             run_dir.write_code(experiment.functions.code.archive)
         header = make_header(experiment, run_dir=run_dir.path)
         scheduler = _scheduler(experiment, header)
-        start = _Start(scheduler, header, Contents([]), Restored(0.0, []), None)
+        freeing = _freeing(experiment, run_dir, header, scheduler)
+        start = _Start(scheduler, header, Contents([]), Restored(0.0, []), None, freeing)
         return _Run(experiment, run_dir, demands or Demands()).drive(start, observer)
 
 
@@ -130,7 +132,13 @@ def resume(
             needs=NEEDS,
             archived=archived,
         )
-        start = _Start(scheduler, header, stopped.contents, restored, resumed)
+        freeing = _freeing(experiment, run_dir, header, scheduler)
+        now, before = experiment.num_trials, experiment.optimizer.num_trials
+        grows = now is not None and before is not None and now > before
+        goes_on = grows or scheduler.status is not RunStatus.FINISHED
+        if goes_on and freeing.note and not quiet:
+            sys.stderr.write(f"note: {freeing.note}\n")
+        start = _Start(scheduler, header, stopped.contents, restored, resumed, freeing)
         return _Run(experiment, run_dir, demands or Demands()).drive(start, observer)
 
 
@@ -158,6 +166,7 @@ class _Start:
         contents: What the journal holds.
         restored: What else the journal says.
         resumed: What the scheduler is told first, None in a new run.
+        freeing: Frees checkpoints that aren't needed any more.
     """
 
     scheduler: Scheduler
@@ -165,6 +174,13 @@ class _Start:
     contents: Contents
     restored: Restored
     resumed: Resumed | None
+    freeing: Freeing
+
+
+def _freeing(
+    experiment: Experiment, run_dir: RunDir, header: Record, scheduler: Scheduler
+) -> Freeing:
+    return Freeing(run_dir, keep_of(experiment, header), scheduler, experiment.direction)
 
 
 def _scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Scheduler:
@@ -215,7 +231,8 @@ class _Run:
             )
             records.clear()  # there may be millions, and the view lets go of them
             observers = [observer, *self.experiment.observers]
-            driver = Driver(start.scheduler, executor, journal, view, observers)
+            start.freeing.finish()
+            driver = Driver(start.scheduler, executor, journal, view, observers, start.freeing)
             return self._to_its_end(driver, start, program)
 
     def _executor(self, finally_: ExitStack, program: Program | None) -> AbstractExecutor:
@@ -242,7 +259,12 @@ class _Run:
             error = failure
         if status is RunStatus.FINISHED:
             error = self._finalize(list(trials.values()))
-        return self._conclude(header, scheduler, status, driver.elapsed_s, error)
+        try:
+            if status is RunStatus.FINISHED and error is None:
+                error = self._free(driver, start.freeing)
+        finally:
+            result = self._conclude(header, scheduler, status, driver.elapsed_s, error)
+        return result
 
     def _finalize(self, trials: list[Trial]) -> PolicyError | None:
         optimizer = self.experiment.optimizer
@@ -250,6 +272,13 @@ class _Run:
             with calling(optimizer):
                 optimizer.finalize_experiment(trials)
         except PolicyError as error:
+            return error
+        return None
+
+    def _free(self, driver: Driver, freeing: Freeing) -> DotrainError | None:
+        try:
+            driver.free(freeing.at_end())
+        except DotrainError as error:
             return error
         return None
 

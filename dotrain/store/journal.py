@@ -17,7 +17,8 @@ Readers and writers of different versions share these rules:
 
 Version 1 knows no `needs`, ``Noted`` and ``Diverged``, and its optimizers might repeat a
 configuration. A launch's `arm` came later than version 2, in addition to what says the same; see
-`store.arms`. So did the `usage` of what ends an attempt; where it isn't known, it isn't there.
+`store.arms`. So did the `usage` of what ends an attempt; where it isn't known, it isn't there. So did
+``Freed``: a version that passes over it finds no checkpoint, and lets that trial begin again too.
 """
 
 from __future__ import annotations

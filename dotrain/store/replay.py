@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dotrain.core.book import TrialBook
-from dotrain.core.events import EVENTS, TrialEvent, from_record
+from dotrain.core.events import EVENTS, Freed, TrialEvent, from_record
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import INSTRUCTIONS, RunStatus
 from dotrain.core.limits import Limits
@@ -163,6 +163,8 @@ def _apply(state: RunState, record: Record) -> None:
             event = from_record(record)
             if isinstance(event, TrialEvent):
                 book.apply(event, time_s)
+            elif isinstance(event, Freed):
+                book.free(event)
         case _:
             state.passed_over[kind] += 1
 

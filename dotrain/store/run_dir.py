@@ -13,6 +13,9 @@ from typing import Any
 
 from dotrain.errors import UsageError
 
+#: In a trial's directory: the folder of its checkpoints, and the reports kept beside them.
+CHECKPOINT, REPORTS = "checkpoint", "reports.jsonl"
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -115,6 +118,10 @@ class RunDir:
     def trial_dir(self, trial_id: str) -> Path:
         """A trial's own directory."""
         return self.trials / trial_id
+
+    def checkpoint(self, trial_id: str) -> Path:
+        """Where a trial's checkpoints are."""
+        return self.trial_dir(trial_id) / CHECKPOINT
 
     def trial_log(self, trial_id: str, rank: int = 0) -> Path:
         """What a rank of a trial printed."""

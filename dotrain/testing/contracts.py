@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from dotrain.core.limits import Limits
-from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
+from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction, Promotion
 from dotrain.core.strategy import AbstractStrategy
+from dotrain.core.trial import TrialState
 from dotrain.earlystop.none import NoStop
 from dotrain.optimizers.random import RandomSearch
 from dotrain.space import Categorical, Discrete, Float, Int, Params, Searchspace
@@ -50,7 +51,8 @@ def check_optimizer(
 
     The search ends; it proposes values of the space only; equal seeds give equal suggestions,
     seed 0 included, whatever the global random state; `min` of f and `max` of -f decide alike;
-    failures and losses don't stop it; trials are not written to. Of a finite space it tries no
+    failures and losses don't stop it; trials are not written to; it promotes no trial of which it
+    has said that it may not continue, and being asked that changes nothing. Of a finite space it tries no
     configuration twice, whatever became of the first trial, and ends when there is none left.
 
     Args:
@@ -99,6 +101,7 @@ def check_optimizer(
     )
     assert faulty.scheduler.status in ("finished", "failed")
     _check_reads_only(make, space, num_trials)
+    _check_may_continue(make, space, num_trials)
     size = space.size
     if size is not None and size <= _GONE_THROUGH:
         _check_tries_once(make, space, None if num_trials is None else size + 3)
@@ -129,6 +132,34 @@ def _check_reads_only(make: OptimizerFactory, space: Searchspace, num_trials: in
 
     optimizer.get_suggestion = watched  # type: ignore[method-assign]
     simulate(optimizer, NoStop(), example_curve, space=space, num_trials=num_trials)
+
+
+def _check_may_continue(make: OptimizerFactory, space: Searchspace, num_trials: int | None) -> None:
+    faults: dict[str, Any] = {"losing": 0.2, "diverging": 0.2}
+    unasked = simulate(
+        make(), NoStop(), example_curve, space=space, num_trials=num_trials, **faults
+    )
+    optimizer = make()
+    suggest = optimizer.get_suggestion
+    denied: set[str] = set()
+    broken: list[str] = []
+
+    def asked(trial: Any = None) -> Any:
+        suggestion = suggest(trial)
+        if isinstance(suggestion, Promotion) and suggestion.trial_id in denied:
+            broken.append(f"{suggestion.trial_id} may not continue, and is promoted")
+        for trial_id, one in optimizer.trials.items():
+            if one.state is TrialState.FINISHED:
+                may = optimizer.may_continue(one)
+                if may and trial_id in denied:
+                    broken.append(f"{trial_id} may continue after all")
+                denied.update(() if may else (trial_id,))
+        return suggestion
+
+    optimizer.get_suggestion = asked  # type: ignore[method-assign]
+    run = simulate(optimizer, NoStop(), example_curve, space=space, num_trials=num_trials, **faults)
+    assert not broken, broken[0]
+    assert run.decisions == unasked.decisions, "being asked may_continue has changed a decision"
 
 
 def public(trial: Any) -> dict[str, Any]:

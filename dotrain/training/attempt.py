@@ -26,6 +26,7 @@ from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
 from dotrain.errors import Interrupt
 from dotrain.store import RunDir
+from dotrain.store.run_dir import CHECKPOINT, REPORTS
 from dotrain.training.arguments import Hparams, bind
 from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
@@ -105,9 +106,9 @@ def _folder(trial_dir: Path, place: Place) -> Iterator[Path]:
         yield trial_dir
         return
     with tempfile.TemporaryDirectory(prefix="dotrain-rank-") as name:
-        latest = Checkpoint(trial_dir / "checkpoint").latest
+        latest = Checkpoint(trial_dir / CHECKPOINT).latest
         if latest is not None:
-            own = Path(name, "checkpoint")
+            own = Path(name, CHECKPOINT)
             own.mkdir()
             (own / latest.name).symlink_to(latest.absolute(), target_is_directory=True)
         yield Path(name)
@@ -125,7 +126,7 @@ def _call(
     metric = loaded.program.metric
     reporter: Reporter | None = None
     try:
-        checkpoint = Checkpoint(trial_dir / "checkpoint")
+        checkpoint = Checkpoint(trial_dir / CHECKPOINT, keeps_all=loaded.program.keeps_all)
         reporter = Reporter(
             *(trial_id, attempt, metric, channel, place.agreement, launch.budget),
             loaded.program.direction,
@@ -133,7 +134,7 @@ def _call(
         arguments, use = _given(loaded, launch, reporter, checkpoint, trial_dir, place)
         resume_step = use.sources.resume_step
         seed_everything(use.sources.attempt_seed)
-        kept = ReportLog(trial_dir / "reports.jsonl")
+        kept = ReportLog(trial_dir / REPORTS)
         if "checkpoint" in arguments:
             reporter.log_file = kept if place.is_chief else None
         place.agreement.begin(resume_step)

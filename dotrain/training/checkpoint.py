@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import operator
 import os
-import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
-#: The step, and the how-manieth time that it was saved again while it was the newest.
-_NAME = re.compile(r"step-(\d+)(?:\.(\d+))?")
-_PARTIAL = ".partial-"
+from dotrain.store.checkpoints import checkpoints_in, name_of, partial_name, set_aside, sweep
 
 
 @final
@@ -29,8 +25,15 @@ class Checkpoint:
         ...         model.save_weights(directory / "model.weights.h5")
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, keeps_all: bool = False) -> None:
+        """Make one; nothing is written before the first `save`.
+
+        Args:
+            directory: Where they are.
+            keeps_all: Whether earlier ones stay beside the newest.
+        """
         self._directory = directory
+        self._keeps_all = keeps_all
         #: Whether the function has asked for what was saved.
         self.was_read = False
 
@@ -38,8 +41,8 @@ class Checkpoint:
     def latest(self) -> Path | None:
         """The folder of the newest checkpoint, or None if there is none."""
         self.was_read = True
-        found = self._all()
-        return found[-1][2] if found else None
+        found = checkpoints_in(self._directory)
+        return found[-1].folder if found else None
 
     @property
     def step(self) -> int:
@@ -49,15 +52,16 @@ class Checkpoint:
 
     def found_step(self) -> int:
         """Return `step`, without counting as a reader."""
-        found = self._all()
-        return found[-1][0] if found else 0
+        found = checkpoints_in(self._directory)
+        return found[-1].step if found else 0
 
     @contextmanager
     def save(self, step: int) -> Iterator[Path]:
         """Save a checkpoint: write files into the folder that the ``with`` block gets.
 
-        The checkpoint appears when the block ends, in one piece, and replaces the one before. If
-        the block raises, or the process dies, the one before stays.
+        The checkpoint appears when the block ends, in one piece, and replaces the one before
+        (with ``checkpoints: {keep: all}`` in the config it comes beside it). If the block raises, or
+        the process dies, the one before stays.
 
         Args:
             step: How many steps are done, >= 1.
@@ -68,38 +72,24 @@ class Checkpoint:
         number = _whole(step)
         if number is None or number < 1:
             raise ValueError(f"a checkpoint's step must be a whole number >= 1, got {step!r}")
-        self._sweep()
-        partial = self._directory / f"{_PARTIAL}{uuid.uuid4().hex[:8]}"
+        sweep(self._directory)
+        partial = self._directory / partial_name()
         partial.mkdir(parents=True)
         try:
             yield partial
-            before = self._all()
+            before = checkpoints_in(self._directory)
             # Beside one of the same step, never in its place: between two renames lies a moment.
-            again = max((times for done, times, _ in before if done == number), default=-1) + 1
-            name = f"step-{number:09d}" + (f".{again}" if again else "")
-            os.replace(partial, self._directory / name)
+            again = max((one.again for one in before if one.step == number), default=-1) + 1
+            os.replace(partial, self._directory / name_of(number, again))
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        for *_, folder in before:
-            # Aside first: removing it takes several steps, and half of it is no checkpoint.
+        if self._keeps_all:
+            return
+        for one in before:
             with contextlib.suppress(OSError):
-                os.replace(folder, self._directory / f"{_PARTIAL}{uuid.uuid4().hex[:8]}")
-        self._sweep()
-
-    def _sweep(self) -> None:
-        """Remove what is no checkpoint: leftovers of a process that died, or the one before."""
-        for leftover in self._directory.glob(f"{_PARTIAL}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-    def _all(self) -> list[tuple[int, int, Path]]:
-        """Return (step, times it was saved again, folder) of each, the newest last."""
-        try:
-            names = os.listdir(self._directory)
-        except FileNotFoundError:
-            return []
-        found = (match for name in names if (match := _NAME.fullmatch(name)))
-        return sorted((int(m[1]), int(m[2] or 0), self._directory / m[0]) for m in found)
+                set_aside(one.folder)
+        sweep(self._directory)
 
 
 def _whole(step: object) -> int | None:

@@ -46,6 +46,7 @@ class Program:
         folder: The driver's current folder, from which paths are shown.
         table_files: The table's file, for workers that don't see it; empty where all do.
         environment: Variables for the processes of attempts.
+        keeps_all: Whether trials keep all their checkpoints, not only the newest.
     """
 
     token: str
@@ -63,6 +64,7 @@ class Program:
     folder: str = ""
     table_files: Code = field(default_factory=Code)
     environment: Environment = field(default_factory=Environment)
+    keeps_all: bool = False
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def test_json_is_one_object_on_stdout_and_quiet_says_nothing_else(project: Proje
     ]
     assert (result["name"], result["status"], result["seed"]) == ("demo", "finished", 3)
     assert result["trials"] == {"total": 4, "finished": 4, "stopped": 0, "diverged": 0, "failed": 0}
-    assert set(result["best"]) == {"trial_id", "value", "params", "marks"}
+    assert set(result["best"]) == {"trial_id", "value", "params", "marks", "checkpoint"}
     assert result["steps"] == 12
     assert "/elsewhere/demo/" in result["run_dir"]
     files = {p.name.split(".")[0] for p in (project.path / "elsewhere" / "demo").glob("*/*")}

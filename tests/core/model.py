@@ -48,6 +48,9 @@ class Known:
     continued: int = 0
     steps_saved: int = 0
     from_checkpoint: int = 0
+    freed: str = ""
+    freed_bytes: int = 0
+    begun_again: int = 0
     promoting: bool = False
     counted: bool = False
     resume_step: int = 0
@@ -91,6 +94,9 @@ class Known:
             "continued",
             "steps_saved",
             "from_checkpoint",
+            "freed",
+            "freed_bytes",
+            "begun_again",
             "promoting",
             "counted",
             "resume_step",
@@ -136,6 +142,10 @@ class Model:
         self.out, news = [], True
         if isinstance(event, e.Resumed):
             self.resume(event, now)
+        if isinstance(event, e.Freed):
+            for name, size in event.sizes.items():
+                self.trials[name].freed = event.keep
+                self.trials[name].freed_bytes = size
         if self.status is not None:
             return [], True
         match event:
@@ -225,6 +235,12 @@ class Model:
         known.resume_step, known.attempt_step, known.repeats = event.resume_step, None, 0
         known.counted = known.promoting and event.resume_step > 0
         known.promoting = False
+        if known.freed:
+            known.freed, known.freed_bytes = "", 0
+            if not event.resume_step:
+                known.begun_again += 1
+                known.from_checkpoint = 0
+                known.notes -= {Mark.CONTINUED, Mark.RECOUNTED}
         if event.resume_step:
             known.from_checkpoint += 1
             known.notes.add(Mark.CONTINUED)

@@ -116,6 +116,30 @@ def test_slots_that_go_away_are_not_filled_again() -> None:
     assert len(scheduler.book.active) <= 2
 
 
+def test_a_trial_is_over_when_nobody_launches_it_again() -> None:
+    class Ladder(Suggests):
+        def may_continue(self, trial: Trial) -> bool:
+            return False  # what it has promoted, it promotes no further
+
+    optimizer = Ladder(Trial({"x": 0.1}, budget=1), Trial({"x": 0.2}), Promotion("t0000", 3))
+    scheduler = make(optimizer, retries=1)
+    scheduler.handle(SlotsChanged(2), 0.0)
+    first, second = scheduler.book.trials.values()
+    assert not scheduler.is_over(first)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    scheduler.handle(Lost("t0001", 1, "its worker died"), 0.0)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    assert scheduler.handle(Finished("t0000", 1, 0.5), 1.0) == []
+    assert first.state is TrialState.FINISHED
+    assert not scheduler.is_over(first), "its promotion waits for a slot"
+    scheduler.handle(Lost("t0001", 2, "its worker died"), 2.0)
+    assert (second.state, scheduler.is_over(second)) == (TrialState.FAILED, True)
+    assert first.attempt == 2
+    scheduler.handle(Started("t0000", 2), 3.0)
+    scheduler.handle(Finished("t0000", 2, 0.5), 4.0)
+    assert scheduler.is_over(first)
+
+
 def test_a_lost_trial_is_launched_again_with_the_same_parameters_and_seed() -> None:
     scheduler = make(retries=2)
     (first,) = scheduler.handle(SlotsChanged(1), 0.0)

@@ -18,6 +18,7 @@ from dotrain.core.events import (
     Event,
     Failed,
     Finished,
+    Freed,
     Interrupted,
     Lost,
     Noted,
@@ -172,7 +173,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.past.append(event)
         if isinstance(event, SlotsChanged | Resumed):
             self.optimizer.slots = getattr(event, "slots", 0)
-        over = self.scheduler.status is not None and not isinstance(event, Resumed)
+        over = self.scheduler.status is not None and not isinstance(event, Resumed | Freed)
         out = self.scheduler.handle(event, self.time_s)
         expected, news = self.model.handle(event, self.time_s)
         assert [said(instruction) for instruction in out] == expected
@@ -301,6 +302,12 @@ class SchedulerMachine(RuleBasedStateMachine):
     def meanwhile(self, seconds: float) -> None:
         """The next event comes later; a deadline that passes before is met with it."""
         self.time_s += seconds
+
+    @rule(data=st.data(), size=st.integers(0, 9))
+    def free(self, data: st.DataObject, size: int) -> None:
+        known = self.pick(data, "finished", "stopped", "diverged", "failed")
+        if known:
+            self.take(Freed("best", {known.trial_id: size}))
 
     @precondition(lambda self: len(self.past) > 20)
     @rule(seldom=st.integers(0, 3))

@@ -60,6 +60,7 @@ def test_one_function_on_two_ranks_speaks_with_one_voice(
         search=SEARCH,
         distribution=PAIR,
         cluster=workers,
+        checkpoints={"keep": "last"},
     )
     assert result.summary["trials"] == {
         "total": 4,

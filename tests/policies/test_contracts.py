@@ -8,8 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from dotrain import plugins
+from dotrain.core.asking import may_continue
 from dotrain.core.policy import AbstractOptimizer
-from dotrain.core.trial import Trial
+from dotrain.core.trial import Trial, TrialState
+from dotrain.errors import PolicyError
 from dotrain.optimizers.grid import GridSearch
 from dotrain.optimizers.random import RandomSearch
 from dotrain.space import Float, Searchspace
@@ -87,6 +89,40 @@ def test_the_optimizer_kit_notices_values_outside_the_space() -> None:
 
     with pytest.raises(AssertionError, match="not in the space"):
         check_optimizer(Outside, space=Searchspace(lr=Float(range=(0.0, 1.0))))
+
+
+def test_the_optimizer_kit_notices_a_promotion_of_a_trial_that_was_not_to_continue() -> None:
+    from dotrain.optimizers.asha import ASHA
+
+    class Forgetful(ASHA):
+        def may_continue(self, trial: Trial) -> bool:
+            return False
+
+    with pytest.raises(AssertionError, match="may not continue, and is promoted"):
+        check_optimizer(lambda: Forgetful(resource_max=9), num_trials=14)
+
+
+def test_the_optimizer_kit_notices_that_a_question_changes_decisions() -> None:
+    class Disturbed(RandomSearch):
+        def may_continue(self, trial: Trial) -> bool:
+            return self.rng.random() < 2
+
+    with pytest.raises(AssertionError, match="being asked may_continue has changed a decision"):
+        check_optimizer(Disturbed)
+
+
+def test_an_answer_that_is_no_yes_or_no_is_told_with_the_optimizers_name() -> None:
+    class Vague(RandomSearch):
+        def may_continue(self, trial: Trial) -> bool:
+            return "perhaps"  # type: ignore[return-value]
+
+    trial = Trial({}, state=TrialState.FINISHED)
+    with pytest.raises(PolicyError, match="Vague answered may_continue with 'perhaps'"):
+        may_continue(Vague(), trial)
+    trial.state = TrialState.STOPPED
+    assert not may_continue(Vague(), trial), "nobody goes on with it, whatever the optimizer says"
+    trial.state = TrialState.WAITING
+    assert may_continue(Vague(), trial)
 
 
 def test_the_early_stop_kit_notices_a_rule_that_ignores_the_direction() -> None:

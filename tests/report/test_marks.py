@@ -20,9 +20,10 @@ from dotrain.report.page.writing import write_page
 from dotrain.report.reading import read_run
 from dotrain.report.result import print_result
 from dotrain.report.status import print_status, read_status
-from dotrain.report.story import print_trial, read_trial
+from dotrain.report.story import read_trial
 from dotrain.report.table import print_table, read_table
 from dotrain.report.tensorboard import write_all
+from dotrain.report.trial_text import print_trial
 from dotrain.results.marks import SIMULATED
 from dotrain.store import RunDir
 from tests.conftest import Project

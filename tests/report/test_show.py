@@ -30,8 +30,9 @@ from dotrain.core.trial import ArmRun
 from dotrain.core.usage import Usage
 from dotrain.report.page.trials import table_of
 from dotrain.report.reading import read_run
-from dotrain.report.story import read_trial, trial_lines
+from dotrain.report.story import read_trial
 from dotrain.report.table import TrialTable, read_table, table_lines
+from dotrain.report.trial_text import trial_lines
 from dotrain.store import Journal
 from tests.cli.test_cli import imported_by
 from tests.conftest import Project, warm
@@ -212,7 +213,7 @@ def test_of_many_reports_the_first_and_the_last_are_shown(tmp_path: Path) -> Non
 def test_what_is_printed_of_a_trial_is_safe_for_a_terminal(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dotrain.report.story import print_trial
+    from dotrain.report.trial_text import print_trial
 
     print_trial(read_trial(run_dir, "t0001"))
     text = capsys.readouterr().out

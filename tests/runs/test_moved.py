@@ -14,7 +14,8 @@ from dotrain import Searchspace, experiment
 from dotrain.config.errors import ConfigError
 from dotrain.core.trial import Mark
 from dotrain.errors import UsageError
-from dotrain.report.story import print_trial, read_trial
+from dotrain.report.story import read_trial
+from dotrain.report.trial_text import print_trial
 from dotrain.runs.result import Result
 from dotrain.runs.which_code import with_other_files
 from dotrain.store import read_journal

@@ -85,7 +85,7 @@ def study_lines(result: StudyResult) -> list[str]:
         if runs
     ]
     lines.append(f"{result.status}: {result.counts}, {duration(result.elapsed_s)}")
-    lines += result.caveats.lines
+    lines += [*result.caveats.lines, *result.checkpoints.lines]
     lines.append(f"run directory: {result.run_dir}")
     missing = sum(arm.missing for arm in result.arms)
     if missing:

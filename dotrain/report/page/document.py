@@ -25,6 +25,7 @@ from dotrain.report.page.timeline import Timeline, timeline_of
 from dotrain.report.page.trials import TrialTable, table_of
 from dotrain.report.page.verdict import Verdict, verdict_of
 from dotrain.report.reading import Run
+from dotrain.results.checkpoints import checkpoint_of
 from dotrain.results.marks import SIMULATED
 
 
@@ -59,6 +60,8 @@ class Document:
         config: The resolved config, in YAML.
         table: Of all trials.
         marks: What must be known of the values, a sentence for each mark.
+        checkpoint: Where that of the best trial lies in the run directory; ``""`` if there is none.
+        freed: What became of the others, a sentence each.
         charts: Every chart by its id on the page.
         data: The datasets of all charts by name.
     """
@@ -81,6 +84,8 @@ class Document:
     config: str
     table: TrialTable
     marks: Sequence[str]
+    checkpoint: str
+    freed: Sequence[str]
     charts: Mapping[str, Spec]
     data: Mapping[str, list[Any]]
 
@@ -97,6 +102,7 @@ def make_document(run: Run, made_at: str) -> Document:
     is_search = result.kind == "search"
     best = result.best
     best_id = None if best is None else best.trial_id
+    checkpoint = None if best is None else checkpoint_of(best, run.run_dir.path)
     curves = curves_of(trials, metric, result.stands_out, best_id)
     parameters = searched(header["config"], trials) if is_search else []
     timeline = timeline_of(trials, metric, direction, run.state.time_s) if is_search else None
@@ -130,6 +136,8 @@ def make_document(run: Run, made_at: str) -> Document:
         config=to_yaml(header["config"]),
         table=table_of(trials, metric, direction),
         marks=[line for line in result.caveats.lines if line != SIMULATED],
+        checkpoint=str(checkpoint.relative_to(run.run_dir.path)) if checkpoint else "",
+        freed=result.checkpoints.lines,
         charts={name: spec for name, spec in charts.items() if spec is not None},
         data={name: rows for part in parts for name, rows in part.data.items()},
     )

@@ -1,0 +1,110 @@
+"""What has become of the checkpoints of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from dotrain.ablation.study import BASELINE
+from dotrain.core.trial import Trial
+from dotrain.results.text import bytes_text, count_text
+from dotrain.store import RunDir
+from dotrain.store.checkpoints import checkpoints_in
+
+
+def is_candidate(trial: Trial) -> bool:
+    """Whether a trial's checkpoint may be the one that is kept when a run has finished.
+
+    In a study that is the best run of the baseline: the model as it is.
+    """
+    return trial.arm is None or trial.arm.name == BASELINE
+
+
+def freed_text(size: int, keep: str) -> str:
+    """Return what the story of a trial says of its checkpoint."""
+    return f"its checkpoint was freed: {bytes_text(size)} (checkpoints.keep: {keep})"
+
+
+def checkpoint_of(trial: Trial, run_dir: Path) -> Path | None:
+    """Return where the newest checkpoint of a trial lies, or None if there is none.
+
+    Args:
+        trial: The trial.
+        run_dir: The run directory.
+    """
+    if trial.freed:  # what is left of it, if anything is, goes when the run goes on
+        return None
+    found = checkpoints_in(RunDir(run_dir).checkpoint(trial.trial_id))
+    return found[-1].folder if found else None
+
+
+@final
+@dataclass(frozen=True)
+class Checkpoints:
+    """Which checkpoints were freed.
+
+    Attributes:
+        freed: Of how many trials.
+        freed_bytes: How much that was.
+        keep: What the config says about that: ``auto`` or ``best``; ``""`` if none was freed.
+        kept: The best trial that has one, if any was freed; for a study of its baseline.
+        is_best: Whether that is the best there is.
+        begun_again: How many trials began again at step 0, for theirs had been freed.
+    """
+
+    freed: int
+    freed_bytes: int
+    keep: str
+    kept: str | None
+    is_best: bool
+    begun_again: int
+
+    @classmethod
+    def of(cls, trials: Iterable[Trial], ranked: Iterable[Trial], run_dir: Path) -> Checkpoints:
+        """Find out.
+
+        Args:
+            trials: All trials.
+            ranked: Those of which one's checkpoint is kept, the best first.
+            run_dir: The run directory.
+        """
+        trials = list(trials)
+        freed = [trial for trial in trials if trial.freed]
+        kept, is_best = None, False
+        for index, trial in enumerate(ranked if freed else ()):
+            if checkpoint_of(trial, run_dir) is not None:
+                kept, is_best = trial.trial_id, index == 0
+                break
+        return cls(
+            freed=len(freed),
+            freed_bytes=sum(trial.freed_bytes for trial in freed),
+            keep=freed[-1].freed if freed else "",
+            kept=kept,
+            is_best=is_best,
+            begun_again=sum(trial.begun_again > 0 for trial in trials),
+        )
+
+    @property
+    def lines(self) -> list[str]:
+        """What must be said of it, a line each, for people."""
+        lines = []
+        if self.begun_again:
+            went = "1 trial went" if self.begun_again == 1 else f"{self.begun_again} trials went"
+            had = "its checkpoint had" if self.begun_again == 1 else "their checkpoints had"
+            lines.append(f"{went} on from step 0: {had} been freed when the run finished")
+        if self.freed:
+            what = "the checkpoint of" if self.freed == 1 else "checkpoints of"
+            kept = f"; kept that of {self.kept}" if self.kept else ""
+            if self.kept and not self.is_best:
+                kept += ", the best that still has one"
+            lines.append(
+                f"freed {bytes_text(self.freed_bytes)}: {what} {count_text(self.freed, 'trial')} "
+                f"(checkpoints.keep: {self.keep}){kept}"
+            )
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a result holds."""
+        return {"freed": self.freed, "freed_bytes": self.freed_bytes, "kept": self.kept}

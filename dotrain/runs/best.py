@@ -1,0 +1,36 @@
+"""What `ablate --from RUN` takes from an earlier search."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from dotrain.config.writing import to_yaml
+from dotrain.core.trial import Mark
+from dotrain.errors import UsageError
+from dotrain.results import best_trial
+from dotrain.runs.finding import find_run
+from dotrain.store import RunDir, read_journal, replay
+
+
+def best_of(
+    called: str | os.PathLike[str], runs_dir: str | os.PathLike[str], *, quiet: bool
+) -> list[str]:
+    """Return the best hyperparameters of a run as overrides.
+
+    Raises:
+        UsageError: If there are none.
+    """
+    path = find_run(called, runs_dir, searches_first=True, quiet=quiet)
+    state = replay(read_journal(RunDir(path).journal))
+    best = best_trial(state.book.trials.values(), state.header["direction"])
+    if best is None:
+        raise UsageError(f"--from {path}: no trial there has a result")
+    if best.arm is not None:
+        raise UsageError(f"--from {path}: of an ablation no trial is the best")
+    for mark in {Mark.SIMULATED, Mark.OTHER_CODE, Mark.RECOUNTED, Mark.OVER_BUDGET} & {*best.marks}:
+        sys.stderr.write(f"warning: --from {path}: {best.trial_id}, its best trial, is marked ")
+        sys.stderr.write(f"'{mark}': {best.notes[mark]}\n")
+    return [
+        f"hparams.{name}={to_yaml(value, one_line=True)}" for name, value in best.params.items()
+    ]

@@ -1,0 +1,95 @@
+"""A trial's checkpoints in its directory: which there are, and freeing them.
+
+A checkpoint is a folder ``step-000000009`` that appears and goes in one piece: it is written, and
+removed, under another name. Nothing else in a trial's directory is touched here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+#: The step, and the how-manieth time that it was saved again while it was the newest.
+_NAME = re.compile(r"step-(\d+)(?:\.(\d+))?")
+#: How names begin of what is no checkpoint yet, or no more.
+_PARTIAL = ".partial-"
+
+
+class Saved(NamedTuple):
+    """A checkpoint: steps that are done, times that it was saved again, its folder."""
+
+    step: int
+    again: int
+    folder: Path
+
+
+def checkpoints_in(directory: Path) -> list[Saved]:
+    """Return the checkpoints of a trial, the newest last.
+
+    Args:
+        directory: ``RunDir.checkpoint`` of the trial.
+    """
+    try:
+        names = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = (match for name in names if (match := _NAME.fullmatch(name)))
+    return sorted(Saved(int(m[1]), int(m[2] or 0), directory / m[0]) for m in found)
+
+
+def name_of(step: int, again: int) -> str:
+    """Return the name of a checkpoint's folder."""
+    return f"step-{step:09d}" + (f".{again}" if again else "")
+
+
+def partial_name() -> str:
+    """Return a new name for what is no checkpoint yet, or no more."""
+    return f"{_PARTIAL}{uuid.uuid4().hex[:8]}"
+
+
+def is_partial(name: str) -> bool:
+    """Whether a folder of that name is no checkpoint yet, or no more."""
+    return name.startswith(_PARTIAL)
+
+
+def set_aside(checkpoint: Path) -> None:
+    """Let a checkpoint be none, in one step; removing it takes several, and half of it is none."""
+    os.replace(checkpoint, checkpoint.with_name(partial_name()))
+
+
+def sweep(directory: Path) -> None:
+    """Remove what is no checkpoint: leftovers of a process that died, and what was set aside."""
+    for leftover in directory.glob(f"{_PARTIAL}*"):
+        if leftover.is_symlink():
+            leftover.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def size_of(directory: Path) -> int:
+    """Return the bytes of all checkpoints of a trial."""
+    total = 0
+    for saved in checkpoints_in(directory):
+        for folder, _, names in os.walk(saved.folder):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+
+def free_checkpoints(directory: Path) -> None:
+    """Remove all checkpoints of a trial; killed on the way, the newest is whole or absent.
+
+    Raises:
+        OSError: If one can't be removed; it is whole then.
+    """
+    for saved in checkpoints_in(directory):
+        set_aside(saved.folder)
+    sweep(directory)
+    with contextlib.suppress(OSError):  # there is none, or something in it isn't ours
+        os.rmdir(directory)
