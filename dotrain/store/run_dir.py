@@ -116,6 +116,11 @@ class RunDir:
         """A trial's own directory."""
         return self.trials / trial_id
 
+    @property
+    def arriving(self) -> Path:
+        """What isn't whole yet of files that come from another disk."""
+        return self.path / "arriving"
+
     def trial_log(self, trial_id: str, rank: int = 0) -> Path:
         """What a rank of a trial printed."""
         name = "output.log" if rank == 0 else f"output-rank{rank}.log"

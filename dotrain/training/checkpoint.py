@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import operator
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -13,9 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
-#: The step, and the how-manieth time that it was saved again while it was the newest.
-_NAME = re.compile(r"step-(\d+)(?:\.(\d+))?")
-_PARTIAL = ".partial-"
+from dotrain.store.files import CHECKPOINT, PARTIAL
 
 
 @final
@@ -69,7 +66,7 @@ class Checkpoint:
         if number is None or number < 1:
             raise ValueError(f"a checkpoint's step must be a whole number >= 1, got {step!r}")
         self._sweep()
-        partial = self._directory / f"{_PARTIAL}{uuid.uuid4().hex[:8]}"
+        partial = self._directory / f"{PARTIAL}{uuid.uuid4().hex[:8]}"
         partial.mkdir(parents=True)
         try:
             yield partial
@@ -84,12 +81,12 @@ class Checkpoint:
         for *_, folder in before:
             # Aside first: removing it takes several steps, and half of it is no checkpoint.
             with contextlib.suppress(OSError):
-                os.replace(folder, self._directory / f"{_PARTIAL}{uuid.uuid4().hex[:8]}")
+                os.replace(folder, self._directory / f"{PARTIAL}{uuid.uuid4().hex[:8]}")
         self._sweep()
 
     def _sweep(self) -> None:
         """Remove what is no checkpoint: leftovers of a process that died, or the one before."""
-        for leftover in self._directory.glob(f"{_PARTIAL}*"):
+        for leftover in self._directory.glob(f"{PARTIAL}*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
     def _all(self) -> list[tuple[int, int, Path]]:
@@ -98,7 +95,7 @@ class Checkpoint:
             names = os.listdir(self._directory)
         except FileNotFoundError:
             return []
-        found = (match for name in names if (match := _NAME.fullmatch(name)))
+        found = (match for name in names if (match := CHECKPOINT.fullmatch(name)))
         return sorted((int(m[1]), int(m[2] or 0), self._directory / m[0]) for m in found)
 
 
