@@ -128,6 +128,15 @@ class Group:
         """Note that a rank was not even started."""
         self._ranks[address] = Rank.GONE
 
+    def files_lost(self, cause: str) -> None:
+        """Note that the trial's files can't come to where they belong: then it has not ended well.
+
+        Args:
+            cause: Why not.
+        """
+        if self.verdict is None or isinstance(self.verdict, Finished | Stopped):
+            self.verdict = self._loss(self.addresses[0], cause)
+
     def write_off(self) -> None:
         """Note that the attempt is to end, and that nobody waits for how."""
         self.written_off = True

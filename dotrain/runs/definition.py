@@ -44,6 +44,7 @@ class Experiment(LoadedConfig):
             packages=closure.packages,
             code=Code.of(closure.files, closure.texts, closure.data),
             path=closure.path,
+            needed=closure.needed,
         )
         study = loaded.study if loaded.mode == "ablate" else None
         # The optimizer's own is that of the header, when a run goes on.

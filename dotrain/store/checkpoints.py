@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import uuid
 from pathlib import Path
 from typing import NamedTuple
 
-#: The step, and the how-manieth time that it was saved again while it was the newest.
-_NAME = re.compile(r"step-(\d+)(?:\.(\d+))?")
-#: How names begin of what is no checkpoint yet, or no more.
-_PARTIAL = ".partial-"
+from dotrain.store.files import CHECKPOINT_NAME, PARTIAL
 
 
 class Saved(NamedTuple):
@@ -38,7 +34,7 @@ def checkpoints_in(directory: Path) -> list[Saved]:
         names = os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    found = (match for name in names if (match := _NAME.fullmatch(name)))
+    found = (match for name in names if (match := CHECKPOINT_NAME.fullmatch(name)))
     return sorted(Saved(int(m[1]), int(m[2] or 0), directory / m[0]) for m in found)
 
 
@@ -49,12 +45,12 @@ def name_of(step: int, again: int) -> str:
 
 def partial_name() -> str:
     """Return a new name for what is no checkpoint yet, or no more."""
-    return f"{_PARTIAL}{uuid.uuid4().hex[:8]}"
+    return f"{PARTIAL}{uuid.uuid4().hex[:8]}"
 
 
 def is_partial(name: str) -> bool:
     """Whether a folder of that name is no checkpoint yet, or no more."""
-    return name.startswith(_PARTIAL)
+    return name.startswith(PARTIAL)
 
 
 def set_aside(checkpoint: Path) -> None:
@@ -64,7 +60,7 @@ def set_aside(checkpoint: Path) -> None:
 
 def sweep(directory: Path) -> None:
     """Remove what is no checkpoint: leftovers of a process that died, and what was set aside."""
-    for leftover in directory.glob(f"{_PARTIAL}*"):
+    for leftover in directory.glob(f"{PARTIAL}*"):
         if leftover.is_symlink():
             leftover.unlink(missing_ok=True)
         else:

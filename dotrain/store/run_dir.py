@@ -123,6 +123,11 @@ class RunDir:
         """Where a trial's checkpoints are."""
         return self.trial_dir(trial_id) / CHECKPOINT
 
+    @property
+    def arriving(self) -> Path:
+        """What isn't whole yet of files that come from another disk."""
+        return self.path / "arriving"
+
     def trial_log(self, trial_id: str, rank: int = 0) -> Path:
         """What a rank of a trial printed."""
         name = "output.log" if rank == 0 else f"output-rank{rank}.log"

@@ -82,6 +82,7 @@ class Functions:
         packages: Top-level packages that the user's code imports.
         code: The user's files.
         path: Folders to add to ``sys.path``.
+        needed: Those of `packages` that the code can't do without.
     """
 
     train: FunctionRef
@@ -92,6 +93,7 @@ class Functions:
     packages: tuple[str, ...] = ()
     code: Code = field(default_factory=Code)
     path: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -105,6 +107,7 @@ class Functions:
         packages: Iterable[str],
         code: Code,
         path: tuple[str, ...] = (),
+        needed: Iterable[str] = (),
     ) -> Functions:
         """Return described functions as workers get them; for the arguments see the attributes."""
         return cls(
@@ -116,4 +119,5 @@ class Functions:
             packages=tuple(sorted(packages)),
             code=code,
             path=path,
+            needed=tuple(sorted(needed)),
         )

@@ -150,8 +150,14 @@ class DaskExecutor(AbstractExecutor):
             with contextlib.suppress(RuntimeError):  # the loop has just ended by itself
                 self._loop.call_soon_threadsafe(self._leave)
             # No join: one that Ctrl-C breaks off takes the thread for ended (Python 3.11).
-            self._loop_ended.wait(_CLOSE_TIMEOUT_S)
+            moved = self._moved()
+            while not self._loop_ended.wait(_CLOSE_TIMEOUT_S) and moved < self._moved():
+                moved = self._moved()
         self._thread = None
+
+    def _moved(self) -> int:
+        """Return how much of trials' files has come or gone so far."""
+        return self._slots.carriers.pieces.count if self._is_connected else 0
 
     def _leave(self) -> None:
         self._end.set()
@@ -193,6 +199,7 @@ class DaskExecutor(AbstractExecutor):
                 client,
                 self._program,
                 self._events.put,
+                self._events.put,
                 per_trial=self._strategy.slots,
                 max_slots=self._max_slots,
             )
@@ -224,10 +231,8 @@ class DaskExecutor(AbstractExecutor):
         try:
             await client.register_plugin(host, name=host.name)
         except Exception as error:
-            raise ResourcesUnavailable(
-                f"a Dask worker can't load dotrain: {type(error).__name__}: {error}; "
-                "install the same version of dotrain there"
-            ) from error
+            # Those that can't load dotrain are refused one by one, by what they say; if none is left:
+            self._slots.admission.unloadable = f"{type(error).__name__}: {error}"
 
     async def _wait_for_slots(self, client: Client) -> None:
         """Return when there are slots for one trial.
@@ -248,14 +253,15 @@ class DaskExecutor(AbstractExecutor):
 
     def _too_few(self, address: str) -> str:
         slots = self._slots
+        why = "".join(f"\n{line}" for line in slots.admission.refused.values())
         within = f"within {self._connect_timeout_s:g} s (cluster.connect_timeout_s)"
         if slots.ready:
             return (
                 f"one trial takes {self._strategy.slots} workers (distribution.workers), and the "
                 f"Dask scheduler at {address} has {slots.ready} that got ready {within}; start "
-                f"more with: dask worker {address}"
+                f"more with: dask worker {address}{why}"
             )
         return (
             f"the Dask scheduler at {address} has no worker that got ready {within}; "
-            f"start one with: dask worker {address} (a worker serves one run at a time)"
+            f"start one with: dask worker {address} (a worker serves one run at a time){why}"
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from inspect import isawaitable
 from typing import Any
 
 import dask
@@ -15,6 +17,8 @@ from distributed.comm import get_address_host
 from dotrain.attempts.host import Host
 from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe
+from dotrain.executors.dask.scratch import Scratch
+from dotrain.executors.dask.site import Question, Site, look_around
 from dotrain.executors.environment import environment_of_attempts
 from dotrain.executors.table import free_addresses
 from dotrain.executors.threads import Threads, asked
@@ -27,14 +31,20 @@ _ONE_RUN = threading.Lock()
 
 #: How often a waiting slot looks whether it is still wanted, in seconds.
 _LOOK_S = 0.2
+#: How often it is told that a log has grown or a checkpoint is there, where files are carried, in seconds.
+_NEWS_S = 1.0
 
 
 class SlotHost(WorkerPlugin):  # type: ignore[misc]
     """Lives on each worker of a run; one rank of one attempt runs on it at a time.
 
     Its messages are dicts, on the topic `topic`: ``{"slot": address, "wants": "environment"}`` once if the
-    config has variables, ``{"slot": address, "ready": name}`` once, when the slot can take its first rank, then ``{"slot": address, "items": [(token, item), ...]}``, with
-    the token of the rank's group, and items as of `attempts.host.Host`.
+    config has variables, ``{"slot": address, "ready": name}`` once, when the slot can take its first
+    rank, then ``{"slot": address, "items": [(token, item), ...]}``, with the token of the rank's group, and
+    items as of `attempts.host.Host`. Where files are carried besides
+    ``{"slot": address, "news": (token, bytes, name)}``, how long a rank's log is and which its newest
+    checkpoint, if either has changed; and at last ``{"slot": address, "quiet": True}`` when nothing runs
+    any more.
     """
 
     def __init__(self, program: Program, threads: int | None, *, waits: bool = False) -> None:
@@ -55,7 +65,12 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         """Get ready; called by Dask on the worker."""
         self._worker = worker
         self._host: Host | None = None
-        self._left = threading.Event()
+        #: Where the trials' files lie, if not in the run directory.
+        self._scratch: Scratch | None = None
+        #: Set when nothing is to begin here any more, and when nobody wants the files.
+        self._left, self._done = threading.Event(), threading.Event()
+        self._running: RankLaunch | None = None
+        self._told: tuple[int, str | None] | None = None
         self._outbox: list[tuple[str, dict[str, Any]]] = []
 
     def transition(self, key: str, start: str, finish: str, **kwargs: Any) -> None:
@@ -66,18 +81,30 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
             "forgotten",
         ):
             self.quit()
+            self._done.set()
 
-    def serve(self) -> None:
-        """Keep the slot open until told to quit; this is its Dask task."""
+    def serve(self, carried: bool) -> None:
+        """Keep the slot open until told to quit; this is its Dask task.
+
+        Args:
+            carried: Whether the trials' files are carried, so that they lie in a folder of this worker's.
+        """
         while not _ONE_RUN.acquire(timeout=_LOOK_S):
             if self._left.is_set():
                 return
         try:
+            if carried:
+                self._scratch = Scratch()
             self._worker.loop.add_callback(self._open)
             self._left.wait()
             if self._host is not None:
                 self._host.wait()
+            if self._scratch is not None:
+                self._worker.loop.add_callback(self._send_message, {"quiet": True})
+                self._done.wait()
         finally:
+            if self._scratch is not None:
+                self._scratch.remove()
             _ONE_RUN.release()
 
     # ---- everything below runs on the worker's loop ----
@@ -96,6 +123,8 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     def _open_with(self, program: Program) -> None:
         if self._left.is_set():
             return
+        if self._scratch is not None:
+            program = replace(program, run_dir=str(self._scratch.run_dir.path))
         self._host = Host(
             program,
             [self._worker.address],
@@ -130,7 +159,11 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     def launch(self, ranks: Mapping[str, RankLaunch]) -> None:
         """Begin the rank that is this worker's, of all ranks by worker."""
         if self._host is not None:
-            self._host.begin(self._worker.address, ranks[self._worker.address])
+            asked = ranks[self._worker.address]
+            self._host.begin(self._worker.address, asked)
+            if self._scratch is not None:
+                self._running, self._told = asked, None
+                self._worker.loop.call_later(_NEWS_S, self._look, asked)
 
     def stop(self, token: str, reason: str) -> None:
         """Let a rank end at its next report."""
@@ -148,7 +181,35 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
             self._host.let_go()
         self._left.set()
 
+    def leave(self) -> None:
+        """Let the files go: they are where they belong."""
+        self._done.set()
+
+    async def site(self, question: Question) -> Site:
+        """Return what this worker is asked of its place."""
+        return await asyncio.to_thread(look_around, question)
+
+    async def files(self, method: str, *arguments: Any) -> tuple[Any, str]:
+        """Call a method of the `Scratch`; return its answer, and what the disk has against it."""
+        if self._scratch is None:
+            return None, "its slot has been closed"
+        try:
+            return await asyncio.to_thread(getattr(self._scratch, method), *arguments), ""
+        except OSError as error:
+            return None, f"{error.filename or self._scratch.run_dir.path}: {error.strerror}"
+
+    def _look(self, asked: RankLaunch) -> None:
+        if self._running is not asked or self._scratch is None:
+            return
+        news = self._scratch.news(asked.launch.trial_id, asked.seat.rank)
+        if news != self._told:
+            self._told = news
+            self._send_message({"news": (asked.seat.token, *news)})
+        self._worker.loop.call_later(_NEWS_S, self._look, asked)
+
     def _emit(self, slot: str, token: str, item: dict[str, Any]) -> None:
+        if "gone" in item:
+            self._running = None
         # What comes in one turn of the loop shares a message.
         if not self._outbox:
             self._worker.loop.add_callback(self._flush)
@@ -172,12 +233,13 @@ def slot_key(token: str, address: str) -> str:
     return f"{topic_of(token)}-slot-{address}"
 
 
-def serve_slot(token: str) -> None:
+def serve_slot(token: str, carried: bool) -> None:
     """Serve the slot of this worker; submitted as a Dask task."""
-    get_worker().plugins[topic_of(token)].serve()
+    get_worker().plugins[topic_of(token)].serve(carried)
 
 
 async def call_host(token: str, method: str, *args: Any, dask_worker: Worker) -> Any:
     """Call a method of the run's `SlotHost` on a worker, on its loop; run by ``client.run``."""
     host = dask_worker.plugins.get(topic_of(token))
-    return None if host is None else getattr(host, method)(*args)
+    answer = None if host is None else getattr(host, method)(*args)
+    return await answer if isawaitable(answer) else answer

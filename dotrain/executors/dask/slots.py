@@ -6,20 +6,32 @@ Everything here runs on the event loop of the connection, and only there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import errno
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from distributed import Client
 from distributed.comm import get_address_host
 
-from dotrain.core.events import Event
+from dotrain.core.events import Event, Failed
+from dotrain.core.failure import Failure, FailureKind
+from dotrain.errors import DotrainError
 from dotrain.executors.bookings import Slot
+from dotrain.executors.dask.admission import Admission
+from dotrain.executors.dask.carrier import FilesLost, HomeError
+from dotrain.executors.dask.carriers import Carriers, News
+from dotrain.executors.dask.site import Way
 from dotrain.executors.dask.wire import Wire
 from dotrain.executors.group import Group
 from dotrain.executors.table import AbstractSlotTable
+from dotrain.store import RunDir
 from dotrain.training.environment import Sealed
 from dotrain.training.program import Program
+
+#: What a disk says that is full.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SlotTable(AbstractSlotTable):
@@ -27,6 +39,8 @@ class SlotTable(AbstractSlotTable):
 
     Attributes:
         enough: Set while there are at least as many slots as one trial takes.
+        carriers: Who brings files home from workers that don't share the driver's disk.
+        admission: Which workers are used.
     """
 
     def __init__(
@@ -34,6 +48,7 @@ class SlotTable(AbstractSlotTable):
         client: Client,
         program: Program,
         post: Callable[[Event], None],
+        fail: Callable[[DotrainError], None],
         *,
         per_trial: int,
         max_slots: int | None,
@@ -44,15 +59,24 @@ class SlotTable(AbstractSlotTable):
             client: Connected.
             program: What every attempt runs.
             post: Where events go.
+            fail: Called with what ends the run.
             per_trial: How many slots a trial takes.
             max_slots: The most slots to open; None is all.
         """
         super().__init__(post)
         self._wire = Wire(client, program.token)
         self._environment = Sealed.of(program.environment)
+        self._run_dir = RunDir(Path(program.run_dir))
+        self.carriers = Carriers(self._wire, self._run_dir)
+        self.admission = Admission(self._wire, self._run_dir.path, program.functions, self._changed)
+        self._fail = fail
+        #: What is under way before ranks begin, by the token of their group.
+        self._starting: dict[str, asyncio.Task[Any]] = {}
         self._needed = per_trial
         self._max_slots = max_slots
         self._tasks: set[asyncio.Task[Any]] = set()
+        #: Whether the run ends because nothing can be kept.
+        self._failed = False
         #: No slot is opened or missed any more.
         self._closing = False
         self.enough = asyncio.Event()
@@ -62,15 +86,44 @@ class SlotTable(AbstractSlotTable):
     async def open(self) -> None:
         """Listen to the workers, and open a slot on each."""
         self._wire.listen(self._on_message, self._on_cluster_event)
-        for address in await self._wire.workers():
-            self._add(address)
+        await self._ask(self._new_slots(await self._wire.workers()))
 
-    def _add(self, address: str) -> None:
-        full = self._max_slots is not None and len(self._slots) >= self._max_slots
-        if address in self._slots or full or self._closing:
+    def _add(self, addresses: Iterable[str]) -> None:
+        if new := self._new_slots(addresses):
+            self._spawn(self._ask(new))
+
+    def _new_slots(self, addresses: Iterable[str]) -> list[Slot]:
+        """Return slots, not yet open, for workers that have none and aren't refused."""
+        new = []
+        for address in addresses:
+            full = self._max_slots is not None and len(self._slots) >= self._max_slots
+            if full or self._closing or address in self._slots or address in self.admission.refused:
+                continue
+            self._slots[address] = slot = Slot(address, str(get_address_host(address)))
+            new.append(slot)
+        return new
+
+    async def _ask(self, new: Sequence[Slot]) -> None:
+        """Open slots on those workers whose place will do, and say which way their files go."""
+        if not new:
             return
-        slot = self._slots[address] = Slot(address, str(get_address_host(address)))
-        self._wire.hold(address, partial(self._on_task_done, slot))
+        try:
+            ways = await self.admission.ask([slot.address for slot in new])
+        except HomeError as error:
+            self._home_broke(error)
+            return
+        for slot in new:
+            way = ways[slot.address]
+            if self._slots.get(slot.address) is not slot or self._closing:
+                continue
+            if way is None:
+                self._remove(slot.address)
+                continue
+            if way is Way.CARRIED:
+                self.carriers.add(slot.address)
+            self._wire.hold(slot.address, way is Way.CARRIED, partial(self._on_task_done, slot))
+        if any(slot.address in self.admission.refused for slot in new):
+            self._add(self._wire.known_workers())  # there may be others in their place
 
     def _on_task_done(self, slot: Slot, status: str) -> None:
         """Open a slot anew if its task has ended though nobody told it to."""
@@ -83,9 +136,12 @@ class SlotTable(AbstractSlotTable):
         if slot is None:
             return
         self._wire.release(address)
+        was_carried = self.carriers.drop(address)
         if slot.group is not None:
             cause = cause or f"its worker {slot.name} ({slot.address}) left the cluster"
             slot.group.gone(slot.address, cause)
+            if was_carried and address == slot.group.addresses[0]:
+                slot.group.files_lost(f"{cause}, before the trial's files were home")
             self._go_on(slot.group)
             self._changed()
         elif slot.ready:
@@ -104,12 +160,11 @@ class SlotTable(AbstractSlotTable):
         message = event[1]
         action = message.get("action") if isinstance(message, dict) else None
         if action == "add-worker":
-            self._add(message["worker"])
+            self._add([message["worker"]])
         elif action == "remove-worker":
             self._remove(message["worker"])
-            for address in self._wire.known_workers():
-                if address != message["worker"]:
-                    self._add(address)
+            self.admission.refused.pop(message["worker"], None)
+            self._add(a for a in self._wire.known_workers() if a != message["worker"])
 
     def _on_message(self, event: tuple[float, Any]) -> None:
         message = event[1]
@@ -123,19 +178,111 @@ class SlotTable(AbstractSlotTable):
             self._bookings.admit(slot)
             self._changed()
             self._launch_pending()
-        self.take(slot, message.get("items", ()))
+        if "news" in message:
+            token, *news = message["news"]
+            if slot.group is not None and slot.group.token == token:
+                self._spawn(self._follow(slot, slot.group, (news[0], news[1])))
+        if "quiet" in message:
+            self.carriers.is_quiet(slot.address)
+        items = message.get("items", ())
+        if slot.address not in self.carriers:
+            self.take(slot, items)
+            return
+        self.take(slot, [item for item in items if "gone" not in item[1]])
+        if gone := [item for item in items if "gone" in item[1]]:
+            self._spawn(self._bring_home(slot, gone))
+
+    # ---- files ----
+
+    async def _hand_out(self, group: Group) -> bool:
+        """Give the ranks of a group what they go on from; return whether they may begin."""
+        for address, error in (await self.carriers.hand_out(group)).items():
+            if isinstance(error, HomeError):
+                self._home_broke(error, group)
+                continue
+            slot = self._slots.get(address)
+            cause = None if slot is None else await self._cause(slot, error)
+            if cause is not None:
+                group.gone(address, cause)
+        if not group.is_settled and not self._failed:
+            return True
+        for address in group.addresses:
+            group.never_began(address)
+            if (slot := self._slots.get(address)) is not None and slot.group is group:
+                self._free(slot)
+        self._go_on(group)
+        return False
+
+    async def _follow(self, slot: Slot, group: Group, news: News) -> None:
+        try:
+            await self.carriers.follow(slot.address, news)
+        except HomeError as error:
+            self._home_broke(error, group)
+        except Exception:
+            pass  # if the worker has gone, the cluster says so; else it comes at the end
+
+    async def _bring_home(self, slot: Slot, gone: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Bring a trial's files home; only then it is told that nothing of its rank is left."""
+        group = slot.group
+        if group is None:
+            return
+        try:
+            skipped = await self.carriers.bring_home(slot.address)
+        except HomeError as error:
+            self._home_broke(error, group)
+            return
+        except Exception as error:
+            cause = await self._cause(slot, error)
+            if cause is not None and slot.address == group.addresses[0]:
+                group.files_lost(cause)
+        else:
+            if skipped:
+                names = ", ".join(f"{path} ({why})" for path, why in skipped.items())
+                self._changed(
+                    f"{group.launch.trial_id}: not brought home from {slot.name}: {names}"
+                )
+        if self._slots.get(slot.address) is slot:
+            self.take(slot, gone)
+
+    async def _cause(self, slot: Slot, error: Exception) -> str | None:
+        """Return why files couldn't come or go; None if the worker has gone, and its slot with it."""
+        if not isinstance(error, FilesLost) and await self._wire.python_of(slot.address) is None:
+            self._unreachable(slot.address, error)
+            return None
+        where = f"{slot.name} ({slot.address})"
+        return f"the trial's files can't come or go between here and {where}: {error}"
+
+    def _home_broke(self, broke: HomeError, group: Group | None = None) -> None:
+        """End the run: nothing that trials have done can be kept."""
+        error = broke.error
+        self._failed = True
+        what = f"{error.filename or self._run_dir.path}: {error.strerror}"
+        if group is not None and error.errno in _FULL:
+            launch = group.launch
+            failure = Failure(FailureKind.DISK_FULL, what)
+            self._post(Failed(launch.trial_id, launch.attempt, failure))
+        else:
+            self._fail(DotrainError(f"{what}; the trials' files can't come home"))
 
     # ---- what is said to them ----
 
     def _launch(self, group: Group) -> None:
-        self._spawn(self._start(group))
+        if not any(address in self.carriers for address in group.addresses):
+            self._spawn(self._start(group))
+            return
+        task = self._starting[group.token] = self._spawn(self._hand_out_and_start(group))
+        task.add_done_callback(lambda _: self._starting.pop(group.token, None))
+
+    async def _hand_out_and_start(self, group: Group) -> None:
+        if await self._hand_out(group):
+            await self._start(group)
 
     async def _start(self, group: Group) -> None:
         try:
             failed = await self._wire.launch(group)
         except Exception as error:
             for address in group.addresses:
-                if address in self._slots and not await self._wire.reaches(address):
+                if address in self._slots and not await self._wire.python_of(address):
                     self._unreachable(address, error)
                 if (slot := self._slots.get(address)) is not None:
                     group.never_began(address)
@@ -149,6 +296,8 @@ class SlotTable(AbstractSlotTable):
         self._spawn(self._send(addresses, method, *arguments))
 
     async def _send(self, addresses: Sequence[str], method: str, *arguments: Any) -> None:
+        if (starting := self._starting.get(arguments[0])) is not None:
+            await asyncio.wait([starting])  # else it is heard before there is anything to stop
         here = [address for address in addresses if address in self._slots]
         failed = await self._wire.tell(here, method, *arguments) if here else {}
         for address, error in failed.items():
@@ -162,7 +311,7 @@ class SlotTable(AbstractSlotTable):
 
     async def _add_if_there(self, address: str) -> None:
         if address in await self._wire.workers():
-            self._add(address)
+            self._add([address])
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
@@ -178,6 +327,11 @@ class SlotTable(AbstractSlotTable):
         Call `close` after it, in any case.
         """
         self._closing = True
+        for starting in self._starting.values():
+            starting.cancel()
+        await self._wire.quit(self._slots)
+        busy = [address for address, slot in self._slots.items() if slot.group is not None]
+        await asyncio.gather(*map(self.carriers.bring_last, busy))
         await self._wire.let_go(self._slots)
 
     def close(self) -> None:
@@ -185,8 +339,10 @@ class SlotTable(AbstractSlotTable):
         self._closing = True
         for task in self._tasks:
             task.cancel()
+        self.carriers.close()
 
-    def _spawn(self, coroutine: Any) -> None:
-        task = asyncio.ensure_future(coroutine)
+    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

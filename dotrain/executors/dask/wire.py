@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import platform
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from distributed import Client, Future
 
+from dotrain.executors.dask.carrier import FilesLost
+from dotrain.executors.dask.site import Question, Site
 from dotrain.executors.dask.slot import call_host, serve_slot, slot_key, topic_of
 from dotrain.executors.group import Group
 from dotrain.executors.table import ranks_of
@@ -54,16 +57,47 @@ class Wire:
         """Return the same as the client has last heard."""
         return list(self._client.scheduler_info(n_workers=-1).get("workers", ()))
 
-    def hold(self, address: str, on_end: Callable[[str], None]) -> None:
+    async def ask(
+        self, addresses: Sequence[str], question: Question
+    ) -> dict[str, Site | Exception | None]:
+        """Ask workers about the place that they are in.
+
+        Returns:
+            What each says, or why it doesn't; None if it has never heard of this run.
+        """
+        answers: dict[str, Site | Exception | None] = await self._client.run(
+            call_host, self._token, "site", question,
+            workers=list(addresses), on_error="return",
+        )  # fmt: skip
+        return answers
+
+    async def files(self, address: str, method: str, *arguments: Any) -> Any:
+        """Call a method of a worker's `Scratch`.
+
+        Raises:
+            FilesLost: If the disk there has something against it.
+            Exception: If the worker has gone.
+        """
+        answers = await self._client.run(
+            call_host, self._token, "files", method, *arguments, workers=[address]
+        )
+        found, problem = answers[address] or (None, "its slot has been closed")
+        if problem:
+            raise FilesLost(problem)
+        return found
+
+    def hold(self, address: str, carried: bool, on_end: Callable[[str], None]) -> None:
         """Submit the task that serves a worker's slot.
 
         Args:
             address: The worker's.
+            carried: Whether the files of its trials are carried.
             on_end: Called on the loop with the task's status when it has ended.
         """
         task = self._held[address] = self._client.submit(
             serve_slot,
             self._token,
+            carried,
             key=slot_key(self._token, address),
             workers=[address],
             allow_other_workers=False,
@@ -80,7 +114,8 @@ class Wire:
 
     def release(self, address: str) -> None:
         """Let go of a slot's task."""
-        self._held.pop(address).release()
+        if (task := self._held.pop(address, None)) is not None:
+            task.release()
 
     async def launch(self, group: Group) -> dict[str, Exception]:
         """Send every rank of a group to its worker; what goes wrong is as of `tell`.
@@ -108,16 +143,23 @@ class Wire:
             return dict.fromkeys(addresses, error)
         return {a: answer for a, answer in answers.items() if isinstance(answer, Exception)}
 
-    async def reaches(self, address: str) -> bool:
-        """Whether a worker answers."""
+    async def python_of(self, address: str) -> str | None:
+        """Return a worker's version of Python; None if it doesn't answer."""
         try:
-            await self._client.run(str, workers=[address])
+            found = await self._client.run(platform.python_version, workers=[address])
         except Exception:
-            return False
-        return True
+            return None
+        return str(found[address])
+
+    async def quit(self, addresses: Iterable[str]) -> None:
+        """End whatever runs on some slots; they begin nothing any more."""
+        if self._client.status == "running" and (workers := list(addresses)):
+            await self._client.run(
+                call_host, self._token, "quit", workers=workers, on_error="ignore"
+            )
 
     async def let_go(self, addresses: Iterable[str]) -> None:
-        """Let the slots end, and whatever runs there.
+        """Let the slots end, after `quit`.
 
         Args:
             addresses: Of their workers.
@@ -126,7 +168,7 @@ class Wire:
             return
         if workers := list(addresses):
             await self._client.run(
-                call_host, self._token, "quit", workers=workers, on_error="ignore"
+                call_host, self._token, "leave", workers=workers, on_error="ignore"
             )
             # Their tasks end when the processes on their workers have.
             held = [asyncio.ensure_future(_end(future)) for future in self._held.values()]

@@ -1,0 +1,101 @@
+"""Which workers a run uses, and which way the files of their trials go: asked once, and said once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import final
+
+from dotrain.executors.dask.carrier import HomeError
+from dotrain.executors.dask.site import (
+    Refusal,
+    Site,
+    Way,
+    cant_load,
+    decide,
+    here,
+    other_python,
+    question,
+    refusal_text,
+    ways_text,
+)
+from dotrain.executors.dask.wire import Wire
+from dotrain.usercode.function import Functions
+
+
+@final
+class Admission:
+    """Lets workers in.
+
+    Attributes:
+        refused: Why workers aren't used, by address.
+        unloadable: What workers said that can't load dotrain.
+    """
+
+    def __init__(
+        self, wire: Wire, run_dir: Path, functions: Functions, say: Callable[[str], None]
+    ) -> None:
+        """Make it; nobody has been asked.
+
+        Args:
+            wire: To the workers.
+            run_dir: At home.
+            functions: The user's.
+            say: Tells people.
+        """
+        self._wire = wire
+        self._run_dir = run_dir
+        self._functions = functions
+        self._say = say
+        self._here = here()
+        self._said: set[object] = set()
+        self.refused: dict[str, str] = {}
+        self.unloadable = ""
+
+    async def ask(self, addresses: Sequence[str]) -> dict[str, Way | None]:
+        """Ask workers, and say what came of it.
+
+        Returns:
+            By address, which way files go; None if it isn't used, or has gone.
+
+        Raises:
+            HomeError: If the run directory can't be written.
+        """
+        with ExitStack() as finally_:
+            try:
+                asked = finally_.enter_context(question(self._run_dir, self._functions))
+            except OSError as error:
+                raise HomeError(error) from error
+            answers = await self._wire.ask(addresses, asked)
+        ways: dict[str, Way | None] = {}
+        news: list[tuple[Way, str]] = []
+        for address in addresses:
+            answer = answers.get(address)
+            verdict = await self._verdict(address, answer)
+            if isinstance(verdict, Way) and isinstance(answer, Site):
+                news.append((verdict, "" if verdict is Way.SHARED else answer.host))
+                ways[address] = verdict
+                continue
+            ways[address] = None
+            if isinstance(verdict, Refusal):
+                self._refuse(address, answer.host if isinstance(answer, Site) else "", verdict)
+        if not self._said.issuperset(news):
+            self._said.update(news)
+            self._say(ways_text(news))
+        return ways
+
+    async def _verdict(self, address: str, answer: object) -> Way | Refusal | None:
+        if isinstance(answer, Site):
+            return decide(answer, self._here)
+        python = await self._wire.python_of(address)
+        if python is None:
+            return None
+        why = f"{type(answer).__name__}: {answer}" if answer is not None else self.unloadable
+        return other_python(python, self._here) or cant_load(why)
+
+    def _refuse(self, address: str, host: str, refusal: Refusal) -> None:
+        self.refused[address] = refusal_text(address, host, refusal)
+        if (host, refusal) not in self._said:
+            self._said.add((host, refusal))
+            self._say(self.refused[address])

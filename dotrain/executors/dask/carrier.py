@@ -1,0 +1,286 @@
+"""How the files of a slot's trials come home, and how what is at home comes to the slot.
+
+The driver's side. A carrier is asked before a rank begins, while it runs, and when nothing of it is left.
+Workers that see the run directory need none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, final
+
+from dotrain.store import RunDir
+from dotrain.store.files import (
+    PIECE_BYTES,
+    Entries,
+    Listing,
+    Piece,
+    Plan,
+    Stamp,
+    checkpoint_of,
+    is_below,
+    make_plan,
+    pieces_of,
+    turned,
+)
+from dotrain.store.folder import Folder
+from dotrain.store.run_dir import CHECKPOINT
+
+#: How many pieces may be under way at once, whatever the number of workers: what bounds the memory.
+_PIECES_AT_ONCE = 2
+#: How often a file is read again that has changed while it was read, though nothing runs any more.
+_TIMES = 3
+#: A file that was changed so shortly before it was looked at may change once more without its stamp
+#: changing: clocks of disks have ticks. In nanoseconds.
+_TICK_NS = 1_000_000_000
+#: The stamp of a file that may have changed without its stamp changing.
+_UNSURE = Stamp(-1, 0, 0, 0)
+
+#: Whether what is being done is still wanted.
+Wanted = Callable[[], bool]
+
+
+#: Calls a method of `Folder` by name, for one trial, here or on a worker.
+Ask = Callable[..., Awaitable[Any]]
+
+
+class HomeError(Exception):
+    """The run directory can't be read or written; `error` says why."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class FilesLost(Exception):
+    """Files of a trial can't come home, or not get to a worker, though both are there."""
+
+
+@final
+class Pieces:
+    """Bounds how much is under way at once, of all slots: what is held in memory.
+
+    Attributes:
+        count: How many have arrived so far.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._free = asyncio.Semaphore(_PIECES_AT_ONCE)
+
+    async def __aenter__(self) -> None:
+        """Wait until there is room for one."""
+        await self._free.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        """Make room for another."""
+        self.count += 1
+        self._free.release()
+
+
+class AbstractCarrier(ABC):
+    """Brings the files of one slot's trials home."""
+
+    @abstractmethod
+    async def hand_out(self, trial_id: str, rank: int, wanted: Wanted) -> None:
+        """Give a slot what an attempt may go on from, before a rank begins there.
+
+        Raises:
+            HomeError: If the run directory can't be read.
+            FilesLost: If the worker can't take it.
+            Exception: If the worker has gone.
+        """
+
+    @abstractmethod
+    async def follow(self, log_bytes: int, checkpoint: str | None) -> None:
+        """Bring home what is new, while a rank runs.
+
+        Args:
+            log_bytes: How long its log is by now.
+            checkpoint: The name of its newest checkpoint.
+
+        Raises:
+            HomeError: If the run directory can't be written.
+            Exception: If the worker has gone.
+        """
+
+    @abstractmethod
+    async def bring_home(self) -> Mapping[str, str]:
+        """Bring home all that isn't, now that nothing of the rank is left.
+
+        Returns:
+            What stays where it is, by path, each with why.
+
+        Raises:
+            HomeError: If the run directory can't be written.
+            FilesLost: If a file can't be read.
+            Exception: If the worker has gone.
+        """
+
+
+def at_home(folder: Folder) -> Ask:
+    """Return what calls the methods of a folder here; the loop doesn't wait for the disk."""
+
+    async def ask(method: str, *arguments: Any) -> Any:
+        try:
+            return await asyncio.to_thread(getattr(folder, method), *arguments)
+        except OSError as error:
+            raise HomeError(error) from error
+
+    return ask
+
+
+async def copy(
+    source: Ask, target: Ask, plan: Plan, pieces: Pieces, wanted: Wanted
+) -> tuple[Entries, list[str]]:
+    """Copy what a plan says, and commit it; for the answer see `Folder.commit`.
+
+    Args:
+        source: Where files are.
+        target: Where they are to be.
+        plan: What to copy.
+        pieces: Bounds what is under way.
+        wanted: Whether it is still wanted; if not, nothing is committed.
+    """
+    sizes = {path: stamp.size for path, stamp in plan.files.items()}
+    gone: set[str] = set()
+    for batch in pieces_of(sizes):
+        if not wanted():
+            return {}, list(sizes)
+        there = [piece for piece in batch if piece.path not in gone]
+        async with pieces:
+            found = await source("read", there)
+            parts = [
+                (p.path, p.offset, d) for p, d in zip(there, found, strict=True) if d is not None
+            ]
+            gone.update(p.path for p, d in zip(there, found, strict=True) if d is None)
+            await target("write", parts)
+            del found, parts
+    digests = await source("digests", sizes) if sizes else {}
+    answer: tuple[Entries, list[str]] = await target("commit", plan, digests)
+    return answer
+
+
+@final
+class ThroughDotrain(AbstractCarrier):
+    """Files go over Dask's own connections, in pieces."""
+
+    def __init__(self, run_dir: RunDir, ask: Ask, pieces: Pieces) -> None:
+        """Make it for a slot.
+
+        Args:
+            run_dir: At home.
+            ask: Calls a method of the worker's `Scratch` by name, for a trial.
+            pieces: Bounds what is under way.
+        """
+        self._run_dir = run_dir
+        self._ask = ask
+        self._pieces = pieces
+        #: One thing at a time: what is alike must stay known.
+        self._lock = asyncio.Lock()
+        self._trial_id = ""
+        self._rank = 0
+        #: Whether what is there has grown out of what is at home: else it must not come back.
+        self._is_out = False
+        #: What is alike here and there.
+        self._known: dict[str, tuple[Stamp | None, Stamp | None]] = {}
+        self._log = ""
+        #: Where the rank's log begins in the one at home, and how much of it is there.
+        self._log_from = self._log_bytes = 0
+        self._checkpoint: str | None = None
+
+    async def _there(self, method: str, *arguments: Any) -> Any:
+        return await self._ask(method, self._trial_id, *arguments)
+
+    async def hand_out(self, trial_id: str, rank: int, wanted: Wanted) -> None:
+        """As of `AbstractCarrier`: what is there unchanged stays there."""
+        async with self._lock:
+            self._is_out = False
+            if trial_id != self._trial_id:
+                self._trial_id, self._known = trial_id, {}
+                folder = Folder(
+                    self._run_dir.trial_dir(trial_id), self._run_dir.arriving / trial_id
+                )
+                self._home = at_home(folder)
+            self._rank, self._checkpoint = rank, None
+            self._log = self._run_dir.trial_log(trial_id, rank).name
+            home: Listing = await self._home("listing")
+            self._log_from, self._log_bytes = home.logs.get(self._log, 0), 0
+            there: Listing = await self._there("begin")
+            plan = make_plan(home.entries, there.entries, self._known, in_scope=self._is_handed_out)
+            if plan:
+                copied, wrong = await copy(self._home, self._there, plan, self._pieces, wanted)
+                if wrong and wanted():
+                    raise FilesLost(f"{wrong[0]} has changed while it was sent")
+                self._known.update({path: (home.entries[path], copied[path]) for path in copied})
+                self._forget(plan, wrong)
+            self._is_out = wanted()
+
+    def _is_handed_out(self, path: str) -> bool:
+        return self._rank == 0 or path.split("/")[0] == CHECKPOINT
+
+    async def follow(self, log_bytes: int, checkpoint: str | None) -> None:
+        """As of `AbstractCarrier`: with each new checkpoint comes all that lies beside it."""
+        async with self._lock:
+            if not self._is_out:
+                return
+            await self._bring_log(log_bytes)
+            if self._rank != 0 or checkpoint in (None, self._checkpoint):
+                return
+            if not await self._bring(await self._there("listing"), running=True):
+                self._checkpoint = checkpoint
+
+    async def bring_home(self) -> Mapping[str, str]:
+        """As of `AbstractCarrier`."""
+        async with self._lock:
+            if not self._is_out:
+                return {}
+            there: Listing = await self._there("listing")
+            await self._bring_log(there.logs.get(self._log, 0))
+            if self._rank != 0:
+                return {}
+            for _ in range(_TIMES):
+                wrong = await self._bring(there, running=False)
+                if not wrong:
+                    return there.skipped
+                there = await self._there("listing")
+            raise FilesLost(f"{wrong[0]} is another one each time it is read")
+
+    async def _bring(self, there: Listing, *, running: bool) -> list[str]:
+        """Make home like there; return what has changed meanwhile, and has not come."""
+        home: Listing = await self._home("listing")
+        plan = make_plan(
+            there.entries,
+            home.entries,
+            turned(self._known),
+            only_changes=True,
+            in_scope=lambda path: not any(is_below(path, skipped) for skipped in there.skipped),
+        )
+        if not plan:
+            return []
+        copied, wrong = await copy(self._there, self._home, plan, self._pieces, lambda: True)
+        quiet_ns = there.taken_ns - _TICK_NS
+        for path, stamp in copied.items():
+            found = there.entries[path]
+            if found is not None and running and not checkpoint_of(path):
+                found = found if found.changed_ns < quiet_ns else _UNSURE
+            self._known[path] = stamp, found
+        self._forget(plan, wrong)
+        return wrong
+
+    def _forget(self, plan: Plan, wrong: list[str]) -> None:
+        """Note what has been removed: nothing, if anything has not come."""
+        for path in () if wrong else plan.removed:
+            self._known.pop(path, None)
+
+    async def _bring_log(self, size: int) -> None:
+        while self._log_bytes < size:
+            length = min(PIECE_BYTES, size - self._log_bytes)
+            async with self._pieces:
+                (data,) = await self._there("read", [Piece(self._log, self._log_bytes, length)])
+                if data is None:
+                    return
+                await self._home("append", self._log, self._log_from + self._log_bytes, data)
+            self._log_bytes += length

@@ -1,0 +1,253 @@
+"""What a worker says of the place that it is in, and what follows from it for its trials' files.
+
+Asked once, when a slot is opened: a disk, a version or a package that isn't there is told then, with the
+worker's name, and not by every trial that fails of it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import socket
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from importlib.machinery import PathFinder
+from importlib.metadata import PackageNotFoundError
+from importlib.util import find_spec
+from pathlib import Path
+from typing import final
+
+from dotrain.usercode.function import Functions
+from dotrain.versions import own_version
+
+
+class Way(Enum):
+    """How the files of a worker's trials come to where the driver keeps them."""
+
+    SHARED = "shared disk"
+    CARRIED = "through dotrain"
+
+
+@final
+@dataclass(frozen=True)
+class Question:
+    """What a worker is asked.
+
+    Attributes:
+        run_dir: Where the driver has its run directory.
+        token: The name of a file there.
+        text: What it holds.
+        packages: Those that the user's code can't do without, and the driver has.
+        path: Folders that it imports from besides.
+    """
+
+    run_dir: str
+    token: str
+    text: str
+    packages: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class Site:
+    """What a worker answers.
+
+    Attributes:
+        host: The machine's name.
+        dotrain: Its version; None where it is unknown.
+        python: Its version, without the last part.
+        sees: Whether the run directory is the driver's.
+        cant_write: Why nothing can be written there, or ``""``.
+        missing: The packages that aren't there.
+        temp: Its folder for temporary files.
+        cant_keep: Why nothing can be written there, or ``""``.
+    """
+
+    host: str
+    dotrain: str | None
+    python: str
+    sees: bool
+    cant_write: str = ""
+    missing: tuple[str, ...] = ()
+    temp: str = ""
+    cant_keep: str = ""
+
+
+@final
+@dataclass(frozen=True)
+class Refusal:
+    """Why a worker isn't used, and what to do."""
+
+    why: str
+
+
+# ---- asked at home ----
+
+
+@contextmanager
+def question(run_dir: Path, functions: Functions) -> Iterator[Question]:
+    """Yield what workers are asked; the file that they are to find lies there until the end.
+
+    Raises:
+        OSError: If it can't be written.
+    """
+    token, text = f".seen-{secrets.token_hex(8)}", secrets.token_hex(16)
+    # A package that isn't here either is the function's own affair: it may ask for it and do without.
+    packages = tuple(name for name in functions.needed if _is_there(name, functions.path))
+    (run_dir / token).write_text(text)
+    try:
+        yield Question(str(run_dir), token, text, packages, functions.path)
+    finally:
+        (run_dir / token).unlink(missing_ok=True)
+
+
+def here() -> Site:
+    """Return what the driver says of its own place."""
+    return Site(socket.gethostname(), _own_version(), _python(), sees=True)
+
+
+def decide(site: Site, here: Site) -> Way | Refusal:
+    """Return how the files of a worker's trials go, or why it can have none.
+
+    Args:
+        site: The worker's.
+        here: The driver's.
+    """
+    if (refusal := other_python(site.python, here)) is not None:
+        return refusal
+    if site.dotrain != here.dotrain:
+        return Refusal(
+            f"dotrain {site.dotrain or 'of no known version'} there, {here.dotrain} here; "
+            "install the same version there"
+        )
+    if site.missing:
+        names = ", ".join(f"'{name}'" for name in site.missing)
+        what = "package" if len(site.missing) == 1 else "packages"
+        return Refusal(f"no {what} {names} there; install what the code imports")
+    if site.sees and not site.cant_write:
+        return Way.SHARED
+    if site.cant_keep:
+        run_dir = (
+            f"can't write in the run directory ({site.cant_write})"
+            if site.sees
+            else "doesn't see the run directory"
+        )
+        return Refusal(
+            f"it {run_dir}, and can't keep files in {site.temp} either ({site.cant_keep}); "
+            "give it one of the two (TMPDIR names another folder than the second)"
+        )
+    return Way.CARRIED
+
+
+def other_python(python: str, here: Site) -> Refusal | None:
+    """Refuse a worker of another Python: neither byte code nor what is pickled goes over.
+
+    Args:
+        python: Its version.
+        here: The driver's place.
+    """
+    minor = ".".join(python.split(".")[:2])
+    if minor == here.python:
+        return None
+    return Refusal(
+        f"Python {minor} there, {here.python} here; start its workers with {here.python}"
+    )
+
+
+def cant_load(error: str) -> Refusal:
+    """Refuse a worker that doesn't know what it is asked.
+
+    Args:
+        error: What it said.
+    """
+    return Refusal(f"it can't load dotrain ({error}); install the same version there")
+
+
+def ways_text(ways: Iterable[tuple[Way, str]]) -> str:
+    """Return in a line which way files go, and for whom.
+
+    Args:
+        ways: Of each worker, with its host.
+    """
+    counts = Counter(ways)
+    shared = sum(number for (way, _), number in counts.items() if way is Way.SHARED)
+    carried = {host: number for (way, host), number in counts.items() if way is Way.CARRIED}
+    parts = [f"{Way.SHARED.value} ({_workers(shared)})"] if shared else []
+    if carried:
+        hosts = ", ".join(f"{host}: {_workers(number)}" for host, number in sorted(carried.items()))
+        parts.append(f"{Way.CARRIED.value} ({hosts})")
+    return "files: " + "; ".join(parts)
+
+
+def refusal_text(address: str, host: str, refusal: Refusal) -> str:
+    """Return in a line that a worker isn't used, and why."""
+    on = f" on {host}" if host else ""
+    return f"worker {address}{on} isn't used: {refusal.why}"
+
+
+def _workers(number: int) -> str:
+    return "1 worker" if number == 1 else f"{number} workers"
+
+
+# ---- answered there ----
+
+
+def look_around(asked: Question) -> Site:
+    """Answer; nothing is imported for it, and what is written is removed again."""
+    try:
+        sees = Path(asked.run_dir, asked.token).read_text() == asked.text
+    except (OSError, ValueError):
+        sees = False
+    temp = _temp()
+    return Site(
+        host=socket.gethostname(),
+        dotrain=_own_version(),
+        python=_python(),
+        sees=sees,
+        cant_write=_cant_write(asked.run_dir) if sees else "",
+        missing=tuple(name for name in asked.packages if not _is_there(name, asked.path)),
+        temp=temp,
+        cant_keep=_cant_write(temp),
+    )
+
+
+def _python() -> str:
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def _own_version() -> str | None:
+    try:
+        return own_version()
+    except PackageNotFoundError:
+        return None
+
+
+def _temp() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError:  # there is none in which anything can be written
+        return os.environ.get("TMPDIR") or "/tmp"
+
+
+def _cant_write(folder: str) -> str:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+            file.flush()
+    except OSError as error:
+        return str(error.strerror or error)
+    return ""
+
+
+def _is_there(name: str, path: Iterable[str]) -> bool:
+    """Whether a top-level package can be found, without importing it."""
+    try:
+        return find_spec(name) is not None or PathFinder.find_spec(name, [*path]) is not None
+    except (ImportError, ValueError):  # it is loaded, and doesn't say from where
+        return True
