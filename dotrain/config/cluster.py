@@ -60,6 +60,17 @@ def make_executor(
     return (None if problems else executor), problems
 
 
+def cluster_warnings(executor: AbstractExecutor | None, source: Source) -> list[Problem]:
+    """Return what a person should know of the section before a run.
+
+    Args:
+        executor: Made of it; None if it couldn't be.
+        source: Where everything stands.
+    """
+    told = [] if executor is None else executor.warnings()
+    return [source.problem(("cluster", *inner), message) for inner, message in told]
+
+
 def goes_with(key: str, kinds: Collection[str]) -> str:
     """Say which kinds take a key.
 

@@ -18,7 +18,7 @@ from dotrain.config.arguments import (
     prepare_problems,
     reachable,
 )
-from dotrain.config.cluster import make_executor
+from dotrain.config.cluster import cluster_warnings, make_executor
 from dotrain.config.code import code_problems
 from dotrain.config.direction import judge
 from dotrain.config.errors import ConfigError, Problem
@@ -136,6 +136,7 @@ class _Loader:
         parts = self.parts
         executor, problems = make_executor(settings.cluster, self.source, parts.folder, parts.code)
         self.problems += problems
+        self.warnings += cluster_warnings(executor, self.source)
         observers = make_observers(settings, parts, executor)
         if executor is not None and executor.runs_in_this_process:
             self.warnings += self._unwatched(settings.cluster.kind)

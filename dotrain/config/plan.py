@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dotrain.config.loaded import LoadedConfig
+from dotrain.executors.base import open_ports_text
 
 #: What is said of a config that lies in a run directory.
 ARCHIVED = "the config lies in a run directory: the code that ran there is run, not today's"
@@ -38,6 +39,8 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "notes": [*map(str, loaded.notes), *([ARCHIVED] if loaded.archived else [])],
         "warnings": [str(warning) for warning in loaded.warnings],
     }
+    if text := open_ports_text(loaded.executor, loaded.strategy.open_ports):
+        plan["notes"].append(text)
     if loaded.prepare is not None:
         plan["prepare"] = f"{loaded.prepare.function}(), {_prepared_where(loaded)}"
     if loaded.study is not None:

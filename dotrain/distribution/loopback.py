@@ -49,8 +49,10 @@ _FROM_HERE = (
 
 
 def is_loopback(address: str) -> bool:
-    """Whether ``host:port`` is an address that only this machine has."""
-    host = address.rpartition(":")[0].strip("[]")
+    """Whether ``host:port``, or a host alone, is an address that only this machine has."""
+    host = address.strip("[]") if address.count(":") != 1 else address.partition(":")[0]
+    if address.startswith("["):
+        host = address[1:].partition("]")[0]
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
@@ -59,7 +61,8 @@ def closed_to_others(address: str) -> Iterator[None]:
     """Close a port to other machines as soon as this process listens on it.
 
     Args:
-        address: ``host:port``; nothing is done if it isn't on the loopback interface.
+        address: ``host:port``; nothing is done if it isn't on the loopback interface. Port 0 stands
+            for whatever this process listens on.
 
     What can't be done is said on stderr.
     """
@@ -75,7 +78,8 @@ def closed_to_others(address: str) -> Iterator[None]:
     finally:
         over.set()
         watcher.join()
-    if not close_to_others(port):
+    # An attempt of one rank gets port 0, and perhaps nothing listens.
+    if not close_to_others(port) and port:
         sys.stderr.write(
             f"other machines may reach port {port}: this system can't close it to them\n"
         )
@@ -103,7 +107,7 @@ def _listening(port: int) -> Iterator[socket.socket]:
                 if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
                     continue
                 with socket.socket(fileno=os.dup(int(name))) as one:
-                    if _listens(one) and one.getsockname()[1] == port:
+                    if _listens(one) and port in (0, one.getsockname()[1]):
                         yield one
 
 

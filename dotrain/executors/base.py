@@ -37,11 +37,17 @@ class AbstractExecutor(ABC):
     is_virtual: ClassVar[bool] = False
     #: Whether functions run on the driver's thread, where a debugger may have the terminal.
     runs_in_this_process: ClassVar[bool] = False
+    #: Whether every rank of a trial runs on the driver's own machine.
+    on_this_machine: ClassVar[bool] = False
     #: What types can't say of the keys, as JSON Schemas of the section; `problems` says it too.
     schema_rules: ClassVar[Sequence[Mapping[str, Any]]] = ()
 
     def problems(self) -> Iterable[tuple[tuple[str, ...], str]]:
         """Return what is wrong with the keys beyond their types: each path, and what to do."""
+        return ()
+
+    def warnings(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Return what a person should know of the keys before a run: each path, and why."""
         return ()
 
     @abstractmethod
@@ -117,6 +123,26 @@ class AbstractExecutor(ABC):
             time_s: Time of the run so far, in seconds.
             steps: Steps that each trial has reported, by trial id.
         """
+
+
+def open_ports_text(executor: AbstractExecutor, ports: int) -> str | None:
+    """Say who may run code through ports without authentication; None if there are none.
+
+    Args:
+        executor: Where trials run.
+        ports: How many the ranks of a trial open, see `AbstractStrategy.open_ports`.
+    """
+    if not ports or executor.is_virtual:
+        return None
+    what = (
+        f"{ports} ports between the ranks of a trial have" if ports > 1 else "1 port of a trial has"
+    )
+    who = (
+        "other users of this machine"
+        if executor.on_this_machine
+        else "whoever reaches them on the workers' machines or over their network"
+    )
+    return f"{what} no authentication: {who} can run code through them; see SECURITY.md"
 
 
 def refuse_too_few(executor: AbstractExecutor, per_trial: int) -> None:

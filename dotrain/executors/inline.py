@@ -35,6 +35,7 @@ class InlineExecutor(AbstractExecutor):
 
     concurrent = False
     runs_in_this_process = True
+    on_this_machine = True
     schema_rules = ({"properties": {"workers": {"maximum": 1}}},)
 
     def __init__(self, workers: int | None = None) -> None:

@@ -37,6 +37,8 @@ _LAST_LINES = 5
 class Local(AbstractExecutor):
     """Worker processes on this machine."""
 
+    on_this_machine = True
+
     def __init__(
         self, connect_timeout_s: float, workers: int | None = None, threads: int | None = None
     ) -> None:

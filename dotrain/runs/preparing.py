@@ -13,6 +13,8 @@ from dotrain.config.loaded import LoadedConfig
 from dotrain.config.plan import ARCHIVED
 from dotrain.core.asking import calling
 from dotrain.core.observer import Observer
+from dotrain.executors.base import open_ports_text
+from dotrain.executors.neighbours import others_here
 from dotrain.report.choosing import choose_observer
 from dotrain.report.subject import Subject
 from dotrain.results.text import count_text
@@ -30,6 +32,9 @@ def say(loaded: LoadedConfig, *, quiet: bool) -> None:
     if not quiet:
         sys.stderr.writelines(f"warning: {warning}\n" for warning in loaded.warnings)
         sys.stderr.writelines(f"note: {note}\n" for note in loaded.notes)
+        text = open_ports_text(loaded.executor, loaded.strategy.open_ports)
+        if text and (others_here() or not loaded.executor.on_this_machine):
+            sys.stderr.write(f"warning: {text}\n")
         if loaded.archived:
             sys.stderr.write(f"note: {ARCHIVED}\n")
 

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from dotrain.config.schema import Tls
+from dotrain.distribution.loopback import is_loopback
 from dotrain.executors.dask.executor import DaskExecutor
+from dotrain.executors.neighbours import others_here
 
 if TYPE_CHECKING:
     from distributed import Client
 
+_USE_TLS = (
+    "use a tls:// address with cluster.tls: {ca_file: ..., cert: ..., key: ...} (SECURITY.md)"
+)
 _ENCRYPTED = {"address": {"type": "string", "pattern": "^tls://"}}
 
 
@@ -67,6 +72,16 @@ class Address(DaskExecutor):
             if not Path(name).is_file():
                 yield ("tls", key), f"no file {name}"
 
+    def warnings(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Warn of a scheduler that takes orders from anyone."""
+        if self._tls is not None:
+            return
+        text = "has no authentication: {} can run code as the workers' users; {}"
+        if not is_loopback(self._address.rpartition("/")[2]):
+            yield ("address",), text.format("anyone who reaches it", _USE_TLS)
+        elif others_here():
+            yield ("address",), text.format("other users of this machine", "see SECURITY.md")
+
     def _connect(self) -> AbstractAsyncContextManager[Client]:
         from dotrain.executors.dask.connection import at_address
 
@@ -97,6 +112,16 @@ class ClusterClass(DaskExecutor):
         super().__init__(workers, connect_timeout_s, threads)
         self._path = kind
         self._options = options
+
+    def warnings(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Warn of a scheduler that takes orders from anyone."""
+        if not self._options.get("security"):
+            message = (
+                "its scheduler has no authentication unless Dask's own settings ask for it: anyone "
+                "who reaches it can run code as the workers' users; where the class can, use "
+                "cluster.options: {security: true} (SECURITY.md)"
+            )
+            yield ("kind",), message
 
     def _connect(self) -> AbstractAsyncContextManager[Client]:
         from dotrain.executors.dask.connection import of_class
