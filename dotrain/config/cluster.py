@@ -9,7 +9,7 @@ from typing import Any
 from dotrain import plugins
 from dotrain.config.errors import Problem, dotted
 from dotrain.config.options import arguments_of, descriptions_of
-from dotrain.config.schema import Cluster
+from dotrain.config.schema import Cluster, Settings
 from dotrain.config.secrets import not_kept
 from dotrain.config.source import Source
 from dotrain.config.validation import MISSING, validate_options
@@ -60,6 +60,17 @@ def make_executor(
     return (None if problems else executor), problems
 
 
+def cluster_warnings(executor: AbstractExecutor | None, source: Source) -> list[Problem]:
+    """Return what a person should know of the section before a run.
+
+    Args:
+        executor: Made of it; None if it couldn't be.
+        source: Where everything stands.
+    """
+    told = [] if executor is None else executor.warnings()
+    return [source.problem(("cluster", *inner), message) for inner, message in told]
+
+
 def goes_with(key: str, kinds: Collection[str]) -> str:
     """Say which kinds take a key.
 
@@ -91,3 +102,14 @@ def _worded(problem: Problem, kind: str, cls: type[Any]) -> Problem:
         return problem
     what = f"kind '{kind}' needs {text[0].lower()}{text[1:].rstrip('.')}"
     return Problem(problem.origin, problem.path, what)
+
+
+def unwatched(kind: str, settings: Settings, source: Source) -> Iterator[Problem]:
+    """Yield the limits that nobody watches where a trial has no process of its own."""
+    for key in ("trial_memory_mb", "silent_s"):
+        if getattr(settings.limits, key) is not None:
+            message = (
+                f"isn't watched with cluster.kind: {kind}, which runs trials in this process; "
+                "use cluster.kind: local"
+            )
+            yield source.problem(("limits", key), message)

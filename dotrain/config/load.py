@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dotrain import plugins
@@ -18,7 +18,7 @@ from dotrain.config.arguments import (
     prepare_problems,
     reachable,
 )
-from dotrain.config.cluster import make_executor
+from dotrain.config.cluster import cluster_warnings, make_executor, unwatched
 from dotrain.config.code import code_problems
 from dotrain.config.direction import judge
 from dotrain.config.errors import ConfigError, Problem
@@ -138,6 +138,7 @@ class _Loader:
         parts = self.parts
         executor, problems = make_executor(settings.cluster, self.source, parts.folder, parts.code)
         self.problems += problems
+        self.warnings += cluster_warnings(executor, self.source)
         observers = make_observers(settings, parts, executor)
         environment, *found = make_environment(settings, self.source, executor, self.goes_on)
         self._add(*found)
@@ -146,7 +147,7 @@ class _Loader:
         named, problems = find_named(patterns, parts.folder, self.source)
         self._add(problems)
         if executor is not None and executor.runs_in_this_process:
-            self.warnings += self._unwatched(settings.cluster.kind)
+            self.warnings += unwatched(settings.cluster.kind, self.settings, self.source)
         self._judge_direction()
         if self.prepare is not None:
             self.problems += prepare_problems(self.prepare, self.source)
@@ -249,16 +250,6 @@ class _Loader:
         if self.mode == "ablate":
             self.warnings += builder.warnings
         return study
-
-    def _unwatched(self, kind: str) -> Iterator[Problem]:
-        """Yield the limits that nobody watches where a trial has no process of its own."""
-        for key in ("trial_memory_mb", "silent_s"):
-            if getattr(self.settings.limits, key) is not None:
-                message = (
-                    f"isn't watched with cluster.kind: {kind}, which runs trials in this process; "
-                    "use cluster.kind: local"
-                )
-                yield self.source.problem(("limits", key), message)
 
     def _judge_direction(self) -> None:
         settings = self.settings

@@ -7,6 +7,7 @@ from typing import Any
 
 from dotrain.config.loaded import LoadedConfig
 from dotrain.config.shipping import Shipment
+from dotrain.executors.base import open_ports_text
 
 
 def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
@@ -38,6 +39,8 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "notes": [*map(str, loaded.notes)],
         "warnings": [str(warning) for warning in loaded.warnings],
     }
+    if text := open_ports_text(loaded.executor, loaded.strategy.open_ports):
+        plan["notes"].append(text)
     if loaded.prepare is not None:
         plan["prepare"] = f"{loaded.prepare.function}(), {_prepared_where(loaded)}"
     if loaded.study is not None:

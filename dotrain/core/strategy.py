@@ -62,6 +62,14 @@ class AbstractStrategy(ABC):
         """How many workers one trial takes, one rank on each."""
         return 1
 
+    @property
+    def open_ports(self) -> int:
+        """How many ports the ranks of a trial open at which nobody has to prove who they are.
+
+        Whoever reaches one may run code through it; ``dotrain check`` tells of them.
+        """
+        return 0
+
     def environment(self) -> Mapping[str, str]:
         """Return environment variables that must be there before any package is imported."""
         return {}

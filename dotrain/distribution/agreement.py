@@ -11,21 +11,26 @@ waits for ever.
 from __future__ import annotations
 
 import errno
-import hmac
 import json
 import socket
 import threading
 import time
+from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from dotrain.core.strategy import PortTaken, Seat
+from dotrain.distribution.proof import heard_rank, prove_to_chief
 from dotrain.training.errors import BadSetup
 from dotrain.training.place import Agreement
 
 #: How long a rank tries to reach the chief, in seconds; its process may be seconds behind.
 _CONNECT_S = 60.0
 _RETRY_S = 0.02
-_TOKEN_CHARS = 200
+#: How long whoever connects to the chief may take to prove that it is a rank, in seconds.
+_PROOF_S = 10.0
+#: How many may try at once; one more, and the one that has tried longest is dropped.
+_MOST_STRANGERS = 64
 
 
 def join(seat: Seat) -> Agreement:
@@ -40,14 +45,30 @@ def join(seat: Seat) -> Agreement:
 
 
 class Chief(Agreement):
-    """Tells what it decides to whoever follows, in order and from the beginning."""
+    """Tells what it decides to whoever follows, in order and from the beginning.
 
-    def __init__(self, seat: Seat) -> None:
-        self._token = seat.token
+    Anyone may connect, and learns and changes nothing without the ranks' secret.
+    """
+
+    def __init__(self, seat: Seat, patience_s: float = _PROOF_S) -> None:
+        """Listen.
+
+        Args:
+            seat: The chief's.
+            patience_s: How long whoever connects may take to prove that it is a rank, in seconds.
+
+        Raises:
+            PortTaken: If something else listens there.
+        """
+        self._key = seat.token.encode()
+        self._ranks = range(1, seat.ranks)
+        self._patience_s = patience_s
         self._lines: list[bytes] = []
         self._more = threading.Condition()
         self._closed = False
-        self._missing = seat.ranks - 1
+        self._here: set[int] = set()
+        #: Who has connected and not yet proved anything, the oldest first.
+        self._strangers: deque[socket.socket] = deque()
         host, _, port = seat.agreement.rpartition(":")
         try:
             self._server = socket.create_server(
@@ -63,7 +84,7 @@ class Chief(Agreement):
         """Tell from which step the chief goes on; return when the others have theirs."""
         self._decide({"step": step})
         with self._more:
-            while self._missing > 0:
+            while len(self._here) < len(self._ranks):
                 self._more.wait()
 
     def stop(self, reason: str | None) -> str | None:
@@ -82,23 +103,46 @@ class Chief(Agreement):
     def close(self) -> None:
         """Decide nothing more."""
         self._decide(None)
+        # Closing alone leaves it open for as long as a thread waits in `accept`.
+        with suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
 
     def _accept(self) -> None:
-        while True:
+        while not self._closed:
             try:
                 connection, _ = self._server.accept()
             except OSError:
-                return
-            threading.Thread(target=self._tell, args=(connection,), daemon=True).start()
-
-    def _tell(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rb") as file:
-            line = file.readline(_TOKEN_CHARS).strip()
-            if not hmac.compare_digest(line, self._token.encode()):
-                return
+                # Perhaps there are too many open files, which passes.
+                with self._more:
+                    self._more.wait_for(lambda: self._closed, _RETRY_S)
+                continue
             with self._more:
-                self._missing -= 1
+                self._strangers.append(connection)
+                if len(self._strangers) > _MOST_STRANGERS:
+                    # A rank needs milliseconds, so whoever is here longest is none.
+                    with suppress(OSError):
+                        self._strangers.popleft().shutdown(socket.SHUT_RDWR)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            rank, answer = -1, b""
+            deadline_s = time.monotonic() + self._patience_s
+            try:
+                rank, answer = heard_rank(connection, self._key, deadline_s)
+            finally:
+                with self._more:
+                    # A rank that has been dropped by now tries again: it has no answer.
+                    is_welcome = connection in self._strangers and rank in self._ranks
+                    if connection in self._strangers:
+                        self._strangers.remove(connection)
+            if not is_welcome:
+                return
+            connection.settimeout(None)
+            connection.sendall(answer)
+            with self._more:
+                self._here.add(rank)
                 self._more.notify_all()
             told = 0
             while True:
@@ -108,10 +152,7 @@ class Chief(Agreement):
                     lines = self._lines[told:]
                 if not lines:
                     return
-                try:
-                    connection.sendall(b"".join(lines))
-                except OSError:
-                    return
+                connection.sendall(b"".join(lines))
                 told += len(lines)
 
 
@@ -152,17 +193,22 @@ class Follower(Agreement):
 
     def _connect(self) -> None:
         host, _, port = self._seat.agreement.rpartition(":")
-        deadline = time.monotonic() + _CONNECT_S
+        deadline_s = time.monotonic() + _CONNECT_S
         while True:
             try:
                 connection = socket.create_connection((host, int(port)), timeout=_CONNECT_S)
-                break
+                try:
+                    prove_to_chief(connection, self._seat, deadline_s)
+                    break
+                except BaseException:
+                    connection.close()
+                    raise
             except OSError:
-                if time.monotonic() > deadline:
+                # Not there yet; or another process has the port, which the chief finds out.
+                if time.monotonic() > deadline_s:
                     raise
                 time.sleep(_RETRY_S)
         connection.settimeout(None)
-        connection.sendall(f"{self._seat.token}\n".encode())
         self._connection, self._file = connection, connection.makefile("rb")
 
     def close(self) -> None:

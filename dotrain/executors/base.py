@@ -52,6 +52,10 @@ class AbstractExecutor(ABC):
         """Return the machine to which what workers get goes unencrypted; ``""`` if none is known."""
         return ""
 
+    def warnings(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Return what a person should know of the keys before a run: each path, and why."""
+        return ()
+
     @abstractmethod
     def slots(self, per_trial: int) -> int | None:
         """Return how many slots a run will have; None if only the cluster knows.
@@ -126,6 +130,26 @@ class AbstractExecutor(ABC):
             time_s: Time of the run so far, in seconds.
             steps: Steps that each trial has reported, by trial id.
         """
+
+
+def open_ports_text(executor: AbstractExecutor, ports: int) -> str | None:
+    """Say who may run code through ports without authentication; None if there are none.
+
+    Args:
+        executor: Where trials run.
+        ports: How many the ranks of a trial open, see `AbstractStrategy.open_ports`.
+    """
+    if not ports or executor.is_virtual:
+        return None
+    what = (
+        f"{ports} ports between the ranks of a trial have" if ports > 1 else "1 port of a trial has"
+    )
+    who = (
+        "other users of this machine"
+        if executor.runs_on_this_machine
+        else "whoever reaches them on the workers' machines or over their network"
+    )
+    return f"{what} no authentication: {who} can run code through them; see SECURITY.md"
 
 
 def refuse_too_few(executor: AbstractExecutor, per_trial: int) -> None:

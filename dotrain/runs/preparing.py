@@ -15,6 +15,8 @@ from dotrain.config.loaded import LoadedConfig
 from dotrain.core.asking import calling
 from dotrain.core.observer import Observer
 from dotrain.errors import UsageError
+from dotrain.executors.base import open_ports_text
+from dotrain.executors.neighbours import others_here
 from dotrain.report.choosing import choose_observer
 from dotrain.report.forest import draw_at_end
 from dotrain.report.junit import write_junit
@@ -38,6 +40,9 @@ def say(loaded: LoadedConfig, *, quiet: bool) -> None:
     if not quiet:
         sys.stderr.writelines(f"warning: {warning}\n" for warning in loaded.warnings)
         sys.stderr.writelines(f"note: {note}\n" for note in loaded.notes)
+        text = open_ports_text(loaded.executor, loaded.strategy.open_ports)
+        if text and (others_here() or not loaded.executor.runs_on_this_machine):
+            sys.stderr.write(f"warning: {text}\n")
 
 
 def rehearsed(experiment: Experiment, loaded: LoadedConfig, *, quiet: bool) -> Experiment:

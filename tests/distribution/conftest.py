@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import select
+import socket
+
+import psutil
 import pytest
 
 from tests.conftest import Project
@@ -54,3 +58,20 @@ def ranks(project: Project) -> Project:
     """A project whose strategy is ``ranks:Ranks``."""
     project.write("ranks.py", STRATEGY)
     return project
+
+
+def own_address() -> str:
+    """An address of this machine that isn't on its loopback interface."""
+    for interface in psutil.net_if_addrs().values():
+        for one in interface:
+            if one.family == socket.AF_INET and not one.address.startswith("127."):
+                return str(one.address)
+    pytest.skip("this machine has no address but those of its loopback interface")
+
+
+def reaches(host: str, port: int) -> bool:
+    """Whether a connection within this machine, which is made at once or never, is made."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as connection:
+        connection.setblocking(False)
+        connection.connect_ex((host, port))
+        return bool(select.select([], [connection], [], 0)[1])

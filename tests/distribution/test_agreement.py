@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dotrain.core.strategy import PortTaken, Seat
-from dotrain.distribution.agreement import Chief, Follower, join
+from dotrain.distribution.agreement import _MOST_STRANGERS, Chief, Follower, join
 from dotrain.training.errors import BadSetup
 
 
@@ -81,14 +85,118 @@ def test_a_rank_that_cannot_see_the_checkpoint_fails_with_what_to_do() -> None:
     chief.close()
 
 
-def test_a_stranger_without_the_token_learns_nothing() -> None:
-    chief_seat, _ = seats(2)
-    chief = Chief(chief_seat)
-    host, _, port = chief_seat.agreement.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=20) as stranger:
-        stranger.sendall(b"guess\n")
-        assert stranger.recv(100) == b""
+def connected(seat: Seat) -> socket.socket:
+    host, _, port = seat.agreement.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def all_of(stranger: socket.socket) -> bytes:
+    """What the chief sends to whoever sends nothing more."""
+    with contextlib.suppress(ConnectionError):
+        stranger.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: stranger.recv(100), b""))
+    return b""
+
+
+def begin_among_strangers(chief: Chief, other: Seat) -> None:
+    """The chief and the other rank find each other, whoever else is there."""
+    follower = Follower(other)
+    began(chief, 3, follower, 3)
+    assert chief.stop("enough") == "enough"
+    assert follower.stop(None) == "enough"
+    follower.close()
     chief.close()
+
+
+@settings(max_examples=20, deadline=None)
+@given(said=st.binary(max_size=200) | st.sampled_from([b"secret\n", b"GET / HTTP/1.1\r\n\r\n"]))
+def test_a_stranger_learns_nothing_and_counts_for_nobody(said: bytes) -> None:
+    chief_seat, other = seats(2)
+    chief = Chief(chief_seat)
+    follower = Follower(other)
+    with connected(chief_seat) as stranger, ThreadPoolExecutor(1) as pool:
+        beginning = pool.submit(chief.begin, 3)
+        with contextlib.suppress(ConnectionError):
+            stranger.sendall(said)
+        assert len(all_of(stranger)) in (0, 32), "something random, and nothing else"
+        assert not beginning.done()
+        follower.begin(3)
+        beginning.result(20)
+    follower.close()
+    chief.close()
+
+
+def test_what_a_rank_has_sent_is_of_no_use_to_whoever_has_heard_it() -> None:
+    chief_seat, other = seats(2)
+    heard = bytearray()
+    with socket.create_server(("127.0.0.1", 0)) as between, ThreadPoolExecutor(2) as pool:
+        address = f"127.0.0.1:{between.getsockname()[1]}"
+        follower = Follower(replace(other, agreement=address))
+        joining = pool.submit(follower.begin, 0)
+        with between.accept()[0] as victim:
+            chief = Chief(chief_seat)
+            with connected(chief_seat) as first:
+                victim.sendall(first.recv(32))
+                while len(heard) < 68:
+                    heard += victim.recv(100)
+            with connected(chief_seat) as again:
+                again.sendall(heard)
+                assert len(all_of(again)) in (0, 32)
+            # What follows has no proof of the chief's; the rank takes nothing from it.
+            victim.sendall(b"x" * 32)
+            assert victim.recv(1) == b""
+        # It tries again, at the chief itself.
+        with between.accept()[0] as victim, connected(chief_seat) as way:
+            victim.sendall(way.recv(32))
+            way.sendall(victim.recv(100))
+            beginning = pool.submit(chief.begin, 0)
+            victim.sendall(way.recv(32))
+            victim.sendall(way.recv(100))
+            joining.result(20)
+            beginning.result(20)
+    follower.close()
+    chief.close()
+
+
+def test_strangers_that_say_nothing_keep_nobody_out() -> None:
+    chief_seat, other = seats(2)
+    chief = Chief(chief_seat, patience_s=3600)
+    with contextlib.ExitStack() as there:
+        silent = [there.enter_context(connected(chief_seat)) for _ in range(_MOST_STRANGERS + 5)]
+        begin_among_strangers(chief, other)
+        assert len(all_of(silent[0])) == 32, "the oldest is dropped, and has learnt nothing"
+
+
+def test_whoever_says_nothing_is_dropped_in_time() -> None:
+    chief_seat, _ = seats(2)
+    chief = Chief(chief_seat, patience_s=0.05)
+    with connected(chief_seat) as silent:
+        assert len(b"".join(iter(lambda: silent.recv(100), b""))) == 32
+    chief.close()
+
+
+def test_too_many_open_files_are_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    chief_seat, other = seats(2)
+    chief = Chief(chief_seat)
+    accept, tries = socket.socket.accept, iter([True, True])
+
+    def refused(server: socket.socket) -> tuple[socket.socket, Any]:
+        if next(tries, False):
+            raise OSError(errno.EMFILE, "too many open files")
+        return accept(server)
+
+    monkeypatch.setattr(socket.socket, "accept", refused)
+    connected(chief_seat).close()  # the chief's thread waits in `accept` as it was
+    begin_among_strangers(chief, other)
+    assert next(tries, None) is None
+
+
+def test_nothing_listens_when_the_chief_has_ended() -> None:
+    chief_seat, other = seats(2)
+    chief = Chief(chief_seat)
+    begin_among_strangers(chief, other)
+    with pytest.raises(ConnectionRefusedError):
+        connected(chief_seat)
 
 
 def test_a_taken_port_is_told_as_such() -> None:

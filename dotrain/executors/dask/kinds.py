@@ -13,10 +13,14 @@ from pydantic import Field
 
 from dotrain.config.schema import Tls
 from dotrain.executors.dask.executor import DaskExecutor
+from dotrain.executors.neighbours import others_here
 
 if TYPE_CHECKING:
     from distributed import Client
 
+_USE_TLS = (
+    "use a tls:// address with cluster.tls: {ca_file: ..., cert: ..., key: ...} (SECURITY.md)"
+)
 _ENCRYPTED = {"address": {"type": "string", "pattern": "^tls://"}}
 
 
@@ -75,6 +79,16 @@ class Address(DaskExecutor):
         host = place.rpartition(":")[0].strip("[]").lower()
         return "" if scheme not in ("", "tcp") or _is_this_machine(host) else host
 
+    def warnings(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Warn of a scheduler that takes orders from anyone."""
+        if self._tls is not None:
+            return
+        text = "has no authentication: {} can run code as the workers' users; {}"
+        if self.overheard_by():
+            yield ("address",), text.format("anyone who reaches it", _USE_TLS)
+        elif others_here():
+            yield ("address",), text.format("other users of this machine", "see SECURITY.md")
+
     def _connect(self) -> AbstractAsyncContextManager[Client]:
         from dotrain.executors.dask.connection import at_address
 
@@ -105,6 +119,16 @@ class ClusterClass(DaskExecutor):
         super().__init__(workers, connect_timeout_s, threads)
         self._path = kind
         self._options = options
+
+    def warnings(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Warn of a scheduler that takes orders from anyone."""
+        if not self._options.get("security"):
+            message = (
+                "its scheduler has no authentication unless Dask's own settings ask for it: anyone "
+                "who reaches it can run code as the workers' users; where the class can, use "
+                "cluster.options: {security: true} (SECURITY.md)"
+            )
+            yield ("kind",), message
 
     def _connect(self) -> AbstractAsyncContextManager[Client]:
         from dotrain.executors.dask.connection import of_class

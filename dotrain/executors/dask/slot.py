@@ -152,9 +152,15 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         given = Threads(self._worker.state.nthreads, "the worker's")
         return environment_of_attempts(asked(self.threads, environment) or given, environment)
 
-    def reserve(self) -> tuple[str, str]:
-        """Return two free addresses of this machine, for a rank that may run here."""
-        return free_addresses(get_address_host(self._worker.address))
+    def reserve(self, *, alone: bool) -> tuple[str, str]:
+        """Return two free addresses of this machine, for a rank that may run here.
+
+        Args:
+            alone: Whether all ranks are at the host of this worker's address; if that is this
+                machine, no other machine need reach them.
+        """
+        found = free_addresses(get_address_host(self._worker.address))
+        return free_addresses("127.0.0.1") if alone else found
 
     def launch(self, ranks: Mapping[str, RankLaunch]) -> None:
         """Begin the rank that is this worker's, of all ranks by worker."""
@@ -238,8 +244,10 @@ def serve_slot(token: str, carried: bool) -> None:
     get_worker().plugins[topic_of(token)].serve(carried)
 
 
-async def call_host(token: str, method: str, *args: Any, dask_worker: Worker) -> Any:
+async def call_host(
+    token: str, method: str, *args: Any, dask_worker: Worker, **options: Any
+) -> Any:
     """Call a method of the run's `SlotHost` on a worker, on its loop; run by ``client.run``."""
     host = dask_worker.plugins.get(topic_of(token))
-    answer = None if host is None else getattr(host, method)(*args)
+    answer = None if host is None else getattr(host, method)(*args, **options)
     return await answer if isawaitable(answer) else answer

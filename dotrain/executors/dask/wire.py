@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from distributed import Client, Future
+from distributed.comm import get_address_host
 
 from dotrain.executors.dask.carrier import FilesLost
 from dotrain.executors.dask.site import Question, Site
@@ -126,7 +127,10 @@ class Wire:
         addresses = list(group.addresses)
         reserved: list[tuple[str, str]] = []
         if len(addresses) > 1:
-            answers = await self._client.run(call_host, self._token, "reserve", workers=addresses)
+            alone = len({get_address_host(address) for address in addresses}) == 1
+            answers = await self._client.run(
+                call_host, self._token, "reserve", workers=addresses, alone=alone
+            )
             reserved = [answers[address] for address in addresses]
         return await self.tell(addresses, "launch", ranks_of(group, reserved))
 

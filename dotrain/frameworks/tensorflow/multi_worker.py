@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from dotrain.core.strategy import AbstractStrategy, PortTaken, Seat
+from dotrain.distribution.loopback import closed_to_others
 from dotrain.frameworks.tensorflow.distributed import by_rows, distributed
 from dotrain.training.errors import BadSetup
 
@@ -47,6 +48,11 @@ class MultiWorkerMirrored(AbstractStrategy):
         """One slot for every rank."""
         return self.workers
 
+    @property
+    def open_ports(self) -> int:
+        """One for every rank: TensorFlow's servers do what anyone asks who reaches them."""
+        return self.workers
+
     def begin(self, seat: Seat) -> None:
         """Start this rank's server and wait for the other ranks."""
         os.environ["TF_CONFIG"] = json.dumps(
@@ -59,7 +65,9 @@ class MultiWorkerMirrored(AbstractStrategy):
 
         cls = distributed(tf.distribute.MultiWorkerMirroredStrategy)
         try:
-            self._strategy = cls()
+            # Its server listens on all addresses of the machine, whatever it is told.
+            with closed_to_others(seat.addresses[seat.rank]):
+                self._strategy = cls()
         except tf.errors.UnknownError as error:
             raise PortTaken(f"{seat.addresses[seat.rank]}: {error.message}") from None
         self._strategy.exact = self.exact
