@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from dotrain.config.plan import make_plan
+from dotrain.runs.preparing import say
 from tests.folder import Folder
 
 HEAD = "train: t.py:train\nmetric: m\nname: demo\n"
@@ -108,3 +110,66 @@ def test_the_plan_says_where_a_function_prepares(folder: Folder, kind: str, wher
     plan = make_plan(folder.load(text + "prepare: t.py:load\n"))
     assert plan["prepare"].startswith(f"load(), {where}")
     assert "prepare" not in make_plan(folder.load(text))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "expected"),
+    [
+        ("{kind: address, address: 'tcp://host:1'}", r"anyone who reaches it .*use a tls://"),
+        ("{kind: address, address: 'host:1'}", r"anyone who reaches it"),
+        ("{kind: address, address: 'tcp://127.0.0.1:1'}", r"other users of this machine can run"),
+        ("{kind: address, address: 'tcp://[::1]:1'}", r"other users of this machine can run"),
+        ("{kind: some.Class}", r"cluster.kind: .*cluster\.options: \{security: true\}"),
+        ("{kind: some.Class, options: {security: true}}", None),
+        ("{kind: local}", None),
+        ("{kind: inline}", None),
+    ],
+)
+@pytest.mark.parametrize("others", [True, False])
+def test_a_scheduler_that_takes_orders_from_anyone_is_warned_of(
+    folder: Folder, monkeypatch, cluster: str, expected: str | None, others: bool
+):
+    monkeypatch.setattr("dotrain.executors.dask.kinds.others_here", lambda: others)
+    warnings = make_plan(folder.load(f"{HEAD}cluster: {cluster}\n"))["warnings"]
+    if expected is None or ("other users" in expected and not others):
+        assert warnings == []
+    else:
+        (warning,) = warnings
+        assert re.search(expected, warning)
+        assert re.search(r"config.yaml:4:\d+: cluster\.(address|kind): .* can run code as", warning)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("cluster", "who", "is_said"),
+    [
+        ("{kind: local}", "other users of this machine", "if there are any"),
+        ("{kind: address, address: 'tls://host:1', tls: {ca_file: t.py, cert: t.py, key: t.py}}",
+         "whoever reaches them", "always"),
+        ("{kind: simulated}", "", "never"),
+    ],
+)  # fmt: skip
+def test_ports_without_authentication_are_told_of(
+    folder: Folder, monkeypatch, capsys, cluster: str, who: str, is_said: str, workers: int
+):
+    text = f"distribution: {{strategy: multi_worker_mirrored, workers: {workers}}}\n"
+    loaded = folder.load(f"{HEAD}direction: max\n{text}cluster: {cluster}\n")
+    count = "2 ports between the ranks of a trial have" if workers == 2 else "1 port of a trial has"
+    notes = [n for n in make_plan(loaded)["notes"] if f"{count} no authentication: {who}" in n]
+    assert len(notes) == (is_said != "never")
+    for others in (True, False):
+        monkeypatch.setattr("dotrain.runs.preparing.others_here", lambda others=others: others)
+        say(loaded, quiet=False)
+        said = capsys.readouterr().err
+        expected = is_said == "always" or (is_said == "if there are any" and others)
+        assert said.count(f"warning: {count} no authentication") == expected
+        say(loaded, quiet=True)
+        assert capsys.readouterr().err == ""
+
+
+def test_nothing_is_said_of_ports_where_there_are_none(folder: Folder, monkeypatch, capsys):
+    monkeypatch.setattr("dotrain.runs.preparing.others_here", lambda: True)
+    loaded = folder.load(HEAD + "direction: max\n")
+    say(loaded, quiet=False)
+    assert capsys.readouterr().err == ""
+    assert make_plan(loaded)["notes"] == []

@@ -195,3 +195,27 @@ def test_what_tensorflow_opens_is_closed_to_other_machines(project: Project) -> 
             assert set(got) <= {0, 32}
             assert run.go_on()["best"]["value"] == 4.0
     assert not marker.exists()
+
+
+def test_ranks_on_one_host_of_a_cluster_are_at_its_loopback_interface(ranks: Project) -> None:
+    result = ranks.run(
+        """
+        def train(dist_strategy):
+            with dist_strategy() as seat:
+                addresses = [*seat.addresses, seat.agreement]
+            print(addresses)
+            return sum(address.startswith("127.0.0.1:") for address in addresses)
+        """,
+        distribution={"strategy": "ranks:Ranks", "workers": 2},
+        cluster={
+            "kind": "distributed.LocalCluster",
+            "options": {
+                "host": own_address(),
+                "n_workers": 2,
+                "threads_per_worker": 1,
+                "dashboard_address": ":0",
+                "security": True,
+            },
+        },
+    )
+    assert result.trials[0].final_metric == 3, ranks.log(result)

@@ -120,3 +120,29 @@ def test_files_that_hold_no_certificate_are_named(project: Project) -> None:
     files = {"ca_file": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
     with pytest.raises(ResourcesUnavailable, match="these files don't make TLS"):
         project.run("def train(): return 1.0", cluster=cluster("tls://127.0.0.1:1", files))
+
+
+def test_a_cluster_class_makes_certificates_of_its_own(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(project.path))
+    project.write(
+        "listed.py",
+        """
+        from pathlib import Path
+
+        from distributed import LocalCluster
+
+        class Listed(LocalCluster):
+            def scale(self, workers):
+                Path(__file__).with_name("address").write_text(self.scheduler_address)
+                super().scale(workers)
+        """,
+    )
+    options = {"n_workers": 0, "threads_per_worker": 1, "security": True, "dashboard_address": ":0"}
+    section = {"kind": "listed.Listed", "workers": 1, "options": options}
+    result = project.run("def train(): return 0.5", cluster=section)
+    assert result.best is not None
+    assert result.best["value"] == 0.5
+    address = (project.path / "address").read_text()
+    assert address.startswith("tls://127.0.0.1:")
