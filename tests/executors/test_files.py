@@ -66,6 +66,7 @@ def scratch() -> set[str]:
 def run_elsewhere(project: Project, address: str, function: str, **sections: Any) -> Result:
     project.write("user.py", function)
     sections.setdefault("search", SEARCH)
+    sections.setdefault("checkpoints", {"keep": "last"})
     config = project.config(cluster={"kind": "address", "address": address}, **sections)
     return run(Experiment.of(load_config(config)), OTHERS_FOLDER, Observer())
 
@@ -88,7 +89,11 @@ def test_the_same_files_come_home_as_there_are_on_a_shared_disk(
     elsewhere: Project, dask_address: str
 ) -> None:
     far = run_elsewhere(elsewhere, dask_address, TRAIN)
-    near = elsewhere.run(search=SEARCH, cluster={"kind": "address", "address": dask_address})
+    near = elsewhere.run(
+        search=SEARCH,
+        checkpoints={"keep": "last"},
+        cluster={"kind": "address", "address": dask_address},
+    )
     assert far.summary["trials"]["finished"] == 4
     assert files(far) == files(near)
     assert files(far)["t0002/sub/model.bin"] == b"\2" * 100
