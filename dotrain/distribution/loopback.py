@@ -1,6 +1,6 @@
 """A port that takes connections from this machine alone, whatever address its owner has bound it to.
 
-Servers of frameworks listen on all addresses, and nothing in their settings changes that. The kernel can be
+Some frameworks' servers listen on all addresses, and nothing in their settings changes that. The kernel can be
 told to drop what comes to a listening socket from elsewhere: by a classic filter on it, for which no
 privilege is needed. Linux only.
 """

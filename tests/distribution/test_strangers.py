@@ -197,6 +197,7 @@ def test_what_tensorflow_opens_is_closed_to_other_machines(project: Project) -> 
     assert not marker.exists()
 
 
+@pytest.mark.slow
 def test_ranks_on_one_host_of_a_cluster_are_at_its_loopback_interface(ranks: Project) -> None:
     result = ranks.run(
         """
