@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +88,16 @@ def runs(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of a cluster, and where runs go of which one worker sees nothing, one can't write."""
+    folder = tmp_path_factory.mktemp("far")
+    runs = folder / "runs"
+    runs.mkdir()
+    with cluster(folder / "cluster", [other_disk(runs), read_only(runs)]) as (address, _):
+        yield address, runs
+
+
 def search(project: Project, address: str, runs: Path, function: str, **sections: Any) -> Result:
     project.write("user.py", function)
     config = project.config(cluster={"kind": "address", "address": address}, **sections)
@@ -113,6 +124,11 @@ def decisions(result: Result) -> list[dict[str, Any]]:
         for record in records
         if record["type"] in ("Launch", "Started", "Reported", "Finished", "Finish")
     ]
+
+
+def said(result: Result) -> list[str]:
+    records = read_journal(result.run_dir / "journal.jsonl")
+    return [record["why"] for record in records if record.get("why")]
 
 
 ASHA = """
@@ -145,22 +161,22 @@ PAIR = {"strategy": "ranks:Ranks", "workers": 2}
 
 
 def test_two_disks_give_the_decisions_and_files_of_one(
-    project: Project, tmp_path: Path, runs: Path
+    project: Project, far: tuple[str, Path], runs: Path
 ) -> None:
     from tests.distribution.conftest import STRATEGY
 
     project.write("ranks.py", STRATEGY)
     sections = {**SECTIONS, "distribution": PAIR}
-    with cluster(tmp_path / "one", ["true", "true"]) as (address, _):
-        near = search(project, address, runs, ASHA, **sections)
-    with cluster(tmp_path / "two", [other_disk(runs), read_only(runs)]) as (address, _):
-        far = search(project, address, runs, ASHA, **sections)
-    assert far.status == "finished"
-    assert decisions(far) == decisions(near)
-    assert files(far) == files(near)
-    assert any(record.get("resume_step", 0) > 0 for record in decisions(far))
-    (said,) = [r["why"] for r in read_journal(far.run_dir / "journal.jsonl") if r.get("why")]
-    assert said == f"files: through dotrain ({os.uname().nodename}: 2 workers)"
+    address, runs_elsewhere = far
+    near = search(project, address, runs, ASHA, **sections)
+    away = search(project, address, runs_elsewhere, ASHA, **sections)
+    assert away.status == "finished"
+    assert decisions(away) == decisions(near)
+    assert files(away) == files(near)
+    assert any(record.get("resume_step", 0) > 0 for record in decisions(away))
+    assert said(near) == ["files: shared disk (2 workers)"]
+    (line,) = said(away)
+    assert line == f"files: through dotrain ({os.uname().nodename}: 2 workers)"
 
 
 GRID: dict[str, Any] = {
@@ -257,8 +273,10 @@ def test_a_worker_killed_while_its_files_come_leaves_no_half_one(
 
 
 def test_a_driver_killed_while_files_come_leaves_no_half_one_and_goes_on(
-    project: Project, tmp_path: Path, runs: Path
+    project: Project, tmp_path: Path, far: tuple[str, Path]
 ) -> None:
+    address, runs = far
+    before = set(runs.glob("*/*"))
     project.write("user.py", TWO_CHECKPOINTS.format(shared=str(tmp_path)))
     dies = (
         "import os, signal; from pathlib import Path; from dotrain.cli import main;"
@@ -266,60 +284,60 @@ def test_a_driver_killed_while_files_come_leaves_no_half_one_and_goes_on(
         f"Watched(Path({str(tmp_path)!r}), lambda: os.kill(os.getpid(), signal.SIGKILL)).watch();"
         "main()"
     )
-    with cluster(tmp_path / "cluster", [other_disk(runs)] * 2) as (address, _):
-        project.config(cluster={"kind": "address", "address": address}, **GRID)
-        command = ["run", "config.yaml", "--quiet", "--runs-dir", str(runs)]
-        died = subprocess.run(
-            [sys.executable, "-c", dies, *command],
-            cwd=project.path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            check=False,
-        )
-        assert died.returncode == -signal.SIGKILL
-        (run_dir,) = runs.glob("*/*")
-        assert [path.name for path in (run_dir / "arriving").rglob("weights")] == ["weights"]
-        (checkpoint,) = (run_dir / "trials" / "t0000" / "checkpoint").iterdir()
-        assert checkpoint.name == "step-000000001"
-        result = resume(run_dir, quiet=True)
+    project.config(cluster={"kind": "address", "address": address}, **GRID)
+    command = ["run", "config.yaml", "--quiet", "--runs-dir", str(runs)]
+    died = subprocess.run(
+        [sys.executable, "-c", dies, *command],
+        cwd=project.path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL
+    (run_dir,) = set(runs.glob("*/*")) - before
+    assert [path.name for path in (run_dir / "arriving").rglob("weights")] == ["weights"]
+    (checkpoint,) = (run_dir / "trials" / "t0000" / "checkpoint").iterdir()
+    assert checkpoint.name == "step-000000001"
+    result = resume(run_dir, quiet=True)
     check_goes_on_from_the_first(project, result)
 
 
 def test_a_large_checkpoint_comes_home_through_little_memory(
-    project: Project, tmp_path: Path, runs: Path
+    project: Project, far: tuple[str, Path]
 ) -> None:
+    address, runs = far
     project.write(
         "user.py",
         """
         import os
 
-        def train(bytes, checkpoint):
+        def train(megabytes, checkpoint):
             with checkpoint.save(step=1) as folder, open(folder / "weights", "wb") as file:
-                for _ in range(bytes // 1_000_000):
+                for _ in range(megabytes):
                     file.write(os.urandom(1_000_000))
             return 1.0
         """,
     )
-    code = (
-        "import re, sys; from dotrain.experiment import run;"
-        "run('config.yaml', quiet=True, runs_dir=sys.argv[1], overrides=[sys.argv[2]]);"
-        "print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])"
+    project.config(cluster={"kind": "address", "address": address}, hparams={"megabytes": 1})
+    # One after the other in one process, each with the most memory that this has had so far.
+    code = """
+        import re, sys
+        from dotrain.experiment import run
+        for megabytes in (1, 250):
+            run("config.yaml", [f"hparams.megabytes={megabytes}"], runs_dir=sys.argv[1], quiet=True)
+            print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
+    """
+    before = set(runs.glob("*/*"))
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(runs)],
+        cwd=project.path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
-    peaks = []
-    with cluster(tmp_path / "cluster", [other_disk(runs)]) as (address, _):
-        project.config(
-            cluster={"kind": "address", "address": address}, hparams={"bytes": 1_000_000}
-        )
-        for size in (1_000_000, 250_000_000):
-            done = subprocess.run(
-                [sys.executable, "-c", code, str(runs), f"hparams.bytes={size}"],
-                cwd=project.path,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            peaks.append(int(done.stdout.split()[-1]) * 1024)
-    sizes = sorted(path.stat().st_size for path in runs.glob("*/*/trials/*/checkpoint/*/weights"))
-    assert sizes == [1_000_000, 250_000_000]
-    print("peaks of the driver, in bytes:", peaks)
-    assert peaks[1] - peaks[0] < 64_000_000
+    small, large = (int(kilobytes) * 1024 for kilobytes in done.stdout.split())
+    new = set(runs.glob("*/*")) - before
+    weights = [next(folder.glob("trials/*/checkpoint/*/weights")) for folder in new]
+    assert sorted(file.stat().st_size for file in weights) == [1_000_000, 250_000_000]
+    assert large - small < 64_000_000
+    print(f"the driver grew by {large - small:,} bytes")
