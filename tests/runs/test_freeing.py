@@ -95,7 +95,7 @@ OPTIMIZERS: dict[str, Any] = {
 }
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     name=st.sampled_from(sorted(OPTIMIZERS)),
     direction=st.sampled_from(["max", "min"]),
