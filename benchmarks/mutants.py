@@ -32,6 +32,7 @@ ROOMS = (
     "earlystop/*.py",
     "store/*.py",
     "runs/driver.py",
+    "runs/freeing.py",
     "config/*.py",
     "training/checkpoint.py",
     "training/report_log.py",

@@ -58,7 +58,10 @@ class Result:
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """``trial_id``, ``value`` and ``params`` of the best trial, or None; an ablation has none."""
+        """``trial_id``, ``value``, ``params``, ``marks`` and ``checkpoint`` of the best trial, or None.
+
+        An ablation has none.
+        """
         best: dict[str, Any] | None = self.summary.get("best")
         return best
 

@@ -96,7 +96,7 @@ OPTIMIZERS: dict[str, Any] = {
 }
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     name=st.sampled_from(sorted(OPTIMIZERS)),
     direction=st.sampled_from(["max", "min"]),
@@ -440,6 +440,19 @@ def test_what_is_kept_may_change_when_a_run_goes_on(project: Project) -> None:
     assert len(held(first.run_dir)) == 6
     again = experiment.resume(first.run_dir, ["checkpoints.keep=best"], quiet=True)
     assert list(held(again.run_dir)) == [again.summary["best"]["trial_id"]]
+
+
+def test_what_was_not_needed_any_more_is_freed_as_soon_as_a_run_goes_on(project: Project) -> None:
+    once = "    import signal\n    if trial_dir.name == 't0003' and not checkpoint.step: "
+    function = LADDER.replace("    for step in", f"{once}signal.raise_signal(2)\n    for step in")
+    first = project.run(function, **sections(checkpoints={"keep": "last"}))
+    assert (first.status, len(held(first.run_dir))) == ("interrupted", 3)
+    (project.path / "user.py").write_text(LADDER)
+    experiment.resume(first.run_dir, ["checkpoints.keep=best"], quiet=True)
+    kinds = [record["type"] for record in read_journal(first.run_dir / "journal.jsonl")]
+    assert kinds[kinds.index("Resumed") + 1] == "Freed"
+    (sizes, *_) = (record["sizes"] for record in records(first.run_dir, "Freed"))
+    assert len(sizes) == 2
 
 
 def test_a_run_of_an_earlier_version_keeps_all_its_checkpoints(project: Project) -> None:
