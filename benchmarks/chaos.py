@@ -1,12 +1,14 @@
 """Kill real processes at random moments, resume, and compare with what should have been.
 
-    python benchmarks/chaos.py [--driver-kills 20] [--process-kills 60] [--seed 0]
+    python -m benchmarks.chaos [--driver-kills 20] [--process-kills 60] [--disk-kills 200] [--seed 0]
 
 `driver`: a search on this machine whose driver is killed with SIGKILL at a random moment and
 resumed, again and again; then the final set of trials is compared with that of an uninterrupted run.
 `process`: one search in which an attempt, the keeper of a slot or the fork server is killed with
 SIGKILL in the middle of a trial, by turns, again and again; every configuration must finish, and
 promoted trials must go on from their checkpoints.
+`disk`: a search on Dask workers that don't see the run directory, so that every file goes through dotrain;
+its driver and its workers are killed by turns (`chaos_disks.py`).
 """
 
 from __future__ import annotations
@@ -159,7 +161,7 @@ def kill_processes(kills: int, rng: random.Random, num_trials: int) -> dict[str,
         with started(folder, "run", "config.yaml") as process:
             while process.poll() is None:
                 time.sleep(rng.uniform(0.1, 0.5))
-                if not (waiting and _is_training(folder)):
+                if not (waiting and is_training(folder)):
                     continue
                 if victims := _found(folder, process.pid)[waiting[0]]:
                     with suppress(psutil.Error):
@@ -180,7 +182,8 @@ def kill_processes(kills: int, rng: random.Random, num_trials: int) -> dict[str,
     return {"kills": kills * len(VICTIMS), "losses": lost, "trials": len(trials)}
 
 
-def _is_training(folder: Path) -> bool:
+def is_training(folder: Path) -> bool:
+    """Whether some trial is in the middle of its training."""
     run_dir = run_dir_of(folder)
     if run_dir is None:
         return False
@@ -202,10 +205,11 @@ def _found(folder: Path, driver: int) -> defaultdict[str, list[psutil.Process]]:
 
 
 def main() -> None:
-    """Run both, print what was seen, exit 1 if anything was lost."""
+    """Run all, print what was seen, exit 1 if anything was lost."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--driver-kills", type=int, default=20)
     parser.add_argument("--process-kills", type=int, default=60)
+    parser.add_argument("--disk-kills", type=int, default=200)
     parser.add_argument("--trials", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -216,6 +220,11 @@ def main() -> None:
     if options.process_kills:
         kills = options.process_kills // len(VICTIMS)
         print("process:", kill_processes(kills, rng, options.trials), flush=True)
+    if options.disk_kills:
+        from benchmarks.chaos_disks import kill_disks
+
+        found = kill_disks(options.disk_kills, rng, max(options.trials, 3 * options.disk_kills))
+        print("disk:", found, flush=True)
     print(f"nothing lost, nothing doubled, in {time.monotonic() - began:.0f} s")
 
 

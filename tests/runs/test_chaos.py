@@ -7,6 +7,7 @@ import random
 import pytest
 
 from benchmarks.chaos import kill_drivers, kill_processes
+from benchmarks.chaos_disks import can_unshare, kill_disks
 
 pytestmark = pytest.mark.slow
 
@@ -17,3 +18,8 @@ def test_killed_drivers_are_resumed_to_the_same_end() -> None:
 
 def test_killed_processes_lose_nothing() -> None:
     assert kill_processes(3, random.Random(1), num_trials=27)["kills"] == 9
+
+
+@pytest.mark.skipif(not can_unshare(), reason="this machine gives nobody a mount namespace")
+def test_without_a_shared_disk_killed_drivers_and_workers_lose_nothing() -> None:
+    assert kill_disks(20, random.Random(1), num_trials=60)["kills"] == 20
