@@ -57,7 +57,7 @@ bench: $(READY) ## Measure the overhead, each row beside its reference in the sa
 	$(BIN)/python benchmarks/overhead.py
 
 chaos: $(READY) ## Kill drivers and workers at random, resume, and compare.
-	$(BIN)/python -m benchmarks.chaos
+	$(BIN)/python benchmarks/chaos.py
 
 mutants: $(READY) ## Break single lines of the rooms that decide, and look which breaks no quick test notices.
 	$(BIN)/python benchmarks/mutants.py

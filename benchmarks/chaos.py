@@ -1,6 +1,6 @@
 """Kill real processes at random moments, resume, and compare with what should have been.
 
-    python -m benchmarks.chaos [--driver-kills 20] [--process-kills 60] [--disk-kills 200] [--seed 0]
+    python benchmarks/chaos.py [--driver-kills 20] [--process-kills 60] [--disk-kills 200] [--seed 0]
 
 `driver`: a search on this machine whose driver is killed with SIGKILL at a random moment and
 resumed, again and again; then the final set of trials is compared with that of an uninterrupted run.
@@ -8,7 +8,7 @@ resumed, again and again; then the final set of trials is compared with that of 
 SIGKILL in the middle of a trial, by turns, again and again; every configuration must finish, and
 promoted trials must go on from their checkpoints.
 `disk`: a search on Dask workers that don't see the run directory, so that every file goes through dotrain;
-its driver and its workers are killed by turns (`chaos_disks.py`).
+its driver and its workers are killed by turns (`kill_disks`).
 """
 
 from __future__ import annotations
@@ -46,6 +46,13 @@ def train(x, reporter, checkpoint, budget):
 """
 
 
+_ROOT = Path(__file__).resolve().parents[1]
+#: What makes a mount namespace; root needs no other user for it.
+UNSHARE = ["unshare", *(["-m"] if os.getuid() == 0 else ["-rm"])]
+#: How long a command may take that is not killed, in seconds.
+_WHOLE_S = 300
+
+
 def write_project(folder: Path, *, num_trials: int, step_s: float, retries: int) -> Path:
     """Write a train function and an ASHA config; return the config."""
     (folder / "user.py").write_text(TRAIN.format(step_s=step_s))
@@ -79,7 +86,7 @@ def started(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         command(*arguments),
         cwd=folder,
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
     )
     try:
         yield process
@@ -204,6 +211,154 @@ def _found(folder: Path, driver: int) -> defaultdict[str, list[psutil.Process]]:
     return found
 
 
+def can_unshare() -> bool:
+    """Whether this machine gives us a mount namespace."""
+    try:
+        return subprocess.run([*UNSHARE, "true"], check=False, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+class Cluster:
+    """A scheduler, and workers that don't see what lies in a folder."""
+
+    def __init__(self, folder: Path, hidden: Path, workers: int) -> None:
+        """Start them; `close` ends them.
+
+        Args:
+            folder: For their own files.
+            hidden: The folder that the workers don't see.
+            workers: How many.
+        """
+        self._folder, self._hidden = folder, hidden
+        self._file = folder / "scheduler.json"
+        self._log = open(folder / "log", "w")  # noqa: SIM115
+        self._scheduler = self._start(["scheduler", "--port", "0"])
+        self._workers = [self._worker() for _ in range(workers)]
+        while not self._file.exists():
+            time.sleep(0.05)
+        self.address: str = json.loads(self._file.read_text())["address"]
+
+    def _start(self, arguments: list[str], before: list[str] | None = None) -> Any:
+        common = ["--scheduler-file", str(self._file), "--host", "127.0.0.1", "--no-dashboard"]
+        return subprocess.Popen(
+            [*(before or []), sys.executable, "-m", "dask", *arguments, *common],
+            stdout=self._log,
+            stderr=self._log,
+            cwd=self._folder,
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        )
+
+    def _worker(self) -> Any:
+        shell = f"mount -t tmpfs none '{self._hidden}' && exec \"$@\""
+        inside = [*UNSHARE, "sh", "-c", shell, "sh"]
+        return self._start(["worker", "--nthreads", "1", "--no-nanny"], inside)
+
+    def kill_one(self, rng: random.Random) -> None:
+        """Kill a worker, and start another in its place."""
+        index = rng.randrange(len(self._workers))
+        self._workers[index].kill()
+        self._workers[index].wait()
+        self._workers[index] = self._worker()
+
+    def close(self) -> None:
+        """End all of it."""
+        for process in (*self._workers, self._scheduler):
+            process.kill()
+            process.wait()
+        self._log.close()
+
+
+@contextmanager
+def _cluster(scratch: Path, hidden: Path) -> Iterator[Cluster]:
+    folder = scratch / "cluster"
+    folder.mkdir()
+    cluster = Cluster(folder, hidden, 2)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def kill_disks(kills: int, rng: random.Random, num_trials: int) -> dict[str, Any]:
+    """Kill drivers and workers of one search `kills` times, by turns, and compare.
+
+    Afterwards nothing is lost or doubled, each trial's files are at home and whole, and the
+    configurations are those of a search that nobody has disturbed.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        folder, calm = scratch / "killed", scratch / "calm"
+        for place in (folder, calm):
+            (place / "runs").mkdir(parents=True)
+            write_project(place, num_trials=num_trials, step_s=0.1, retries=2 * kills)
+        subprocess.run(command("run", "config.yaml"), cwd=calm, check=True, capture_output=True)
+        waiting = [("driver", "worker")[n % 2] for n in range(kills)]
+        drivers = 0
+        with _cluster(scratch, folder / "runs") as cluster:
+            _settle(folder, cluster.address)
+            while True:
+                run_dir = run_dir_of(folder)
+                arguments = ["resume", str(run_dir)] if run_dir else ["run", "config.yaml"]
+                with started(folder, *arguments) as process:
+                    if not _disturb(process, folder, cluster, waiting, rng):
+                        assert process.returncode == 0, f"exit code {process.returncode}"
+                        break
+                    drivers += 1
+        assert not waiting, f"the search ended before {waiting}; give it more trials"
+        killed_dir, calm_dir = run_dir_of(folder), run_dir_of(calm)
+        assert killed_dir is not None
+        assert calm_dir is not None
+        trials = check_trials(killed_dir)
+        assert configurations(trials) == configurations(check_trials(calm_dir))
+        for trial in trials:
+            _check_files(killed_dir / "trials" / trial.trial_id, int(trial.budget or 0))
+        assert not list(killed_dir.rglob(".partial-*")), "something half is left"
+    return {"kills": kills, "drivers": drivers, "trials": len(trials)}
+
+
+def _settle(folder: Path, address: str) -> None:
+    file = folder / "config.yaml"
+    config = json.loads(file.read_text())
+    config["cluster"] = {"kind": "address", "address": address, "connect_timeout_s": 60}
+    config["checkpoints"] = {"keep": "last"}
+    file.write_text(json.dumps(config))
+
+
+def _disturb(
+    process: subprocess.Popen[bytes],
+    folder: Path,
+    cluster: Cluster,
+    waiting: list[str],
+    rng: random.Random,
+) -> bool:
+    """Kill what is next while a driver drives; return whether that was the driver itself."""
+    while waiting:
+        # Only what is in the middle of something has anything to lose.
+        while not (process.poll() is not None or is_training(folder)):
+            time.sleep(0.05)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0.05, 1.0))
+        if process.poll() is not None:
+            return False
+        if waiting.pop(0) == "driver":
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+        cluster.kill_one(rng)
+    process.wait(_WHOLE_S)
+    return False
+
+
+def _check_files(trial_dir: Path, steps: int) -> None:
+    newest = max((trial_dir / "checkpoint").iterdir())
+    assert newest.name == f"step-{steps:09d}", f"{newest} is not of step {steps}"
+    done = (newest / "done").read_text()
+    assert done == str(steps - 1), f"{newest} holds {done}"
+    log = (trial_dir / "output.log").read_text()
+    assert "--- finished: " in log.splitlines()[-1], f"{trial_dir} has no whole log: {log}"
+
+
 def main() -> None:
     """Run all, print what was seen, exit 1 if anything was lost."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -221,8 +376,6 @@ def main() -> None:
         kills = options.process_kills // len(VICTIMS)
         print("process:", kill_processes(kills, rng, options.trials), flush=True)
     if options.disk_kills:
-        from benchmarks.chaos_disks import kill_disks
-
         found = kill_disks(options.disk_kills, rng, max(options.trials, 3 * options.disk_kills))
         print("disk:", found, flush=True)
     print(f"nothing lost, nothing doubled, in {time.monotonic() - began:.0f} s")

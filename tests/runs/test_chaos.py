@@ -6,8 +6,7 @@ import random
 
 import pytest
 
-from benchmarks.chaos import kill_drivers, kill_processes
-from benchmarks.chaos_disks import can_unshare, kill_disks
+from benchmarks.chaos import can_unshare, kill_disks, kill_drivers, kill_processes
 
 pytestmark = pytest.mark.slow
 
