@@ -94,7 +94,7 @@ class Carriers:
 
     # ---- the end ----
 
-    def is_quiet(self, address: str) -> None:
+    def note_quiet(self, address: str) -> None:
         """Note that nothing runs on a slot any more."""
         if address in self._quiet:
             self._quiet[address].set()

@@ -179,7 +179,7 @@ class SlotTable(AbstractSlotTable):
             if slot.group is not None and slot.group.token == token:
                 self._spawn(self._follow(slot, slot.group, (news[0], news[1])))
         if "quiet" in message:
-            self.carriers.is_quiet(slot.address)
+            self.carriers.note_quiet(slot.address)
         items = message.get("items", ())
         if slot.address not in self.carriers:
             self.take(slot, items)
