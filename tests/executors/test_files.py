@@ -6,9 +6,8 @@ one there, a worker has none.
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
 from dotrain.store import read_journal
+from dotrain.store.folder import Folder
 from tests.conftest import Project
 from tests.distribution.conftest import STRATEGY
 
@@ -49,18 +49,10 @@ TRAIN = """
 
 
 @pytest.fixture
-def elsewhere(
-    project: Project, dask_address: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Project]:
+def elsewhere(project: Project, dask_address: str, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project whose runs lie where no worker sees them."""
-    left = scratch()
     monkeypatch.chdir(project.path)
-    yield project
-    assert scratch() == left, "workers keep nothing when a run is over"
-
-
-def scratch() -> set[str]:
-    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("dotrain-files-")}
+    return project
 
 
 def run_elsewhere(project: Project, address: str, function: str, **sections: Any) -> Result:
@@ -149,6 +141,7 @@ def test_what_goes_on_elsewhere_goes_on_from_its_checkpoint_and_state(
 
         def train(n, checkpoint, reporter, trial_dir):
             state = trial_dir / "state"
+            (trial_dir / "where").write_text(str(trial_dir))
             print("from", checkpoint.step, state.read_text() if state.exists() else "")
             (trial_dir / "temporary").touch()
             for step in range(checkpoint.step, 4):
@@ -296,6 +289,25 @@ def test_what_the_end_of_a_run_breaks_off_is_home_and_goes_on(
     again = resume(result.run_dir, ["limits.max_time_s=null", "cluster={kind: local}"], quiet=True)
     assert again.status == "finished"
     assert "from 1\n" in elsewhere.log(again, begun[0])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_a_run_directory_that_takes_nothing_ends_the_run_and_it_goes_on(
+    elsewhere: Project, dask_address: str, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(folder: Folder, pieces: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "write", refuse)
+        result = run_elsewhere(elsewhere, dask_address, TRAIN)
+    assert result.status == ("interrupted" if number == errno.ENOSPC else "failed")
+    assert os.strerror(number) in str(result.error)
+    assert str(result.run_dir) in str(result.error)
+    assert not any(trial.state.ended for trial in result.trials)
+    again = resume(result.run_dir.resolve(), quiet=True)
+    assert again.status == "finished"
+    assert again.summary["trials"]["finished"] == 4
 
 
 def test_what_cant_come_home_is_named(elsewhere: Project, dask_address: str) -> None:

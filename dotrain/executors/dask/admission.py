@@ -91,7 +91,9 @@ class Admission:
         python = await self._wire.python_of(address)
         if python is None:
             return None
-        why = f"{type(answer).__name__}: {answer}" if answer is not None else self.unloadable
+        why = self.unloadable
+        if answer is not None:  # Dask hands over in an `Exception` what can't be sent itself
+            why = str(answer) if type(answer) is Exception else f"{type(answer).__name__}: {answer}"
         return other_python(python, self._here) or cant_load(why)
 
     def _refuse(self, address: str, host: str, refusal: Refusal) -> None:
