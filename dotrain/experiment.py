@@ -260,6 +260,7 @@ def lagom(
     distribution: Mapping[str, Any] | AbstractStrategy | None = None,
     cluster: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
+    journal: Mapping[str, Any] | None = None,
     observers: Sequence[str | Mapping[str, Any] | Observer] = (),
     tensorboard: bool | None = None,
     runs_dir: AnyPath = "runs",
@@ -287,6 +288,7 @@ def lagom(
         distribution: The config's ``distribution:`` section, or an instance.
         cluster: The config's ``cluster:`` section; by default local, a worker per core.
         limits: The config's ``limits:`` section.
+        journal: The config's ``journal:`` section.
         observers: Who watches the run besides: names, names with options, or instances.
         tensorboard: Whether to write TensorBoard's event files; by default if it is installed.
         runs_dir: Where run directories go.
@@ -311,8 +313,8 @@ def lagom(
         "seed": seed,
         "hparams": hparams,
     }
-    same |= {"cluster": cluster, "limits": limits, "tensorboard": tensorboard}
-    same["observers"] = observers
+    same |= {"cluster": cluster, "limits": limits, "journal": journal}
+    same |= {"tensorboard": tensorboard, "observers": observers}
     goes_on = resume is not None
     loaded = load_call(functions, search, ablation, early_stop, distribution, same, goes_on=goes_on)
     if resume is None:

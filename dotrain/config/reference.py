@@ -35,6 +35,7 @@ _SECTIONS = {
     "distribution": "Distribution",
     "cluster": "Cluster",
     "limits": "LimitsSection",
+    "journal": "JournalSection",
     "data": "Table",
     "tls": "Tls",
     **{name: domain.__name__ for name, domain in DOMAINS.items()},

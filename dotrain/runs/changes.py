@@ -17,6 +17,7 @@ _FREE = (
     ("distribution",),
     ("observers",),
     ("tensorboard",),
+    ("journal",),
     ("search", "num_trials"),
 )
 
@@ -47,8 +48,8 @@ def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
         raise UsageError(
             f"{path} can't go on with other settings than it began with:\n"
             f"  {lines}\n"
-            "only limits, cluster, distribution, observers, tensorboard and a larger "
-            "search.num_trials may change; start a new run"
+            "only limits, cluster, distribution, observers, tensorboard, journal and a "
+            "larger search.num_trials may change; start a new run"
         )
 
 

@@ -165,6 +165,7 @@ class Driver:
             instructions = self._scheduler.handle(event, time_s)
             for instruction in instructions:
                 self._journal.append_instruction(instruction, time_s)
+            self._journal.commit()
             if self._validates:
                 self._scheduler.validate()
         finally:

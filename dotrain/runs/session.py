@@ -193,11 +193,15 @@ class _Run:
         header, records = start.header, start.contents.records
         with ExitStack() as finally_:
             executor = self._executor(finally_)
-            journal = Journal(self.run_dir.journal, start.contents)
+            sync = self.experiment.sync
+            journal = Journal(self.run_dir.journal, start.contents, sync=sync)
             finally_.callback(journal.close)
+            if sync != "system":
+                self.run_dir.sync()
             if start.resumed is None:
                 header["started_at"] = executor.date().isoformat(timespec="seconds")
                 records.append(journal.append_header(header))
+                journal.commit()
             for instruction in start.restored.unwritten:
                 records.append(journal.append_instruction(instruction, start.restored.time_s))
             view = RunView(

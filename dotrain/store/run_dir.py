@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.errors import UsageError
+from dotrain.store.disk import sync_path
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,14 @@ class RunDir:
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json``."""
         replace_file(self.result, (json.dumps(result, indent=2) + "\n").encode())
+
+    def sync(self) -> None:
+        """Bring to the disk what a resume needs beside the records, and that the directory is there."""
+        codes = self.path.glob("code*.zip")
+        # The last two: `create` may have made them.
+        folders = (self.path, *self.path.parents[:3])
+        for path in (self.config, *codes, *folders):
+            sync_path(path)
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -103,6 +103,7 @@ def test_the_documented_defaults() -> None:
             "retries": 2,
             "max_failures": 10,
         },
+        "journal": {"sync": None},
         "tensorboard": None,
         **{
             key: settings.model_dump()[key]
