@@ -111,7 +111,7 @@ def _begin(
     demands = _demands(experiment, gates, junit, allow_simulated)
     experiment = rehearsed(experiment, loaded, quiet=quiet)
     observer = display(experiment, quiet=quiet, is_new=True)
-    return run_experiment(experiment, runs_dir, observer, demands)
+    return run_experiment(experiment, runs_dir, observer, demands, quiet=quiet)
 
 
 def _demands(

@@ -45,9 +45,20 @@ from dotrain.store import (
 )
 from dotrain.versions import own_version
 
+#: What is said of a file system that has no way to bring a file to its disk.
+_NO_SYNC = (
+    "its file system can't sync, so a power cut may take what has ended (journal.sync); choose another "
+    "place (--runs-dir, in Python runs_dir), or say journal.sync: system"
+)
+
 
 def run(
-    experiment: Experiment, runs_dir: Path, observer: Observer, demands: Demands | None = None
+    experiment: Experiment,
+    runs_dir: Path,
+    observer: Observer,
+    demands: Demands | None = None,
+    *,
+    quiet: bool = False,
 ) -> Result:
     """Run an experiment to its end and write its run directory.
 
@@ -56,6 +67,7 @@ def run(
         runs_dir: Where run directories go.
         observer: Shows progress.
         demands: What the result has to meet, and where else it is written.
+        quiet: Don't warn.
 
     Returns:
         The result, however the run ended; what is recorded is in the run directory.
@@ -73,7 +85,7 @@ def run(
         header = make_header(experiment, "")
         scheduler = _scheduler(experiment, header)
         start = _Start(scheduler, header, Contents([]), Restored(0.0, []), None)
-        return _Run(experiment, run_dir, demands or Demands()).drive(start, observer)
+        return _Run(experiment, run_dir, demands, quiet).drive(start, observer)
 
 
 def resume(
@@ -123,7 +135,7 @@ def resume(
             needs=NEEDS,
         )
         start = _Start(scheduler, header, stopped.contents, restored, resumed)
-        return _Run(experiment, run_dir, demands or Demands()).drive(start, observer)
+        return _Run(experiment, run_dir, demands, quiet).drive(start, observer)
 
 
 @contextmanager
@@ -183,10 +195,13 @@ def _scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Scheduler:
 class _Run:
     """One driver's part of a run."""
 
-    def __init__(self, experiment: Experiment, run_dir: RunDir, demands: Demands) -> None:
+    def __init__(
+        self, experiment: Experiment, run_dir: RunDir, demands: Demands | None, quiet: bool
+    ) -> None:
         self.experiment = experiment
         self.run_dir = run_dir
-        self.demands = demands
+        self.demands = demands or Demands()
+        self.quiet = quiet
 
     def drive(self, start: _Start, observer: Observer) -> Result:
         """Bring the run to its end, and write what is made of it."""
@@ -196,8 +211,8 @@ class _Run:
             sync = self.experiment.sync
             journal = Journal(self.run_dir.journal, start.contents, sync=sync)
             finally_.callback(journal.close)
-            if sync != "system":
-                self.run_dir.sync()
+            if sync != "system" and not self.run_dir.sync() and not self.quiet:
+                sys.stderr.write(f"warning: {self.run_dir.path}: {_NO_SYNC}\n")
             if start.resumed is None:
                 header["started_at"] = executor.date().isoformat(timespec="seconds")
                 records.append(journal.append_header(header))

@@ -15,6 +15,7 @@ from dotrain.store.journal import (
     written_by,
 )
 from dotrain.store.lock import Holder, Lock, read_holder
+from dotrain.store.place import check_place
 from dotrain.store.replay import (
     RunState,
     code_of,
@@ -40,6 +41,7 @@ __all__ = [
     "RunState",
     "Sync",
     "archived_code",
+    "check_place",
     "code_of",
     "code_that_goes_on",
     "counts_from_one",

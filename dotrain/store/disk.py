@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from pathlib import Path
@@ -26,15 +25,21 @@ def sync_data(descriptor: int) -> None:
             raise
 
 
-def sync_path(path: Path) -> None:
-    """Bring a file, or which files a folder has, to the disk; nothing where that can't be.
+def sync_path(path: Path) -> bool:
+    """Bring a file, or which files a folder has, to the disk, as far as that can be.
 
     Args:
         path: The file or folder; passed over if it isn't there, or isn't ours to open.
+
+    Returns:
+        False if the file system has no way to.
     """
-    with contextlib.suppress(OSError):
+    try:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        return error.errno not in _NO_SYNC
+    return True

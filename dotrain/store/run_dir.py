@@ -13,6 +13,7 @@ from typing import Any
 
 from dotrain.errors import UsageError
 from dotrain.store.disk import sync_path
+from dotrain.store.place import check_place
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class RunDir:
         """Make a new directory ``runs_dir/name/<time>-<random>``.
 
         Raises:
-            UsageError: If it can't be made.
+            UsageError: If it can't be made, or its file system can't hold a run.
         """
+        elsewhere = "choose another place (--runs-dir, in Python runs_dir)"
         for _ in range(10):
             now = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
             path = runs_dir.absolute() / name / f"{now}-{secrets.token_hex(2)}"
@@ -41,9 +43,13 @@ class RunDir:
                 continue
             except OSError as error:
                 raise UsageError(
-                    f"can't make the run directory {path}: {error.strerror}; "
-                    "choose another place (--runs-dir, in Python runs_dir)"
+                    f"can't make the run directory {path}: {error.strerror}; {elsewhere}"
                 ) from None
+            try:
+                check_place(path, f"C{elsewhere[1:]}")
+            except UsageError:
+                path.rmdir()
+                raise
             return cls(path)
         raise UsageError(f"can't find a free name for a run directory in {runs_dir / name}")
 
@@ -150,13 +156,18 @@ class RunDir:
         """Write ``result.json``."""
         replace_file(self.result, (json.dumps(result, indent=2) + "\n").encode())
 
-    def sync(self) -> None:
-        """Bring to the disk what a resume needs beside the records, and that the directory is there."""
+    def sync(self) -> bool:
+        """Bring to the disk what a resume needs beside the records, and that the directory is there.
+
+        Returns:
+            False if the file system has no way to.
+        """
         codes = self.path.glob("code*.zip")
         # The last two: `create` may have made them.
         folders = (self.path, *self.path.parents[:3])
-        for path in (self.config, *codes, *folders):
+        for path in (*codes, *folders):
             sync_path(path)
+        return sync_path(self.config)
 
 
 def replace_file(path: Path, content: bytes) -> None:

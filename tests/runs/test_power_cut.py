@@ -226,7 +226,7 @@ def test_what_a_resume_needs_is_on_the_disk_before_the_header(project: Project, 
     with noted() as names:
         run_dir = project.run(**INLINE, journal={"sync": sync}, name="demo").run_dir
     folders = [run_dir.name, "demo", "runs", project.path.name]
-    begins = ["config.yaml", "code.zip", *folders, "journal.jsonl"]
+    begins = ["code.zip", *folders, "config.yaml", "journal.jsonl"]
     if sync == "system":
         assert names == ["journal.jsonl"]  # when it is closed
         return
@@ -292,11 +292,19 @@ def test_a_disk_that_breaks_ends_the_run_and_is_said(project: Project) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
-def test_a_file_system_that_can_not_sync_is_no_reason_to_end(project: Project, code: int) -> None:
+def test_a_file_system_that_can_not_sync_is_said_and_no_reason_to_end(
+    project: Project, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     project.write("user.py", "def train(x): return x")
 
     def cannot(descriptor: int) -> None:
         raise OSError(code, os.strerror(code))
 
     with mock.patch.object(disk, "_sync_data", cannot), mock.patch.object(disk.os, "fsync", cannot):
-        assert project.run(**INLINE).status == "finished"
+        run_dir = project.run(**INLINE).run_dir
+        told = f"warning: {run_dir}: its file system can't sync, so a power cut may take"
+        assert told in capsys.readouterr().err
+        assert experiment.resume(run_dir, quiet=True).status == "finished"
+        assert told not in capsys.readouterr().err
+        experiment.resume(run_dir, ["journal.sync=system"])
+        assert told not in capsys.readouterr().err
