@@ -29,6 +29,7 @@ import memory
 import optuna_side
 import slots
 import starts
+import syncing
 from measuring import (
     DOTRAIN,
     ENVIRONMENT,
@@ -225,6 +226,7 @@ MEASURES: dict[str, Callable[[Scale, Path], Iterator[Row]]] = {
     "memory": measure_memory,
     "cli": measure_cli,
     "tensorboard": measure_tensorboard,
+    "sync": syncing.measured,
 }
 
 

@@ -110,7 +110,7 @@ def _begin(
     demands = demands_of(experiment, gates, junit, allow_simulated)
     experiment = rehearsed(experiment, loaded, quiet=quiet)
     observer = display(experiment, quiet=quiet, is_new=True)
-    return run_experiment(experiment, runs_dir, observer, demands)
+    return run_experiment(experiment, runs_dir, observer, demands, quiet=quiet)
 
 
 def ablate(
@@ -233,6 +233,7 @@ def lagom(
     cluster: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
     checkpoints: Mapping[str, Any] | None = None,
+    journal: Mapping[str, Any] | None = None,
     observers: Sequence[str | Mapping[str, Any] | Observer] = (),
     tensorboard: bool | None = None,
     ship: Sequence[str] = (),
@@ -263,6 +264,7 @@ def lagom(
         cluster: The config's ``cluster:`` section; by default local, a worker per core.
         limits: The config's ``limits:`` section.
         checkpoints: The config's ``checkpoints:`` section.
+        journal: The config's ``journal:`` section.
         observers: Who watches the run besides: names, names with options, or instances.
         tensorboard: Whether to write TensorBoard's event files; by default if it is installed.
         ship: Files that go with the code, as the config's ``ship:``; relative to the current folder.
@@ -289,8 +291,8 @@ def lagom(
         "seed": seed,
         "hparams": hparams,
     }
-    same |= {"cluster": cluster, "limits": limits, "tensorboard": tensorboard}
-    same |= {"observers": observers, "checkpoints": checkpoints}
+    same |= {"cluster": cluster, "limits": limits, "journal": journal}
+    same |= {"tensorboard": tensorboard, "observers": observers, "checkpoints": checkpoints}
     same |= {"ship": _listed(ship), "env": _listed(env)}
     goes_on = resume is not None
     loaded = load_call(functions, search, ablation, early_stop, distribution, same, goes_on=goes_on)

@@ -60,7 +60,7 @@ def config_schema(entries: Sequence[Entry]) -> Schema:
     keys = schema["properties"] = {k: _not_null(v) for k, v in schema["properties"].items()}
     tls = definitions["Cluster"]["properties"]["tls"]
     definitions["Cluster"]["properties"]["tls"] = _not_null(tls)
-    for section in ("cluster", "limits"):
+    for section in ("cluster", "limits", "journal"):
         del keys[section]["default"]  # each key of theirs has its own
     _describe_sections(keys, definitions)
     _describe_sections(definitions["Cluster"]["properties"], definitions)

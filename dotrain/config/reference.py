@@ -36,6 +36,7 @@ _SECTIONS = {
     "cluster": "Cluster",
     "limits": "LimitsSection",
     "checkpoints": "Checkpoints",
+    "journal": "JournalSection",
     "data": "Table",
     "tls": "Tls",
     **{name: domain.__name__ for name, domain in DOMAINS.items()},

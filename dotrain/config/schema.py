@@ -213,6 +213,19 @@ class Checkpoints(Section):
     )
 
 
+class JournalSection(Section):
+    """What a power cut can take of what has happened."""
+
+    model_config = ConfigDict(title="Journal")
+
+    sync: Literal["trial", "system", "record"] | None = Field(
+        default=None,
+        description="When the journal is synced to the disk: trial, at each end of a trial, each "
+        "promotion and each other launch, before anything follows from it; record, at every record; "
+        "system, when the operating system sees fit. By default trial, and system if the run is simulated.",
+    )
+
+
 class Settings(Section):
     """The whole file."""
 
@@ -275,6 +288,7 @@ class Settings(Section):
     cluster: Cluster = Cluster()
     limits: LimitsSection = LimitsSection()
     checkpoints: Checkpoints = Checkpoints()
+    journal: JournalSection = JournalSection()
     observers: list[Plugin] = Field(
         default=[],
         description="Who watches the run besides: a list, each its name, and its own keys.",

@@ -21,6 +21,7 @@ _FREE = (
     ("checkpoints",),
     ("observers",),
     ("tensorboard",),
+    ("journal",),
     ("search", "num_trials"),
 )
 
@@ -51,8 +52,8 @@ def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
         raise UsageError(
             f"{path} can't go on with other settings than it began with:\n"
             f"  {lines}\n"
-            "only limits, cluster, distribution, checkpoints, env, ship, observers, tensorboard and a larger "
-            "search.num_trials may change; start a new run"
+            "only limits, cluster, distribution, checkpoints, env, ship, observers, tensorboard, "
+            "journal and a larger search.num_trials may change; start a new run"
         )
 
 

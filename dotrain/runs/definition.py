@@ -11,6 +11,7 @@ from dotrain.config.loaded import LoadedConfig
 from dotrain.config.secrets import without_secrets
 from dotrain.core.limits import Limits
 from dotrain.core.policy import Direction
+from dotrain.store import Sync
 from dotrain.training.program import Program
 from dotrain.training.rehearsal import Rehearsal
 from dotrain.usercode.archive import Code
@@ -83,6 +84,11 @@ class Experiment(LoadedConfig):
     def simulated(self) -> bool:
         """Whether nothing is trained."""
         return self.executor.is_virtual
+
+    @property
+    def sync(self) -> Sync:
+        """What of the journal is on the disk before anything follows from it."""
+        return self.settings.journal.sync or ("system" if self.simulated else "trial")
 
     @property
     def config(self) -> dict[str, Any]:

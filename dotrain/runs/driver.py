@@ -119,6 +119,7 @@ class Driver:
         try:
             self._journal.append_event(freed, self.elapsed_s)
             self._scheduler.handle(freed, self.elapsed_s)
+            self._journal.commit()
         finally:
             self._posting = False
         self._freeing.carry_out(freed)
@@ -183,6 +184,7 @@ class Driver:
             instructions = self._scheduler.handle(event, time_s)
             for instruction in instructions:
                 self._journal.append_instruction(instruction, time_s)
+            self._journal.commit()
             if self._validates:
                 self._scheduler.validate()
         finally:

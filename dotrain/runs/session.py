@@ -49,9 +49,20 @@ from dotrain.training.program import Program
 from dotrain.usercode.archive import Code
 from dotrain.versions import own_version
 
+#: What is said of a file system that has no way to bring a file to its disk.
+_NO_SYNC = (
+    "its file system can't sync, so a power cut may take what has ended (journal.sync); choose another "
+    "place (--runs-dir, in Python runs_dir), or say journal.sync: system"
+)
+
 
 def run(
-    experiment: Experiment, runs_dir: Path, observer: Observer, demands: Demands | None = None
+    experiment: Experiment,
+    runs_dir: Path,
+    observer: Observer,
+    demands: Demands | None = None,
+    *,
+    quiet: bool = False,
 ) -> Result:
     """Run an experiment to its end and write its run directory.
 
@@ -60,6 +71,7 @@ def run(
         runs_dir: Where run directories go.
         observer: Shows progress.
         demands: What the result has to meet, and where else it is written.
+        quiet: Don't warn.
 
     Returns:
         The result, however the run ended; what is recorded is in the run directory.
@@ -78,7 +90,7 @@ def run(
         scheduler = _scheduler(experiment, header)
         freeing = _freeing(experiment, run_dir, header, scheduler)
         start = _Start(scheduler, header, Contents([]), Restored(0.0, []), None, freeing)
-        return _Run(experiment, run_dir, demands or Demands()).drive(start, observer)
+        return _Run(experiment, run_dir, demands, quiet).drive(start, observer)
 
 
 def resume(
@@ -139,7 +151,7 @@ def resume(
         if goes_on and freeing.note and not quiet:
             sys.stderr.write(f"note: {freeing.note}\n")
         start = _Start(scheduler, header, stopped.contents, restored, resumed, freeing)
-        return _Run(experiment, run_dir, demands or Demands()).drive(start, observer)
+        return _Run(experiment, run_dir, demands, quiet).drive(start, observer)
 
 
 @contextmanager
@@ -207,10 +219,13 @@ def _scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Scheduler:
 class _Run:
     """One driver's part of a run."""
 
-    def __init__(self, experiment: Experiment, run_dir: RunDir, demands: Demands) -> None:
+    def __init__(
+        self, experiment: Experiment, run_dir: RunDir, demands: Demands | None, quiet: bool
+    ) -> None:
         self.experiment = experiment
         self.run_dir = run_dir
-        self.demands = demands
+        self.demands = demands or Demands()
+        self.quiet = quiet
 
     def drive(self, start: _Start, observer: Observer) -> Result:
         """Bring the run to its end, and write what is made of it."""
@@ -219,11 +234,15 @@ class _Run:
             program = self.experiment.program(self.run_dir.token, self.run_dir.path)
             # A run that goes on may have nothing left to run.
             executor = self._executor(finally_, None if start.resumed else program)
-            journal = Journal(self.run_dir.journal, start.contents)
+            sync = self.experiment.sync
+            journal = Journal(self.run_dir.journal, start.contents, sync=sync)
             finally_.callback(journal.close)
+            if sync != "system" and not self.run_dir.sync() and not self.quiet:
+                sys.stderr.write(f"warning: {self.run_dir.path}: {_NO_SYNC}\n")
             if start.resumed is None:
                 header["started_at"] = executor.date().isoformat(timespec="seconds")
                 records.append(journal.append_header(header))
+                journal.commit()
             for instruction in start.restored.unwritten:
                 records.append(journal.append_instruction(instruction, start.restored.time_s))
             view = RunView(

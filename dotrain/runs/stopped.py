@@ -14,11 +14,14 @@ from dotrain.store import (
     Lock,
     Record,
     RunDir,
+    check_place,
     needs_newer,
     newer,
     read_contents,
     written_by,
 )
+
+_ELSEWHERE = "Copy the run directory to another file system, and go on with the copy"
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,12 @@ def take_up(path: Path) -> Iterator[StoppedRun]:
         path: The run directory.
 
     Raises:
-        UsageError: If it is no run directory, another driver drives the run, it never began, or
-            this version would go on with it otherwise than it began.
+        UsageError: If it is no run directory, its file system can't hold a run, another driver
+            drives it, it never began, or this version would go on with it otherwise than it began.
         JournalError: If the journal is damaged.
     """
     run_dir = RunDir.open(path)
+    check_place(run_dir.path, _ELSEWHERE)
     with Lock(run_dir.lock) as lock:
         contents = read_contents(run_dir.journal)
         if not contents.records or contents.records[0]["type"] != "Run":

@@ -9,12 +9,14 @@ from dotrain.store.code import (
     ran_last,
     unpacked,
 )
+from dotrain.store.filesystem import check_place
 from dotrain.store.journal import (
     NEEDS,
     VERSION,
     Contents,
     Journal,
     Record,
+    Sync,
     needs_newer,
     newer,
     read_contents,
@@ -48,8 +50,10 @@ __all__ = [
     "Restored",
     "RunDir",
     "RunState",
+    "Sync",
     "Unpacked",
     "archived_code",
+    "check_place",
     "code_of",
     "code_that_goes_on",
     "config_folders",

@@ -31,12 +31,13 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from dotrain.core import events, instructions
 from dotrain.errors import JournalError
 from dotrain.space import plain_or_text
 from dotrain.store.arms import write_instruction
+from dotrain.store.disk import sync_data
 
 #: Version of the format as it is written here.
 VERSION = 2
@@ -44,6 +45,16 @@ VERSION = 2
 NEEDS = 2
 #: Fields with which a writer names itself.
 _WRITER = ("dotrain", "version", "needs")
+
+#: What is on the disk before anything follows from it: what lasts, nothing, or every record.
+Sync = Literal["trial", "system", "record"]
+#: Records that last: what ends an attempt, and all that is carried out but a stop. Reports, and stops
+#: on them, are made again by the attempt that takes the place of one that a power cut has ended.
+_LASTING = frozenset(
+    ["Run", "Resumed", "Freed"]
+    + [name for name, cls in events.EVENTS.items() if issubclass(cls, events.AttemptEnd)]
+    + [name for name in instructions.INSTRUCTIONS if name != "Stop"]
+)
 
 Record = dict[str, Any]
 
@@ -66,11 +77,13 @@ class Contents:
 class Journal:
     """Appends records; each is with the operating system when `append` returns.
 
-    A record therefore survives the death of this process at any moment; `close` also flushes to
-    the disk.
+    A record therefore survives the death of this process at any moment. A power cut it survives
+    when it has been synced, which `commit` does before anything follows from a record that lasts.
     """
 
-    def __init__(self, path: Path, contents: Contents | None = None) -> None:
+    def __init__(
+        self, path: Path, contents: Contents | None = None, *, sync: Sync = "system"
+    ) -> None:
         """Open a journal for appending, a new one or one that is there.
 
         A torn last line, left by a crash, is cut off: never glued to the next record.
@@ -78,13 +91,15 @@ class Journal:
         Args:
             path: The file.
             contents: What it holds; read now by default.
+            sync: What `commit` syncs: ``trial``, what ends an attempt or is carried out, but for
+                stops; ``record``, everything; ``system``, nothing, which only `close` does then.
 
         Raises:
             JournalError: If the file can't be opened, or is damaged before its last line.
         """
         if contents is None:
             contents = read_contents(path) if path.exists() else Contents([])
-        self._path = path
+        self._path, self._sync, self._is_due = path, sync, False
         self._next, self._end = len(contents.records), contents.end
         try:
             if path.exists():
@@ -117,7 +132,25 @@ class Journal:
             ) from None
         self._next += 1
         self._end += len(line)
+        lasts = self._sync == "record" or (self._sync == "trial" and record["type"] in _LASTING)
+        self._is_due = self._is_due or lasts
         return whole
+
+    def commit(self) -> None:
+        """Sync what has been appended, if anything of it is to be on the disk by now.
+
+        Raises:
+            JournalError: If the disk doesn't take it.
+        """
+        if self._is_due:
+            try:
+                sync_data(self._file.fileno())
+            except OSError as error:
+                raise JournalError(
+                    f"can't write the journal {self._path} to the disk: {error.strerror}; its last "
+                    "records may be lost if the power is cut"
+                ) from None
+            self._is_due = False
 
     def _cut_off_torn_record(self) -> None:
         # If even that fails, the next driver does it.

@@ -65,7 +65,7 @@ class Lock:
         """Take the lock.
 
         Raises:
-            UsageError: If another driver holds it; names it.
+            UsageError: If another driver holds it, which is named, or there are no locks.
         """
         try:
             # Unbuffered: what a full disk doesn't take must not be tried again when it is closed.
@@ -78,8 +78,13 @@ class Lock:
             ) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             file.close()
+            if not isinstance(error, BlockingIOError):
+                raise UsageError(
+                    f"can't lock the run: {self._path}: {error.strerror}; the run must lie on a file "
+                    "system with locks"
+                ) from None
             holder = read_holder(self._path) or "another process"
             raise UsageError(
                 f"{self._path.parent} is being driven by {holder}; wait for it or stop it"

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.errors import UsageError
+from dotrain.store.disk import sync_path
+from dotrain.store.filesystem import check_place
 
 #: In a trial's directory: the folder of its checkpoints, and the reports kept beside them.
 CHECKPOINT, REPORTS = "checkpoint", "reports.jsonl"
@@ -32,8 +34,9 @@ class RunDir:
         """Make a new directory ``runs_dir/name/<time>-<random>``.
 
         Raises:
-            UsageError: If it can't be made.
+            UsageError: If it can't be made, or its file system can't hold a run.
         """
+        elsewhere = "choose another place (--runs-dir, in Python runs_dir)"
         for _ in range(10):
             now = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
             path = runs_dir.absolute() / name / f"{now}-{secrets.token_hex(2)}"
@@ -43,9 +46,13 @@ class RunDir:
                 continue
             except OSError as error:
                 raise UsageError(
-                    f"can't make the run directory {path}: {error.strerror}; "
-                    "choose another place (--runs-dir, in Python runs_dir)"
+                    f"can't make the run directory {path}: {error.strerror}; {elsewhere}"
                 ) from None
+            try:
+                check_place(path, f"C{elsewhere[1:]}")
+            except UsageError:
+                path.rmdir()
+                raise
             return cls(path)
         raise UsageError(f"can't find a free name for a run directory in {runs_dir / name}")
 
@@ -157,6 +164,19 @@ class RunDir:
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json``."""
         replace_file(self.result, (json.dumps(result, indent=2) + "\n").encode())
+
+    def sync(self) -> bool:
+        """Bring to the disk what a resume needs beside the records, and that the directory is there.
+
+        Returns:
+            False if the file system has no way to.
+        """
+        codes = self.path.glob("code*.zip")
+        # The last two: `create` may have made them.
+        folders = (self.path, *self.path.parents[:3])
+        for path in (*codes, *folders):
+            sync_path(path)
+        return sync_path(self.config)
 
 
 def replace_file(path: Path, content: bytes) -> None:

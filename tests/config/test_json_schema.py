@@ -192,6 +192,7 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("cluster", [{"kind": "local", "options": {"a": 1}}, {"kind": "inline", "workers": 2}]),
     ("cluster.options", [{"stesp": 1}, {"losing": "a"}, []]),
     ("limits", [None, {"a": 1}]),
+    ("journal", [None, {"sync": "always"}, {"sync": True}, {"a": 1}]),
     (
         "observers",
         [None, {}, [{}], ["tensorboard"], [{"name": "nobody"}], [{"name": "tensorboard", "a": 1}]],
@@ -227,6 +228,7 @@ RIGHT: list[tuple[str, list[Any]]] = [
     ),
     ("observers", [[], [{"name": "m:C", "a": 1}]]),
     ("limits", [{}]),
+    ("journal", [{}, {"sync": None}, {"sync": "system"}, {"sync": "record"}]),
     ("tensorboard", [True, False]),
 ]
 
@@ -286,6 +288,7 @@ FULL: dict[str, Any] = {
     "distribution": {"strategy": "mirrored", "workers": 2, "exact": False},
     "cluster": {"kind": "simulated", "workers": 2, "options": {"losing": 0.1}},
     "limits": {"trial_timeout_s": 600, "retries": 0, "trial_memory_mb": 2000, "silent_s": 60},
+    "journal": {"sync": "trial"},
     "observers": [{"name": "tensorboard"}],
 }
 

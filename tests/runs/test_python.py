@@ -24,7 +24,7 @@ from dotrain import (
 )
 from dotrain.errors import DotrainError, JournalError, UsageError
 from dotrain.runs import session
-from dotrain.store import Contents
+from dotrain.store import Contents, Sync
 from tests.conftest import Project
 
 DECK = """
@@ -581,7 +581,7 @@ def test_no_worker_outlives_a_run_that_could_not_begin(
     """In a notebook whatever stays behind stays for ever."""
     before = psutil.Process().children(recursive=True)
 
-    def refuse(path: Path, contents: Contents) -> None:
+    def refuse(path: Path, contents: Contents, *, sync: Sync) -> None:
         raise JournalError("no")
 
     monkeypatch.setattr(session, "Journal", refuse)
