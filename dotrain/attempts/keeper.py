@@ -69,8 +69,8 @@ class Keeper:
         self._next: int | None = None
         self._next_s = 0.0
         self._current: int | None = None
-        #: How children ended that had not begun, as far as is known here.
-        self._ended_early: dict[int, int] = {}
+        #: How children ended that had not begun, as far as is known here, and what they had used.
+        self._ended_early: dict[int, tuple[int, float]] = {}
         self._code: int | None = None
         self._ended_s = 0.0
         self._cpu_s = 0.0
@@ -123,14 +123,19 @@ class Keeper:
         if what == "kill":
             if pid == self._current and self._code is None:
                 kernel.kill(pid)
-        elif pid == self._next:
-            self._current, self._next = pid, None
-            self._cpu_s, self._verdict = 0.0, None
+        elif pid == self._next or pid in self._ended_early:
+            self._current, self._cpu_s, self._verdict = pid, 0.0, None
             self._meter = self._make_meter(pid)
             self._look_s = time.monotonic() + LOOK_S
-            self._ready_next()
+            if pid == self._next:
+                self._next = None
+            else:  # it was told so before we were, and has ended since
+                code, self._cpu_s = self._ended_early.pop(pid)
+                self._end_current(code)
+            if self._next is None:
+                self._ready_next()
         else:
-            self._host.send(("gone", pid, self._ended_early.pop(pid, 1), None, None))
+            self._host.send(("gone", pid, 1, None, None))
 
     def _reap(self) -> None:
         while True:
@@ -143,12 +148,16 @@ class Keeper:
             code = os.waitstatus_to_exitcode(status)
             if pid == self._next:
                 self._next = None
-                self._ended_early[pid] = code
+                self._ended_early[pid] = code, _cpu_s(used)
                 continue
             self._cpu_s += _cpu_s(used)
             if pid == self._current:
-                self._code, self._ended_s = code, time.monotonic()
-                kernel.kill_group(pid)
+                self._end_current(code)
+
+    def _end_current(self, code: int) -> None:
+        assert self._current is not None
+        self._code, self._ended_s = code, time.monotonic()
+        kernel.kill_group(self._current)
 
     def _sweep(self) -> None:
         """End what the attempt has left; tell when nothing is."""

@@ -354,7 +354,8 @@ def test_what_no_arm_leaves_out_is_told(project: Project) -> None:
 
 
 def test_a_tiny_or_odd_best_value_is_handed_on_as_it_is(tmp_path: Path) -> None:
-    from dotrain.experiment import _best_of, lagom
+    from dotrain.experiment import lagom
+    from dotrain.runs.best import best_of
 
     values = [1e-5, "on", "010"]
     for value in values:
@@ -362,7 +363,7 @@ def test_a_tiny_or_odd_best_value_is_handed_on_as_it_is(tmp_path: Path) -> None:
             lambda x: 1.0, Searchspace(x=Categorical(values=[value])), "grid", metric="accuracy",
             cluster={"kind": "inline"}, runs_dir=tmp_path, quiet=True,
         )  # fmt: skip
-        (override,) = _best_of(done.run_dir, tmp_path, quiet=True)
+        (override,) = best_of(done.run_dir, tmp_path, quiet=True)
         file = tmp_path / "config.yaml"
         file.write_text("train: t.py:train\n")
         source = read_source(file, [override])

@@ -88,8 +88,9 @@ def test_values_that_leave_this_machine_unencrypted_are_warned_of(
     monkeypatch.setenv("A_KEY", CANARY)
     cluster = f"cluster: {{kind: address, address: '{address}'}}\n"
     warnings = [str(w) for w in folder.load(HEAD + "env: [A_KEY]\n" + cluster).warnings]
-    assert ["A_KEY go to far.example unencrypted" in w for w in warnings] == [True] * warned
-    assert not folder.load(HEAD + "env: [{A: b}]\n" + cluster).warnings
+    assert ["A_KEY go to far.example unencrypted" in w for w in warnings].count(True) == warned
+    plain = folder.load(HEAD + "env: [{A: b}]\n" + cluster).warnings
+    assert not [w for w in plain if "unencrypted" in str(w)]
 
 
 def test_a_secret_that_stands_in_the_config_is_warned_of(folder: Folder) -> None:

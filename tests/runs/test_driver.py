@@ -6,6 +6,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,8 +25,11 @@ from dotrain.optimizers.random import RandomSearch
 from dotrain.runs.driver import Driver
 from dotrain.space import Float, Searchspace
 from dotrain.store import Journal
+from dotrain.training.environment import Environment
 
 NUM_TRIALS = 3
+#: Of a program, what drivers ask for; nothing is trained.
+NOTHING = SimpleNamespace(environment=Environment())
 
 
 class Watches(Observer):
@@ -86,7 +90,7 @@ def drive(
     optimizer.initialize()
     scheduler = Scheduler(optimizer, NoStop())
     executor = executor or Ends()
-    program: Any = None  # nothing is trained
+    program: Any = NOTHING
     with closing(Journal(path / "journal.jsonl")) as journal:
         view = RunView(scheduler, path, records)
         return Driver(scheduler, executor, journal, view, observers).run(program)

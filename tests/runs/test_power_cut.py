@@ -234,7 +234,7 @@ def test_what_a_resume_needs_is_on_the_disk_before_the_header(project: Project, 
     assert names[len(begins) :] == ["journal.jsonl"] * (1 + 3 + 1)  # launches, ends, closing
     project.write("user.py", "def train(x): return -x")
     with noted() as names:
-        experiment.resume(run_dir, ["search.num_trials=4"], quiet=True)
+        experiment.resume(run_dir, ["search.num_trials=4"], code="current", quiet=True)
     (later,) = run_dir.glob("code-*.zip")
     assert names.index(later.name) < names.index(run_dir.name) < names.index("journal.jsonl")
 
