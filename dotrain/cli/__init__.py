@@ -22,8 +22,8 @@ from dotrain.cli.options import (
     RunArgument,
     RunsDirOption,
     SetOption,
-    TrialArgument,
 )
+from dotrain.cli.show import show
 
 if TYPE_CHECKING:
     from dotrain.runs.result import Result
@@ -186,52 +186,7 @@ def status(
         print_json(found.to_json()) if json else print_status(found)
 
 
-@app.command()
-def show(
-    run: RunArgument,
-    trial: TrialArgument = None,
-    sort: Annotated[
-        str,
-        typer.Option(
-            metavar="COLUMN",
-            help="Sort by a column; -COLUMN turns it round.",
-            autocompletion=completion.columns,
-        ),
-    ] = "",
-    reverse: Annotated[bool, typer.Option("--reverse", help="Turn the order round.")] = False,
-    state: Annotated[
-        str, typer.Option(metavar="STATE", help="Only finished, stopped, failed, ... trials.")
-    ] = "",
-    top: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
-    runs_dir: RunsDirOption = Path("runs"),
-    json: JsonOption = False,
-) -> None:
-    """Show the table of trials of a run, or one trial in full."""
-    from dotrain.errors import UsageError
-    from dotrain.report.stdout import print_json, printing
-    from dotrain.runs.finding import find_run
-
-    if csv and json:
-        raise UsageError("--csv and --json can't be had together")
-    if trial is not None:
-        from dotrain.report.story import read_trial
-        from dotrain.report.trial_text import print_trial
-
-        if csv or sort or reverse or state or top:
-            raise UsageError("one trial is shown in full: with a TRIAL there is only --json")
-        found = read_trial(find_run(run, runs_dir), trial)
-        with printing():
-            print_json(found) if json else print_trial(found)
-        return
-    from dotrain.report.table import print_table, read_table
-
-    path = find_run(run, runs_dir)
-    table = read_table(path, sort=sort, reverse=reverse, state=state, top=top)
-    with printing():
-        print_table(table, "csv" if csv else "json" if json else "")
-
-
+app.command()(show)
 app.command()(artifacts)
 
 
