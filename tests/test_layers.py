@@ -118,6 +118,7 @@ def test_the_core_does_no_io_and_reads_no_clock() -> None:
         *(
             "__future__",
             "abc",
+            "array",
             "bisect",
             "collections",
             "contextlib",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableSequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, NamedTuple, final
 
 from dotrain.core.failure import Failure
+from dotrain.core.floats import Floats
 from dotrain.core.usage import Usage
 
 
@@ -186,7 +187,7 @@ class Trial:
     #: Reports received, over all attempts.
     steps_run: int = 0
     step_history: list[int] = field(default_factory=list)
-    metric_history: list[float] = field(default_factory=list)
+    metric_history: MutableSequence[float] = field(default_factory=Floats)
     results: list[Result] = field(default_factory=list)
     final_metric: float | None = None
     #: The other numbers last reported or returned beside the metric.
