@@ -1,9 +1,11 @@
 """How the scheduler's costs grow: 100,000 simulated trials on 10,000 simulated workers, and a long resume.
 
-    python benchmarks/scale.py [--trials 100000] [--workers 10000] [--resume-trials 10000]
+    python benchmarks/scale.py [--only decisions resume journal memory local dask]
+        [--trials 100000] [--workers 10000] [--resume-trials 10000]
 
 It prints the cost of a decision per report at the beginning and at the end of the search, the memory
-per trial, and how much longer the first launch of a resumed run takes than that of a fresh one.
+per trial, how much longer the first launch of a resumed run takes than that of a fresh one, and what
+one driver carries (`carrying.py`). Decisions and a resume are measured by default.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from carrying import measure_dask, measure_local, measure_memory
+from measuring import print_table
 from rich.console import Console
 from rich.table import Table
 
@@ -132,20 +136,13 @@ def journal_rate(path: Path, events: int = 50_000) -> float:
     return events / elapsed_s
 
 
-def main() -> None:
-    """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=100_000)
-    parser.add_argument("--workers", type=int, default=10_000)
-    parser.add_argument("--resume-trials", type=int, default=10_000)
-    parser.add_argument("--resume-reports", type=int, default=10)
-    options = parser.parse_args()
-    table = Table("what", "measured", "target", box=None)
+def add_decisions(table: Table, trials: int, workers: int) -> None:
+    """Add what a decision costs as a search grows."""
     # A process each: memory that an earlier search has freed would count for the next.
-    sizes = [options.trials // 2, options.trials]
+    sizes = [trials // 2, trials]
     fresh = ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1)
     with fresh as pool:
-        half, whole = pool.map(simulated_search, sizes, [options.workers] * 2)
+        half, whole = pool.map(simulated_search, sizes, [workers] * 2)
     table.add_row("trials, reports", f"{whole['trials']:,}, {whole['reports']:,}", "")
     table.add_row("the whole simulation", f"{whole['elapsed_s']:.0f} s", "")
     table.add_row("decision per report, at first", f"{whole['first_us']:.1f} us", "")
@@ -153,15 +150,45 @@ def main() -> None:
     table.add_row("last / first", f"{whole['ratio']:.2f}", "<= 2")
     shown = f"{half['bytes_per_trial']:,.0f}, {whole['bytes_per_trial']:,.0f} bytes"
     table.add_row("memory per trial, half and whole", shown, "equal: linear")
-    start = resumed_start(options.resume_trials, options.resume_reports)
+
+
+def add_resume(table: Table, trials: int, reports: int) -> None:
+    """Add what a long journal costs a resume."""
+    start = resumed_start(trials, reports)
     table.add_row("records in the journal resumed", f"{start['records']:,}", "")
     more = start["resumed_s"] - start["fresh_s"]
     shown = f"{start['resumed_s']:.2f} - {start['fresh_s']:.2f} = {more:.2f} s"
     table.add_row("resumed to its end, less a fresh run", shown, "<= 5 s")
-    with tempfile.TemporaryDirectory() as scratch:
-        rate = journal_rate(Path(scratch, "journal.jsonl"))
-    table.add_row("records a second", f"{rate:,.0f}", "")
-    Console(width=100).print(table)
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = ("decisions", "resume", "journal", "memory", "local", "dask")
+    parser.add_argument("--only", nargs="+", choices=parts, metavar="PART", default=parts[:3])
+    parser.add_argument("--trials", type=int, default=100_000)
+    parser.add_argument("--workers", type=int, default=10_000)
+    parser.add_argument("--resume-trials", type=int, default=10_000)
+    parser.add_argument("--resume-reports", type=int, default=10)
+    options = parser.parse_args()
+    table = Table("what", "measured", "target", box=None)
+    if "decisions" in options.only:
+        add_decisions(table, options.trials, options.workers)
+    if "resume" in options.only:
+        add_resume(table, options.resume_trials, options.resume_reports)
+    if "journal" in options.only:
+        with tempfile.TemporaryDirectory() as scratch:
+            rate = journal_rate(Path(scratch, "journal.jsonl"))
+        table.add_row("records a second", f"{rate:,.0f}", "")
+    if table.rows:
+        Console(width=100).print(table)
+    carried = [
+        *(measure_memory(10_000, 100) if "memory" in options.only else ()),
+        *(measure_local(1000, 100, 16) if "local" in options.only else ()),
+        *(measure_dask(300, 100, 16) if "dask" in options.only else ()),
+    ]
+    if carried:
+        print_table(carried, "what one driver carries")
 
 
 if __name__ == "__main__":
