@@ -127,7 +127,9 @@ class _Packer:
 
     def pack_archived(self, code: Path) -> None:
         """Take all that an earlier run's archive has."""
-        files = ((path.relative_to(code).as_posix(), path) for path in code.rglob("*"))
+        # But for byte code, which this process has written there when it imported plugins.
+        found = (path for path in code.rglob("*") if "__pycache__" not in path.parts)
+        files = ((path.relative_to(code).as_posix(), path) for path in found)
         self._data = {name: path for name, path in files if self._is_new(name, path)}
 
     def pack(self, named: Named) -> None:

@@ -310,8 +310,11 @@ class {0}(GridSearch):
 """
 
 
-def test_policies_of_ones_own_come_from_one_place_only(project: Project, tmp_path: Path) -> None:
-    """Nothing is imported from a place whose code isn't run."""
+def test_policies_of_ones_own_come_from_one_place_only(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is imported from a place whose code isn't run; byte code is no code of the run's."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     project.write("user.py", "def train(x): return x\n")
     project.write("own.py", POLICY.format("Mine"))
     search = {**SECTIONS["search"], "optimizer": {"name": "own:Mine"}}
