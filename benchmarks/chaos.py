@@ -31,6 +31,7 @@ from typing import Any
 import psutil
 
 from dotrain.core.trial import Trial, TrialState
+from dotrain.errors import JournalError
 from dotrain.store import read_journal, replay
 
 TRAIN = """
@@ -194,7 +195,10 @@ def is_training(folder: Path) -> bool:
     run_dir = run_dir_of(folder)
     if run_dir is None:
         return False
-    book = replay(read_journal(run_dir / "journal.jsonl")).book
+    try:
+        book = replay(read_journal(run_dir / "journal.jsonl")).book
+    except JournalError:  # its header isn't there yet
+        return False
     return any(trial.state is TrialState.RUNNING for trial in book.active.values())
 
 

@@ -102,7 +102,7 @@ def metrics(name: str, overrides: list[str], folder: Path) -> list[dict[str, Any
             # Of a study the arm and the seed, which once were parameters.
             "params": getattr(trial, "varied", trial.params),
             "value": trial.final_metric,
-            "reported": trial.metric_history,
+            "reported": list(trial.metric_history),
             "metrics": dict(trial.metrics or {}),
         }
         for trial in result.trials
