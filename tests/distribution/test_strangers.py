@@ -47,7 +47,7 @@ for host, port in json.loads(sys.argv[1]):
                 connection.sendall(words)
                 connection.shutdown(socket.SHUT_WR)
                 got.append(len(b"".join(iter(lambda: connection.recv(1000), b""))))
-            except ConnectionError:
+            except OSError:  # it was dropped; not connected any more is no ConnectionError
                 got.append(0)
     silent += [socket.create_connection((host, port), timeout=20) for _ in range(100)]
 print(json.dumps(got), flush=True)
