@@ -26,6 +26,7 @@ from dotrain.runs.session import run
 from dotrain.store import read_journal
 from dotrain.store.folder import Folder
 from tests.conftest import ROOT, Project, start
+from tests.executors.test_files import files
 
 pytestmark = pytest.mark.slow
 
@@ -102,15 +103,6 @@ def search(project: Project, address: str, runs: Path, function: str, **sections
     project.write("user.py", function)
     config = project.config(cluster={"kind": "address", "address": address}, **sections)
     return run(Experiment.of(load_config(config)), runs, Observer())
-
-
-def files(result: Result) -> dict[str, bytes]:
-    trials = result.run_dir / "trials"
-    return {
-        str(path.relative_to(trials)): path.read_bytes() if path.is_file() else b"a folder"
-        for path in trials.rglob("*")
-        if "tfevents" not in path.name
-    }
 
 
 def decisions(result: Result) -> list[dict[str, Any]]:
