@@ -110,8 +110,7 @@ class SlotTable(AbstractSlotTable):
         try:
             ways = await self.admission.ask([slot.address for slot in new])
         except HomeError as error:
-            self._home_broke(error)
-            return
+            return self._home_broke(error)
         for slot in new:
             way = ways[slot.address]
             if self._slots.get(slot.address) is not slot or self._closing:
@@ -172,7 +171,7 @@ class SlotTable(AbstractSlotTable):
         if slot is None:
             return
         if "wants" in message:
-            self._tell([slot.address], "take", self._environment)
+            self._spawn(self._send([slot.address], "take", self._environment))
         if "ready" in message:
             slot.name = message["ready"]
             self._bookings.admit(slot)
@@ -293,11 +292,16 @@ class SlotTable(AbstractSlotTable):
             self._unreachable(address, why)
 
     def _tell(self, addresses: Sequence[str], method: str, *arguments: Any) -> None:
-        self._spawn(self._send(addresses, method, *arguments))
+        self._spawn(self._send_when_begun(addresses, method, *arguments))
+
+    async def _send_when_begun(
+        self, to: Sequence[str], method: str, token: str, *more: Any
+    ) -> None:
+        if (starting := self._starting.get(token)) is not None:
+            await asyncio.wait([starting])  # else it is heard before there is anything to stop
+        await self._send(to, method, token, *more)
 
     async def _send(self, addresses: Sequence[str], method: str, *arguments: Any) -> None:
-        if (starting := self._starting.get(arguments[0])) is not None:
-            await asyncio.wait([starting])  # else it is heard before there is anything to stop
         here = [address for address in addresses if address in self._slots]
         failed = await self._wire.tell(here, method, *arguments) if here else {}
         for address, error in failed.items():
