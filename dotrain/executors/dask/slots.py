@@ -228,8 +228,7 @@ class SlotTable(AbstractSlotTable):
         try:
             skipped = await self.carriers.bring_home(slot.address)
         except HomeError as error:
-            self._home_broke(error, group)
-            return
+            return self._home_broke(error, group)
         except Exception as error:
             cause = await self._cause(slot, error)
             if cause is not None and slot.address == group.addresses[0]:
@@ -237,9 +236,8 @@ class SlotTable(AbstractSlotTable):
         else:
             if skipped:
                 names = ", ".join(f"{path} ({why})" for path, why in skipped.items())
-                self._changed(
-                    f"{group.launch.trial_id}: not brought home from {slot.name}: {names}"
-                )
+                trial_id = group.launch.trial_id
+                self._changed(f"{trial_id}: not brought home from {slot.name}: {names}")
         if self._slots.get(slot.address) is slot:
             self.take(slot, gone)
 
