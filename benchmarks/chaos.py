@@ -40,9 +40,10 @@ import os, time
 def train(x, reporter, checkpoint, budget):
     for step in range(checkpoint.step, budget):
         time.sleep({step_s})
+        # First the report: killed between the two, the step is trained and reported once more.
+        reporter.broadcast(x * (1 + step), step)
         with checkpoint.save(step=step + 1) as folder:
             (folder / "done").write_text(str(step))
-        reporter.broadcast(x * (1 + step), step)
     return x * budget
 """
 

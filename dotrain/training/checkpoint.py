@@ -63,6 +63,10 @@ class Checkpoint:
         (with ``checkpoints: {keep: all}`` in the config it comes beside it). If the block raises, or
         the process dies, the one before stays.
 
+        Saved before the step is reported, it holds that step of a trial that is stopped, too; killed
+        between the two, the trial goes on behind a step whose report was never made. Reported first,
+        such a step is done once more.
+
         Args:
             step: How many steps are done, >= 1.
 
