@@ -166,6 +166,12 @@ class LimitsSection(Section):
         gt=0,
         description="The longest one attempt of a trial may take, in seconds; by default no limit.",
     )
+    max_trial_time_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="The longest a trial may train, over all its attempts, in seconds: then it is stopped "
+        "at its next report, as by an early-stop rule; by default no limit.",
+    )
     max_time_s: float | None = Field(
         default=None,
         gt=0,
