@@ -24,6 +24,7 @@ from dotrain.cli.options import (
     SetOption,
 )
 from dotrain.cli.show import show
+from dotrain.cli.stop import stop
 
 if TYPE_CHECKING:
     from dotrain.runs.result import Result
@@ -188,6 +189,7 @@ def status(
 
 app.command()(show)
 app.command()(artifacts)
+app.command()(stop)
 
 
 @app.command()

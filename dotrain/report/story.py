@@ -134,6 +134,10 @@ class Story:
             elif record["type"] == "Noted" and record["trial_id"] == trial_id:
                 self._together = []
                 self._tell(record["t"], f"note: {record['what']}")
+            elif record["type"] == "StopAsked" and record["trial_id"] == trial_id:
+                self._together = []
+                why = f": {record['why']}" if record["why"] else ""
+                self._tell(record["t"], f"asked to stop by {record['who']}{why}")
             elif record["type"] == "Used" and record["trial_id"] == trial_id:
                 self._used(record)
             elif record["type"] == "Freed" and trial_id in record["sizes"]:

@@ -37,6 +37,7 @@ from dotrain.store import (
     Journal,
     Lock,
     Record,
+    Requests,
     Restored,
     RunDir,
     code_of,
@@ -251,7 +252,11 @@ class _Run:
             records.clear()  # there may be millions, and the view lets go of them
             observers = [observer, *self.experiment.observers]
             start.freeing.finish()
-            driver = Driver(start.scheduler, executor, journal, view, observers, start.freeing)
+            requests = Requests(self.run_dir)
+            requests.clear()
+            driver = Driver(
+                start.scheduler, executor, journal, view, observers, start.freeing, requests
+            )
             return self._to_its_end(driver, start, program)
 
     def _executor(self, finally_: ExitStack, program: Program | None) -> AbstractExecutor:

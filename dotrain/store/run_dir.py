@@ -131,6 +131,11 @@ class RunDir:
         return self.trial_dir(trial_id) / CHECKPOINT
 
     @property
+    def requests(self) -> Path:
+        """What people ask of the driver."""
+        return self.path / "requests"
+
+    @property
     def arriving(self) -> Path:
         """What isn't whole yet of files that come from another disk."""
         return self.path / "arriving"
