@@ -231,6 +231,7 @@ def lagom(
     seed: int = 0,
     distribution: Mapping[str, Any] | AbstractStrategy | None = None,
     cluster: Mapping[str, Any] | None = None,
+    resources: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
     checkpoints: Mapping[str, Any] | None = None,
     journal: Mapping[str, Any] | None = None,
@@ -262,6 +263,7 @@ def lagom(
         seed: Everything random is derived from it.
         distribution: The config's ``distribution:`` section, or an instance.
         cluster: The config's ``cluster:`` section; by default local, a worker per core.
+        resources: The config's ``resources:`` section.
         limits: The config's ``limits:`` section.
         checkpoints: The config's ``checkpoints:`` section.
         journal: The config's ``journal:`` section.
@@ -293,6 +295,7 @@ def lagom(
     }
     same |= {"cluster": cluster, "limits": limits, "journal": journal}
     same |= {"tensorboard": tensorboard, "observers": observers, "checkpoints": checkpoints}
+    same |= {"resources": resources}
     same |= {"ship": _listed(ship), "env": _listed(env)}
     goes_on = resume is not None
     loaded = load_call(functions, search, ablation, early_stop, distribution, same, goes_on=goes_on)

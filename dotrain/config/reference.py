@@ -34,6 +34,7 @@ _SECTIONS = {
     "ablation": "Ablation",
     "distribution": "Distribution",
     "cluster": "Cluster",
+    "resources": "Resources",
     "limits": "LimitsSection",
     "checkpoints": "Checkpoints",
     "journal": "JournalSection",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator
 
+from dotrain.config.needs import Resources
 from dotrain.config.section import NO_RULE, SINGLE, DomainSpec, Named, Plugin, Section
 from dotrain.space import Scalar
 
@@ -292,6 +293,7 @@ class Settings(Section):
     ablation: Ablation | None = None
     distribution: Distribution = Distribution()
     cluster: Cluster = Cluster()
+    resources: Resources = Resources()
     limits: LimitsSection = LimitsSection()
     checkpoints: Checkpoints = Checkpoints()
     journal: JournalSection = JournalSection()

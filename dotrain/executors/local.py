@@ -18,7 +18,7 @@ from dotrain.core.instructions import Finish, Instruction
 from dotrain.errors import ResourcesUnavailable
 from dotrain.executors.base import AbstractExecutor, Post
 from dotrain.executors.bookings import Slot
-from dotrain.executors.environment import available_cores, environment_of_attempts
+from dotrain.executors.environment import available_cores, environment_of_attempts, this_machine
 from dotrain.executors.group import Group
 from dotrain.executors.table import AbstractSlotTable, free_addresses, ranks_of
 from dotrain.executors.threads import Threads, asked, fault, share
@@ -39,6 +39,7 @@ class Local(AbstractExecutor):
 
     runs_on_this_machine = True
     sets_variables = True
+    shares_machine = True
 
     def __init__(
         self, connect_timeout_s: float, workers: int | None = None, threads: int | None = None
@@ -59,16 +60,35 @@ class Local(AbstractExecutor):
 
     def problems(self) -> Iterable[tuple[tuple[str, ...], str]]:
         """Refuse a number of threads in the environment that is none."""
-        if message := fault(self._threads, os.environ):
+        if message := fault(self.needs.cpus or self._threads, os.environ):
             yield ("threads",), message
 
     def slots(self, per_trial: int) -> int:
-        """Return the workers asked for, or one per core and those of one trial at least."""
-        return self._workers or max(available_cores(), per_trial)
+        """Return the workers asked for, or so many as have what each needs, or one per core."""
+        if self._workers:
+            return self._workers
+        # Who asks for cores or GPUs has said what bounds it.
+        is_bounded = self.needs.cpus is not None or bool(self.needs.gpus)
+        rooms = (
+            this_machine().slots(self.needs),
+            None if is_bounded else available_cores(),
+            None if self.most_trials is None else self.most_trials * per_trial,
+        )
+        return max(per_trial, min(room for room in rooms if room is not None))
+
+    def gpus(self, per_trial: int) -> Sequence[Sequence[str]] | None:
+        """Return what is dealt out; nothing is where there isn't enough."""
+        return (
+            None if self.lack(per_trial) else this_machine().deal(self.needs, self.slots(per_trial))
+        )
+
+    def lack(self, per_trial: int) -> str:
+        """Say of what this machine has too little for all slots."""
+        return this_machine().lack(self.needs, self.slots(per_trial))
 
     def threads(self, per_trial: int) -> Threads:
         """Return what has been asked for, else a share of the cores."""
-        found = asked(self._threads, os.environ)
+        found = asked(self._threads, os.environ, self.needs.cpus)
         return found or share(available_cores(), self.slots(per_trial))
 
     def prepare(self, log_dir: Path, per_trial: int, program: Program | None = None) -> None:
@@ -86,11 +106,17 @@ class Local(AbstractExecutor):
         self._selector = selectors.DefaultSelector()
         self._events: deque[Event] = deque()
         names = [f"worker-{index}" for index in range(self._count)]
+        # The config's own variables may say which GPUs are meant.
+        machine = this_machine({**os.environ, **program.environment.values()})
+        if lack := machine.lack(self.needs, self._count):
+            raise ResourcesUnavailable(f"env: leaves only {lack} (resources)")
+        dealt = machine.deal(self.needs, self._count)
         self._table = _Table(self._events.append, names)
         self._host = self._table.host = Host(
             program,
             names,
             environment=self._environment,
+            devices=dict(zip(names, dealt or (), strict=False)),
             loop=self,
             emit=self._table.on_item,
             log=self._log,

@@ -14,6 +14,7 @@ from dotrain.store import Record, is_simulated
 _FREE = (
     ("limits",),
     ("cluster",),
+    ("resources",),
     ("distribution",),
     ("env",),
     # Which files these are is a question of the code.
@@ -52,7 +53,7 @@ def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
         raise UsageError(
             f"{path} can't go on with other settings than it began with:\n"
             f"  {lines}\n"
-            "only limits, cluster, distribution, checkpoints, env, ship, observers, tensorboard, "
+            "only limits, cluster, resources, distribution, checkpoints, env, ship, observers, tensorboard, "
             "journal and a larger search.num_trials may change; start a new run"
         )
 
