@@ -127,7 +127,7 @@ RETIRED = {
 OTHERS_WORDS = re.compile(
     r"for Hyper-Parameter Optimization|importlib\.resources|papers say resource|in resources asked"
     r"|resource tracker|from resource import"
-    r"|[\"'`.(\[]resources\b|\bresources(?=[:.=`\",}])|## resources|\bResources\b(?! [a-z])|test_resources"
+    r"|[\"'`.(\[]resources\b|\bresources(?=[:.=`\",}])|(?:## |#|table: )resources|\bResources\b(?! [a-z])|test_resources"
 )
 
 
