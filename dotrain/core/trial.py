@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, final
 
 from dotrain.core.failure import Failure
 from dotrain.core.floats import Floats
+from dotrain.core.hosts import Try
 from dotrain.core.usage import Usage
 
 
@@ -22,7 +23,7 @@ class TrialState(StrEnum):
     LAUNCHED = "launched"  # holds its slots; the train function has not been entered
     RUNNING = "running"  # the train function runs
     STOPPING = "stopping"  # runs, and has been told to stop at its next report
-    WAITING = "waiting"  # lost its worker; to be launched again
+    WAITING = "waiting"  # lost its worker, or is tried on another host; to be launched again
     FINISHED = "finished"  # the last attempt returned a value
     STOPPED = "stopped"  # the last attempt was stopped early
     DIVERGED = "diverged"  # its metric became NaN or infinite: no fault, and no value
@@ -69,6 +70,8 @@ TRANSITIONS: dict[tuple[TrialState, str], TrialState] = {
     (TrialState.STOPPING, "fail"): TrialState.FAILED,
     (TrialState.LAUNCHED, "lose"): TrialState.WAITING,
     (TrialState.RUNNING, "lose"): TrialState.WAITING,
+    (TrialState.LAUNCHED, "try elsewhere"): TrialState.WAITING,  # it failed on one host
+    (TrialState.RUNNING, "try elsewhere"): TrialState.WAITING,
 }
 
 
@@ -197,6 +200,15 @@ class Trial:
     #: Marks that attempts have left, each with what it means here.
     notes: dict[Mark, str] = field(default_factory=dict)
     worker: str = ""
+    #: The hosts of the current attempt's ranks, while it runs and where they are known.
+    hosts: tuple[str, ...] = ()
+    #: The host that it ran on last: of the rank that failed, else of the chief; ``""`` where hosts
+    #: aren't told from each other.
+    host: str = ""
+    #: Where it failed and is tried once more elsewhere, or ``""``.
+    failed_on: str = ""
+    #: How its attempts have ended, but for those that were lost, where their hosts are known.
+    tries: list[Try] = field(default_factory=list)
     #: When the current attempt entered the train function; None outside it.
     started_s: float | None = None
     #: Time spent in the train function, over all attempts that ended.
@@ -215,6 +227,12 @@ class Trial:
     def last_step(self) -> int | None:
         """The step last reported, or None."""
         return self.step_history[-1] if self.step_history else None
+
+    @property
+    def launched_s(self) -> float:
+        """When the current attempt was launched."""
+        launched = TrialState.LAUNCHED
+        return next(line.time_s for line in reversed(self.story) if line.state is launched)
 
     @property
     def marks(self) -> list[Mark]:

@@ -155,6 +155,9 @@ def _apply(state: RunState, record: Record) -> None:
             state.status, state.reason = RunStatus(record["status"]), record["reason"]
         case "SlotsChanged":
             state.slots = record["slots"]
+            book.hosts.changed(record.get("hosts") or {})
+        case "SetAside":
+            pass  # the book has seen what it follows from
         case "Resumed":
             state.status, state.reason, state.slots = None, "", 0
             limits = Limits.of(record["limits"])

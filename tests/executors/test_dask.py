@@ -15,7 +15,6 @@ import pytest
 
 from dotrain.attempts.deaths import cause_of_death
 from dotrain.errors import ResourcesUnavailable
-from dotrain.executors.health import HostHealth
 from tests.conftest import Project, start
 
 LOCAL = {"kind": "local", "workers": 2}
@@ -502,26 +501,6 @@ def test_a_host_whose_trials_fail_at_once_is_avoided(project: Project, tmp_path:
 
 #: Another host, as far as Dask can tell.
 BAD = "127.0.0.2"
-
-
-def test_health_blames_no_host_for_a_function_that_fails_everywhere() -> None:
-    health = HostHealth()
-    for _ in range(10):
-        assert not health.record("a", failed=True, took_s=0.1)
-        assert not health.record("b", failed=True, took_s=0.1)
-    assert health.record("c", failed=False, took_s=0.1)
-    assert health.avoided == {"a", "b"}
-
-
-def test_health_minds_neither_late_failures_nor_few() -> None:
-    health = HostHealth()
-    health.record("good", failed=False, took_s=1.0)
-    for _ in range(10):
-        health.record("slow", failed=True, took_s=60.0)
-        health.record("mixed", failed=True, took_s=0.1)
-        health.record("mixed", failed=True, took_s=0.1)
-        health.record("mixed", failed=False, took_s=0.1)
-    assert health.avoided == set()
 
 
 def test_a_death_is_told_by_its_cause() -> None:
