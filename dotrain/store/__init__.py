@@ -34,6 +34,7 @@ from dotrain.store.replay import (
     marks_of,
     replay,
     replay_each,
+    take_record,
 )
 from dotrain.store.restore import Restored, restore
 from dotrain.store.run_dir import RunDir, replace_file
@@ -72,6 +73,7 @@ __all__ = [
     "replay",
     "replay_each",
     "restore",
+    "take_record",
     "told_in_header",
     "unpacked",
     "written_by",
