@@ -25,8 +25,9 @@ from dotrain.core.events import (
     to_record,
 )
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.instructions import Launch, SetAside
+from dotrain.core.instructions import Instruction, Launch, SetAside
 from dotrain.core.limits import Limits
+from dotrain.core.observer import Observer
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import TrialState
 from dotrain.earlystop.none import NoStop
@@ -78,6 +79,8 @@ class Cluster:
         launches: Every launch, in order.
         told: Every `SetAside`.
         ran: How many attempts began on each host.
+        log: Every event and instruction, with its time.
+        observers: Are told of everything, as a driver does.
     """
 
     def __init__(
@@ -98,6 +101,8 @@ class Cluster:
         self.due: list[tuple[float, float, int, Callable[[], None]]] = []
         self.launches: list[Launch] = []
         self.told: list[SetAside] = []
+        self.log: list[tuple[float, Event | Instruction]] = []
+        self.observers: list[Observer] = []
         self.ran: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
         header = {"type": "Run", "version": 3, "seed": 0, "limits": limits}
@@ -158,6 +163,9 @@ class Cluster:
         self.note(to_record(event))
         out = self.scheduler.handle(event, self.now_s)
         self.scheduler.validate()
+        self.log += [(self.now_s, event), *((self.now_s, one) for one in out)]
+        for observer in self.observers:
+            observer.on_event(event, out, self.now_s)
         for instruction in out:
             self.note(write_instruction(instruction))
             assert instruction.reason
