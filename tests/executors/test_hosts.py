@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.hosts import STREAK
 from dotrain.core.instructions import Launch
+from dotrain.executors.dask.site import host_name
 from tests.executors.virtual import Cluster, Fate, at_once, error
 
 
@@ -259,3 +260,13 @@ def test_whatever_happens_a_run_ends_and_nobody_is_tried_elsewhere_twice(
         assert sum(one.error is not None for one in trial.tries) <= 2
     for host in cluster.scheduler.book.hosts.but(()):
         assert cluster.scheduler.book.hosts.free(()) >= 0, host
+
+
+def test_machines_have_the_names_that_they_give_themselves_and_none_is_two() -> None:
+    known: dict[str, str] = {}
+    assert host_name("10.0.0.1", "node", known) == "node"
+    assert host_name("10.0.0.2", "node", known) == "node (10.0.0.2)"
+    assert host_name("10.0.0.3", "other", known) == "other"
+    assert host_name("10.0.0.4", "", known) == "10.0.0.4"
+    assert host_name("10.0.0.1", "renamed", known) == "node"
+    assert len(set(known.values())) == len(known) == 4

@@ -28,9 +28,9 @@ from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Instruction, Launch, SetAside
 from dotrain.core.limits import Limits
 from dotrain.core.observer import Observer
+from dotrain.core.policy import AbstractEarlyStop
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import TrialState
-from dotrain.earlystop.none import NoStop
+from dotrain.core.trial import Trial, TrialState
 from dotrain.executors.bookings import Bookings, Slot
 from dotrain.executors.group import Group
 from dotrain.optimizers.random import RandomSearch
@@ -72,6 +72,19 @@ def at_once(failure: Failure | None = None) -> Fate:
 Life = Callable[[Launch, str, int], Fate]
 
 
+class Rule(AbstractEarlyStop):
+    """Stops nothing, and notes what it is told."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    def on_end(self, trial: Trial) -> None:
+        self.ended.append(trial.trial_id)
+
+    def earlystop_check(self, to_check: Any, finalized_trials: Any, direction: Any) -> None:
+        pass
+
+
 class Cluster:
     """One run.
 
@@ -95,6 +108,7 @@ class Cluster:
     ) -> None:
         self.life, self.draw = life, Random(seed)
         self.settings = {"num_trials": num_trials, "per_trial": per_trial, "limits": limits}
+        self.rule = Rule()
         self.scheduler = self.make()
         self.bookings = Bookings()
         self.now_s, self.count = 0.0, 0
@@ -120,7 +134,7 @@ class Cluster:
         optimizer.initialize()
         limits = Limits(**self.settings["limits"])
         return Scheduler(
-            optimizer, NoStop(), limits=limits, slots_per_trial=self.settings["per_trial"]
+            optimizer, self.rule, limits=limits, slots_per_trial=self.settings["per_trial"]
         )
 
     # ---- what happens ----
@@ -237,9 +251,12 @@ class Cluster:
     def check_journal(self) -> None:
         """Whoever reads the journal knows the same, and whoever goes on decides alike."""
         state = replay(self.records)
+        ended, self.rule.ended = self.rule.ended, []
         again = self.make()
         restored = restore(again, self.records[1:])
         assert restored.unwritten == []
+        assert self.rule.ended == ended
+        assert len(set(ended)) == len(ended), "a policy was told of an end twice"
         for book in (state.book, again.book):
             for trial_id, trial in book.trials.items():
                 known = self.scheduler.book.trials[trial_id]
