@@ -26,7 +26,7 @@ from dotrain.core.events import (
     Used,
 )
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
+from dotrain.core.instructions import Finish, Instruction, Kill, Launch, SetAside, Stop
 from dotrain.core.limits import Limits
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
@@ -66,6 +66,7 @@ __all__ = [
     "Reported",
     "Resumed",
     "RunView",
+    "SetAside",
     "SlotsChanged",
     "Started",
     "Stop",

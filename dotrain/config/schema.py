@@ -198,7 +198,8 @@ class LimitsSection(Section):
         default=10,
         ge=1,
         description="So many failed trials in a row end the run, or so many at its start if all "
-        "of them diverged.",
+        "of them diverged. A trial has failed when it did on two hosts, on all there are, or as "
+        "others did on two.",
     )
 
 

@@ -7,7 +7,7 @@ without any policy. Both therefore tell the same story.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from dotrain.core.events import (
     AttemptEnd,
@@ -24,8 +24,10 @@ from dotrain.core.events import (
     Used,
 )
 from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.hosts import Hosts, Try
 from dotrain.core.instructions import Launch
 from dotrain.core.limits import Limits
+from dotrain.core.reports import is_double, take_report
 from dotrain.core.seeding import derive_seed
 from dotrain.core.trial import Mark, Result, Trial, TrialState
 from dotrain.core.usage import one_after_another
@@ -40,6 +42,7 @@ class TrialBook:
         finalized: Trials with a value, in the order in which they first got one.
         counts: Number of trials by state.
         held: Slots held by active trials.
+        hosts: What is known of the hosts that trials run on.
         codes: Digests of the user's code, one for each driver that knew it, the first one's first.
     """
 
@@ -67,6 +70,7 @@ class TrialBook:
         self.finalized: list[Trial] = []
         self.counts: Counter[TrialState] = Counter()
         self.held = 0
+        self.hosts = Hosts()
         self.codes = [code] if code else []
         self._marks = dict(marks or {})
         self._counts_from_one = counts_from_one
@@ -89,13 +93,20 @@ class TrialBook:
         return trial if trial is not None and trial.attempt == event.attempt else None
 
     def launch(
-        self, trial: Trial, budget: float | None, reason: str, time_s: float, slots: int
+        self,
+        trial: Trial,
+        budget: float | None,
+        reason: str,
+        time_s: float,
+        slots: int,
+        avoid: Collection[str] = (),
     ) -> Launch:
-        """Let a trial hold `slots` slots for its next attempt."""
-        trial.slots = slots
+        """Let a trial hold `slots` slots for its next attempt, none of them on a host to avoid."""
+        trial.slots, trial.host = slots, ""
         if trial.state is TrialState.FINISHED:
             trial.promotions += 1
             trial.promoting = True
+            trial.failed_on = ""
         self._move(trial, "launch", time_s, reason)
         assert trial.seed is not None, "a trial is launched that was not accepted"
         trial.attempt += 1
@@ -113,6 +124,7 @@ class TrialBook:
             trial.slots,
             -1 if trial.last_step is None else trial.last_step,
             trial.arm,
+            tuple(sorted(avoid)),
         )
 
     def stop(self, trial: Trial, reason: str, time_s: float) -> None:
@@ -145,11 +157,15 @@ class TrialBook:
         gone = list(self.active.values())
         for trial in gone:
             self.lose(trial, "its driver was gone", time_s)
+        self.hosts.restart()
         return gone
 
     def fail(self, trial: Trial, failure: Failure, time_s: float) -> None:
         """End a trial for good."""
         trial.error = failure
+        self.hosts.drop(trial.trial_id)
+        if trial.host:
+            trial.tries.append(Try(trial.host, failure))
         self._move(trial, "fail", time_s, failure.message)
 
     def lose(self, trial: Trial, cause: str, time_s: float) -> None:
@@ -178,13 +194,14 @@ class TrialBook:
         if isinstance(event, Used):
             return self._used(event)
         trial = self.find(event)
-        if trial is None or _is_double(trial, event):
+        if trial is None or is_double(trial, event):
             return None
         if isinstance(event, AttemptEnd):
             trial.usage = one_after_another(trial.usage, event.usage)
+            trial.host = event.host or trial.host
         match event:
             case Reported():
-                self._report(trial, event, time_s)
+                take_report(trial, event, time_s)
             case Started():
                 self._start(trial, event, time_s)
             case Noted() if event.mark in list(Mark):
@@ -195,11 +212,14 @@ class TrialBook:
                     before = self._marks.get(Mark.GUESSED)
                     trial.notes[Mark.GUESSED] = f"{guess}; {before}" if before else guess
                 trial.results.append(Result(trial.budget, event.value))
+                self._well(trial)
                 self._finalize(trial, "finish", event.value, time_s)
                 trial.metrics = event.metrics or trial.metrics
             case Diverged():
+                self._well(trial)
                 self._diverge(trial, event.what, time_s)
             case Stopped() if trial.metric_history:
+                self._well(trial)
                 self._finalize(trial, "end early", trial.metric_history[-1], time_s)
             case Stopped():
                 failure = Failure(
@@ -207,7 +227,7 @@ class TrialBook:
                 )
                 self.fail(trial, failure, time_s)
             case Failed():
-                self.fail(trial, event.failure, time_s)
+                self._failed(trial, event, time_s)
             case Lost():
                 self._lost(trial, event.cause, time_s)
         return trial
@@ -222,6 +242,9 @@ class TrialBook:
     def _start(self, trial: Trial, event: Started, time_s: float) -> None:
         self._move(trial, "start", time_s, f"started on {event.worker}" if event.worker else "")
         trial.worker = event.worker
+        trial.hosts = tuple(event.hosts or ())
+        trial.host = next(iter(trial.hosts), "")
+        self.hosts.held(trial.hosts, 1)
         trial.started_s = time_s
         # Whatever lies beyond the checkpoint will be trained, and reported, once more.
         from_one = self._counts_from_one and bool(trial.step_history) and trial.step_history[0] > 0
@@ -243,39 +266,6 @@ class TrialBook:
             trial.steps_saved += event.resume_step
         trial.promoting = False
 
-    def _report(self, trial: Trial, event: Reported, time_s: float) -> None:
-        self._move(trial, "report", time_s)
-        trial.metrics = event.metrics or trial.metrics
-        trial.repeats = event.replaces or 0
-        if event.replaces and trial.attempt_step == event.step:
-            trial.metric_history[-1] = event.value
-            what = f"step {event.step} was reported more than once; the last report of it counts"
-            trial.notes.setdefault(Mark.REPLACED, what)
-            return
-        trial.attempt_step = event.step
-        if not event.kept and event.step < trial.resume_step:
-            self._begins_again(trial)
-        trial.cut_off(event.step)
-        trial.step_history.append(event.step)
-        trial.metric_history.append(event.value)
-        trial.steps_run += 1
-
-    def _begins_again(self, trial: Trial) -> None:
-        """Go back to where the function counts from.
-
-        Unless it has read its checkpoint, and only counts as if it had not, what the start has
-        counted is taken back.
-        """
-        if Mark.RECOUNTED not in trial.notes:
-            trial.from_checkpoint -= 1
-            if not trial.from_checkpoint:
-                trial.notes.pop(Mark.CONTINUED, None)
-            if trial.counted:
-                trial.continued -= 1
-                trial.steps_saved -= trial.resume_step
-                trial.counted = False
-        trial.resume_step = 0
-
     def _finalize(self, trial: Trial, what: str, value: float, time_s: float) -> None:
         if trial.final_metric is None:
             self.finalized.append(trial)
@@ -289,6 +279,25 @@ class TrialBook:
             trial.final_metric = None
         trial.divergence = what
         self._move(trial, "diverge", time_s, what)
+
+    def _well(self, trial: Trial) -> None:
+        """Note that an attempt is about to end without a failure, where hosts are told from each other."""
+        if trial.host:
+            trial.tries.append(Try(trial.host, None))
+            self.hosts.ended_well(trial.trial_id, trial.hosts or (trial.host,), trial.slots)
+
+    def _failed(self, trial: Trial, event: Failed, time_s: float) -> None:
+        """End a trial that has failed, or let it wait to be tried elsewhere."""
+        failure, host = event.failure, event.host
+        took_s = time_s - trial.launched_s
+        again = bool(trial.failed_on) or trial.state is TrialState.STOPPING
+        name, needed = trial.trial_id, trial.slots
+        if host and self.hosts.failed(name, host, failure, took_s, needed, again=again):
+            trial.failed_on = host
+            trial.tries.append(Try(host, failure))
+            self._move(trial, "try elsewhere", time_s, f"failed on {host}: {failure.message}")
+            return
+        self.fail(trial, failure, time_s)
 
     def _lost(self, trial: Trial, cause: str, time_s: float) -> None:
         trial.losses += 1
@@ -311,6 +320,8 @@ class TrialBook:
         elif before.active and not trial.state.active:
             del self.active[trial.trial_id]
             self.held -= trial.slots
+            self.hosts.held(trial.hosts, -1)
+            trial.hosts = ()
             if trial.started_s is not None:
                 trial.busy_s += time_s - trial.started_s
                 trial.started_s = None
@@ -324,6 +335,8 @@ class TrialBook:
         active = {t.trial_id for t in self.trials.values() if t.state.active}
         assert active == set(self.active), "active trials and the index of them differ"
         assert self.held == sum(t.slots for t in self.active.values()), "slots held are miscounted"
+        busy = sum(len(t.hosts) for t in self.active.values())
+        assert self.hosts.busy == busy, "slots held on hosts are miscounted"
         counted = Counter(t.state for t in self.trials.values())
         assert counted == +self.counts, "counts by state are off"
         for index, (trial_id, trial) in enumerate(self.trials.items()):
@@ -332,16 +345,3 @@ class TrialBook:
         valued = {t.trial_id for t in self.finalized}
         assert len(valued) == len(self.finalized), "a trial is finalized twice"
         assert valued == {i for i, t in self.trials.items() if t.final_metric is not None}
-
-
-def _is_double(trial: Trial, event: TrialEvent) -> bool:
-    """Whether an event of a live attempt has been taken in before."""
-    if isinstance(event, Started):
-        return trial.state is not TrialState.LAUNCHED
-    if isinstance(event, Reported):
-        if trial.attempt_step == event.step and event.replaces:
-            return event.replaces <= trial.repeats
-        return trial.attempt_step is not None and (
-            event.step <= trial.attempt_step and (event.kept or trial.resume_step <= event.step)
-        )
-    return False

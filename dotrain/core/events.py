@@ -7,7 +7,7 @@ the journal and over the wire: plain dicts of JSON values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -22,10 +22,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class SlotsChanged(Event):
-    """The executor now has `slots` slots, busy ones included; `why` is for people."""
+    """The executor now has `slots` slots, busy ones included; `why` is for people.
+
+    `hosts` says how many there are on each host where that has changed, None where hosts aren't told
+    from each other.
+    """
 
     slots: int
     why: str | None = None
+    hosts: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +91,13 @@ class Started(TrialEvent):
     """The train function is about to be entered on `worker`.
 
     `resume_step` is the number of steps its checkpoint holds: 0 if there is none, or if the
-    function doesn't ask for checkpoints.
+    function doesn't ask for checkpoints. `hosts` are those of its ranks, the chief's first, None where
+    they aren't told from each other.
     """
 
     worker: str = ""
     resume_step: int = 0
+    hosts: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +141,14 @@ class Used(TrialEvent):
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd(TrialEvent):
-    """Base class of the events that end an attempt; `usage` is None where nobody knows it."""
+    """Base class of the events that end an attempt.
+
+    `usage` is None where nobody knows it. `host` is that of the rank that this is about: of the one
+    that failed or was lost, else of the chief; None where hosts aren't told from each other.
+    """
 
     usage: Usage | None = field(default=None, kw_only=True)
+    host: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +177,7 @@ class Diverged(AttemptEnd):
 
 @dataclass(frozen=True, slots=True)
 class Failed(AttemptEnd):
-    """The attempt failed by the user's doing; the same would happen again."""
+    """The attempt failed: the same would happen again, on the same host at least."""
 
     failure: Failure
 

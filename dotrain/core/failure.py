@@ -41,6 +41,14 @@ class FailureKind(OpenStrEnum):
         return self is FailureKind.PORT_TAKEN
 
     @property
+    def may_be_the_hosts(self) -> bool:
+        """Whether the same might not have happened on another host.
+
+        What a function returns or reports is its own, and what took too long or too much would again.
+        """
+        return self in (FailureKind.EXCEPTION, FailureKind.SETUP)
+
+    @property
     def blames_peer(self) -> bool:
         """Whether another rank is the cause, and has the better message."""
         return self is FailureKind.PEER

@@ -29,6 +29,7 @@ class Launch(Instruction):
         slots: Slots it holds until it ends.
         known_step: The last step that was reported before; -1 if none was.
         arm: Which run of an ablation study the trial is, if it is one.
+        avoid: Hosts on which it is not to run, as long as there are others with so many slots.
     """
 
     trial_id: str
@@ -39,6 +40,7 @@ class Launch(Instruction):
     slots: int = 1
     known_step: int = -1
     arm: ArmRun | None = None
+    avoid: tuple[str, ...] = ()
 
     @property
     def varied(self) -> dict[str, Any]:
@@ -69,6 +71,14 @@ class Kill(Instruction):
     timeout: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class SetAside(Instruction):
+    """A host gets no more trials, or `back`, some again; launches say so themselves, by what they avoid."""
+
+    host: str
+    back: bool = False
+
+
 class RunStatus(OpenStrEnum):
     """How a run stands, or how it has ended."""
 
@@ -97,7 +107,7 @@ class Finish(Instruction):
     status: RunStatus
 
 
-INSTRUCTIONS = frozenset(cls.__name__ for cls in (Launch, Stop, Kill, Finish))
+INSTRUCTIONS = frozenset(cls.__name__ for cls in (Launch, Stop, Kill, SetAside, Finish))
 
 
 def to_record(instruction: Instruction) -> dict[str, Any]:

@@ -18,7 +18,8 @@ class Limits:
         max_time_s: The longest the run may take, in seconds; None is no limit.
         retries: How often a trial that lost its worker is launched again.
         max_failures: A run ends when this many trials in a row have failed, or the first so many
-            have all diverged, and at least as many as there are slots.
+            have all diverged, and at least as many as there are slots. One that fails is tried on
+            another host first, where there is one (see `Hosts`).
     """
 
     trial_timeout_s: float | None = None

@@ -27,8 +27,9 @@ from dotrain.core.events import (
     Used,
 )
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.instructions import Finish, Instruction, Kill, RunStatus
+from dotrain.core.instructions import Finish, Instruction, Kill, RunStatus, SetAside
 from dotrain.core.limits import Limits
+from dotrain.core.line import Line
 from dotrain.core.policy import (
     WAIT,
     AbstractEarlyStop,
@@ -91,10 +92,7 @@ class Scheduler:
         self._slots_per_trial = slots_per_trial
         self._stopping = Stopping(early_stop, direction, self.book)
         optimizer.trials = self.book.trials
-        #: Lost trials to launch again, before anything new. State WAITING.
-        self._retries: deque[Trial] = deque()
-        #: Suggestions that were accepted and wait for a slot, with their budget and reason.
-        self._accepted: deque[tuple[Trial, float | None, str]] = deque()
+        self._line = Line(self.book)
         #: Ended trials the optimizer has not been told of.
         self._to_tell: deque[Trial] = deque()
         #: The optimizer has said that nothing is left to suggest.
@@ -131,6 +129,7 @@ class Scheduler:
                 self._fill(time_s, out)
             case SlotsChanged():
                 self.slots = event.slots
+                self.book.hosts.changed(event.hosts or {})
                 self._fill(time_s, out)
             case TrialEvent():
                 self._trial_event(event, time_s, out)
@@ -141,8 +140,7 @@ class Scheduler:
         self.limits = Limits.of(event.limits)
         for trial in self.book.resume(self.limits, time_s, event.code, event.began_with):
             self._written_off(trial)
-        trials = self.book.trials.values()
-        self._retries = deque(t for t in trials if t.state is TrialState.WAITING)
+        self._line.restart(self.book.trials.values())
         self._deadlines.clear()
         self._streak.restart()
         self.slots = 0
@@ -154,7 +152,9 @@ class Scheduler:
             self._over = False
 
     def _trial_event(self, event: TrialEvent, time_s: float, out: list[Instruction]) -> None:
+        aside = set(self.book.hosts.aside)
         trial = self.book.apply(event, time_s)
+        self._tell_of_hosts(aside, out)
         self.took_in = trial is not None
         if trial is None:
             return
@@ -166,11 +166,18 @@ class Scheduler:
             pass
         elif isinstance(event, Started):
             self._deadlines.begin(trial, self.limits, time_s)
+            if self._line.elsewhere:  # where it runs is known now, and so where it doesn't
+                self._fill(time_s, out)
         elif trial.state is TrialState.WAITING:
-            self._retries.append(trial)
+            self._line.again(trial)
             self._fill(time_s, out)
         else:
             self._ended(trial, time_s, out)
+
+    def _tell_of_hosts(self, before: set[str], out: list[Instruction]) -> None:
+        for host in sorted(before ^ self.book.hosts.aside):
+            back = host in before
+            out.append(SetAside(self.book.hosts.why(host), host, back))
 
     def _ended(self, trial: Trial, time_s: float, out: list[Instruction]) -> None:
         self._streak.count(trial)
@@ -185,10 +192,12 @@ class Scheduler:
     def _fill(self, time_s: float, out: list[Instruction]) -> None:
         """Launch what fits, asking the optimizer for more while slots are free."""
         waiting = False
+        slots, needed = self.slots, self._slots_per_trial
+        self._line.launch_elsewhere(slots, needed, time_s, out)
         while not self._over:
             if self._to_tell:
                 suggestion = next_suggestion(self._optimizer, self._to_tell.popleft())
-            elif not waiting and self._room() >= self._slots_per_trial:
+            elif not waiting and self._line.room(slots, needed) >= needed:
                 suggestion = next_suggestion(self._optimizer, None)
             else:
                 break
@@ -199,20 +208,15 @@ class Scheduler:
                 self._accept_promotion(suggestion)
             elif suggestion is None:
                 self._over = True
-        self._launch_accepted(time_s, out)
-        idle = not (self.book.active or self._accepted or self._retries)
+        self._line.launch(slots, needed, time_s, out)
+        idle = not (self.book.active or self._line)
         if idle and self._over:
             self._end(RunStatus.FINISHED, "every trial has ended", time_s, out)
-        elif idle and waiting and self.slots >= self._slots_per_trial:
+        elif idle and waiting and slots >= needed:
             name = type(self._optimizer).__name__
             raise PolicyError(
                 f"optimizer {name} returned WAIT while no trial is running: it would wait for ever"
             )
-
-    def _room(self) -> int:
-        """Slots that are neither held nor spoken for."""
-        queued = len(self._accepted) + len(self._retries)
-        return self.slots - self.book.held - queued * self._slots_per_trial
 
     def _accept(self, trial: Trial) -> None:
         name = type(self._optimizer).__name__
@@ -230,7 +234,7 @@ class Scheduler:
         except TypeError as error:
             raise PolicyError(f"optimizer {name} suggested hyperparameter {error}") from None
         self.book.accept(trial)
-        self._accepted.append((trial, trial.budget, trial.reason or f"suggested by {name}"))
+        self._line.accepted.append((trial, trial.budget, trial.reason or f"suggested by {name}"))
 
     def _accept_promotion(self, promotion: Promotion) -> None:
         name = type(self._optimizer).__name__
@@ -238,19 +242,10 @@ class Scheduler:
         if trial is None or trial.state is not TrialState.FINISHED:
             state = "unknown" if trial is None else f"{trial.state}, not finished"
             raise PolicyError(f"optimizer {name} promotes {promotion.trial_id}, which is {state}")
-        if any(queued is trial for queued, _, _ in self._accepted):
+        if self._line.has(trial):
             raise PolicyError(f"optimizer {name} promotes {promotion.trial_id} twice")
-        self._accepted.append((trial, promotion.budget, promotion.reason or f"promoted by {name}"))
-
-    def _launch_accepted(self, time_s: float, out: list[Instruction]) -> None:
-        slots = self._slots_per_trial
-        while self._retries and slots <= self.slots - self.book.held:
-            trial = self._retries.popleft()
-            reason = f"try {trial.losses + 1} after: {trial.story[-1].what}"
-            out.append(self.book.launch(trial, trial.budget, reason, time_s, slots))
-        while self._accepted and slots <= self.slots - self.book.held:
-            trial, budget, reason = self._accepted.popleft()
-            out.append(self.book.launch(trial, budget, reason, time_s, slots))
+        reason = promotion.reason or f"promoted by {name}"
+        self._line.accepted.append((trial, promotion.budget, reason))
 
     def _check_time(self, time_s: float, out: list[Instruction]) -> None:
         if self.status is not None:
@@ -296,7 +291,7 @@ class Scheduler:
         Raises:
             PolicyError: If the optimizer breaks its contract.
         """
-        if not trial.state.ended or any(queued is trial for queued, _, _ in self._accepted):
+        if not trial.state.ended or self._line.has(trial):
             return False
         return not may_continue(self._optimizer, trial)
 
@@ -315,15 +310,16 @@ class Scheduler:
         if self.status is not None:
             assert not self.book.active, "the run is over and a trial still holds slots"
             return
-        retries = {trial.trial_id for trial in self._retries}
-        assert len(retries) == len(self._retries), "a trial waits twice"
+        line = self._line
+        retries = {trial.trial_id for trial in (*line.retries, *line.elsewhere)}
+        assert len(retries) == len(line.retries) + len(line.elsewhere), "a trial waits twice"
         waiting = {i for i, t in self.book.trials.items() if t.state is TrialState.WAITING}
         assert waiting == retries, "waiting trials and the queue of them differ"
-        accepted = [trial.trial_id for trial, _, _ in self._accepted]
+        accepted = [trial.trial_id for trial, _, _ in line.accepted]
         assert len(set(accepted)) == len(accepted), "a trial is accepted twice"
         new = {i for i, t in self.book.trials.items() if t.state is TrialState.NEW}
         assert new <= set(accepted), "an accepted trial has been forgotten"
         assert not self._to_tell or self._over, "the optimizer has not been told of an ended trial"
-        if self._retries or self._accepted:
+        if line and (self.book.hosts.are_all_open or not self.book.active):
             free = self.slots - self.book.held
             assert free < self._slots_per_trial, "a trial waits although slots are free"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, final
 
 from dotrain.core.failure import Failure
 from dotrain.core.floats import Floats
+from dotrain.core.hosts import Try
 from dotrain.core.usage import Usage
 
 
@@ -22,7 +23,7 @@ class TrialState(StrEnum):
     LAUNCHED = "launched"  # holds its slots; the train function has not been entered
     RUNNING = "running"  # the train function runs
     STOPPING = "stopping"  # runs, and has been told to stop at its next report
-    WAITING = "waiting"  # lost its worker; to be launched again
+    WAITING = "waiting"  # lost its worker, or is tried on another host; to be launched again
     FINISHED = "finished"  # the last attempt returned a value
     STOPPED = "stopped"  # the last attempt was stopped early
     DIVERGED = "diverged"  # its metric became NaN or infinite: no fault, and no value
@@ -69,6 +70,8 @@ TRANSITIONS: dict[tuple[TrialState, str], TrialState] = {
     (TrialState.STOPPING, "fail"): TrialState.FAILED,
     (TrialState.LAUNCHED, "lose"): TrialState.WAITING,
     (TrialState.RUNNING, "lose"): TrialState.WAITING,
+    (TrialState.LAUNCHED, "try elsewhere"): TrialState.WAITING,  # it failed on one host
+    (TrialState.RUNNING, "try elsewhere"): TrialState.WAITING,
 }
 
 
@@ -197,6 +200,15 @@ class Trial:
     #: Marks that attempts have left, each with what it means here.
     notes: dict[Mark, str] = field(default_factory=dict)
     worker: str = ""
+    #: The hosts of the current attempt's ranks, while it runs and where they are known.
+    hosts: tuple[str, ...] = ()
+    #: The host that it ran on last: of the rank that failed, else of the chief; ``""`` where hosts
+    #: aren't told from each other.
+    host: str = ""
+    #: Where it failed and is tried once more elsewhere, or ``""``.
+    failed_on: str = ""
+    #: How its attempts have ended, but for those that were lost, where their hosts are known.
+    tries: list[Try] = field(default_factory=list)
     #: When the current attempt entered the train function; None outside it.
     started_s: float | None = None
     #: Time spent in the train function, over all attempts that ended.
@@ -221,6 +233,12 @@ class Trial:
         """Whether it has reported the last step of its budget: nothing is left to save."""
         last = self.last_step
         return self.budget is not None and last is not None and last + 1 >= self.budget
+
+    @property
+    def launched_s(self) -> float:
+        """When the current attempt was launched."""
+        launched = TrialState.LAUNCHED
+        return next(line.time_s for line in reversed(self.story) if line.state is launched)
 
     @property
     def marks(self) -> list[Mark]:

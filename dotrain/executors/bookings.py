@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dotrain.core.events import Failed, Lost, TrialEvent, Used
+from dotrain.core.events import Lost, TrialEvent
 from dotrain.core.instructions import Launch
 from dotrain.executors.group import Group
-from dotrain.executors.health import HostHealth
 
 #: How often a group is started again because another process has taken one of its ports.
 _PORT_RETRIES = 5
@@ -21,11 +21,10 @@ class Slot:
 
     Attributes:
         address: Names it.
-        host: The machine, which is avoided as a whole.
+        host: The machine's name, which launches may avoid; ``""`` where machines aren't told from each other.
         name: The worker's, for people.
         ready: Whether it takes ranks; one that is busy stays ready.
         group: The ranks of which it runs one, or None if it is free.
-        sent_s: When that one was sent, in seconds on the caller's clock.
     """
 
     address: str
@@ -33,7 +32,6 @@ class Slot:
     name: str = ""
     ready: bool = False
     group: Group | None = None
-    sent_s: float = 0.0
 
 
 class Bookings:
@@ -49,44 +47,81 @@ class Bookings:
         self.groups: dict[str, Group] = {}
         #: Launches, with how often each has been started again for its ports.
         self._pending: deque[tuple[Launch, int]] = deque()
-        self._health = HostHealth()
+        #: How many slots of each host were ready when that was last told.
+        self._told: Counter[str] = Counter()
 
     @property
     def ready(self) -> int:
         """How many slots are ready, busy ones included."""
         return sum(slot.ready for slot in self.slots.values())
 
+    def changed_hosts(self) -> dict[str, int] | None:
+        """Return how many slots are ready on each host where that has changed since this was last asked.
+
+        Returns:
+            None where hosts aren't told from each other, or none has changed.
+        """
+        now = Counter(slot.host for slot in self.slots.values() if slot.ready and slot.host)
+        told, self._told = self._told, now
+        return {host: now[host] for host in told | now if told[host] != now[host]} or None
+
     def ask(self, launch: Launch) -> None:
         """Let a launch wait for its slots."""
         self._pending.append((launch, 0))
 
-    def book(self, now_s: float) -> list[Group]:
-        """Return new groups for what has all its slots, in order: nothing overtakes or starves."""
+    def book(self) -> list[Group]:
+        """Return new groups for what has all its slots, in order.
+
+        Nothing overtakes or starves: what comes later gets no slot that is good for what still waits.
+        """
         if not self._pending:
             return []
-        groups = []
+        groups: list[Group] = []
         free = [slot for slot in self.slots.values() if slot.ready and slot.group is None]
-        while self._pending and self._pending[0][0].slots <= len(free):
+        left: deque[tuple[Launch, int]] = deque()
+        while self._pending and free:
             launch, retries = self._pending.popleft()
-            taken, free = free[: launch.slots], free[launch.slots :]
-            addresses, names = [slot.address for slot in taken], [slot.name for slot in taken]
-            token = secrets.token_hex(16)
-            group = Group(launch, token, addresses, names, port_retries=retries)
-            self.groups[token] = group
-            for slot in taken:
-                slot.group, slot.sent_s = group, now_s
-            groups.append(group)
+            avoided = self._avoided(launch)
+            good = [slot for slot in free if slot.host not in avoided]
+            if launch.slots <= len(good):
+                good = good[: launch.slots]
+                groups.append(self._group(launch, good, retries))
+            else:
+                left.append((launch, retries))
+            free = [slot for slot in free if slot not in good]
+        self._pending.extendleft(reversed(left))
         return groups
 
-    def admit(self, slot: Slot) -> bool:
-        """Let a slot take ranks unless its host is avoided; return whether it didn't and now does."""
-        before, slot.ready = slot.ready, slot.host not in self._health.avoided
-        return slot.ready and not before
+    def _avoided(self, launch: Launch) -> frozenset[str]:
+        """Return the hosts that a launch avoids: none, if the others have too few slots by now."""
+        if not launch.avoid:
+            return frozenset()
+        avoided = frozenset(launch.avoid)
+        others = sum(slot.ready and slot.host not in avoided for slot in self.slots.values())
+        return avoided if others >= launch.slots else frozenset()
 
-    def free(self, slot: Slot) -> bool:
-        """Note that nothing runs on a slot any more; return whether it is ready anew."""
+    def _group(self, launch: Launch, slots: Sequence[Slot], retries: int) -> Group:
+        hosts = [slot.host for slot in slots]
+        group = Group(
+            launch,
+            secrets.token_hex(16),
+            [slot.address for slot in slots],
+            [slot.name for slot in slots],
+            port_retries=retries,
+            hosts=hosts if all(hosts) else (),
+        )
+        self.groups[group.token] = group
+        for slot in slots:
+            slot.group = group
+        return group
+
+    def admit(self, slot: Slot) -> None:
+        """Let a slot take ranks."""
+        slot.ready = True
+
+    def free(self, slot: Slot) -> None:
+        """Note that nothing runs on a slot any more."""
         slot.group = None
-        return not slot.ready and self.admit(slot)
 
     def group_of(self, trial_id: str, attempt: int) -> Group | None:
         """Return the group that an attempt runs as, or None if it has none."""
@@ -121,21 +156,3 @@ class Bookings:
                 return Lost(launch.trial_id, launch.attempt, "no free port was found")
             self._pending.appendleft((launch, group.port_retries + 1))
         return outcome
-
-    def judge(self, group: Group, outcome: TrialEvent, now_s: float) -> str:
-        """Hold what a group has come to against or for the chief's host.
-
-        Returns:
-            Which hosts are avoided and why, if there is a new one; else ``""``.
-        """
-        slot = self.slots.get(group.addresses[0])
-        if slot is None or isinstance(outcome, Lost | Used):
-            return ""
-        failed = isinstance(outcome, Failed)
-        if not self._health.record(slot.host, failed=failed, took_s=now_s - slot.sent_s):
-            return ""
-        avoided = self._health.avoided
-        for other in self.slots.values():
-            other.ready = other.ready and other.host not in avoided
-        hosts = ", ".join(sorted(avoided))
-        return f"avoiding {hosts}: trials there fail at once, elsewhere they don't"

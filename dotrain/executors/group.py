@@ -15,6 +15,7 @@ from dotrain.core.events import (
     Failed,
     Finished,
     Lost,
+    Started,
     Stopped,
     TrialEvent,
     Used,
@@ -45,6 +46,7 @@ class Group:
         written_off: Whether nobody waits for the verdict any more.
         hurried: Whether its ranks have been given a time to end by.
         port_retries: How often it has been started again for that.
+        hosts: Of each rank, by number; empty where hosts aren't told from each other.
     """
 
     launch: Launch
@@ -56,6 +58,7 @@ class Group:
     written_off: bool = False
     hurried: bool = False
     port_retries: int = 0
+    hosts: Sequence[str] = ()
     _ranks: dict[str, Rank] = field(init=False)
     #: A rank that has lost touch with another, until it is known which and why.
     _suspicion: Failed | None = None
@@ -103,13 +106,20 @@ class Group:
             self._suspicion = self._suspicion or event
         elif isinstance(event, Failed):
             message = self._of_rank(address, event.failure.message)
-            self._settle(replace(event, failure=replace(event.failure, message=message)))
+            failure = replace(event.failure, message=message)
+            self._settle(replace(event, failure=failure, host=self._host_of(address)))
         elif isinstance(event, Lost):
             self._settle(self._loss(address, event.cause))
         elif isinstance(event, Diverged) or (
             isinstance(event, Finished | Stopped) and address == self.addresses[0]
         ):
-            self._settle(event)
+            self._settle(replace(event, host=self._host_of(address)))
+
+    def began(self, event: TrialEvent) -> TrialEvent:
+        """Return what a rank tells while it runs, with what only is known here."""
+        if isinstance(event, Started) and self.hosts:
+            return replace(event, hosts=tuple(self.hosts))
+        return event
 
     def gone(self, address: str, cause: str, usage: Usage | None = None) -> None:
         """Note that a rank's process is gone, or its worker.
@@ -169,7 +179,11 @@ class Group:
 
     def _loss(self, address: str, cause: str) -> Lost:
         named = self._of_rank(address, cause, always=True)
-        return Lost(self.launch.trial_id, self.launch.attempt, named)
+        host = self._host_of(address)
+        return Lost(self.launch.trial_id, self.launch.attempt, named, host=host)
+
+    def _host_of(self, address: str) -> str | None:
+        return self.hosts[self.addresses.index(address)] if self.hosts else None
 
     def _of_rank(self, address: str, message: str, *, always: bool = False) -> str:
         rank = self.addresses.index(address)

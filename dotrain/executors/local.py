@@ -213,7 +213,7 @@ class _Table(AbstractSlotTable):
     def open(self) -> None:
         """Offer the slots."""
         for name in self._names:
-            slot = self._slots[name] = Slot(name, "localhost", name)
+            slot = self._slots[name] = Slot(name, "", name)  # there is one machine
             self._bookings.admit(slot)
         self._changed()
 
@@ -231,11 +231,8 @@ class _Table(AbstractSlotTable):
         for address in addresses:
             getattr(self.host, method)(address, *arguments)
 
-    def _now_s(self) -> float:
-        return time.monotonic()
-
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
-        heapq.heappush(self._timers, (self._now_s() + delay_s, next(self._count), call))
+        heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._count), call))
 
     def due_s(self) -> float | None:
         """Return when the next thing is due, on the monotonic clock."""
@@ -243,5 +240,5 @@ class _Table(AbstractSlotTable):
 
     def run_due(self) -> None:
         """Call what is due."""
-        while self._timers and self._timers[0][0] <= self._now_s():
+        while self._timers and self._timers[0][0] <= time.monotonic():
             heapq.heappop(self._timers)[2]()

@@ -51,10 +51,6 @@ class AbstractSlotTable(ABC):
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call something after some time, in seconds."""
 
-    @abstractmethod
-    def _now_s(self) -> float:
-        """Return the time, in seconds."""
-
     # ---- slots come and go ----
 
     @property
@@ -63,11 +59,7 @@ class AbstractSlotTable(ABC):
         return self._bookings.ready
 
     def _changed(self, why: str | None = None) -> None:
-        self._post(SlotsChanged(self.ready, why))
-
-    def _free(self, slot: Slot) -> None:
-        if self._bookings.free(slot):
-            self._changed()
+        self._post(SlotsChanged(self.ready, why, self._bookings.changed_hosts()))
 
     # ---- what slots tell ----
 
@@ -84,7 +76,8 @@ class AbstractSlotTable(ABC):
             if group is None:
                 continue
             if "event" in item:
-                self._post(from_record(item["event"]))
+                event = from_record(item["event"])
+                self._post(group.began(event) if isinstance(event, TrialEvent) else event)
                 continue
             touched[token] = group
             if "end" in item:
@@ -94,7 +87,7 @@ class AbstractSlotTable(ABC):
             else:
                 used = item.get("usage")
                 group.gone(slot.address, item["gone"], Usage.of(used) if used else None)
-                self._free(slot)
+                self._bookings.free(slot)
         for group in touched.values():
             self._go_on(group)
         if touched:
@@ -118,7 +111,7 @@ class AbstractSlotTable(ABC):
                     self._go_on(group)
 
     def _launch_pending(self) -> None:
-        for group in self._bookings.book(self._now_s()):
+        for group in self._bookings.book():
             self._launch(group)
 
     def _go_on(self, group: Group) -> None:
@@ -140,8 +133,6 @@ class AbstractSlotTable(ABC):
         outcome = self._bookings.conclude(group)
         if outcome is not None:
             self._post(outcome)
-            if why := self._bookings.judge(group, outcome, self._now_s()):
-                self._changed(why)
         self._launch_pending()
 
 

@@ -46,12 +46,6 @@ def ended_attempts(trial: Trial) -> Iterator[End]:
             launches, lost_s = [], 0.0
 
 
-def launched_s(trial: Trial) -> float:
-    """Return when the current attempt was launched."""
-    states = TrialState.LAUNCHED
-    return next(s.time_s for s in reversed(trial.story) if s.state is states)
-
-
 def spent_s(trial: Trial, time_s: float) -> float:
     """Return for how long the current attempt has held its slots, with the retries before it."""
     held_s, since_s = 0.0, 0.0

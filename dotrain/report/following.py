@@ -9,46 +9,33 @@ from io import BufferedReader
 from pathlib import Path
 from typing import final
 
-from dotrain.core.events import EVENTS, AttemptEnd
 from dotrain.core.trial import Trial, TrialState
 from dotrain.report.reading import Run, read_run
 from dotrain.report.story import find_trial
-from dotrain.store import Record, read_holder
+from dotrain.store import Record, RunState, read_holder, take_record
 
 #: How often to look for more, in seconds.
 _LOOK_S = 0.2
 #: How much of a log is read at once, in bytes.
 _PIECE_BYTES = 1 << 16
 
-_ENDS = frozenset(name for name, cls in EVENTS.items() if issubclass(cls, AttemptEnd))
-
 
 @final
 class Following:
-    """Whether a trial may still print something, told by the records that come; pure.
+    """Whether a trial may still print something, told by the records that come; pure."""
 
-    Attributes:
-        is_over: Whether no attempt of it runs, or is about to.
-    """
+    def __init__(self, state: RunState, trial: Trial) -> None:
+        self._state, self._trial = state, trial
 
-    def __init__(self, trial: Trial) -> None:
-        self._trial_id, self._attempt = trial.trial_id, trial.attempt
-        self.is_over = not (trial.state.active or trial.state is TrialState.WAITING)
+    @property
+    def is_over(self) -> bool:
+        """Whether no attempt of it runs, or is about to."""
+        state = self._trial.state
+        return self._state.status is not None or not (state.active or state is TrialState.WAITING)
 
     def take(self, record: Record) -> None:
         """Take in the next record of the journal."""
-        kind = record["type"]
-        if kind == "Finish":
-            self.is_over = True
-        elif record.get("trial_id") != self._trial_id:
-            return
-        elif kind == "Launch":
-            self._attempt, self.is_over = record["attempt"], False
-        elif record.get("attempt") == self._attempt and (
-            kind in _ENDS or (kind == "Kill" and record.get("timeout"))
-        ):
-            # One that was lost is launched again, or has failed, which the end of the run tells.
-            self.is_over = kind != "Lost"
+        take_record(self._state, record)
 
 
 def follow_log(
@@ -87,7 +74,7 @@ def looks(run: Run, trial: Trial, pause: Callable[[float], object]) -> Iterator[
         trial: One of its trials.
         pause: Waits for a time in seconds, between looks.
     """
-    following = Following(trial)
+    following = Following(run.state, trial)
     with open(run.run_dir.journal, "rb") as journal:
         for _ in run.records:
             journal.readline()

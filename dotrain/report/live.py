@@ -179,7 +179,8 @@ class LiveTable(Watching):
 
 def _state(trial: Trial) -> str:
     state = _STATES.get(trial.state, str(trial.state))
-    return f"{state}, try {trial.losses + 1}" if trial.losses else state
+    before = trial.losses + bool(trial.failed_on)
+    return f"{state}, try {before + 1}" if before else state
 
 
 def _steps(trial: Trial) -> str:

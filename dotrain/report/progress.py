@@ -15,7 +15,7 @@ from dotrain.core.instructions import Instruction, Kill
 from dotrain.core.observer import RunView
 from dotrain.core.policy import Plan
 from dotrain.core.trial import Trial, TrialState
-from dotrain.report.attempts import End, ended_attempts, launched_s, spent_s
+from dotrain.report.attempts import End, ended_attempts, spent_s
 
 #: Durations that are kept of each budget, the latest ones.
 _KEPT = 200
@@ -234,7 +234,7 @@ class Progress:
         usual_s = None
         if usual:
             # What a checkpoint holds need not be done again.
-            so_far_s = time_s - launched_s(trial)
+            so_far_s = time_s - trial.launched_s
             if trial.losses and trial.resume_step:
                 so_far_s = spent_s(trial, time_s)
             # Of those that took less, this one is none.

@@ -104,7 +104,7 @@ def result_lines(result: SearchResult) -> list[str]:
         rungs = ", ".join(f"{n} at {budget:g}" for budget, n in result.rungs.items())
         lines.append(f"rungs: {rungs} steps; {promotions.total} promotions, {_saved(promotions)}")
     lines += result.checkpoints.lines
-    for group in result.failures:
+    for group in (*result.failures, *result.tried_elsewhere):
         lines += _failure_lines(group)
     lines.append(f"run directory: {result.run_dir}")
     if result.resume:
@@ -127,11 +127,15 @@ def _saved(promotions: Promotions) -> str:
 
 
 def _failure_lines(group: FailureGroup) -> list[str]:
-    error, times = group.error, "1 trial" if group.size == 1 else f"{group.size} trials, the first"
-    where = [f"    at {printable(error.location)}"] if error.location else []
+    error, what = group.error, "failed"
+    count, of = group.size, "trial"
+    if not group.size:
+        count, of, what = group.attempts, "attempt", "failed and tried elsewhere"
+    times = f"1 {of}" if count == 1 else f"{count} {of}s, the first"
     return [
-        f"failed: {printable(error.message)}",
-        *where,
+        f"{what}: {printable(error.message)}",
+        *([f"    at {printable(error.location)}"] if error.location else []),
+        *([f"    {printable(group.where_text)}"] if group.where_text else []),
         f"    {times}: {group.trial.trial_id} {params_text(group.trial.varied)}",
         f"    log: {group.log}",
         *(f"      | {printable(line)}" for line in group.last_lines),

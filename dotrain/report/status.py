@@ -91,8 +91,11 @@ def _lines(status: Status) -> Iterator[str]:
         yield f"{verb}: {trial.trial_id} on {trial.worker or '?'}, {step}{value}"
     for trial in _waiting(run):
         yield f"waiting: {trial.trial_id}: {trial.story[-1].what}"
-    for group in result.failures:
-        yield f"failed: {group.size} x {group.error.message} ({group.log})"
+    for group in (*result.failures, *result.tried_elsewhere):
+        where = f", {group.where_text}" if group.where_text else ""
+        what = "failed" if group.size else "failed and tried elsewhere"
+        count = group.size or group.attempts
+        yield f"{what}: {count} x {group.error.message}{where} ({group.log})"
     if status.resume:
         yield f"go on with: {status.resume}"
 

@@ -59,6 +59,7 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
         and {
             "kind": error.kind,
             "message": error.message,
+            "host": trial.host or None,
             "location": error.location,
             "source": error.source,
             "traceback": error.traceback,
@@ -195,12 +196,14 @@ class Story:
         attempt = self.attempts[-1]
         if state is TrialState.RUNNING:
             attempt.update(started_s=time_s, worker=trial.worker, from_step=trial.resume_step)
+            attempt["host"] = trial.host or None
         elif state is TrialState.STOPPING:
             attempt["stopped_because"] = what
         elif state is not TrialState.LAUNCHED:
             value = trial.final_metric if state in _VALUED else None
-            attempt.update(ended_s=time_s, outcome=_OUTCOMES[state], why=what, value=value)
-            attempt["usage"] = usage
+            outcome = _OUTCOMES[TrialState.FAILED if record["type"] == "Failed" else state]
+            attempt.update(ended_s=time_s, outcome=outcome, why=what, value=value)
+            attempt.update(usage=usage, host=trial.host or None)
         used = f" ({usage_text(usage)})" if usage else ""
         self._tell(time_s, _words(attempt, state, what, next(iter(codes), None)) + used)
 
@@ -227,6 +230,7 @@ def _new_attempt(trial: Trial, line: StoryLine, codes: Sequence[str]) -> dict[st
         "slots": trial.slots,
         "code": codes[-1] if codes else None,
         "worker": None,
+        "host": None,
         "launched_s": line.time_s,
         "started_s": None,
         "from_step": None,
@@ -251,6 +255,7 @@ def _words(attempt: Mapping[str, Any], state: TrialState, what: str, first_code:
             return f"attempt {attempt['attempt']} launched{budget}{slots}{code}: {what}"
         case TrialState.RUNNING:
             where = f" on {attempt['worker']}" if attempt["worker"] else ""
+            where += f" of {attempt['host']}" if attempt["host"] else ""
             step = attempt["from_step"]
             return f"started{where}" + (
                 f", from its checkpoint of {steps_text(step)}" if step else ""
@@ -262,7 +267,10 @@ def _words(attempt: Mapping[str, Any], state: TrialState, what: str, first_code:
         case TrialState.DIVERGED:
             return f"diverged: {what}"
         case TrialState.FAILED:
-            return f"failed: {what}"
+            where = f" on {attempt['host']}" if attempt["host"] else ""
+            return f"failed{where}: {what}"
+        case TrialState.WAITING if attempt["outcome"] == "failed":
+            return f"{what}; waits to be tried on another host"
         case TrialState.WAITING:
             return f"lost: {what}; waits to be launched again"
     return what

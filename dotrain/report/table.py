@@ -24,7 +24,7 @@ Row = dict[str, Any]
 #: hyperparameter, or a number beside the metric.
 _RANKS = {
     **{"state": 1, "steps": 3, "marks": 4, "error": 5, "budget": 6, "seconds": 7, "attempts": 8},
-    **{"peak_mb": 9, "cpu_s": 10},
+    **{"host": 9, "peak_mb": 10, "cpu_s": 11},
 }
 _OTHER_RANK = 2
 #: How narrow the text of an error may get.

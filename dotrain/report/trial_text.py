@@ -99,6 +99,8 @@ def _report_lines(found: Mapping[str, Any], ascii_only: bool) -> list[str]:
 
 def _error_lines(error: Mapping[str, Any]) -> list[str]:
     lines = [f"error: {error['message']}"]
+    if error["host"]:
+        lines.append(f"  on {error['host']}")
     if error["location"]:
         lines.append(f"  at {error['location']}")
     if error["source"]:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import IO, NamedTuple
 
-from dotrain.core.events import Event, Finished, Lost, SlotsChanged
-from dotrain.core.instructions import Finish, Instruction, RunStatus
+from dotrain.core.events import Event, Failed, Finished, Lost, SlotsChanged
+from dotrain.core.instructions import Finish, Instruction, RunStatus, SetAside
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.trial import Trial, TrialState
 from dotrain.report.progress import Progress
@@ -106,9 +106,16 @@ class Watching(Observer):
                 f"{event.trial_id} lost: {cause}",
                 ("lost", masked(cause, tempfile.gettempdir())),
             )
+        if isinstance(event, Failed) and event.host and not ended:
+            error, host = event.failure, event.host
+            text = f"{event.trial_id} failed on {host}, to be tried elsewhere: {error.message}"
+            key = ("elsewhere", host, failure_key(error, tempfile.gettempdir()))
+            yield News(Kind.TROUBLE, printable(text), key)
         if isinstance(event, SlotsChanged) and event.why:
             yield News(Kind.TROUBLE, printable(event.why), event.why)
         for instruction in instructions:
+            if isinstance(instruction, SetAside):
+                yield News(Kind.TROUBLE, printable(instruction.reason), instruction.reason)
             if isinstance(instruction, Finish) and instruction.status is not RunStatus.FINISHED:
                 status, reason = instruction.status, printable(instruction.reason)
                 # An interrupt's reason says the word already.
@@ -126,7 +133,8 @@ class Watching(Observer):
     def _end_of(self, trial: Trial, event: Event, improved: bool) -> News:
         name = self.name_of(trial)
         if trial.error is not None:
-            where = f" at {trial.error.location}" if trial.error.location else ""
+            where = f" on {trial.host}" if trial.host else ""
+            where += f" at {trial.error.location}" if trial.error.location else ""
             text = printable(f"{name} failed{where}: {trial.error.message}")
             return News(Kind.TROUBLE, text, failure_key(trial.error, tempfile.gettempdir()))
         if trial.divergence:

@@ -100,9 +100,18 @@ class RunResult(ABC):
         return Checkpoints.of(self.trials, self.candidates, self.run_dir)
 
     @cached_property
+    def _failures(self) -> list[FailureGroup]:
+        return failure_groups(self.trials, self.run_dir)
+
+    @property
     def failures(self) -> list[FailureGroup]:
         """The trials that failed, in groups, the largest first."""
-        return failure_groups(self.trials, self.run_dir)
+        return [group for group in self._failures if group.size]
+
+    @property
+    def tried_elsewhere(self) -> list[FailureGroup]:
+        """Failures of attempts that no trial ended by: all were tried on another host."""
+        return [group for group in self._failures if not group.size]
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -191,6 +200,7 @@ class RunResult(ABC):
     ) -> dict[str, Any]:
         """Return what is told of every run, and something else before, among and after it."""
         failures = [group.to_json() for group in self.failures]
+        elsewhere = [group.to_json() for group in self.tried_elsewhere]
         checkpoints = self.checkpoints
         return {
             "run_dir": str(self.run_dir),
@@ -207,6 +217,7 @@ class RunResult(ABC):
             **then,
             **({"checkpoints": checkpoints.to_json()} if checkpoints.freed else {}),
             **({"failures": failures} if failures else {}),
+            **({"tried_elsewhere": elsewhere} if elsewhere else {}),
             **({"error": self.error} if self.error else {}),
         }
 

@@ -71,7 +71,8 @@ def _failure(trial: Trial) -> Verdict | None:
     if error is None:
         return None
     tag = "error" if error.kind.is_ours else "failure"
-    return Verdict(tag, error.message, error.kind, error.traceback or error.location)
+    where = f" (on {trial.host})" if trial.host else ""
+    return Verdict(tag, error.message + where, error.kind, error.traceback or error.location)
 
 
 def _verdict(trial: Trial) -> Verdict | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,18 +90,66 @@ def failure_key(error: Failure, temporary: str) -> tuple[str, str]:
     return masked(error.location, temporary), what
 
 
+#: How many hosts are named; the others are together.
+_MOST_HOSTS = 3
+
+
 class FailureGroup(NamedTuple):
-    """Trials that failed in the same place in the same way: how many, and the first of them."""
+    """Attempts that failed in the same place in the same way: of how many trials, and the first of them.
+
+    Attributes:
+        size: How many trials ended so; none, if all that failed so were tried elsewhere and ended otherwise.
+        trial: The first.
+        error: Its failure.
+        log: Its log.
+        failed: Attempts that failed so, by host; empty where hosts aren't told from each other.
+        ended: All attempts that have ended, by host.
+    """
 
     size: int
     trial: Trial
     error: Failure
     log: Path
+    failed: Mapping[str, int] = {}
+    ended: Mapping[str, int] = {}
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts failed so."""
+        return sum(self.failed.values()) or self.size
+
+    @property
+    def where(self) -> list[tuple[str, int, int]]:
+        """Where they failed, the most first: the host, how many failed so there, of how many.
+
+        Where that was on some hosts of several, the last is ``elsewhere``.
+        """
+        hosts = sorted(self.failed, key=lambda host: (-self.failed[host], host))
+        named, rest = hosts[:_MOST_HOSTS], set(self.ended) - set(hosts[:_MOST_HOSTS])
+        where = [(host, self.failed[host], self.ended[host]) for host in named]
+        if named and rest:
+            failed = sum(self.failed.get(host, 0) for host in rest)
+            where.append(("elsewhere", failed, sum(self.ended[host] for host in rest)))
+        return where
+
+    @property
+    def where_text(self) -> str:
+        """The same for people: ``9 of 9 on node-b, 0 of 31 elsewhere``; ``""`` where hosts aren't known."""
+        return ", ".join(
+            f"{failed} of {ended} {'' if host == 'elsewhere' else 'on '}{host}"
+            for host, failed, ended in self.where
+        )
 
     @property
     def last_lines(self) -> list[str]:
         """Of the log, where no line of the user's code is to blame: they come closest."""
         return _last_lines(self.log) if self.error.kind.was_cut_off else []
+
+    def _where_json(self) -> list[dict[str, Any]]:
+        return [
+            {"host": None if host == "elsewhere" else host, "failed": failed, "ended": ended}
+            for host, failed, ended in self.where
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Return what a result holds."""
@@ -113,20 +162,33 @@ class FailureGroup(NamedTuple):
             "trial_id": self.trial.trial_id,
             "params": self.trial.varied,
             "log": str(self.log),
+            **({"attempts": self.attempts, "where": self._where_json()} if self.failed else {}),
             **({"last_lines": self.last_lines} if error.kind.was_cut_off else {}),
         }
 
 
 def failure_groups(trials: Iterable[Trial], run_dir: Path) -> list[FailureGroup]:
-    """Group failed trials by place and kind of error, the largest group first."""
+    """Group failures by place and kind of error, the group of most trials first."""
     found: dict[tuple[str, str], FailureGroup] = {}
+    hosts: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    ended: Counter[str] = Counter()
+    folder = tempfile.gettempdir()
     for trial in trials:
+        log = RunDir(run_dir).trial_log(trial.trial_id)
+        for host, error in trial.tries:
+            ended[host] += 1
+            if error is not None:
+                key = failure_key(error, folder)
+                hosts[key][host] += 1
+                found.setdefault(key, FailureGroup(0, trial, error, log))
         if trial.error is not None:
-            log = RunDir(run_dir).trial_log(trial.trial_id)
-            key = failure_key(trial.error, tempfile.gettempdir())
-            group = found.setdefault(key, FailureGroup(0, trial, trial.error, log))
+            key = failure_key(trial.error, folder)
+            group = found.get(key)
+            if group is None or not group.size:  # the first that has ended so
+                group = FailureGroup(0, trial, trial.error, log)
             found[key] = group._replace(size=group.size + 1)
-    return sorted(found.values(), key=lambda group: -group.size)
+    groups = [group._replace(failed=hosts[key], ended=ended) for key, group in found.items()]
+    return sorted(groups, key=lambda group: (-group.size, -group.attempts))
 
 
 def _last_lines(log: Path, count: int = 3) -> list[str]:

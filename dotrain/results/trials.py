@@ -44,7 +44,7 @@ class Counts:
 def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:
     """Return a flat row for each trial, all with the same columns, hyperparameters by their names.
 
-    What trials have used has columns where it is known of any.
+    What trials have used, and their hosts, have columns where they are known of any.
 
     A hyperparameter, a metric or a column that shares a name with one before it keeps a prefix:
     ``param.state``, ``metric.seconds``.
@@ -52,6 +52,7 @@ def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:
     trials = list(trials)
     params = list(dict.fromkeys(name for trial in trials for name in trial.varied))
     others = list(dict.fromkeys(name for trial in trials for name in trial.metrics or ()))
+    hosts = any(trial.host for trial in trials)
     used = any(trial.usage is not None for trial in trials)
     rows = []
     for trial in trials:
@@ -68,6 +69,8 @@ def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:
             peak = trial.usage and trial.usage.peak_bytes
             row["cpu_s"] = trial.usage and trial.usage.cpu_s
             row["peak_mb"] = None if peak is None else round(peak / 1e6, 1)
+        if hosts:
+            row["host"] = trial.host or None
         fixed = {*row, "marks", "error"}
         columns = {name: f"param.{name}" if name in fixed else name for name in params}
         row.update({column: trial.varied.get(name) for name, column in columns.items()})

@@ -35,6 +35,7 @@ from dotrain.store.replay import (
     marks_of,
     replay,
     replay_each,
+    take_record,
 )
 from dotrain.store.requests import Requests, StopRequest
 from dotrain.store.restore import Restored, restore
@@ -77,6 +78,7 @@ __all__ = [
     "replay",
     "replay_each",
     "restore",
+    "take_record",
     "told_in_header",
     "unpacked",
     "written_by",

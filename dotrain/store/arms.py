@@ -20,6 +20,8 @@ def write_instruction(instruction: Instruction) -> dict[str, Any]:
         record["params"] = instruction.varied
         if instruction.arm is None:
             del record["arm"]
+        if not instruction.avoid:
+            del record["avoid"]
     return record
 
 

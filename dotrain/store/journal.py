@@ -19,6 +19,10 @@ Version 1 knows no `needs`, ``Noted`` and ``Diverged``, and its optimizers might
 configuration. A launch's `arm` came later than version 2, in addition to what says the same; see
 `store.arms`. So did the `usage` of what ends an attempt; where it isn't known, it isn't there. So did
 ``Freed``: a version that passes over it finds no checkpoint, and lets that trial begin again too.
+
+Version 3 tells hosts from each other: ``SlotsChanged`` and ``Started`` have `hosts`, ends their `host`, and a
+launch what it is to `avoid`. So a trial may go on after a ``Failed``; where no host is told, it never does, and
+what was before is decided as it was. ``SetAside`` says what has followed.
 """
 
 from __future__ import annotations
@@ -40,11 +44,11 @@ from dotrain.store.arms import write_instruction
 from dotrain.store.disk import sync_data
 
 #: Version of the format as it is written here.
-VERSION = 2
+VERSION = 3
 #: Decimals of a record's time, which is in seconds.
 TIME_DIGITS = 6
 #: The least version that can go on with what is written here.
-NEEDS = 2
+NEEDS = 3
 #: Fields with which a writer names itself.
 _WRITER = ("dotrain", "version", "needs")
 

@@ -30,6 +30,7 @@ class RunState:
         time_s: Time of the last record, in seconds since the run began.
         slots: Slots the executor last had.
         passed_over: How many records of each type that this version doesn't know.
+        writer: Who wrote it last, as of `written_by`.
     """
 
     header: Record
@@ -39,6 +40,7 @@ class RunState:
     time_s: float = 0.0
     slots: int = 0
     passed_over: Counter[str] = field(default_factory=Counter)
+    writer: Record = field(default_factory=dict)
 
 
 def is_simulated(header: Mapping[str, Any]) -> bool:
@@ -117,17 +119,25 @@ def replay_each(records: Iterable[Record]) -> Iterator[tuple[RunState, Record]]:
         marks=marks_of(header),
         counts_from_one=counts_from_one(header),
     )
-    state = RunState(header, book)
-    writer = written_by([header])
+    state = RunState(header, book, writer=written_by([header]))
     yield state, header
     for record in records:
-        writer.update(written_by([record]))
-        try:
-            _apply(state, record)
-            state.time_s = record["t"]
-        except (KeyError, TypeError, ValueError, IllegalTransition) as error:
-            raise _unfit(record, error, writer) from error
+        take_record(state, record)
         yield state, record
+
+
+def take_record(state: RunState, record: Record) -> None:
+    """Bring the state of a run up to its next record.
+
+    Raises:
+        JournalError: If that can't be what happened.
+    """
+    state.writer.update(written_by([record]))
+    try:
+        _apply(state, record)
+        state.time_s = record["t"]
+    except (KeyError, TypeError, ValueError, IllegalTransition) as error:
+        raise _unfit(record, error, state.writer) from error
 
 
 def _unfit(record: Record, error: Exception, writer: Record) -> JournalError:
@@ -155,6 +165,9 @@ def _apply(state: RunState, record: Record) -> None:
             state.status, state.reason = RunStatus(record["status"]), record["reason"]
         case "SlotsChanged":
             state.slots = record["slots"]
+            book.hosts.changed(record.get("hosts") or {})
+        case "SetAside":
+            pass  # the book has seen what it follows from
         case "Resumed":
             state.status, state.reason, state.slots = None, "", 0
             limits = Limits.of(record["limits"])

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dotrain.core import events as e
-from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
+from dotrain.core.instructions import Finish, Instruction, Kill, Launch, SetAside, Stop
 from dotrain.core.policy import WAIT, Promotion
 from dotrain.core.trial import Mark, Trial
+from tests.core.model_hosts import ModelHosts
 
 Said = tuple[Any, ...]
 
@@ -23,7 +24,10 @@ def said(instruction: Instruction) -> Said:
     match instruction:
         case Launch():
             i = instruction
-            return ("launch", i.trial_id, i.attempt, i.budget, i.slots, i.known_step, i.seed)
+            what = (i.trial_id, i.attempt, i.budget, i.slots, i.known_step, i.seed, i.avoid)
+            return ("launch", *what)
+        case SetAside():
+            return ("set aside", instruction.host, instruction.back)
         case Stop():
             return ("stop", instruction.trial_id, instruction.attempt)
         case Kill():
@@ -64,6 +68,11 @@ class Known:
     divergence: str = ""
     failed_with: str | None = None
     worker: str = ""
+    hosts: tuple[str, ...] = ()
+    host: str = ""
+    failed_on: str = ""
+    tries: list[tuple[str, str | None]] = field(default_factory=list)
+    launched_s: float = 0.0
     started_s: float | None = None
     spans: list[float] = field(default_factory=list)
     notes: set[Mark] = field(default_factory=set)
@@ -76,6 +85,8 @@ class Known:
     def go(self, state: str, now: float) -> None:
         self.state = state
         self.states.append((now, state))
+        if not self.active:
+            self.hosts = ()
         if not self.active and self.started_s is not None:
             self.spans.append(now - self.started_s)
             self.started_s = None
@@ -108,11 +119,15 @@ class Known:
             "metrics",
             "divergence",
             "worker",
+            "hosts",
+            "host",
+            "failed_on",
             "started_s",
         ]:
             assert getattr(trial, name) == getattr(self, name), (self.trial_id, name)
         assert list(zip(trial.step_history, trial.metric_history, strict=True)) == self.reports
         assert (trial.error and trial.error.kind) == self.failed_with
+        assert [(host, e and e.kind) for host, e in trial.tries] == self.tries
         assert trial.busy_s == sum(self.spans)
         assert trial.marks == [mark for mark in Mark if mark in self.notes]
         assert [(line.time_s, line.state) for line in trial.story] == self.states
@@ -129,6 +144,8 @@ class Model:
         self.finalized: list[str] = []
         self.queue: list[tuple[Known, float | None]] = []
         self.retries: list[Known] = []
+        self.elsewhere: list[Known] = []
+        self.hosts = ModelHosts()
         self.untold: list[Known] = []
         self.asked: deque[tuple[Any, ...]] = deque()
         self.slots, self.status, self.over = 0, None, False
@@ -156,6 +173,8 @@ class Model:
                 self.fill(now)
             case e.SlotsChanged():
                 self.slots = event.slots
+                for name, count in (event.hosts or {}).items():
+                    self.hosts.of(name).slots = count
                 self.fill(now)
             case e.TrialEvent():
                 news = self.trial_event(event, now)
@@ -186,11 +205,15 @@ class Model:
         known = self.trials.get(event.trial_id)
         if known is None or not known.active or known.attempt != event.attempt:
             return False
+        if isinstance(event, e.AttemptEnd):
+            known.host = event.host or known.host
         match event:
             case e.Started():
                 if known.state != "launched":
                     return False
                 self.start(known, event, now)
+                if self.elsewhere:
+                    self.fill(now)
             case e.Reported():
                 return self.report(known, event, now)
             case e.StopAsked() if known.state == "running" and known.reports:
@@ -204,19 +227,28 @@ class Model:
                 known.metrics = event.metrics or known.metrics
                 if event.taken:
                     known.notes.add(Mark.GUESSED)
+                self.well(known)
                 self.value(known, event.value, "finished", now)
                 self.ended(known, now)
             case e.Stopped() if known.reports:
+                self.well(known)
                 self.value(known, known.reports[-1][1], "stopped", now)
                 self.ended(known, now)
             case e.Stopped():
                 self.fail(known, "bad result", now)
             case e.Diverged():
+                self.well(known)
                 if known.trial_id in self.finalized:
                     self.finalized.remove(known.trial_id)
                 known.final_metric, known.divergence = None, event.what
                 known.go("diverged", now)
                 self.ended(known, now)
+            case e.Failed() if self.goes_elsewhere(known, event, now):
+                known.failed_on = event.host or ""
+                known.tries.append((known.failed_on, event.failure.kind))
+                known.go("waiting", now)
+                self.elsewhere.append(known)
+                self.fill(now)
             case e.Failed():
                 self.fail(known, event.failure.kind, now)
             case e.Lost():
@@ -228,13 +260,15 @@ class Model:
                     self.fail(known, "lost", now)
                 else:
                     self.lose(known, now)
-                    self.retries.append(known)
+                    (self.elsewhere if known.failed_on else self.retries).append(known)
                     self.fill(now)
         return True
 
     def start(self, known: Known, event: e.Started, now: float) -> None:
         known.go("running", now)
         known.worker, known.started_s = event.worker, now
+        known.hosts = tuple(event.hosts or ())
+        known.host = known.hosts[0] if known.hosts else ""
         first = event.resume_step + (1 if known.reports and known.reports[0][0] > 0 else 0)
         known.reports = [r for r in known.reports if r[0] < first]
         known.resume_step, known.attempt_step, known.repeats = event.resume_step, None, 0
@@ -320,8 +354,35 @@ class Model:
         known.final_metric = value
         known.go(state, now)
 
+    def well(self, known: Known) -> None:
+        if known.host:
+            known.tries.append((known.host, None))
+            before = set(self.hosts.aside)
+            hosts = known.hosts or (known.host,)
+            self.hosts.well(known.trial_id, hosts, known.slots)
+            self.tell_of_hosts(before)
+
+    def goes_elsewhere(self, known: Known, event: e.Failed, now: float) -> bool:
+        if not event.host:
+            return False
+        failure, before = event.failure, set(self.hosts.aside)
+        like = (failure.kind, failure.location, failure.message.split(":")[0])
+        goes = self.hosts.fails(
+            known.trial_id, event.host, like, now - known.launched_s, known.slots,
+            last=known.failed_on != "" or known.state == "stopping",
+        )  # fmt: skip
+        self.tell_of_hosts(before)
+        return goes
+
+    def tell_of_hosts(self, before: set[str]) -> None:
+        for name in sorted(before ^ self.hosts.aside):
+            self.out.append(("set aside", name, name in before))
+
     def fail(self, known: Known, kind: str, now: float) -> None:
         known.failed_with = kind
+        self.hosts.questions.pop(known.trial_id, None)
+        if known.host:
+            known.tries.append((known.host, kind))
         known.go("failed", now)
         self.ended(known, now)
 
@@ -351,13 +412,52 @@ class Model:
         else:
             self.fill(now)
 
+    def free_but(self, avoided: set[str]) -> int:
+        if not avoided:
+            return self.free
+        busy = [name for known in self.active for name in known.hosts]
+        nobody_knows = sum(known.slots for known in self.active) - len(busy)
+        left = sum(
+            max(0, host.slots - busy.count(name))
+            for name, host in self.hosts.hosts.items()
+            if name not in avoided
+        )
+        return left - nobody_knows
+
+    def avoided_by(self, known: Known) -> set[str]:
+        others = self.hosts.shunned(self.per_trial) | {known.failed_on}
+        if self.hosts.slots_but(others) < self.per_trial:
+            return self.hosts.shunned(self.per_trial)
+        doubtful = others | self.hosts.failing()
+        strict = self.hosts.questions.get(known.trial_id, {"strict": False})["strict"]
+        busy = [name for one in self.active for name in one.hosts]
+        room = sum(
+            max(0, host.slots - busy.count(name))
+            for name, host in self.hosts.hosts.items()
+            if name not in doubtful
+        )
+        is_there = self.hosts.slots_but(doubtful) >= self.per_trial
+        return doubtful if is_there and (strict or room >= self.per_trial) else others
+
+    def closed(self) -> set[str]:
+        closed = self.hosts.closed(self.per_trial)
+        for known in self.elsewhere:
+            there = {name for name, host in self.hosts.hosts.items() if host.slots}
+            closed |= there - self.avoided_by(known)
+        return closed
+
     def fill(self, now: float) -> None:
+        for known in list(self.elsewhere):
+            avoid = self.avoided_by(known)
+            if self.free_but(avoid) >= self.per_trial:
+                self.elsewhere.remove(known)
+                self.launch(known, known.budget, now, avoid)
         waits = False
         while not self.over:
             queued = self.per_trial * (len(self.queue) + len(self.retries))
             if self.untold:
                 answer = self.quote("ask", self.untold.pop(0).trial_id)
-            elif not waits and self.free - queued >= self.per_trial:
+            elif not waits and self.free_but(self.closed()) - queued >= self.per_trial:
                 answer = self.quote("ask", None)
             else:
                 break
@@ -374,14 +474,17 @@ class Model:
                 assert answer.seed is not None
                 known = self.trials[name] = Known(name, answer.seed, answer.budget)
                 self.queue.append((known, answer.budget))
-        while (self.retries or self.queue) and self.free >= self.per_trial:
+        closed = self.closed()
+        while (self.retries or self.queue) and self.free_but(closed) >= self.per_trial:
             again = (self.retries[0], self.retries.pop(0).budget) if self.retries else None
-            self.launch(*(again or self.queue.pop(0)), now)
-        if self.over and not (self.active or self.queue or self.retries):
+            self.launch(*(again or self.queue.pop(0)), now, closed)
+        if self.over and not (self.active or self.queue or self.retries or self.elsewhere):
             self.end("finished", now)
 
-    def launch(self, known: Known, budget: float | None, now: float) -> None:
+    def launch(self, known: Known, budget: float | None, now: float, avoid: set[str]) -> None:
+        known.host, known.launched_s = "", now
         if known.state == "finished":
+            known.failed_on = ""
             known.promotions += 1
             known.promoting = True
         known.attempt += 1
@@ -391,9 +494,8 @@ class Model:
         known.go("launched", now)
         self.launched.append(known)
         last = known.reports[-1][0] if known.reports else -1
-        self.out.append(
-            ("launch", known.trial_id, known.attempt, budget, known.slots, last, known.seed)
-        )
+        what = (known.trial_id, known.attempt, budget, known.slots, last, known.seed)
+        self.out.append(("launch", *what, tuple(sorted(avoid))))
 
     def end(self, status: Any, now: float) -> None:
         for known in self.active:
@@ -440,7 +542,10 @@ class Model:
             self.codes.append(event.code)
         for known in self.active:
             self.write_off(known, now)
-        self.retries = [k for k in self.trials.values() if k.state == "waiting"]
+        waiting = [k for k in self.trials.values() if k.state == "waiting"]
+        self.retries = [k for k in waiting if not k.failed_on]
+        self.elsewhere = [k for k in waiting if k.failed_on]
+        self.hosts = ModelHosts()
         self.bad_in_a_row, self.diverged_at_first = 0, 0
         self.slots, self.per_trial, self.status = 0, event.slots_per_trial, None
         if event.num_trials is not None and event.num_trials > self.num_trials:

@@ -32,17 +32,20 @@ from dotrain.core.events import (
     TrialEvent,
     to_record,
 )
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.limits import Limits
 from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Promotion
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import Failure, Mark, Trial
+from dotrain.core.trial import Mark, Trial
 from dotrain.space import Searchspace
 from dotrain.store import replay
 from dotrain.store.journal import to_json
 from dotrain.store.restore import restore
 from tests.core.model import Known, Model, said
 
-BROKEN = Failure("exception", "ValueError: no")
+BROKEN = Failure(FailureKind.EXCEPTION, "ValueError: no")
+OTHER = Failure(FailureKind.SETUP, "OSError: no device")
+NOT_THE_HOSTS = Failure(FailureKind.BAD_RESULT, "returned nothing")
 
 
 class AnyOptimizer(AbstractOptimizer):
@@ -127,6 +130,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         trial_time=st.sampled_from([None, 4.0, 7.0]),
         max_time=st.sampled_from([None, 40.0]),
         waits=st.sampled_from([0.0, 0.2, 0.6]),
+        hosts=st.sampled_from(["", "", "a", "ab", "abc", "abc"]),
+        data=st.data(),
     )
     def begin(
         self,
@@ -139,7 +144,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         trial_time: float | None,
         max_time: float | None,
         waits: float,
+        hosts: str,
+        data: st.DataObject,
     ) -> None:
+        self.hosts = hosts
         self.time_s = 0.0
         self.seed, self.waits, self.per_trial = seed, waits, per_trial
         self.limits = Limits(timeout, trial_time, max_time, retries, max_failures)
@@ -149,14 +157,14 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.note(
             {
                 "type": "Run",
-                "version": 2,
+                "version": 3,
                 "seed": 3,
                 "code": {"digest": "code 1"},
                 "limits": vars(self.limits),
             }
         )
         self.past: list[Event] = []
-        self.take(SlotsChanged(slots))
+        self.change(data, slots)
 
     def make(self, asked: deque[Any]) -> tuple[Scheduler, AnyOptimizer]:
         optimizer = AnyOptimizer(self.seed, asked, waits=self.waits)
@@ -206,6 +214,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert set(unknown) <= ({"new"} if book is not self.scheduler.book else set())
         assert [trial.trial_id for trial in book.finalized] == self.model.finalized
         assert book.codes == self.model.codes
+        assert book.hosts.aside == self.model.hosts.aside
 
     def look_at_deadlines(self) -> None:
         if self.scheduler.status is not None:
@@ -238,7 +247,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     def start(self, data: st.DataObject, resume: int) -> None:
         known = self.pick(data, "launched")
         if known:
-            self.twice(data, Started(known.trial_id, known.attempt, "w", resume))
+            hosts = None
+            if self.hosts:
+                each = st.sampled_from(self.hosts)
+                hosts = data.draw(st.tuples(*[each] * known.slots))
+            self.twice(data, Started(known.trial_id, known.attempt, "w", resume, hosts))
 
     @rule(data=st.data(), value=st.integers(-3, 3), kept=st.sampled_from([None, None, True]))
     def report(self, data: st.DataObject, value: int, kept: bool | None) -> None:
@@ -267,25 +280,32 @@ class SchedulerMachine(RuleBasedStateMachine):
     def finish(self, data: st.DataObject, value: int, metrics: Any, taken: str | None) -> None:
         known = self.pick(data, "running", "stopping")
         if known:
-            self.twice(data, Finished(known.trial_id, known.attempt, float(value), metrics, taken))
+            host = known.hosts[0] if known.hosts else None
+            name = (known.trial_id, known.attempt)
+            self.twice(data, Finished(*name, float(value), metrics, taken, host=host))
 
     @rule(data=st.data())
     def stopped(self, data: st.DataObject) -> None:
         known = self.pick(data, "stopping", "stopping", "running")
         if known:
-            self.twice(data, Stopped(known.trial_id, known.attempt))
+            host = known.hosts[0] if known.hosts else None
+            self.twice(data, Stopped(known.trial_id, known.attempt, host=host))
 
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
         known = self.pick(data, "launched", "running", "stopping")
         if known:
-            self.twice(data, Failed(known.trial_id, known.attempt, BROKEN))
+            failure = data.draw(st.sampled_from([BROKEN, BROKEN, OTHER, NOT_THE_HOSTS]))
+            host = self.host_of(data, known)
+            self.twice(data, Failed(known.trial_id, known.attempt, failure, host=host))
 
     @rule(data=st.data())
     def diverge(self, data: st.DataObject) -> None:
         known = self.pick(data, "running", "stopping")
         if known:
-            self.twice(data, Diverged(known.trial_id, known.attempt, "reported nan at step 1"))
+            host = self.host_of(data, known)
+            what = "reported nan at step 1"
+            self.twice(data, Diverged(known.trial_id, known.attempt, what, host=host))
 
     @rule(data=st.data(), mark=st.sampled_from([Mark.RECOUNTED, Mark.OVER_BUDGET]))
     def tell(self, data: st.DataObject, mark: Mark) -> None:
@@ -303,11 +323,22 @@ class SchedulerMachine(RuleBasedStateMachine):
     def lose(self, data: st.DataObject) -> None:
         known = self.pick(data, "launched", "running", "stopping")
         if known:
-            self.twice(data, Lost(known.trial_id, known.attempt, "its worker died"))
+            host = self.host_of(data, known)
+            self.twice(data, Lost(known.trial_id, known.attempt, "its worker died", host=host))
 
-    @rule(slots=st.integers(0, 7))
-    def slots(self, slots: int) -> None:
-        self.take(SlotsChanged(slots))
+    @rule(data=st.data(), slots=st.integers(0, 7))
+    def slots(self, data: st.DataObject, slots: int) -> None:
+        self.change(data, slots)
+
+    def change(self, data: st.DataObject, slots: int) -> None:
+        if not self.hosts:
+            return self.take(SlotsChanged(slots))
+        where = data.draw(st.lists(st.sampled_from(self.hosts), min_size=slots, max_size=slots))
+        self.take(SlotsChanged(slots, hosts={name: where.count(name) for name in self.hosts}))
+
+    def host_of(self, data: st.DataObject, known: Known) -> str | None:
+        """Return where one of the ranks is, which somebody always knows if anybody does."""
+        return data.draw(st.sampled_from(known.hosts or self.hosts)) if self.hosts else None
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 2.0, 5.0]))
     def time(self, seconds: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dotrain.core.events import Failed, Finished, Lost
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
@@ -17,7 +19,7 @@ def bookings(*hosts: str) -> Bookings:
     made = Bookings()
     for index, host in enumerate(hosts):
         made.slots[f"a{index}"] = slot = Slot(f"a{index}", host, f"w{index}")
-        assert made.admit(slot)
+        made.admit(slot)
     return made
 
 
@@ -33,25 +35,25 @@ def test_nothing_overtakes_what_waits_for_more_slots() -> None:
     made.ask(launch("one"))
     made.ask(launch("three", 3))
     made.ask(launch("late"))
-    (one,) = made.book(0.0)
-    assert made.book(0.0) == []
+    (one,) = made.book()
+    assert made.book() == []
     end(made, one, Finished("one", 1, 0.5))
-    assert made.conclude(one) == Finished("one", 1, 0.5)
-    (three,) = made.book(1.0)
+    assert made.conclude(one) == Finished("one", 1, 0.5, host="h")
+    (three,) = made.book()
     assert list(three.addresses) == ["a0", "a1", "a2"]
-    assert made.book(1.0) == []
+    assert made.book() == []
 
 
 def test_a_written_off_attempt_neither_waits_nor_tells() -> None:
     made = bookings("h")
     made.ask(launch("runs"))
-    (runs,) = made.book(0.0)
+    (runs,) = made.book()
     made.ask(launch("waits"))
     assert made.withdraw("waits", 1) is None
     assert made.withdraw("runs", 1) is runs
     end(made, runs, Finished("runs", 1, 0.5))
     assert made.conclude(runs) is None
-    assert made.book(0.0) == []
+    assert made.book() == []
 
 
 def test_a_group_without_ports_starts_again_before_all_others_and_not_for_ever() -> None:
@@ -60,31 +62,79 @@ def test_a_group_without_ports_starts_again_before_all_others_and_not_for_ever()
     made.ask(launch("other"))
     outcome = None
     for _ in range(6):
-        (pair,) = made.book(0.0)
+        (pair,) = made.book()
         assert pair.launch.trial_id == "pair"
         end(made, pair, Failed("pair", 1, Failure(FailureKind.PORT_TAKEN, "")))
         assert outcome is None
         outcome = made.conclude(pair)
         assert made.conclude(pair) is None
     assert outcome == Lost("pair", 1, "no free port was found")
-    (other,) = made.book(0.0)
+    (other,) = made.book()
     assert other.launch.trial_id == "other"
 
 
-def test_a_host_where_all_fails_at_once_is_avoided_if_another_is_sound() -> None:
-    made = bookings("bad", "good")
-    why = ""
-    for number in range(3):
-        for _ in range(2):
-            made.ask(launch(f"t{number}"))
-        for group in made.book(0.0):
-            slot = made.slots[group.addresses[0]]
-            failed = Failed("t", 1, Failure(FailureKind.EXCEPTION, ""))
-            event = failed if slot.host == "bad" else Finished("t", 1, 0.5)
-            end(made, group, event)
-            outcome = made.conclude(group)
-            assert outcome is not None
-            why = made.judge(group, outcome, 1.0) or why
-    assert why == "avoiding bad: trials there fail at once, elsewhere they don't"
-    assert made.ready == 1
-    assert not made.admit(made.slots["a0"])
+def test_a_launch_runs_on_no_host_that_it_avoids_and_others_take_those() -> None:
+    made = bookings("a", "a", "b")
+    made.ask(launch("t0"))
+    made.ask(launch("t1"))
+    first, _ = made.book()
+    made.ask(replace(launch("t2"), avoid=("b",)))
+    assert made.book() == []
+    made.ask(launch("t3"))
+    made.ask(launch("t4"))
+    (third,) = made.book()
+    assert (third.launch.trial_id, list(third.hosts)) == ("t3", ["b"])
+    end(made, third, Finished("t3", 1, 0.5))
+    made.conclude(third)
+    end(made, first, Finished("t0", 1, 0.5))
+    made.conclude(first)
+    assert [(g.launch.trial_id, list(g.hosts)) for g in made.book()] == [
+        ("t2", ["a"]),
+        ("t4", ["b"]),
+    ]
+
+
+def test_a_group_that_avoids_a_host_waits_for_all_its_slots_elsewhere() -> None:
+    made = bookings("a", "b", "a", "b")
+    made.ask(launch("t0"))
+    (first,) = made.book()
+    made.ask(replace(launch("pair", 2), avoid=("b",)))
+    made.ask(launch("t1"))
+    (other,) = made.book()
+    assert (other.launch.trial_id, list(other.hosts)) == ("t1", ["b"])
+    end(made, first, Finished("t0", 1, 0.5))
+    made.conclude(first)
+    (pair,) = made.book()
+    assert list(pair.hosts) == ["a", "a"]
+
+
+def test_where_no_other_host_is_left_a_launch_avoids_none() -> None:
+    made = bookings("a", "b")
+    made.ask(replace(launch("t0"), avoid=("b",)))
+    made.ask(replace(launch("t1"), avoid=("b",)))
+    (first,) = made.book()
+    assert list(first.hosts) == ["a"]
+    del made.slots["a0"]
+    (second,) = made.book()
+    assert list(second.hosts) == ["b"]
+
+
+def test_hosts_are_told_where_their_slots_have_changed() -> None:
+    made = bookings("a", "b", "a")
+    assert made.changed_hosts() == {"a": 2, "b": 1}
+    assert made.changed_hosts() is None
+    del made.slots["a0"]
+    made.slots["a3"] = slot = Slot("a3", "c")
+    assert made.changed_hosts() == {"a": 1}
+    made.admit(slot)
+    assert made.changed_hosts() == {"c": 1}
+    del made.slots["a1"]
+    assert made.changed_hosts() == {"b": 0}
+
+
+def test_machines_that_are_not_told_from_each_other_have_no_hosts() -> None:
+    made = bookings("", "")
+    assert made.changed_hosts() is None
+    made.ask(launch("pair", 2))
+    (pair,) = made.book()
+    assert pair.hosts == ()

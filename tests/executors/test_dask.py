@@ -15,7 +15,6 @@ import pytest
 
 from dotrain.attempts.deaths import cause_of_death
 from dotrain.errors import ResourcesUnavailable
-from dotrain.executors.health import HostHealth
 from tests.conftest import Project, start
 
 LOCAL = {"kind": "local", "workers": 2}
@@ -451,77 +450,6 @@ def test_a_second_ctrl_c_ends_the_run_at_once(project: Project) -> None:
     assert "Traceback" not in err
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
-
-
-@pytest.mark.slow
-def test_a_host_whose_trials_fail_at_once_is_avoided(project: Project, tmp_path: Path) -> None:
-    file = tmp_path / "scheduler.json"
-    common = ["--scheduler-file", str(file), "--no-dashboard"]
-    dask = [sys.executable, "-m", "dask"]
-    commands = [
-        [*dask, "scheduler", *common, "--host", "127.0.0.1", "--port", "0"],
-        *([*dask, "worker", *common, "--nthreads", "1", "--host", h] for h in ("127.0.0.1", BAD)),
-    ]
-    with open(tmp_path / "log", "w") as log:
-        processes = [start(command, stdout=log, stderr=log) for command in commands]
-    try:
-        from distributed import Client
-
-        with Client(scheduler_file=str(file), timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=60)
-            address = client.scheduler.address
-        result = project.run(
-            f"""
-            import time
-
-            import psutil
-
-            def train(x, trial_dir):
-                shown = trial_dir.parent / "it can be done"
-                if any("{BAD}" in part for p in psutil.Process().parents() for part in p.cmdline()):
-                    while not shown.exists():
-                        time.sleep(0.001)
-                    raise OSError("this host has no such device")
-                shown.touch()
-                time.sleep(0.02)
-                return x
-            """,
-            search={"space": {"x": {"type": "float", "range": [0.0, 1.0]}}, "num_trials": 40},
-            cluster={"kind": "address", "address": address},
-        )
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    assert result.status == "finished"
-    # Three, and what was under way before the other host's first success was known.
-    assert 3 <= result.summary["trials"]["failed"] < 10
-    journal = (result.run_dir / "journal.jsonl").read_text()
-    assert f"avoiding {BAD}: trials there fail at once" in journal
-
-
-#: Another host, as far as Dask can tell.
-BAD = "127.0.0.2"
-
-
-def test_health_blames_no_host_for_a_function_that_fails_everywhere() -> None:
-    health = HostHealth()
-    for _ in range(10):
-        assert not health.record("a", failed=True, took_s=0.1)
-        assert not health.record("b", failed=True, took_s=0.1)
-    assert health.record("c", failed=False, took_s=0.1)
-    assert health.avoided == {"a", "b"}
-
-
-def test_health_minds_neither_late_failures_nor_few() -> None:
-    health = HostHealth()
-    health.record("good", failed=False, took_s=1.0)
-    for _ in range(10):
-        health.record("slow", failed=True, took_s=60.0)
-        health.record("mixed", failed=True, took_s=0.1)
-        health.record("mixed", failed=True, took_s=0.1)
-        health.record("mixed", failed=False, took_s=0.1)
-    assert health.avoided == set()
 
 
 def test_a_death_is_told_by_its_cause() -> None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dotrain.core.events import Failed, Finished, Lost, Stopped, TrialEvent, Used
+from dotrain.core.events import (
+    AttemptEnd,
+    Diverged,
+    Failed,
+    Finished,
+    Lost,
+    Started,
+    Stopped,
+    TrialEvent,
+    Used,
+)
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
 from dotrain.core.usage import Usage
@@ -23,10 +34,11 @@ def failed(kind: FailureKind = FailureKind.EXCEPTION, message: str = "ValueError
     return Failed("t0000", 1, Failure(kind, message))
 
 
-def group(ranks: int = 2) -> Group:
+def group(ranks: int = 2, hosts: Sequence[str] = ()) -> Group:
     addresses = [A, B, C][:ranks]
     launch = Launch("why", "t0000", 1, {}, None, 0, ranks)
-    return Group(launch, "token", addresses, [f"worker-{n}" for n in range(ranks)])
+    names = [f"worker-{n}" for n in range(ranks)]
+    return Group(launch, "token", addresses, names, hosts=hosts)
 
 
 def test_the_chiefs_result_counts_and_ranks_are_ended_when_all_have_told() -> None:
@@ -53,6 +65,33 @@ def test_an_exception_on_any_rank_ends_the_others_and_names_the_rank() -> None:
     outcome = one.outcome()
     assert isinstance(outcome, Failed)
     assert outcome.failure.message == "rank 1: ValueError: no"
+
+
+def test_a_failure_and_a_loss_name_the_host_of_that_rank_and_a_result_the_chiefs() -> None:
+    hosts = ["node-a", "node-b", "node-b"]
+    for tell, host in [
+        (lambda one: one.ended(B, failed()), "node-b"),
+        (lambda one: one.ended(A, failed()), "node-a"),
+        (lambda one: one.gone(C, "its worker died"), "node-b"),
+        (lambda one: one.ended(C, Lost("t0000", 1, "its worker died")), "node-b"),
+        (lambda one: one.ended(A, FINISHED), "node-a"),
+        (lambda one: one.ended(B, Diverged("t0000", 1, "reported nan")), "node-b"),
+        (lambda one: one.files_lost("the worker has gone"), "node-a"),
+    ]:
+        one = group(3, hosts)
+        tell(one)
+        outcome = one.outcome()
+        assert isinstance(outcome, AttemptEnd)
+        assert outcome.host == host
+    peers = group(3, hosts)
+    peers.ended(A, failed(FailureKind.PEER, "lost touch with rank 2"))
+    peers.ended(C, failed())
+    outcome = peers.outcome()
+    assert isinstance(outcome, Failed)
+    assert outcome.host == "node-b", "who lost touch has the worse reason"
+    began = one.began(Started("t0000", 1, "worker-0"))
+    assert began == Started("t0000", 1, "worker-0", hosts=tuple(hosts))
+    assert group(3).began(Started("t0000", 1)) == Started("t0000", 1)
 
 
 def test_a_lost_rank_ends_the_others() -> None:

@@ -25,7 +25,7 @@ from dotrain.core.events import (
     Stopped,
 )
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.instructions import Finish, Kill, Launch, Stop
+from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
 from dotrain.core.trial import ArmRun
 from dotrain.core.usage import Usage
 from dotrain.report.page.trials import table_of
@@ -103,7 +103,7 @@ def write_run(path: Path, records: list[tuple[float, Any]], **head: Any) -> Path
     journal = Journal(path / "journal.jsonl")
     journal.append_header({**HEAD, **head})
     for time_s, record in records:
-        if isinstance(record, Launch | Stop | Kill | Finish):
+        if isinstance(record, Instruction):
             journal.append_instruction(record, time_s)
         else:
             journal.append_event(record, time_s)

@@ -215,7 +215,7 @@ def test_journals_are_written_in_the_version_that_this_one_is(tmp_path: Path) ->
     journal.append_header(HEADER)
     journal.close()
     (header,) = read_journal(path)
-    assert (header["type"], header["version"], header["needs"]) == ("Run", 2, 2)
+    assert (header["type"], header["version"], header["needs"]) == ("Run", 3, 3)
     assert (header["n"], header["t"]) == (0, 0.0)
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import final
 
+from dotrain.executors.bookings import Slot
 from dotrain.executors.dask.carrier import HomeError
 from dotrain.executors.dask.site import (
     Refusal,
@@ -15,6 +16,7 @@ from dotrain.executors.dask.site import (
     cant_load,
     decide,
     here,
+    host_name,
     other_python,
     question,
     refusal_text,
@@ -50,11 +52,13 @@ class Admission:
         self._say = say
         self._here = here()
         self._said: set[object] = set()
+        #: The names of machines, by the addresses that their workers have.
+        self._hosts: dict[str, str] = {}
         self.refused: dict[str, str] = {}
         self.unloadable = ""
 
-    async def ask(self, addresses: Sequence[str]) -> dict[str, Way | None]:
-        """Ask workers, and say what came of it.
+    async def ask(self, slots: Sequence[Slot]) -> dict[str, Way | None]:
+        """Ask workers, name the hosts of their slots, and say what came of it.
 
         Returns:
             By address, which way files go; None if it isn't used, or has gone.
@@ -67,15 +71,17 @@ class Admission:
                 asked = finally_.enter_context(question(self._run_dir, self._functions))
             except OSError as error:
                 raise HomeError(error) from error
-            answers = await self._wire.ask(addresses, asked)
+            answers = await self._wire.ask([slot.address for slot in slots], asked)
         ways: dict[str, Way | None] = {}
         news: list[tuple[Way, str]] = []
-        for address in addresses:
+        for slot in slots:
+            address = slot.address
             answer = answers.get(address)
             verdict = await self._verdict(address, answer)
             if isinstance(verdict, Way) and isinstance(answer, Site):
                 news.append((verdict, "" if verdict is Way.SHARED else answer.host))
                 ways[address] = verdict
+                slot.host = host_name(slot.host, answer.host, self._hosts)
                 continue
             ways[address] = None
             if isinstance(verdict, Refusal):

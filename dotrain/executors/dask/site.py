@@ -185,6 +185,20 @@ def ways_text(ways: Iterable[tuple[Way, str]]) -> str:
     return "files: " + "; ".join(parts)
 
 
+def host_name(address: str, said: str, known: dict[str, str]) -> str:
+    """Return the name of a machine: what it calls itself, with its address if another one does so too.
+
+    Args:
+        address: The host of its workers' addresses, by which machines are told from each other.
+        said: What it calls itself.
+        known: The names so far, by address; a new one is added.
+    """
+    if address not in known:
+        name = said or address
+        known[address] = f"{name} ({address})" if name in known.values() else name
+    return known[address]
+
+
 def refusal_text(address: str, host: str, refusal: Refusal) -> str:
     """Return in a line that a worker isn't used, and why."""
     on = f" on {host}" if host else ""

@@ -108,7 +108,7 @@ class SlotTable(AbstractSlotTable):
         if not new:
             return
         try:
-            ways = await self.admission.ask([slot.address for slot in new])
+            ways = await self.admission.ask(new)
         except HomeError as error:
             return self._home_broke(error)
         for slot in new:
@@ -208,7 +208,7 @@ class SlotTable(AbstractSlotTable):
         for address in group.addresses:
             group.never_began(address)
             if (slot := self._slots.get(address)) is not None and slot.group is group:
-                self._free(slot)
+                self._bookings.free(slot)
         self._go_on(group)
         return False
 
@@ -283,7 +283,7 @@ class SlotTable(AbstractSlotTable):
                     self._unreachable(address, error)
                 if (slot := self._slots.get(address)) is not None:
                     group.never_began(address)
-                    self._free(slot)
+                    self._bookings.free(slot)
             self._go_on(group)
             return
         for address, why in failed.items():
@@ -314,9 +314,6 @@ class SlotTable(AbstractSlotTable):
     async def _add_if_there(self, address: str) -> None:
         if address in await self._wire.workers():
             self._add([address])
-
-    def _now_s(self) -> float:
-        return asyncio.get_running_loop().time()
 
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(delay_s, call)

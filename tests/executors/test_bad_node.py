@@ -1,0 +1,137 @@
+"""Two workers on two hosts, as far as anybody can tell, one of which is broken."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dotrain.runs.result import Result
+from dotrain.store import read_journal
+from tests.conftest import ROOT, Project, start
+
+pytestmark = pytest.mark.slow
+
+#: Each host's name, and where it listens.
+HOSTS = {"node-a": "127.0.0.1", "node-b": "127.0.0.2"}
+SPACE = {"x": {"type": "float", "range": [0.0, 1.0]}}
+
+
+@pytest.fixture(scope="module")
+def two_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a scheduler; only one of its hosts has the module `rare`."""
+    folder = tmp_path_factory.mktemp("nodes")
+    (folder / "installed").mkdir()
+    (folder / "installed" / "rare.py").write_text("ANSWER = 42\n")
+    (folder / "name.py").write_text(
+        "import os, socket\nsocket.gethostname = lambda: os.environ['NODE']\n"
+    )
+    file = folder / "scheduler.json"
+    common = ["--scheduler-file", str(file), "--no-dashboard"]
+    dask = [sys.executable, "-m", "dask"]
+    commands = {"": [*dask, "scheduler", *common, "--host", "127.0.0.1", "--port", "0"]}
+    for name, address in HOSTS.items():
+        worker = [*dask, "worker", *common, "--nthreads", "1", "--no-nanny", "--host", address]
+        commands[name] = [*worker, "--preload", str(folder / "name.py")]
+    paths = {"node-a": f"{ROOT}{os.pathsep}{folder / 'installed'}"}
+    processes = []
+    with open(folder / "log", "w") as log:
+        for name, command in commands.items():
+            environment = {**os.environ, "NODE": name, "PYTHONPATH": paths.get(name, str(ROOT))}
+            processes.append(start(command, stdout=log, stderr=log, env=environment, cwd=folder))
+    try:
+        from distributed import Client
+
+        with Client(scheduler_file=str(file), timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+            address = client.scheduler.address
+        yield address
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def search(project: Project, address: str, function: str, trials: int, **sections: Any) -> Result:
+    return project.run(
+        function,
+        search={"space": SPACE, "num_trials": trials},
+        cluster={"kind": "address", "address": address, "workers": 2},
+        **sections,
+    )
+
+
+def failed_attempts(result: Result) -> list[dict[str, Any]]:
+    records = read_journal(result.run_dir / "journal.jsonl")
+    return [record for record in records if record["type"] == "Failed"]
+
+
+def test_ten_failures_of_one_host_before_the_other_has_ended_a_trial_burn_nothing(
+    project: Project, two_hosts: str
+) -> None:
+    """Fault 2 as it was seen: the run ended within 0.3 s, with ten configurations burnt."""
+    result = search(
+        project,
+        two_hosts,
+        """
+        import os
+        import time
+
+        def train(x, trial_dir):
+            if os.environ["NODE"] == "node-b":
+                raise OSError("this host has no such device")
+            journal = trial_dir.parent.parent / "journal.jsonl"
+            try:
+                (trial_dir.parent / "first").touch(exist_ok=False)
+            except FileExistsError:
+                return x
+            # Until the other host has failed, and would have failed ten times if it had gone on.
+            looks = 0
+            while looks < 300 and journal.read_text().count('"Failed"') < 10:
+                time.sleep(0.005)
+                looks += '"Failed"' in journal.read_text()
+            return x
+        """,
+        20,
+    )
+    assert (result.status, result.summary["trials"]["failed"]) == ("finished", 0)
+    failed = failed_attempts(result)
+    assert len(failed) <= 4
+    assert {record["host"] for record in failed} == {"node-b"}
+    told = [r for r in read_journal(result.run_dir / "journal.jsonl") if r["type"] == "SetAside"]
+    assert [(record["host"], record["back"]) for record in told] == [("node-b", False)]
+
+
+def test_a_package_that_is_missing_on_one_host_burns_nothing(
+    project: Project, two_hosts: str
+) -> None:
+    result = search(
+        project,
+        two_hosts,
+        """
+        from importlib import import_module
+
+        rare = import_module("rare")
+
+        def train(x):
+            return x * rare.ANSWER
+        """,
+        20,
+    )
+    assert (result.status, result.summary["trials"]["failed"]) == ("finished", 0)
+    failed = failed_attempts(result)
+    assert {record["host"] for record in failed} <= {"node-b"}
+    assert len(failed) <= 4
+
+
+def test_what_fails_on_both_hosts_is_the_functions(project: Project, two_hosts: str) -> None:
+    result = search(
+        project, two_hosts, 'def train(x):\n    raise ValueError(f"{x} is no good")\n', 40
+    )
+    assert (result.status, result.summary["trials"]["failed"]) == ("failed", 10)
+    failed = failed_attempts(result)
+    assert len(failed) <= 12
+    assert {record["host"] for record in failed} == set(HOSTS)
