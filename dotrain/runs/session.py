@@ -123,6 +123,7 @@ def resume(
     """
     run_dir, header, records = stopped.run_dir, stopped.header, stopped.contents.records
     with _writing(run_dir, experiment.config):
+        run_dir.sweep()
         if stopped.died is not None and not quiet:
             sys.stderr.write(f"the driver before, {stopped.died}, has died; going on\n")
         refuse_changes(run_dir.path, header, experiment)
