@@ -14,9 +14,6 @@ from pathlib import Path
 
 from dotrain.errors import UsageError
 
-#: How the names of folders begin into which a driver unpacks what a run has kept.
-ARCHIVED = "dotrain-archived-"
-
 
 @dataclass(frozen=True)
 class Code:
@@ -91,19 +88,19 @@ class Code:
             return False
 
 
-def unpack(archive: bytes, prefix: str, inside: Path | None = None) -> Path:
-    """Unpack an archive into a new temporary folder, without links in its path.
+def unpack(archive: bytes, inside: Path, prefix: str = "code-") -> Path:
+    """Unpack an archive into a new folder.
 
     Args:
         archive: The zip.
-        prefix: How the folder's name begins.
-        inside: Where it is made; by default where temporary folders are.
+        inside: Where it is made; a path without links.
+        prefix: How its name begins.
 
     Raises:
         zipfile.BadZipFile: If it is damaged.
         OSError: If there is no room for it.
     """
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=inside)).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=inside))
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             opened.extractall(folder)
