@@ -22,12 +22,15 @@ class Code:
     Attributes:
         archive: The zip.
         digests: SHA-256 by absolute path on the driver's machine.
-        places: That path by the name in the archive.
+        places: Where the user knows each from, by the name in the archive: that path, or where it lay
+            when a run kept it.
+        kept_in: Where files that a run has kept were unpacked on the driver's machine, or ``""``.
     """
 
     archive: bytes = b""
     digests: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
+    kept_in: str = ""
 
     @classmethod
     def of(
@@ -35,6 +38,8 @@ class Code:
         files: Mapping[Path, str],
         texts: Mapping[str, str] | None = None,
         data: Mapping[str, Path] | None = None,
+        homes: Mapping[str, str] | None = None,
+        kept_in: str = "",
     ) -> Code:
         """Read the files.
 
@@ -42,6 +47,8 @@ class Code:
             files: Maps each to its name in the archive.
             texts: Code that stands in no file, such as a notebook's, by a name for the archive.
             data: Files that go with the code, by name in the archive; one may have several.
+            homes: Where the user knows files from, by name, if that isn't where they are read.
+            kept_in: As of the attribute.
         """
         contents = {name: text.encode("utf-8", "replace") for name, text in (texts or {}).items()}
         digests: dict[str, str] = {}
@@ -59,7 +66,7 @@ class Code:
             for name, content in sorted(contents.items()):
                 # A fixed date makes equal code give equal bytes; data may be large, so the fast way.
                 archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 1)
-        return cls(buffer.getvalue(), digests, places)
+        return cls(buffer.getvalue(), digests, {**places, **(homes or {})}, kept_in)
 
     @cached_property
     def files(self) -> dict[str, str]:

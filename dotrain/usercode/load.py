@@ -53,8 +53,8 @@ def whereabouts(files: Code, moved: Path | None = None) -> Path | None:
         moved = unpacked(files)
         if moved is not None:
             _taken.append(moved)
-    if moved is not None:
-        home.note(moved, files.places)
+    if moved is not None or files.kept_in:
+        home.note(moved or Path(files.kept_in), files.places)
     return moved
 
 
