@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
+import stat
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -13,6 +15,9 @@ from functools import cached_property
 from pathlib import Path
 
 from dotrain.errors import UsageError
+
+#: The mode, where an archive has it, of a file that may be executed.
+_SCRIPT = 0o100755 << 16
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Code:
         contents = {name: text.encode("utf-8", "replace") for name, text in (texts or {}).items()}
         digests: dict[str, str] = {}
         places: dict[str, str] = {}
+        executed: list[str] = []
         beside = ((path, name) for name, path in (data or {}).items())
         for path, name in (*files.items(), *beside):
             try:
@@ -60,12 +66,15 @@ class Code:
             except OSError as error:
                 raise UsageError(f"{path} can't be read: {error.strerror}") from None
             digests[str(path)] = _sha256(contents[name])
+            executed += [name] if os.access(path, os.X_OK) else []
             places.setdefault(name, str(path))
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
             for name, content in sorted(contents.items()):
                 # A fixed date makes equal code give equal bytes; data may be large, so the fast way.
-                archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 1)
+                info = zipfile.ZipInfo(name)
+                info.external_attr = _SCRIPT if name in executed else 0
+                archive.writestr(info, content, zipfile.ZIP_DEFLATED, 1)
         return cls(buffer.getvalue(), digests, {**places, **(homes or {})}, kept_in)
 
     @cached_property
@@ -111,6 +120,9 @@ def unpack(archive: bytes, inside: Path, prefix: str = "code-") -> Path:
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             opened.extractall(folder)
+            for info in opened.infolist():
+                if info.external_attr == _SCRIPT:
+                    os.chmod(folder / info.filename, stat.S_IMODE(_SCRIPT >> 16))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
