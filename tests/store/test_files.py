@@ -301,6 +301,7 @@ def test_no_folder_is_made_over_a_link_that_leads_out(tmp_path: Path, there: Pat
     root.mkdir(parents=True)
     outside.mkdir()
     (root / "sub").symlink_to(outside)
+    (there / "sub" / "b").unlink()
     write(there, sub__deeper__c="three")
     with pytest.raises(ValueError, match="leads out of"):
         copied(Folder(there, tmp_path / "x"), Folder(root, tmp_path / "home" / "arriving"))
