@@ -52,7 +52,9 @@ _ROOT = Path(__file__).resolve().parents[1]
 #: What makes a mount namespace; root needs no other user for it.
 UNSHARE = ["unshare", *(["-m"] if os.getuid() == 0 else ["-rm"])]
 #: How long a command may take that is not killed, in seconds.
-_WHOLE_S = 300
+_WHOLE_S = 600
+#: How many of the moments at which a driver is killed are in the middle of its work.
+_IN_WORK = 0.8
 
 
 def write_project(folder: Path, *, num_trials: int, step_s: float, retries: int) -> Path:
@@ -139,16 +141,18 @@ def kill_drivers(kills: int, rng: random.Random, num_trials: int) -> dict[str, A
             run_dir = run_dir_of(folder)
             arguments = ["resume", str(run_dir)] if run_dir else ["run", "config.yaml"]
             resumes += run_dir is not None
+            written = journal_bytes(folder)
             with started(folder, *arguments) as process:
-                try:
-                    process.wait(rng.uniform(0.3, 2.2) if done < kills else 300)
-                except subprocess.TimeoutExpired:
-                    process.send_signal(signal.SIGKILL)
-                    done += 1
-                    continue
-                assert process.returncode == 0, f"exit code {process.returncode}"
+                if done < kills:
+                    wait_for_work(process, folder, written, rng)
+                    if process.poll() is None:
+                        process.send_signal(signal.SIGKILL)
+                        done += 1
+                        continue
+                assert process.wait(_WHOLE_S) == 0, f"exit code {process.returncode}"
                 break
         assert done == kills, f"the search ended after {done} kills; give it more trials"
+        assert resumes >= kills // 2, f"{kills} kills, and only {resumes} found a run to go on with"
         killed_dir, calm_dir = run_dir_of(folder), run_dir_of(calm)
         assert killed_dir is not None
         assert calm_dir is not None
@@ -201,6 +205,33 @@ def is_training(folder: Path) -> bool:
     except JournalError:  # its header isn't there yet
         return False
     return any(trial.state is TrialState.RUNNING for trial in book.active.values())
+
+
+def journal_bytes(folder: Path) -> int:
+    """Return how much of a journal there is."""
+    run_dir = run_dir_of(folder)
+    return (run_dir / "journal.jsonl").stat().st_size if run_dir else 0
+
+
+def wait_for_work(
+    process: subprocess.Popen[bytes], folder: Path, written: int, rng: random.Random
+) -> None:
+    """Wait for a random moment at which a driver has something to lose; now and then for any moment.
+
+    Args:
+        process: The driver; if it ends, that is the moment.
+        folder: Of its run.
+        written: How much of the journal there was before it began.
+        rng: Draws the moment.
+    """
+    if rng.random() < _IN_WORK:
+        # What has been left running by the driver before doesn't count.
+        while process.poll() is None and not (
+            journal_bytes(folder) > written and is_training(folder)
+        ):
+            time.sleep(0.05)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(rng.uniform(0.05, 0.6))
 
 
 def _found(folder: Path, driver: int) -> defaultdict[str, list[psutil.Process]]:
@@ -305,8 +336,9 @@ def kill_disks(kills: int, rng: random.Random, num_trials: int) -> dict[str, Any
             while True:
                 run_dir = run_dir_of(folder)
                 arguments = ["resume", str(run_dir)] if run_dir else ["run", "config.yaml"]
+                written = journal_bytes(folder)
                 with started(folder, *arguments) as process:
-                    if not _disturb(process, folder, cluster, waiting, rng):
+                    if not _disturb(process, folder, written, cluster, waiting, rng):
                         assert process.returncode == 0, f"exit code {process.returncode}"
                         break
                     drivers += 1
@@ -333,17 +365,14 @@ def _settle(folder: Path, address: str) -> None:
 def _disturb(
     process: subprocess.Popen[bytes],
     folder: Path,
+    written: int,
     cluster: Cluster,
     waiting: list[str],
     rng: random.Random,
 ) -> bool:
     """Kill what is next while a driver drives; return whether that was the driver itself."""
     while waiting:
-        # Only what is in the middle of something has anything to lose.
-        while not (process.poll() is not None or is_training(folder)):
-            time.sleep(0.05)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(rng.uniform(0.05, 1.0))
+        wait_for_work(process, folder, written, rng)
         if process.poll() is not None:
             return False
         if waiting.pop(0) == "driver":

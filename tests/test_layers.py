@@ -16,7 +16,7 @@ PACKAGE = ROOT / "dotrain"
 
 #: From the ground up; a room may import those below it, and itself.
 LAYERS = [
-    {"errors"},
+    {"errors", "temporary"},
     {"space", "executors.threads", "executors.machine"},
     {"core"},
     {"optimizers", "earlystop", "ablation"},

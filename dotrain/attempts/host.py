@@ -27,6 +27,7 @@ from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe, readable
 from dotrain.attempts.slot import Loop, Slot
 from dotrain.executors.machine import VISIBLE
+from dotrain.temporary import sweep
 from dotrain.training.environment import Environment
 from dotrain.training.program import Program, load_strategy
 
@@ -96,6 +97,7 @@ class Host:
         self._deaths = 0
         self.is_up = False
         self.broken = ""
+        sweep()
         self._start()
 
     # ---- the fork server and the keepers ----

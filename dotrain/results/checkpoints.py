@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -52,6 +52,7 @@ class Checkpoints:
         kept: The best trial that has one, if any was freed; for a study of its baseline.
         is_best: Whether that is the best there is.
         begun_again: How many trials began again at step 0, for theirs had been freed.
+        told: The bytes that are told of to people, by trial: of one driver, or of the whole run.
     """
 
     freed: int
@@ -60,15 +61,23 @@ class Checkpoints:
     kept: str | None
     is_best: bool
     begun_again: int
+    told: Mapping[str, int]
 
     @classmethod
-    def of(cls, trials: Iterable[Trial], ranked: Iterable[Trial], run_dir: Path) -> Checkpoints:
+    def of(
+        cls,
+        trials: Iterable[Trial],
+        ranked: Iterable[Trial],
+        run_dir: Path,
+        freed_now: Mapping[str, int] | None = None,
+    ) -> Checkpoints:
         """Find out.
 
         Args:
             trials: All trials.
             ranked: Those of which one's checkpoint is kept, the best first.
             run_dir: The run directory.
+            freed_now: What one driver has freed, in bytes by trial, if people are told of that alone.
         """
         trials = list(trials)
         freed = [trial for trial in trials if trial.freed]
@@ -84,6 +93,7 @@ class Checkpoints:
             kept=kept,
             is_best=is_best,
             begun_again=sum(trial.begun_again > 0 for trial in trials),
+            told={t.trial_id: t.freed_bytes for t in freed} if freed_now is None else freed_now,
         )
 
     @property
@@ -94,13 +104,14 @@ class Checkpoints:
             went = "1 trial went" if self.begun_again == 1 else f"{self.begun_again} trials went"
             had = "its checkpoint had" if self.begun_again == 1 else "their checkpoints had"
             lines.append(f"{went} on from step 0: {had} been freed when the run finished")
-        if self.freed:
-            what = "the checkpoint of" if self.freed == 1 else "checkpoints of"
+        if self.told:
+            what = "the checkpoint of" if len(self.told) == 1 else "checkpoints of"
             kept = f"; kept that of {self.kept}" if self.kept else ""
             if self.kept and not self.is_best:
                 kept += ", the best that still has one"
             lines.append(
-                f"freed {bytes_text(self.freed_bytes)}: {what} {count_text(self.freed, 'trial')} "
+                f"freed {bytes_text(sum(self.told.values()))}: {what} "
+                f"{count_text(len(self.told), 'trial')} "
                 f"(checkpoints.keep: {self.keep}){kept}"
             )
         return lines

@@ -43,7 +43,9 @@ class Experiment(LoadedConfig):
             *(loaded.train, loaded.model, loaded.dataset, loaded.models),
             prepare=loaded.prepare,
             packages=closure.packages,
-            code=Code.of(closure.files, closure.texts, closure.data),
+            code=Code.of(
+                closure.files, closure.texts, closure.data, closure.homes, closure.kept_in
+            ),
             path=closure.path,
             needed=closure.needed,
         )

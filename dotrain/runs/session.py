@@ -124,6 +124,7 @@ def resume(
     """
     run_dir, header, records = stopped.run_dir, stopped.header, stopped.contents.records
     with _writing(run_dir, experiment.config):
+        run_dir.sweep()
         if stopped.died is not None and not quiet:
             sys.stderr.write(f"the driver before, {stopped.died}, has died; going on\n")
         refuse_changes(run_dir.path, header, experiment)
@@ -273,7 +274,7 @@ class _Run:
         try:
             status = driver.run(program, resumed=start.resumed, from_s=start.restored.time_s)
         except KeyboardInterrupt:
-            self._conclude(header, scheduler, RunStatus.INTERRUPTED, driver.elapsed_s, None)
+            self._conclude(header, scheduler, RunStatus.INTERRUPTED, driver, None)
             raise
         except DotrainError as failure:
             if not trials:
@@ -287,7 +288,7 @@ class _Run:
             if status is RunStatus.FINISHED and error is None:
                 error = self._free(driver, start.freeing)
         finally:
-            result = self._conclude(header, scheduler, status, driver.elapsed_s, error)
+            result = self._conclude(header, scheduler, status, driver, error)
         return result
 
     def _finalize(self, trials: list[Trial]) -> PolicyError | None:
@@ -311,7 +312,7 @@ class _Run:
         header: Mapping[str, Any],
         scheduler: Scheduler,
         status: RunStatus,
-        elapsed_s: float,
+        driver: Driver,
         error: DotrainError | None,
     ) -> Result:
         """Write all that is made of a run when it is over."""
@@ -319,10 +320,11 @@ class _Run:
             header,
             scheduler.book.trials.values(),
             status,
-            elapsed_s,
+            driver.elapsed_s,
             self.run_dir.path,
             error="" if error is None else str(error),
             gates=self.demands.gates,
+            freed_now=driver.freed,
         )
         self.run_dir.write_result(found.to_json())
         for tell in self.demands.at_end:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +15,14 @@ from typing import Any
 
 from dotrain.errors import UsageError
 from dotrain.store.disk import sync_path
-from dotrain.store.filesystem import check_place
+from dotrain.store.filesystem import TRIED, check_place
 
 #: In a trial's directory: the folder of its checkpoints, and the reports kept beside them.
 CHECKPOINT, REPORTS = "checkpoint", "reports.jsonl"
+#: How the name of a file begins by which a worker tells whether it sees a run directory.
+SEEN = ".seen-"
+#: What only drivers make, and only for moments.
+_HALF_DONE = (f"{SEEN}*", f"{TRIED}*", ".config.yaml.*", ".code*.zip.*", ".result.json.*")
 
 
 @dataclass(frozen=True)
@@ -169,6 +175,16 @@ class RunDir:
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json``."""
         replace_file(self.result, (json.dumps(result, indent=2) + "\n").encode())
+
+    def sweep(self) -> None:
+        """Remove what drivers have left half done that were killed; nobody else may drive the run."""
+        shutil.rmtree(self.arriving, ignore_errors=True)
+        for left in [file for pattern in _HALF_DONE for file in self.path.glob(pattern)]:
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    left.unlink()
 
     def sync(self) -> bool:
         """Bring to the disk what a resume needs beside the records, and that the directory is there.

@@ -34,6 +34,7 @@ from dotrain.report.status import read_status
 from dotrain.report.story import read_trial
 from dotrain.report.trial_text import trial_lines
 from dotrain.results import ranked
+from dotrain.results.text import bytes_text
 from dotrain.runs.freeing import Choice, Freeing, to_free
 from dotrain.store import RunDir, read_journal, replay
 from dotrain.store.checkpoints import checkpoints_in, free_checkpoints
@@ -398,9 +399,18 @@ def test_a_run_that_is_extended_says_which_trials_begin_again(
     ]
     # Only the best is left, once more.
     assert list(held(again.run_dir)) == [again.summary["best"]["trial_id"]]
+    # What is told at the end is what this driver freed, and not what the one before did.
+    own = records(first.run_dir, "Freed")[-1]["sizes"]
+    size, count = bytes_text(sum(own.values())), f"{len(own)} trials"
+    assert again.found.checkpoints.lines[-1].startswith(f"freed {size}: checkpoints of {count} ")
+    whole = again.summary["checkpoints"]
+    assert whole["freed"] == 11 > len(own)
+    notes = read_status(first.run_dir).to_json()["notes"]
+    assert any("checkpoints of 11 trials" in note for note in notes)
     capsys.readouterr()
     judged = experiment.resume(first.run_dir)
     assert "freed" not in capsys.readouterr().err
+    assert not any(line.startswith("freed") for line in judged.found.checkpoints.lines)
     assert judged.summary == {**again.summary, "elapsed_s": judged.summary["elapsed_s"]}
 
 

@@ -260,6 +260,7 @@ class ThroughDotrain(AbstractCarrier):
         )
         if not plan:
             return []
+        await self._home("drop_partial")  # of a copy that broke off, from whatever worker
         copied, wrong = await copy(self._there, self._home, plan, self._pieces, lambda: True)
         quiet_ns = there.taken_ns - _TICK_NS
         for path, stamp in copied.items():

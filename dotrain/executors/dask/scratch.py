@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import final
 
 from dotrain.store import RunDir
 from dotrain.store.files import Entries, Listing, Piece, Plan, newest_checkpoint
 from dotrain.store.folder import Folder, checkpoint_names, remove_others
-
-#: How the names of such folders begin, and while nobody holds them yet.
-_PREFIX, _NEW = "dotrain-files-", "dotrain-new-files-"
-_LOCK = "lock"
+from dotrain.temporary import Kind, OwnFolder
 
 
 @final
@@ -31,23 +22,17 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        """Make it, and remove those whose owners have died.
+        """Make it.
 
         Raises:
             OSError: If it can't be made.
         """
-        sweep()
-        new = Path(tempfile.mkdtemp(prefix=_NEW))  # nobody else may look into it
-        self._lock = open(new / _LOCK, "wb")  # noqa: SIM115
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        path = new.with_name(new.name.replace(_NEW, _PREFIX, 1))
-        os.rename(new, path)
-        self.run_dir = RunDir(path)
+        self._own = OwnFolder(Kind.FILES)
+        self.run_dir = RunDir(self._own.path)
 
     def remove(self) -> None:
         """Remove it with all that is in it."""
-        shutil.rmtree(self.run_dir.path, ignore_errors=True)
-        self._lock.close()
+        self._own.remove()
 
     def news(self, trial_id: str, rank: int) -> tuple[int, str | None]:
         """Return how many bytes a rank has printed, and the name of the newest checkpoint."""
@@ -93,14 +78,3 @@ class Scratch:
 
     def _folder(self, trial_id: str) -> Folder:
         return Folder(self.run_dir.trial_dir(trial_id), self.run_dir.arriving / trial_id)
-
-
-def sweep() -> None:
-    """Remove the folders of workers that have died."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # another user's, or another sweeps it
-            if folder.stat().st_uid != os.getuid() or folder.is_symlink():
-                continue
-            with open(folder / _LOCK, "rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)

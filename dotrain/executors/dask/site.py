@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import final
 
+from dotrain.store.run_dir import SEEN
 from dotrain.usercode.function import Functions
 from dotrain.versions import own_version
 
@@ -97,7 +98,7 @@ def question(run_dir: Path, functions: Functions) -> Iterator[Question]:
     Raises:
         OSError: If it can't be written.
     """
-    token, text = f".seen-{secrets.token_hex(8)}", secrets.token_hex(16)
+    token, text = f"{SEEN}{secrets.token_hex(8)}", secrets.token_hex(16)
     # A package that isn't here either is the function's own affair: it may ask for it and do without.
     packages = tuple(name for name in functions.needed if _is_there(name, functions.path))
     (run_dir / token).write_text(text)
