@@ -41,6 +41,8 @@ class AbstractExecutor(ABC):
     runs_on_this_machine: ClassVar[bool] = False
     #: Whether attempts get the variables of the config's ``env:``, which is refused else.
     sets_variables: ClassVar[bool] = False
+    #: Whether `start` waits for slots for ever, whatever the time-out; set before it.
+    waits: bool = False
     #: What types can't say of the keys, as JSON Schemas of the section; `problems` says it too.
     schema_rules: ClassVar[Sequence[Mapping[str, Any]]] = ()
 

@@ -65,6 +65,14 @@ class AbstractSlotTable(ABC):
     def _changed(self, why: str | None = None) -> None:
         self._post(SlotsChanged(self.ready, why))
 
+    def say(self, why: str) -> None:
+        """Tell people something of the slots.
+
+        Args:
+            why: It.
+        """
+        self._changed(why)
+
     def _free(self, slot: Slot) -> None:
         if self._bookings.free(slot):
             self._changed()
