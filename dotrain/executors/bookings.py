@@ -36,6 +36,21 @@ class Slot:
     sent_s: float = 0.0
 
 
+@dataclass(frozen=True)
+class Load:
+    """What the slots of a run do.
+
+    Attributes:
+        idle: The workers on which nothing runs, by name.
+        waits: Whether attempts wait for slots.
+        ended: How many attempts have ended so far.
+    """
+
+    idle: frozenset[str] = frozenset()
+    waits: bool = False
+    ended: int = 0
+
+
 class Bookings:
     """The slots of a run, the groups on them, and the launches that wait.
 
@@ -49,12 +64,18 @@ class Bookings:
         self.groups: dict[str, Group] = {}
         #: Launches, with how often each has been started again for its ports.
         self._pending: deque[tuple[Launch, int]] = deque()
+        self._ended = 0
         self._health = HostHealth()
 
     @property
     def ready(self) -> int:
         """How many slots are ready, busy ones included."""
         return sum(slot.ready for slot in self.slots.values())
+
+    def load(self) -> Load:
+        """Return what the slots do now."""
+        free = (slot.name for slot in self.slots.values() if slot.ready and slot.group is None)
+        return Load(frozenset(free), bool(self._pending), self._ended)
 
     def ask(self, launch: Launch) -> None:
         """Let a launch wait for its slots."""
@@ -115,6 +136,7 @@ class Bookings:
         """
         if self.groups.pop(group.token, None) is None:
             return None
+        self._ended += 1
         outcome, launch = group.outcome(), group.launch
         if outcome is None and group.port_taken and not group.written_off:
             if group.port_retries >= _PORT_RETRIES:

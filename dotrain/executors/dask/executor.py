@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from dotrain.executors.dask.slot import SlotHost
     from dotrain.executors.dask.slots import SlotTable
 
-#: How long the loop's thread may take to end, in seconds.
-_CLOSE_TIMEOUT_S = 10.0
 #: The same after a second Ctrl-C.
 _ABORT_TIMEOUT_S = 2.0
 
@@ -68,6 +66,8 @@ class DaskExecutor(AbstractExecutor):
     """Runs attempts on Dask workers, one at a time on each worker process."""
 
     sets_variables = True
+    #: How long the loop's thread may take to end, in seconds.
+    _close_timeout_s = 10.0
 
     def __init__(
         self, workers: int | None, connect_timeout_s: float, threads: int | None = None
@@ -163,7 +163,7 @@ class DaskExecutor(AbstractExecutor):
                 self._loop.call_soon_threadsafe(self._leave)
             # No join: one that Ctrl-C breaks off takes the thread for ended (Python 3.11).
             moved = self._moved()
-            while not self._loop_ended.wait(_CLOSE_TIMEOUT_S) and moved < self._moved():
+            while not self._loop_ended.wait(self._close_timeout_s) and moved < self._moved():
                 moved = self._moved()
         self._thread = None
 
@@ -271,7 +271,9 @@ class DaskExecutor(AbstractExecutor):
                 [*waits, keeping], timeout=min(left_s, _SAY_S), return_when=asyncio.FIRST_COMPLETED
             )
             if not done and left_s > _SAY_S:
-                slots.say(await self._waiting_for(client.scheduler.address))
+                what = await self._waiting_for(client.scheduler.address)
+                if not slots.enough.is_set():
+                    slots.say(what)
         for task in waits:
             task.cancel()
         if keeping in done:
@@ -296,13 +298,14 @@ class DaskExecutor(AbstractExecutor):
         lines = [*slots.admission.waits_for(), *await self._workers_to_come()]
         why = "".join(f"\n{line}" for line in lines)
         within = f"within {self._connect_timeout_s:g} s (cluster.connect_timeout_s)"
+        more = self._more_workers(address)
         if slots.ready:
             return (
                 f"one trial takes {self._strategy.slots} workers (distribution.workers), and the "
-                f"Dask scheduler at {address} has {slots.ready} that got ready {within}; start "
-                f"more with: dask worker {address}{why}"
+                f"Dask scheduler at {address} has {slots.ready} that got ready {within}; {more}{why}"
             )
-        return (
-            f"the Dask scheduler at {address} has no worker that got ready {within}; "
-            f"start one with: dask worker {address} (a worker serves one run at a time){why}"
-        )
+        return f"the Dask scheduler at {address} has no worker that got ready {within}; {more}{why}"
+
+    def _more_workers(self, address: str) -> str:
+        """Say how to get more workers."""
+        return f"start one with: dask worker {address} (a worker serves one run at a time)"
