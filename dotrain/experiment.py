@@ -58,6 +58,7 @@ def run(
     require: Sequence[str] = (),
     junit: AnyPath | None = None,
     allow_simulated: bool = False,
+    wait: bool = False,
 ) -> Result:
     """Run a config file.
 
@@ -70,6 +71,7 @@ def run(
             tells how they came out.
         junit: Where to write a JUnit file, or None.
         allow_simulated: Let gates judge a simulated run, whose values are made up.
+        wait: Wait for workers for as long as it takes, those that another run holds among them.
 
     Returns:
         The result, however the run ended.
@@ -84,7 +86,7 @@ def run(
     with recording(junit, config.stem):
         gates = parse_gates(require)
         loaded = load(config, overrides)
-        return _begin(loaded, Path(runs_dir), quiet, gates, junit, allow_simulated)
+        return _begin(loaded, Path(runs_dir), quiet, gates, junit, allow_simulated, wait)
 
 
 def _listed(values: Sequence[Any]) -> Any:
@@ -103,8 +105,10 @@ def _begin(
     gates: Sequence[Gate] = (),
     junit: Path | None = None,
     allow_simulated: bool = False,
+    wait: bool = False,
 ) -> Result:
     """Run what was loaded, whoever described it."""
+    loaded.executor.waits = wait
     say(loaded, quiet=quiet)
     experiment = Experiment.of(loaded)
     demands = demands_of(experiment, gates, junit, allow_simulated)
@@ -123,6 +127,7 @@ def ablate(
     require: Sequence[str] = (),
     junit: AnyPath | None = None,
     allow_simulated: bool = False,
+    wait: bool = False,
 ) -> Result:
     """Run the ablation study of a config file.
 
@@ -135,6 +140,7 @@ def ablate(
         require: Gates, such as ``components.layer:dense_2.p_holm<0.05``, as of `run`.
         junit: Where to write a JUnit file, or None.
         allow_simulated: Let gates judge a simulated run, whose values are made up.
+        wait: Wait for workers for as long as it takes, those that another run holds among them.
 
     Returns:
         The result; ``result["components"]`` has the numbers.
@@ -156,7 +162,7 @@ def ablate(
         gates = parse_gates(require)
         best = best_of(from_run, runs_dir, quiet=quiet) if from_run is not None else []
         loaded = load(config, [*best, *overrides], mode="ablate")
-        return _begin(loaded, Path(runs_dir), quiet, gates, junit, allow_simulated)
+        return _begin(loaded, Path(runs_dir), quiet, gates, junit, allow_simulated, wait)
 
 
 def resume(
@@ -170,6 +176,7 @@ def resume(
     allow_simulated: bool = False,
     code: Which | None = None,
     code_dir: AnyPath | None = None,
+    wait: bool = False,
 ) -> Result:
     """Go on with a run of a config file that stopped, for whatever reason.
 
@@ -188,6 +195,7 @@ def resume(
         code: ``"current"`` runs the code as it is now, whatever ran; trials that run other code are
             marked. ``"archived"`` runs what ran last, from the run's own archive, whatever is there.
         code_dir: The folder that paths in the config start from, if the code has gone elsewhere.
+        wait: As of `run`.
 
     Returns:
         The result, as of `run`.
@@ -203,6 +211,7 @@ def resume(
         with take_up(find_run(path, runs_dir, quiet=quiet)) as stopped:
             chosen = choose_code(stopped, code, _path(code_dir))
             loaded = load_again(stopped, chosen, overrides)
+            loaded.executor.waits = wait
             say(loaded, quiet=quiet)
             experiment = Experiment.of(loaded)
             refuse_other_code(stopped, experiment, chosen)
@@ -242,6 +251,7 @@ def lagom(
     runs_dir: AnyPath = "runs",
     resume: AnyPath | None = None,
     quiet: bool = False,
+    wait: bool = False,
 ) -> Result:
     """Run a train function from Python; the config picks nothing that this call can't.
 
@@ -274,6 +284,7 @@ def lagom(
         runs_dir: Where run directories go.
         resume: An earlier run of this call, to go on with: as `resume` takes a run.
         quiet: Show no progress.
+        wait: As of `run`.
 
     Returns:
         The result; ``result.best`` has the best trial, ``result["components"]`` an ablation's
@@ -300,8 +311,9 @@ def lagom(
     goes_on = resume is not None
     loaded = load_call(functions, search, ablation, early_stop, distribution, same, goes_on=goes_on)
     if resume is None:
-        result = _begin(loaded, Path(runs_dir), quiet)
+        result = _begin(loaded, Path(runs_dir), quiet, wait=wait)
     else:
+        loaded.executor.waits = wait
         say(loaded, quiet=quiet)
         experiment = Experiment.of(loaded)
         observer = display(experiment, quiet=quiet)

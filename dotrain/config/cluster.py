@@ -17,7 +17,7 @@ from dotrain.errors import UsageError
 from dotrain.executors.base import AbstractExecutor
 
 #: Keys that may be left empty whatever the kind; one that isn't empty must be asked for.
-OPTIONAL_KEYS = ("workers", "threads", "address", "options", "tls")
+OPTIONAL_KEYS = ("workers", "threads", "adapt", "address", "options", "tls")
 
 
 def make_executor(
@@ -79,8 +79,11 @@ def goes_with(key: str, kinds: Collection[str]) -> str:
         kinds: Their names, as they are registered.
     """
     names = [f"'{kind}'" for kind in sorted(kinds) if kind != plugins.DOTTED]
-    first = "a Dask cluster class or " if plugins.DOTTED in kinds else "kind "
-    return f"{'go' if key == 'options' else 'goes'} with {first}{' or '.join(names)} only"
+    if plugins.DOTTED in kinds:
+        names = ["a Dask cluster class", *names]
+    else:
+        names[0] = f"kind {names[0]}"
+    return f"{'go' if key == 'options' else 'goes'} with {' or '.join(names)} only"
 
 
 def _not_taken(cluster: Cluster, keys: Collection[str], source: Source) -> Iterator[Problem]:

@@ -40,6 +40,7 @@ _SECTIONS = {
     "journal": "JournalSection",
     "data": "Table",
     "tls": "Tls",
+    "adapt": "Adapt",
     **{name: domain.__name__ for name, domain in DOMAINS.items()},
 }
 

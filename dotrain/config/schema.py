@@ -123,6 +123,13 @@ class Tls(Section):
     key: str = Field(description="Private key of this client; a path relative to the config.")
 
 
+class Adapt(Section):
+    """How many workers a Dask cluster class starts: as many as have something to do."""
+
+    minimum: int = Field(default=0, ge=0, description="The fewest workers.")
+    maximum: int = Field(ge=1, description="The most workers.")
+
+
 class Cluster(Section):
     """Where trials run."""
 
@@ -143,6 +150,7 @@ class Cluster(Section):
         description="How many threads each worker's libraries may use; by default OMP_NUM_THREADS, "
         "else its share of the cores (local), or those that it was started with.",
     )
+    adapt: Adapt | None = None
     address: str | None = Field(
         default=None, description="The scheduler's: tcp://host:8786 or tls://host:8786."
     )

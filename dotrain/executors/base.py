@@ -48,6 +48,8 @@ class AbstractExecutor(ABC):
     needs: Needs = Needs()
     #: How many trials there will be at most, so that nothing is divided among more; None if nobody knows.
     most_trials: int | None = None
+    #: Whether `start` waits for slots for ever, whatever the time-out; set before it.
+    waits: bool = False
     #: What types can't say of the keys, as JSON Schemas of the section; `problems` says it too.
     schema_rules: ClassVar[Sequence[Mapping[str, Any]]] = ()
 

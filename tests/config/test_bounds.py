@@ -94,6 +94,7 @@ def test_the_documented_defaults() -> None:
             "kind": "local",
             "workers": None,
             "threads": None,
+            "adapt": None,
             "address": None,
             "options": {},
             "tls": None,
