@@ -41,6 +41,8 @@ class AbstractExecutor(ABC):
     runs_on_this_machine: ClassVar[bool] = False
     #: Whether attempts get the variables of the config's ``env:``, which is refused else.
     sets_variables: ClassVar[bool] = False
+    #: Whether trials' files go to the config's ``storage:``, which is refused else.
+    stores_files: ClassVar[bool] = False
     #: What types can't say of the keys, as JSON Schemas of the section; `problems` says it too.
     schema_rules: ClassVar[Sequence[Mapping[str, Any]]] = ()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import final
 
 from dotrain.executors.dask.carrier import HomeError
@@ -21,7 +20,7 @@ from dotrain.executors.dask.site import (
     ways_text,
 )
 from dotrain.executors.dask.wire import Wire
-from dotrain.usercode.function import Functions
+from dotrain.training.program import Program
 
 
 @final
@@ -33,20 +32,16 @@ class Admission:
         unloadable: What workers said that can't load dotrain.
     """
 
-    def __init__(
-        self, wire: Wire, run_dir: Path, functions: Functions, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, wire: Wire, program: Program, say: Callable[[str], None]) -> None:
         """Make it; nobody has been asked.
 
         Args:
             wire: To the workers.
-            run_dir: At home.
-            functions: The user's.
+            program: What attempts run.
             say: Tells people.
         """
         self._wire = wire
-        self._run_dir = run_dir
-        self._functions = functions
+        self._program = program
         self._say = say
         self._here = here()
         self._said: set[object] = set()
@@ -64,7 +59,7 @@ class Admission:
         """
         with ExitStack() as finally_:
             try:
-                asked = finally_.enter_context(question(self._run_dir, self._functions))
+                asked = finally_.enter_context(question(self._program))
             except OSError as error:
                 raise HomeError(error) from error
             answers = await self._wire.ask(addresses, asked)
@@ -82,7 +77,7 @@ class Admission:
                 self._refuse(address, answer.host if isinstance(answer, Site) else "", verdict)
         if not self._said.issuperset(news):
             self._said.update(news)
-            self._say(ways_text(news))
+            self._say(ways_text(news, self._program.storage))
         return ways
 
     async def _verdict(self, address: str, answer: object) -> Way | Refusal | None:

@@ -57,6 +57,7 @@ class DaskExecutor(AbstractExecutor):
     """Runs attempts on Dask workers, one at a time on each worker process."""
 
     sets_variables = True
+    stores_files = True
 
     def __init__(
         self, workers: int | None, connect_timeout_s: float, threads: int | None = None
