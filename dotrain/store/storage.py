@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from dotrain.store.files import Stamp
 from dotrain.store.manifest import Stored
+from dotrain.store.run_dir import replace_file
 
 #: How much of a file is on its way at once, in bytes; services have a least size for parts.
 _BLOCK_BYTES = 8 * 2**20
@@ -303,7 +304,12 @@ class Storage:
             StorageError: If it can't be written.
         """
         with self._asking("written"):
-            self._files.pipe_file(self._path(_CLAIM), claim.encode())
+            if self._has_folders:  # else a part of it could be there
+                path = Path(self._path(_CLAIM))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                replace_file(path, claim.encode(), sync=True)
+            else:
+                self._files.pipe_file(self._path(_CLAIM), claim.encode())
 
     def try_out(self, key: str) -> None:
         """Write something, and remove it: who can't is told before anything is trained.
