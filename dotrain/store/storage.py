@@ -113,14 +113,14 @@ def url_problem(url: str) -> str | None:
 
 
 def _class_of(protocol: str) -> str | None:
-    """Return the dotted path of the class of a protocol, ``""`` if it is loaded; None if there is none."""
+    """Return the dotted path of the class of a protocol; ``""`` if a package has registered it, None if none has."""
     # Late: it takes as long as much of dotrain together.
-    from fsspec.registry import available_protocols, known_implementations
+    from fsspec.registry import known_implementations, registry
 
     known = known_implementations.get(protocol)
     if known is not None:
         return str(known["class"])
-    return "" if protocol in available_protocols() else None
+    return "" if protocol in registry else None
 
 
 def _package_problem(protocol: str) -> str | None:
