@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -47,6 +47,7 @@ from dotrain.store import (
     restore,
 )
 from dotrain.store.kept import Kept
+from dotrain.store.storage import StorageError
 from dotrain.training.program import Program
 from dotrain.usercode.archive import Code
 from dotrain.versions import own_version
@@ -289,6 +290,8 @@ class _Run:
         try:
             if status is RunStatus.FINISHED and error is None:
                 error = self._free(driver, start.freeing)
+            with suppress(StorageError):  # what is left goes when the run next goes on
+                start.kept.tidy()
         finally:
             result = self._conclude(header, scheduler, status, driver.elapsed_s, error)
         return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from dotrain.store.kept import Claim, Kept, not_ours, read_claim, write_claim
+from dotrain.store.kept import Claim, Kept, is_ours, not_ours, read_claim, write_claim
 from dotrain.store.run_dir import RunDir
 from dotrain.store.storage import Place, Storage, StorageError, folder_name
 
@@ -28,15 +28,14 @@ def take_storage(run_dir: RunDir, url: str, *, goes_on: bool) -> Storage:
     known = read_claim(run_dir)
     folder = known.place.folder if known else folder_name(run_dir.token)
     storage = Storage(Place(url, folder, known.place.claim if known else ""))
-    said = storage.read_claim()
-    is_new = said is None and not goes_on
-    if not is_new and (known is None or said not in known.names):
+    said = storage.read_claims()
+    if not is_ours(said, known) and (said or goes_on):
         raise not_ours(storage.place, said)
     new = secrets.token_hex(8)
-    # Whichever of the two is found when a driver has died here, it is known.
-    write_claim(run_dir, Claim(Place(url, folder, said or ""), new))
-    storage.write_claim(new)
-    if storage.read_claim() != new:
+    # Whatever of these is found when a driver has died here, it is known.
+    write_claim(run_dir, Claim(storage.place, (*sorted(said), new)))
+    storage.write_claim(new, said)
+    if storage.read_claims() != {new}:
         raise StorageError(f"{storage.place.top} doesn't keep what is written there")
     storage.place = Place(url, folder, new)
     write_claim(run_dir, Claim(storage.place))

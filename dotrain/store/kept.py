@@ -133,8 +133,8 @@ class Kept:
         if self._storage is None:
             assert self.place is not None
             storage = Storage(self.place)
-            said, known = storage.read_claim(), read_claim(self._run_dir)
-            if known is None or said not in known.names:
+            said = storage.read_claims()
+            if not is_ours(said, read_claim(self._run_dir)):
                 raise not_ours(self.place, said)
             self._storage = storage
         return self._storage
@@ -185,6 +185,11 @@ class Kept:
             storage.remove(rubbish)
         return len(rubbish)
 
+    def tidy(self) -> None:
+        """As `sweep`, if the storage was used."""
+        if self._storage is not None:
+            self.sweep()
+
     def fetch(self, stored: Stored, file: Path) -> None:
         """Read an object into a file, which is whole and what was written then.
 
@@ -222,16 +227,11 @@ class Claim(NamedTuple):
 
     Attributes:
         place: Where, and what its last driver has written there.
-        claiming: What one was about to write there.
+        claiming: What may be there instead, if one has died when it was about to write.
     """
 
     place: Place
-    claiming: str | None = None
-
-    @property
-    def names(self) -> set[str]:
-        """What may be found there of this directory's drivers."""
-        return {one for one in (self.place.claim, self.claiming) if one}
+    claiming: tuple[str, ...] = ()
 
 
 def read_claim(run_dir: RunDir) -> Claim | None:
@@ -243,7 +243,7 @@ def read_claim(run_dir: RunDir) -> Claim | None:
     try:
         found = json.loads(run_dir.storage_place.read_text())
         place = Place(found["url"], found["folder"], found["claim"])
-        return Claim(place, found["claiming"])
+        return Claim(place, tuple(found["claiming"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -261,9 +261,19 @@ def write_claim(run_dir: RunDir, claim: Claim) -> None:
     replace_file(run_dir.storage_place, (json.dumps(told) + "\n").encode(), sync=True)
 
 
-def not_ours(place: Place, said: str | None) -> NotOurs:
+def is_ours(said: set[str], known: Claim | None) -> bool:
+    """Whether what is in a storage is a run directory's, as far as that knows.
+
+    Args:
+        said: The names of drivers that are there.
+        known: What the run directory has of it.
+    """
+    return known is not None and bool(said) and said <= {known.place.claim, *known.claiming}
+
+
+def not_ours(place: Place, said: set[str]) -> NotOurs:
     """Say that what is in a storage isn't this run directory's."""
-    if said is None:
+    if not said:
         return NotOurs(
             f"{place.top} has no files of this run; if they lie elsewhere now, give that URL with "
             "--set storage=..."

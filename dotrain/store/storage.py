@@ -19,14 +19,13 @@ from urllib.parse import urlsplit
 
 from dotrain.store.files import Stamp
 from dotrain.store.manifest import Stored
-from dotrain.store.run_dir import replace_file
 
 #: How much of a file is on its way at once, in bytes; services have a least size for parts.
 _BLOCK_BYTES = 8 * 2**20
 #: The most parts that an object may have, as services have it, and some in reserve.
 _MOST_PARTS = 9_000
 #: In the run's part: who drives it.
-_CLAIM = "driver"
+_CLAIMS = "driver"
 #: The extra of dotrain that brings what a protocol needs.
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 #: What keeps files within the process that wrote them.
@@ -253,7 +252,7 @@ class Storage:
                     os.rmdir(folder)
 
     def list_keys(self) -> list[str]:
-        """Return all keys, but for what says who drives the run.
+        """Return the keys of all trials' files.
 
         Raises:
             StorageError: If they can't be listed.
@@ -261,7 +260,7 @@ class Storage:
         with self._asking("listed"):
             found = [str(path) for path in self._files.find(self._top)]
         start = len(self._top) + 1
-        return [path[start:] for path in found if path[start:] != _CLAIM]
+        return [path[start:] for path in found if not path.startswith(f"{self._top}/{_CLAIMS}/")]
 
     def abort_uploads(self) -> int:
         """Abort what has been begun to be written and never ended; return how much that was.
@@ -285,31 +284,29 @@ class Storage:
 
     # ---- who drives ----
 
-    def read_claim(self) -> str | None:
-        """Return what the last driver has written, or None if there has been none.
+    def read_claims(self) -> set[str]:
+        """Return the names that drivers have written there: one, or two if one has died between.
 
         Raises:
-            StorageError: If it can't be read.
+            StorageError: If they can't be read.
         """
         with self._asking("read"):
-            try:
-                return bytes(self._files.cat_file(self._path(_CLAIM))).decode()
-            except FileNotFoundError:
-                return None
+            found = [str(path) for path in self._files.find(self._path(_CLAIMS))]
+        return {path.rpartition("/")[2] for path in found}
 
-    def write_claim(self, claim: str) -> None:
-        """Say who drives from here on.
+    def write_claim(self, name: str, before: Iterable[str]) -> None:
+        """Say who drives from here on. A name is a key, so that half of it can't be there.
+
+        Args:
+            name: Never used before.
+            before: Names that are there.
 
         Raises:
             StorageError: If it can't be written.
         """
         with self._asking("written"):
-            if self._has_folders:  # else a part of it could be there
-                path = Path(self._path(_CLAIM))
-                path.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(path, claim.encode(), sync=True)
-            else:
-                self._files.pipe_file(self._path(_CLAIM), claim.encode())
+            self._files.pipe_file(self._path(f"{_CLAIMS}/{name}"), b"dotrain\n")
+        self.remove(f"{_CLAIMS}/{one}" for one in before)
 
     def try_out(self, key: str) -> None:
         """Write something, and remove it: who can't is told before anything is trained.
@@ -317,7 +314,7 @@ class Storage:
         Raises:
             StorageError: If it can't be done, or the run isn't there.
         """
-        if self.read_claim() != self.place.claim:
+        if self.place.claim not in self.read_claims():
             raise StorageError(
                 f"{self.place.top} isn't what the driver sees there, but something else of that name"
             )
