@@ -177,6 +177,7 @@ def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         *((f"  {name}", domain) for name, domain in plan["space"].items()),
         ("cluster", f"{plan['cluster']}, {slots}"),
         *([("env", ", ".join(plan["env"]))] if plan["env"] else []),
+        *([("storage", plan["storage"])] if plan["storage"] else []),
         ("ships", _ships_text(plan["ships"])),
     ]
     if "configurations" in plan:

@@ -61,7 +61,7 @@ def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
             f"{path} can't go on with other settings than it began with:\n"
             f"  {lines}\n"
             "only limits, cluster, distribution, checkpoints, env, ship, observers, tensorboard, "
-            "journal and a larger search.num_trials may change; start a new run"
+            "journal, the URL of storage and a larger search.num_trials may change; start a new run"
         )
 
 
