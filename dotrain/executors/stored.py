@@ -129,9 +129,10 @@ class StoredHere:
         Raises:
             OSError: If the run directory has something against it.
         """
-        trial = self._trial(trial_id)
-        if not trial.lock.acquire(blocking=False):
-            return
+        with self._lock:
+            trial = self._trials.get(trial_id)
+        if trial is None or not trial.lock.acquire(blocking=False):
+            return  # it has just ended, or it is being done
         try:
             trial.bring_logs()
             newest = newest_checkpoint(checkpoint_names(self.run_dir.trial_dir(trial_id)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import final
@@ -22,6 +23,9 @@ from dotrain.executors.dask.site import (
 from dotrain.executors.dask.wire import Wire
 from dotrain.training.program import Program
 
+#: When a worker is asked again that can't be used for the moment, in seconds.
+_AGAIN_S = 2.0
+
 
 @final
 class Admission:
@@ -29,24 +33,39 @@ class Admission:
 
     Attributes:
         refused: Why workers aren't used, by address.
+        last: The same, and of those that will be asked again.
         unloadable: What workers said that can't load dotrain.
     """
 
-    def __init__(self, wire: Wire, program: Program, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        program: Program,
+        say: Callable[[str], None],
+        ask_again: Callable[[Sequence[str]], None],
+    ) -> None:
         """Make it; nobody has been asked.
 
         Args:
             wire: To the workers.
             program: What attempts run.
             say: Tells people.
+            ask_again: Called with workers that may be of use by now.
         """
         self._wire = wire
         self._program = program
         self._say = say
+        self._ask_again = ask_again
         self._here = here()
         self._said: set[object] = set()
         self.refused: dict[str, str] = {}
+        self.last: dict[str, str] = {}
         self.unloadable = ""
+
+    def forget(self, address: str) -> None:
+        """Note that a worker has gone: another may come with its address."""
+        self.refused.pop(address, None)
+        self.last.pop(address, None)
 
     async def ask(self, addresses: Sequence[str]) -> dict[str, Way | None]:
         """Ask workers, and say what came of it.
@@ -71,6 +90,7 @@ class Admission:
             if isinstance(verdict, Way) and isinstance(answer, Site):
                 news.append((verdict, "" if verdict is Way.SHARED else answer.host))
                 ways[address] = verdict
+                self.last.pop(address, None)
                 continue
             ways[address] = None
             if isinstance(verdict, Refusal):
@@ -92,7 +112,15 @@ class Admission:
         return other_python(python, self._here) or cant_load(why)
 
     def _refuse(self, address: str, host: str, refusal: Refusal) -> None:
-        self.refused[address] = refusal_text(address, host, refusal)
-        if (host, refusal) not in self._said:
-            self._said.add((host, refusal))
-            self._say(self.refused[address])
+        text = refusal_text(address, host, refusal)
+        self.last[address] = text
+        if refusal.passes:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_AGAIN_S, self._ask_again, [address])
+        else:
+            self.refused[address] = text
+        # What passes is said in other words each time.
+        what = (host, None if refusal.passes else refusal)
+        if what not in self._said:
+            self._said.add(what)
+            self._say(text)

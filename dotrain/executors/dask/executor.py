@@ -254,7 +254,7 @@ class DaskExecutor(AbstractExecutor):
 
     def _too_few(self, address: str) -> str:
         slots = self._slots
-        why = "".join(f"\n{line}" for line in slots.admission.refused.values())
+        why = "".join(f"\n{line}" for line in slots.admission.last.values())
         within = f"within {self._connect_timeout_s:g} s (cluster.connect_timeout_s)"
         if slots.ready:
             return (

@@ -73,6 +73,7 @@ class Site:
         cant_keep: Why nothing can be written there, or ``""``.
         stores: Whether files go to a storage.
         cant_store: Why nothing can be written there, or ``""``.
+        store_may_come: Whether that may be otherwise later.
     """
 
     host: str
@@ -85,14 +86,21 @@ class Site:
     cant_keep: str = ""
     stores: bool = False
     cant_store: str = ""
+    store_may_come: bool = False
 
 
 @final
 @dataclass(frozen=True)
 class Refusal:
-    """Why a worker isn't used, and what to do."""
+    """Why a worker isn't used, and what to do.
+
+    Attributes:
+        why: In words.
+        passes: Whether it is asked again.
+    """
 
     why: str
+    passes: bool = False
 
 
 # ---- asked at home ----
@@ -163,7 +171,8 @@ def _stored(site: Site) -> Way | Refusal:
     if site.cant_store:
         return Refusal(
             f"storage: {site.cant_store}; credentials, region and address are taken from the "
-            "worker's own environment"
+            "worker's own environment",
+            passes=site.store_may_come,
         )
     if site.cant_keep:
         return Refusal(
@@ -237,6 +246,7 @@ def look_around(asked: Question) -> Site:
     except (OSError, ValueError):
         sees = False
     temp = _temp()
+    trouble = None if asked.storage is None else _try_storage(asked.storage, asked.token)
     return Site(
         host=socket.gethostname(),
         dotrain=_own_version(),
@@ -247,16 +257,17 @@ def look_around(asked: Question) -> Site:
         temp=temp,
         cant_keep=_cant_write(temp),
         stores=asked.storage is not None,
-        cant_store="" if asked.storage is None else _cant_store(asked.storage, asked.token),
+        cant_store="" if trouble is None else str(trouble),
+        store_may_come=trouble is not None and trouble.passes,
     )
 
 
-def _cant_store(place: Place, token: str) -> str:
+def _try_storage(place: Place, token: str) -> StorageError | None:
     try:
         Storage(place).try_out(f"seen/{token}-{secrets.token_hex(4)}")
     except StorageError as error:
-        return str(error)
-    return ""
+        return error
+    return None
 
 
 def _python() -> str:

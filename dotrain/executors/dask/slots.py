@@ -68,7 +68,7 @@ class SlotTable(AbstractSlotTable):
         self._environment = Sealed.of(program.environment)
         self._run_dir = RunDir(Path(program.run_dir))
         self.carriers = Carriers(self._wire, program, self._changed)
-        self.admission = Admission(self._wire, program, self._changed)
+        self.admission = Admission(self._wire, program, self._changed, self._add)
         self._fail = fail
         #: What is under way before ranks begin, by the token of their group.
         self._starting: dict[str, asyncio.Task[Any]] = {}
@@ -162,7 +162,7 @@ class SlotTable(AbstractSlotTable):
             self._add([message["worker"]])
         elif action == "remove-worker":
             self._remove(message["worker"])
-            self.admission.refused.pop(message["worker"], None)
+            self.admission.forget(message["worker"])
             self._add(a for a in self._wire.known_workers() if a != message["worker"])
 
     def _on_message(self, event: tuple[float, Any]) -> None:
