@@ -375,7 +375,7 @@ def kill_disks(
             (place / "runs").mkdir(parents=True)
             write_project(place, num_trials=num_trials, step_s=0.1, retries=2 * kills)
         subprocess.run(command("run", "config.yaml"), cwd=calm, check=True, capture_output=True)
-        victims = ("driver", "worker", "server") if server else ("driver", "worker")
+        victims = ["driver", "worker"] + (["server", "worker", "server"] if server else [])
         waiting = [victims[n % len(victims)] for n in range(kills)]
         drivers = 0
         with _cluster(scratch, folder / "runs", server) as cluster:

@@ -133,7 +133,7 @@ class StoringTable(LocalTable):
             except (FilesLost, DotrainError) as error:
                 found, lost = None, str(error)
             except OSError as error:
-                found, lost = None, f"{error.filename}: {error.strerror}"
+                found, lost = None, f"{error.filename or 'temporary files'}: {error.strerror}"
                 kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else DotrainError
                 self.broken = kind(f"{lost}; the trials' files can't be kept")
             self._hand_over(partial(then, found, lost))

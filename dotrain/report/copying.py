@@ -101,7 +101,7 @@ def copy_artifacts(found: Artifacts, to: Path) -> Copied:
         ) from None
     except OSError as error:
         raise DotrainError(
-            f"can't copy to {to}: {error.filename}: {error.strerror}; what was copied before is whole, "
+            f"can't copy to {to}: {error.filename or to}: {error.strerror}; what was copied before is whole, "
             "the same command goes on"
         ) from None
     return Copied(to, files, size, len(same), gone)

@@ -34,9 +34,12 @@ def checkpoint_of(trial: Trial, run_dir: Path) -> str | None:
         trial: The trial.
         run_dir: The run directory.
     """
-    if trial.freed:  # what is left of it, if anything is, goes when the run goes on
-        return None
-    return Kept(RunDir(run_dir)).newest_checkpoint(trial.trial_id)
+    return _newest(trial, Kept(RunDir(run_dir)))
+
+
+def _newest(trial: Trial, kept: Kept) -> str | None:
+    # What is left of one that was freed, if anything is, goes when the run goes on.
+    return None if trial.freed else kept.newest_checkpoint(trial.trial_id)
 
 
 @final
@@ -72,8 +75,9 @@ class Checkpoints:
         trials = list(trials)
         freed = [trial for trial in trials if trial.freed]
         kept, is_best = None, False
+        files = Kept(RunDir(run_dir))
         for index, trial in enumerate(ranked if freed else ()):
-            if checkpoint_of(trial, run_dir) is not None:
+            if _newest(trial, files) is not None:
                 kept, is_best = trial.trial_id, index == 0
                 break
         return cls(

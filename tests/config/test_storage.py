@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from dotrain.cli import app
 from dotrain.config import ConfigError, load_config
 from dotrain.config.plan import make_plan
 from tests.conftest import Project
@@ -65,6 +67,6 @@ def test_check_says_where_files_are_kept(project: Project, tmp_path: Path) -> No
     file = project.config(search=SEARCH, storage=f"file://{tmp_path}/store")
     assert make_plan(load_config(file))["storage"] == f"file://{tmp_path}/store"
     assert not (tmp_path / "store").exists()
-    done = project.cli("check", "config.yaml")
+    done = CliRunner().invoke(app, ["check", str(file)])
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("storage "))
     assert line.split() == ["storage", f"file://{tmp_path}/store"]

@@ -7,6 +7,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +39,7 @@ from dotrain.store.claim import take_storage
 from dotrain.store.kept import Kept
 from dotrain.store.manifest import keys_of
 from dotrain.store.storage import Place, Storage
-from tests.conftest import Project
+from tests.conftest import ROOT, Project
 from tests.store.cut import Cut
 
 TRAIN = """
@@ -91,7 +94,12 @@ def s3(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return "s3://bucket/of/dotrain"
 
 
-@pytest.fixture(params=["memory inline", "file local", "file address", "s3 local"])
+SLOW_PLACES = [pytest.param(name, marks=pytest.mark.slow) for name in ("file address", "s3 local")]
+#: Where trials run that have processes of their own.
+KINDS = ["local", pytest.param("address", marks=pytest.mark.slow)]
+
+
+@pytest.fixture
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
     """A URL, and where trials run whose files are kept there."""
     protocol, kind = request.param.split()
@@ -131,6 +139,9 @@ def check_nothing_else_is_there(result: Result) -> None:
     assert set(kept.storage().list_keys()) == named
 
 
+@pytest.mark.parametrize(
+    "place", ["memory inline", "file local", "file address", "s3 local"], indirect=True
+)
 def test_the_same_files_are_there_as_in_a_run_directory(
     project: Project, place: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -152,6 +163,7 @@ def test_the_same_files_are_there_as_in_a_run_directory(
         assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.parametrize("place", ["memory inline", "file local", *SLOW_PLACES], indirect=True)
 def test_promotions_go_on_from_what_is_kept_and_all_but_the_best_is_freed(
     project: Project, place: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -225,7 +237,7 @@ def test_an_attempt_that_is_killed_goes_on_from_what_is_kept(
         assert log.index(" from 0\n") < log.index(" from 2\n")
 
 
-@pytest.mark.parametrize("kind", ["local", "address"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_the_end_of_a_run_breaks_off_is_kept_and_goes_on(
     project: Project, tmp_path: Path, request: pytest.FixtureRequest, kind: str
 ) -> None:
@@ -260,7 +272,7 @@ def test_what_the_end_of_a_run_breaks_off_is_kept_and_goes_on(
     assert "from 1\n" in (again.run_dir / "trials" / "t0000" / "output.log").read_text()
 
 
-@pytest.mark.parametrize("kind", ["local", "address"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_checkpoint_is_kept_and_a_log_is_home_while_the_trial_runs(
     project: Project, tmp_path: Path, request: pytest.FixtureRequest, kind: str
 ) -> None:
@@ -393,13 +405,10 @@ def test_patience_ends_and_grows_no_further_than_it_should() -> None:
 
 
 def test_a_storage_that_cant_be_had_is_told_at_the_start(project: Project) -> None:
-    project.write("user.py", "def train(): return 1.0\n")
-    project.config(storage="file:///proc/nowhere")
-    done = project.cli("run", "config.yaml", "--quiet")
-    assert done.returncode == 3
-    assert done.stderr.startswith("storage: file:///proc/nowhere/config-")
-    assert "can't be written" in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(ResourcesUnavailable, match="can't be written: FileNotFoundError") as caught:
+        project.run("def train(): return 1.0", cluster=INLINE, storage="file:///proc/nowhere")
+    assert caught.value.exit_code == 3
+    assert str(caught.value).startswith("storage: file:///proc/nowhere/config-")
 
 
 def test_a_bucket_that_isnt_there_is_told_at_the_start(project: Project, s3: str) -> None:
@@ -412,7 +421,7 @@ def test_a_bucket_that_isnt_there_is_told_at_the_start(project: Project, s3: str
 def test_a_worker_that_cant_use_the_storage_is_named_and_isnt_used(
     project: Project, dask_address: str
 ) -> None:
-    cluster = {"kind": "address", "address": dask_address, "connect_timeout_s": 5}
+    cluster = {"kind": "address", "address": dask_address, "connect_timeout_s": 3}
     with pytest.raises(
         ResourcesUnavailable
     ) as caught:  # below the driver's own folder of this name
@@ -509,6 +518,41 @@ def test_unfinished_uploads_are_aborted_at_the_next_start(project: Project, s3: 
     assert files.exists("bucket/of/dotrain/another/t0000/rubbish")
 
 
+@pytest.mark.slow
+def test_a_large_checkpoint_goes_and_comes_through_little_memory(s3: str, tmp_path: Path) -> None:
+    code = """
+        import os, re, sys
+        from pathlib import Path
+        from dotrain.store.exchange import Exchange
+        from dotrain.store.folder import Folder
+        from dotrain.store.storage import Place, Storage
+
+        def most(): return int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
+
+        top = Path(sys.argv[1])
+        storage = Storage(Place("s3://bucket/large", "run"))
+        one, other = (Exchange("t0000", Folder(top / n, top / f"{n}-new"), storage) for n in "ab")
+        for megabytes in (1, 150):
+            file = top / "a" / "checkpoint" / "step-000000001" / "weights"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with open(file, "wb") as target:
+                for _ in range(megabytes):
+                    target.write(os.urandom(1_000_000))
+            other.fetch(one.send(running=False).manifest)
+            print(most(), (top / "b" / "checkpoint/step-000000001/weights").stat().st_size)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    (small, one), (large, most) = (map(int, line.split()) for line in done.stdout.splitlines())
+    assert (one, most) == (1_000_000, 150_000_000)
+    assert (large - small) * 1024 < 64_000_000
+
+
 def test_a_finished_run_is_judged_and_extended(project: Project, tmp_path: Path) -> None:
     store = tmp_path / "store"
     sections: dict[str, Any] = {"cluster": INLINE, "storage": f"file://{store}"}
@@ -540,6 +584,20 @@ def test_a_journal_that_names_no_secret_and_a_header_that_names_the_place(
     records = list(read_journal(result.run_dir / "journal.jsonl"))
     assert records[0]["config"]["storage"] == s3
     assert "an-id" not in json.dumps(records)
+
+
+def test_a_call_from_python_keeps_files_too(tmp_path: Path) -> None:
+    def train(checkpoint: Any) -> float:
+        with checkpoint.save(step=1) as folder:
+            (folder / "weights").write_text("w")
+        return 1.0
+
+    result = experiment.lagom(
+        train, storage=f"file://{tmp_path}/store", cluster=INLINE, runs_dir=tmp_path, quiet=True
+    )
+    assert result.summary["best"]["checkpoint"].startswith(f"file://{tmp_path}/store/")
+    (weights,) = (tmp_path / "store").rglob("weights")
+    assert weights.read_text() == "w"
 
 
 def test_a_place_is_joined_once() -> None:
