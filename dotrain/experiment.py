@@ -244,6 +244,7 @@ def lagom(
     limits: Mapping[str, Any] | None = None,
     checkpoints: Mapping[str, Any] | None = None,
     journal: Mapping[str, Any] | None = None,
+    storage: str | None = None,
     observers: Sequence[str | Mapping[str, Any] | Observer] = (),
     tensorboard: bool | None = None,
     ship: Sequence[str] = (),
@@ -277,6 +278,7 @@ def lagom(
         limits: The config's ``limits:`` section.
         checkpoints: The config's ``checkpoints:`` section.
         journal: The config's ``journal:`` section.
+        storage: Where the trials' files are kept, as the config's ``storage:``.
         observers: Who watches the run besides: names, names with options, or instances.
         tensorboard: Whether to write TensorBoard's event files; by default if it is installed.
         ship: Files that go with the code, as the config's ``ship:``; relative to the current folder.
@@ -307,6 +309,7 @@ def lagom(
     same |= {"cluster": cluster, "limits": limits, "journal": journal}
     same |= {"tensorboard": tensorboard, "observers": observers, "checkpoints": checkpoints}
     same |= {"resources": resources}
+    same |= {} if storage is None else {"storage": storage}
     same |= {"ship": _listed(ship), "env": _listed(env)}
     goes_on = resume is not None
     loaded = load_call(functions, search, ablation, early_stop, distribution, same, goes_on=goes_on)

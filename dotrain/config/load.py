@@ -30,6 +30,7 @@ from dotrain.config.parts import Given, Parts
 from dotrain.config.schema import PartialSettings, Settings, Table
 from dotrain.config.shipping import find_named, ship
 from dotrain.config.source import Source, read_source
+from dotrain.config.storage import storage_problems
 from dotrain.config.table import table_problems
 from dotrain.config.validation import is_echo, validate_settings
 from dotrain.config.variables import make_environment
@@ -147,6 +148,7 @@ class _Loader:
         observers = make_observers(settings, parts, executor)
         environment, *found = make_environment(settings, self.source, executor, self.goes_on)
         self._add(*found)
+        self._add(storage_problems(settings, self.source, executor))
         # An archive has what was shipped.
         patterns = () if parts.code is not None else settings.ship
         named, problems = find_named(patterns, parts.folder, self.source)

@@ -38,6 +38,7 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "slots_per_trial": loaded.strategy.slots,
         "strategy": settings.distribution.strategy,
         "ships": _ships(loaded.shipment),
+        "storage": settings.storage,
         "env": list(loaded.environment.values()),
         "notes": [*map(str, loaded.notes)],
         "warnings": [str(warning) for warning in loaded.warnings],

@@ -305,6 +305,11 @@ class Settings(Section):
     resources: Resources = Resources()
     limits: LimitsSection = LimitsSection()
     checkpoints: Checkpoints = Checkpoints()
+    storage: str | None = Field(
+        default=None,
+        description="Where the trials' files are kept, as a URL: s3://bucket/folder, gs://..., "
+        "file:///folder. Workers write there directly; by default the run directory has them.",
+    )
     journal: JournalSection = JournalSection()
     observers: list[Plugin] = Field(
         default=[],

@@ -50,6 +50,8 @@ class AbstractExecutor(ABC):
     most_trials: int | None = None
     #: Whether `start` waits for slots for ever, whatever the time-out; set before it.
     waits: bool = False
+    #: Whether trials' files go to the config's ``storage:``, which is refused else.
+    stores_files: ClassVar[bool] = False
     #: What types can't say of the keys, as JSON Schemas of the section; `problems` says it too.
     schema_rules: ClassVar[Sequence[Mapping[str, Any]]] = ()
 

@@ -190,6 +190,7 @@ def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         *([("resources", f"{plan['resources']} for each rank")] if plan["resources"] else []),
         *([("gpus", _gpus_text(plan["gpus"]))] if plan["gpus"] else []),
         *([("env", ", ".join(plan["env"]))] if plan["env"] else []),
+        *([("storage", plan["storage"])] if plan["storage"] else []),
         ("ships", _ships_text(plan["ships"])),
     ]
     if "configurations" in plan:

@@ -65,7 +65,7 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
             "traceback": error.traceback,
         },
         "log": str(log) if log.is_file() else None,
-        "checkpoint": (place := checkpoint_of(trial, run.run_dir.path)) and str(place),
+        "checkpoint": checkpoint_of(trial, run.run_dir.path),
         "freed": trial.freed or None,
     }
 

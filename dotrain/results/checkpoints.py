@@ -11,7 +11,7 @@ from dotrain.ablation.study import BASELINE
 from dotrain.core.trial import Trial
 from dotrain.results.text import bytes_text, count_text
 from dotrain.store import RunDir
-from dotrain.store.checkpoints import checkpoints_in
+from dotrain.store.kept import Kept
 
 
 def is_candidate(trial: Trial) -> bool:
@@ -27,17 +27,19 @@ def freed_text(size: int, keep: str) -> str:
     return f"its checkpoint was freed: {bytes_text(size)} (checkpoints.keep: {keep})"
 
 
-def checkpoint_of(trial: Trial, run_dir: Path) -> Path | None:
-    """Return where the newest checkpoint of a trial lies, or None if there is none.
+def checkpoint_of(trial: Trial, run_dir: Path) -> str | None:
+    """Return the path or URL of a trial's newest checkpoint, or None if there is none.
 
     Args:
         trial: The trial.
         run_dir: The run directory.
     """
-    if trial.freed:  # what is left of it, if anything is, goes when the run goes on
-        return None
-    found = checkpoints_in(RunDir(run_dir).checkpoint(trial.trial_id))
-    return found[-1].folder if found else None
+    return _newest(trial, Kept(RunDir(run_dir)))
+
+
+def _newest(trial: Trial, kept: Kept) -> str | None:
+    # What is left of one that was freed, if anything is, goes when the run goes on.
+    return None if trial.freed else kept.newest_checkpoint(trial.trial_id)
 
 
 @final
@@ -82,8 +84,9 @@ class Checkpoints:
         trials = list(trials)
         freed = [trial for trial in trials if trial.freed]
         kept, is_best = None, False
+        files = Kept(RunDir(run_dir))
         for index, trial in enumerate(ranked if freed else ()):
-            if checkpoint_of(trial, run_dir) is not None:
+            if _newest(trial, files) is not None:
                 kept, is_best = trial.trial_id, index == 0
                 break
         return cls(

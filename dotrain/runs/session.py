@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,7 @@ from dotrain.runs.freeing import Freeing, keep_of
 from dotrain.runs.header import make_header
 from dotrain.runs.result import Demands, Result
 from dotrain.runs.stopped import StoppedRun
+from dotrain.runs.storing import taken
 from dotrain.runs.which_code import is_to_train
 from dotrain.store import (
     NEEDS,
@@ -46,6 +47,8 @@ from dotrain.store import (
     marks_of,
     restore,
 )
+from dotrain.store.kept import Kept
+from dotrain.store.storage import StorageError
 from dotrain.training.program import Program
 from dotrain.usercode.archive import Code
 from dotrain.versions import own_version
@@ -89,8 +92,9 @@ def run(
             run_dir.write_code(experiment.functions.code.archive)
         header = make_header(experiment, run_dir=run_dir.path)
         scheduler = _scheduler(experiment, header)
-        freeing = _freeing(experiment, run_dir, header, scheduler)
-        start = _Start(scheduler, header, Contents([]), Restored(0.0, []), None, freeing)
+        kept = Kept(run_dir, taken(run_dir, experiment.settings, goes_on=False))
+        freeing = _freeing(experiment, kept, header, scheduler)
+        start = _Start(scheduler, header, Contents([]), Restored(0.0, []), None, freeing, kept)
         return _Run(experiment, run_dir, demands, quiet).drive(start, observer)
 
 
@@ -146,13 +150,16 @@ def resume(
             needs=NEEDS,
             archived=archived,
         )
-        freeing = _freeing(experiment, run_dir, header, scheduler)
         now, before = experiment.num_trials, experiment.optimizer.num_trials
         grows = now is not None and before is not None and now > before
         goes_on = grows or scheduler.status is not RunStatus.FINISHED
+        # Whoever only judges what has finished asks for no file.
+        storage = taken(run_dir, experiment.settings, goes_on=True) if goes_on else None
+        kept = Kept(run_dir, storage)
+        freeing = _freeing(experiment, kept, header, scheduler)
         if goes_on and freeing.note and not quiet:
             sys.stderr.write(f"note: {freeing.note}\n")
-        start = _Start(scheduler, header, stopped.contents, restored, resumed, freeing)
+        start = _Start(scheduler, header, stopped.contents, restored, resumed, freeing, kept)
         return _Run(experiment, run_dir, demands, quiet).drive(start, observer)
 
 
@@ -181,6 +188,7 @@ class _Start:
         restored: What else the journal says.
         resumed: What the scheduler is told first, None in a new run.
         freeing: Frees checkpoints that aren't needed any more.
+        kept: Where the trials' files are.
     """
 
     scheduler: Scheduler
@@ -189,12 +197,11 @@ class _Start:
     restored: Restored
     resumed: Resumed | None
     freeing: Freeing
+    kept: Kept
 
 
-def _freeing(
-    experiment: Experiment, run_dir: RunDir, header: Record, scheduler: Scheduler
-) -> Freeing:
-    return Freeing(run_dir, keep_of(experiment, header), scheduler, experiment.direction)
+def _freeing(experiment: Experiment, kept: Kept, header: Record, scheduler: Scheduler) -> Freeing:
+    return Freeing(kept, keep_of(experiment, header), scheduler, experiment.direction)
 
 
 def _scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Scheduler:
@@ -233,7 +240,8 @@ class _Run:
         """Bring the run to its end, and write what is made of it."""
         header, records = start.header, start.contents.records
         with ExitStack() as finally_:
-            program = self.experiment.program(self.run_dir.token, self.run_dir.path)
+            place = start.kept.place
+            program = self.experiment.program(self.run_dir.token, self.run_dir.path, place)
             # A run that goes on may have nothing left to run.
             executor = self._executor(finally_, None if start.resumed else program)
             sync = self.experiment.sync
@@ -287,6 +295,8 @@ class _Run:
         try:
             if status is RunStatus.FINISHED and error is None:
                 error = self._free(driver, start.freeing)
+            with suppress(StorageError):  # what is left goes when the run next goes on
+                start.kept.tidy()
         finally:
             result = self._conclude(header, scheduler, status, driver, error)
         return result

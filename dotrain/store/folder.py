@@ -199,6 +199,16 @@ class Folder:
 
     # ---- paths ----
 
+    def staged(self, path: str) -> Path:
+        """Return where a file may be written that isn't to be seen before `commit`."""
+        place = self._staged(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def file(self, path: str) -> Path:
+        """Return where a file of the folder lies."""
+        return self._inside(path)
+
     def _checked(self, path: str) -> str:
         if (problem := path_problem(path)) is not None:
             raise ValueError(problem)

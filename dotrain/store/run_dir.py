@@ -19,6 +19,8 @@ from dotrain.store.filesystem import TRIED, check_place
 
 #: In a trial's directory: the folder of its checkpoints, and the reports kept beside them.
 CHECKPOINT, REPORTS = "checkpoint", "reports.jsonl"
+#: In a run directory: the folder of its trials.
+TRIALS = "trials"
 #: How the name of a file begins by which a worker tells whether it sees a run directory.
 SEEN = ".seen-"
 #: What only drivers make, and only for moments.
@@ -126,7 +128,7 @@ class RunDir:
     @property
     def trials(self) -> Path:
         """The trials' own directories."""
-        return self.path / "trials"
+        return self.path / TRIALS
 
     def trial_dir(self, trial_id: str) -> Path:
         """A trial's own directory."""
@@ -145,6 +147,20 @@ class RunDir:
     def arriving(self) -> Path:
         """What isn't whole yet of files that come from another disk."""
         return self.path / "arriving"
+
+    @property
+    def storage(self) -> Path:
+        """What of the trials' files is kept elsewhere, and where."""
+        return self.path / "storage"
+
+    @property
+    def storage_place(self) -> Path:
+        """Where that is."""
+        return self.storage / "place.json"
+
+    def manifest(self, trial_id: str) -> Path:
+        """Which files of a trial are there."""
+        return self.storage / f"{trial_id}.json"
 
     def trial_log(self, trial_id: str, rank: int = 0) -> Path:
         """What a rank of a trial printed."""
@@ -200,12 +216,22 @@ class RunDir:
         return sync_path(self.config)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a small file such that readers see the old one or the new one, never a part."""
+def replace_file(path: Path, content: bytes, *, sync: bool = False) -> None:
+    """Write a small file such that readers see the old one or the new one, never a part.
+
+    Args:
+        path: Where.
+        content: What.
+        sync: Whether it must be on the disk before anything follows from it.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         temporary.write_bytes(content)
+        if sync:
+            sync_path(temporary)
         os.replace(temporary, path)
+        if sync:
+            sync_path(path.parent)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise

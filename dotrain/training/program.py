@@ -16,6 +16,7 @@ from dotrain.core.policy import Direction
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.executors.threads import in_environment
 from dotrain.frameworks.registry import import_packages, loaded
+from dotrain.store.storage import Place
 from dotrain.training.environment import Environment
 from dotrain.training.failure import describe_failure
 from dotrain.training.table_files import TabularSource
@@ -47,6 +48,7 @@ class Program:
         table_files: The table's file, for workers that don't see it; empty where all do.
         environment: Variables for the processes of attempts.
         keeps_all: Whether trials keep all their checkpoints, not only the newest.
+        storage: Where their files are kept, if not in the run directory.
     """
 
     token: str
@@ -65,6 +67,7 @@ class Program:
     table_files: Code = field(default_factory=Code)
     environment: Environment = field(default_factory=Environment)
     keeps_all: bool = False
+    storage: Place | None = None
 
 
 @dataclass(frozen=True)

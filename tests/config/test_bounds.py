@@ -111,6 +111,7 @@ def test_the_documented_defaults() -> None:
             "max_failures": 10,
         },
         "checkpoints": {"keep": "auto"},
+        "storage": None,
         "journal": {"sync": None},
         "tensorboard": None,
         "ship": [],

@@ -38,6 +38,7 @@ from dotrain.results.text import bytes_text
 from dotrain.runs.freeing import Choice, Freeing, to_free
 from dotrain.store import RunDir, read_journal, replay
 from dotrain.store.checkpoints import checkpoints_in, free_checkpoints
+from dotrain.store.kept import Kept
 from dotrain.testing import simulate
 from dotrain.testing.contracts import example_curve, example_space
 from dotrain.training.checkpoint import Checkpoint
@@ -141,7 +142,7 @@ def test_a_trial_that_may_go_on_keeps_its_checkpoint_and_the_best_always(
             with Checkpoint(run_dir.checkpoint(trial.trial_id)).save(step=1):
                 pass
     trials = scheduler.book.trials
-    freeing = Freeing(run_dir, "best", scheduler, direction)
+    freeing = Freeing(Kept(run_dir), "best", scheduler, direction)
     gone: set[str] = set()
 
     def free(freed: Freed | None, time_s: float) -> None:
@@ -168,7 +169,7 @@ def test_a_trial_that_may_go_on_keeps_its_checkpoint_and_the_best_always(
     assert left == ([best] if best else held)
     # Whoever goes on with it finds nothing more to free.
     scheduler.handle(Resumed(vars(limits), 14), time_s)
-    again = Freeing(run_dir, "best", scheduler, direction)
+    again = Freeing(Kept(run_dir), "best", scheduler, direction)
     assert (again.at_start(), again.at_end()) == (None, None)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import final
 
 from dotrain.executors.bookings import Slot
@@ -26,6 +26,9 @@ from dotrain.executors.dask.site import (
 from dotrain.executors.dask.wire import NoAnswer, Wire
 from dotrain.training.program import Program
 
+#: When a worker is asked again that can't be used for the moment, in seconds.
+_AGAIN_S = 2.0
+
 
 @final
 class Admission:
@@ -33,28 +36,36 @@ class Admission:
 
     Attributes:
         refused: Why workers aren't used, by address.
+        passing: The same, where it may be otherwise soon; such a worker is asked again.
         silent: Workers that are being asked, or have not answered.
         held: Which other run has a worker, by address; for as long as that is known.
     """
 
-    def __init__(self, wire: Wire, program: Program, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        program: Program,
+        say: Callable[[str], None],
+        ask_again: Callable[[Sequence[str]], None],
+    ) -> None:
         """Make it; nobody has been asked.
 
         Args:
             wire: To the workers.
             program: What attempts run.
             say: Tells people.
+            ask_again: Called with workers that may be of use by now.
         """
         self._wire = wire
-        self._run_dir = Path(program.run_dir)
-        self._functions = program.functions
-        self._token = program.token
+        self._program = program
         self._say = say
+        self._ask_again = ask_again
         self._here = here()
         self._said: set[object] = set()
         #: The names of machines, by the addresses that their workers have.
         self._hosts: dict[str, str] = {}
         self.refused: dict[str, str] = {}
+        self.passing: dict[str, str] = {}
         self.silent: set[str] = set()
         self.held: dict[str, Holder] = {}
 
@@ -71,7 +82,7 @@ class Admission:
         self.silent.update(addresses)
         with ExitStack() as finally_:
             try:
-                asked = finally_.enter_context(question(self._run_dir, self._functions))
+                asked = finally_.enter_context(question(self._program))
             except OSError as error:
                 raise HomeError(error) from error
             answers = await self._wire.ask(addresses, asked)
@@ -86,6 +97,7 @@ class Admission:
             if isinstance(verdict, Way):
                 news.append((verdict, "" if verdict is Way.SHARED else host))
                 ways[address] = verdict
+                self.passing.pop(address, None)
                 slot.host = host_name(slot.host, host, self._hosts)
             elif isinstance(verdict, Refusal):
                 self._refuse(address, host, verdict)
@@ -97,7 +109,7 @@ class Admission:
                 self._refuse(address, "", verdict)
         if any(ways.values()) and not self._said.issuperset(news):
             self._said.update(news)
-            self._say(ways_text(news))
+            self._say(ways_text(news, self._program.storage))
         return ways
 
     async def _verdict(
@@ -110,7 +122,7 @@ class Admission:
         self.silent.discard(address)
         if isinstance(answer, tuple):
             site, holder = answer
-            if holder is not None and holder.token != self._token:
+            if holder is not None and holder.token != self._program.token:
                 self.held[address] = holder
             return site.host, decide(site, self._here)
         python = await self._wire.python_of(address)
@@ -135,12 +147,13 @@ class Admission:
             address: The worker's.
         """
         self.refused.pop(address, None)
+        self.passing.pop(address, None)
         self.held.pop(address, None)
         self.silent.discard(address)
 
     def waits_for(self) -> list[str]:
         """Return in lines why workers can't be used, or not yet."""
-        lines = [*self.refused.values()]
+        lines = [*self.refused.values(), *self.passing.values()]
         lines += (f"worker {address} has not answered so far" for address in sorted(self.silent))
         if self.held:
             lines.append(f"{held_text(self.held.values())}; --wait waits for them")
@@ -152,7 +165,15 @@ class Admission:
             self._say(text)
 
     def _refuse(self, address: str, host: str, refusal: Refusal) -> None:
-        self.refused[address] = refusal_text(address, host, refusal)
-        if (host, refusal) not in self._said:
-            self._said.add((host, refusal))
-            self._say(self.refused[address])
+        text = refusal_text(address, host, refusal)
+        if refusal.passes:
+            self.passing[address] = text
+            loop = asyncio.get_running_loop()
+            loop.call_later(_AGAIN_S, self._ask_again, [address])
+        else:
+            self.refused[address] = text
+        # What passes is said in other words each time.
+        what = (host, None if refusal.passes else refusal)
+        if what not in self._said:
+            self._said.add(what)
+            self._say(text)

@@ -66,6 +66,7 @@ class DaskExecutor(AbstractExecutor):
     """Runs attempts on Dask workers, one at a time on each worker process."""
 
     sets_variables = True
+    stores_files = True
     #: How long the loop's thread may take to end, in seconds.
     _close_timeout_s = 10.0
 

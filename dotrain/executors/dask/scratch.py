@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import NamedTuple, final
 
 from dotrain.store import RunDir
+from dotrain.store.exchange import Exchange, Sent
 from dotrain.store.files import Entries, Listing, Piece, Plan, newest_checkpoint
 from dotrain.store.folder import Folder, checkpoint_names, remove_others
+from dotrain.store.manifest import from_json
+from dotrain.store.storage import Storage, StorageError
 from dotrain.temporary import Kind, OwnFolder
+
+
+class Trouble(NamedTuple):
+    """What the storage has against what was asked for.
+
+    Attributes:
+        why: In words.
+        passes: Whether it may be otherwise later.
+    """
+
+    why: str
+    passes: bool
 
 
 @final
@@ -21,14 +36,19 @@ class Scratch:
         run_dir: The folder.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, storage: Storage | None = None) -> None:
         """Make it.
+
+        Args:
+            storage: Where the trials' files are kept, if not at home.
 
         Raises:
             OSError: If it can't be made.
         """
         self._own = OwnFolder(Kind.FILES)
         self.run_dir = RunDir(self._own.path)
+        self._storage = storage
+        self._exchange: tuple[str, Exchange] | None = None
 
     def remove(self) -> None:
         """Remove it with all that is in it."""
@@ -75,6 +95,32 @@ class Scratch:
     ) -> tuple[Entries, list[str]]:
         """As of `Folder`."""
         return self._folder(trial_id).commit(plan, digests)
+
+    # ---- the same, where files are kept in a storage ----
+
+    def fetch(self, trial_id: str, manifest: str, is_chief: bool) -> Trouble | None:
+        """Make the trial's folder like what the storage has, after `begin`; as of `Exchange`.
+
+        Returns:
+            What the storage has against it.
+        """
+        assert self._storage is not None
+        if self._exchange is None or self._exchange[0] != trial_id:
+            self._exchange = trial_id, Exchange(trial_id, self._folder(trial_id), self._storage)
+        try:
+            self._exchange[1].fetch(from_json(manifest), is_chief=is_chief)
+        except StorageError as error:
+            return Trouble(str(error), error.passes)
+        return None
+
+    def send(self, trial_id: str, running: bool) -> Sent | Trouble:
+        """Send what is new, after `fetch`; as of `Exchange`."""
+        assert self._exchange is not None
+        assert self._exchange[0] == trial_id
+        try:
+            return self._exchange[1].send(running=running)
+        except StorageError as error:
+            return Trouble(str(error), error.passes)
 
     def _folder(self, trial_id: str) -> Folder:
         return Folder(self.run_dir.trial_dir(trial_id), self.run_dir.arriving / trial_id)

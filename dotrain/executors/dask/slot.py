@@ -26,6 +26,7 @@ from dotrain.executors.dask.site import Question, Site, look_around
 from dotrain.executors.environment import environment_of_attempts
 from dotrain.executors.table import free_addresses
 from dotrain.executors.threads import Threads, asked
+from dotrain.store.storage import Storage
 from dotrain.training.environment import Sealed
 from dotrain.training.program import Program
 
@@ -125,7 +126,8 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
                 return
         try:
             if carried:
-                self._scratch = Scratch()
+                place = self.program.storage
+                self._scratch = Scratch(None if place is None else Storage(place))
             self._worker.loop.add_callback(self._open)
             self._left.wait()
             if self._host is not None:

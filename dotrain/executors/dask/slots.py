@@ -69,8 +69,8 @@ class SlotTable(AbstractSlotTable):
         self._wire = Wire(client, host)
         self._environment = environment
         self._run_dir = RunDir(Path(host.program.run_dir))
-        self.carriers = Carriers(self._wire, self._run_dir)
-        self.admission = Admission(self._wire, host.program, self._changed)
+        self.carriers = Carriers(self._wire, host.program, self._changed)
+        self.admission = Admission(self._wire, host.program, self._changed, self._add)
         self._fail = fail
         #: What is under way before ranks begin, by the token of their group.
         self._starting: dict[str, asyncio.Task[Any]] = {}
@@ -121,9 +121,9 @@ class SlotTable(AbstractSlotTable):
                 again = slot.address in self.admission.silent  # then it is asked alone
                 self._open_anew(slot.address) if again else self._remove(slot.address)
                 continue
-            if way is Way.CARRIED:
+            if way is not Way.SHARED:
                 self.carriers.add(slot.address)
-            self._wire.hold(slot.address, way is Way.CARRIED, partial(self._on_task_done, slot))
+            self._wire.hold(slot.address, way is not Way.SHARED, partial(self._on_task_done, slot))
         if any(slot.address in self.admission.refused for slot in new):
             self._add(self._wire.known_workers())  # there may be others in their place
 
