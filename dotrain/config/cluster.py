@@ -9,10 +9,11 @@ from typing import Any
 from dotrain import plugins
 from dotrain.config.errors import Problem, dotted
 from dotrain.config.options import arguments_of, descriptions_of
-from dotrain.config.schema import Cluster, Settings
+from dotrain.config.schema import Settings
 from dotrain.config.secrets import not_kept
 from dotrain.config.source import Source
 from dotrain.config.validation import MISSING, validate_options
+from dotrain.config.where import Cluster
 from dotrain.errors import UsageError
 from dotrain.executors.base import AbstractExecutor
 

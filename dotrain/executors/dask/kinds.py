@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import psutil
 from pydantic import Field
 
-from dotrain.config.schema import Adapt, Tls
+from dotrain.config.where import Adapt, Tls
 from dotrain.executors.dask.executor import DaskExecutor
 from dotrain.executors.neighbours import others_here
 
