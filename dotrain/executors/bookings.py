@@ -105,11 +105,11 @@ class Bookings:
             avoided = self._avoided(launch)
             good = [slot for slot in free if slot.host not in avoided]
             if launch.slots <= len(good):
-                good = good[: launch.slots]
-                groups.append(self._group(launch, good, retries))
+                groups.append(self._group(launch, good[: launch.slots], retries))
+                free = [slot for slot in free if slot.group is None]
             else:
                 left.append((launch, retries))
-            free = [slot for slot in free if slot not in good]
+                free = [slot for slot in free if slot.host in avoided]
         self._pending.extendleft(reversed(left))
         return groups
 
