@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Literal, final
 
 from dotrain.core.events import AttemptEnd, Event, Freed
@@ -20,7 +23,7 @@ from dotrain.results.checkpoints import is_candidate
 from dotrain.results.text import count_text
 from dotrain.runs.definition import Experiment
 from dotrain.store import Record, RunDir
-from dotrain.store.checkpoints import checkpoints_in, free_checkpoints, size_of
+from dotrain.store.checkpoints import checkpoints_in, clear, set_all_aside, size_of
 
 Keep = Literal["auto", "last", "best", "all"]
 
@@ -87,6 +90,33 @@ def to_free(trials: Iterable[Trial], direction: Direction) -> list[Trial]:
     return [freed for trial in trials for freed in choice.add(trial)]
 
 
+class _Remover:
+    """Removes what was set aside, on a thread of its own: a slow disk doesn't hold up the run."""
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[Path | None] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    def add(self, directory: Path) -> None:
+        """Remove what was set aside there, some time before `close`."""
+        self._waiting.put(directory)
+        if self._thread is None:
+            # Whoever can't wait for it leaves the rest to the next who goes on.
+            self._thread = Thread(target=self._run, name="dotrain-freeing", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Wait until all is removed."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        while (directory := self._waiting.get()) is not None:
+            clear(directory)
+
+
 class Freeing:
     """Frees checkpoints in a run directory, as the config says."""
 
@@ -96,6 +126,8 @@ class Freeing:
         keep: Keep,
         scheduler: Scheduler,
         direction: Direction,
+        *,
+        aside: bool = False,
     ) -> None:
         """Get ready; nothing is freed yet.
 
@@ -104,8 +136,10 @@ class Freeing:
             keep: What is kept.
             scheduler: Knows all trials, and which are over.
             direction: ``max`` or ``min``.
+            aside: Whether a thread may delete while the run goes on; `close` waits for it.
         """
         self._run_dir = run_dir
+        self._remover = _Remover() if aside else None
         self._keep = keep
         self._scheduler = scheduler
         self._trials = scheduler.book.trials
@@ -134,6 +168,7 @@ class Freeing:
 
     def at_end(self) -> Freed | None:
         """Return what is to be freed when the run has finished."""
+        self.close()
         self.finish()  # an attempt that was killed may have written once more
         if self._keep not in ("auto", "best"):
             return None
@@ -141,8 +176,13 @@ class Freeing:
         return self._freed(to_free(held, self._direction))
 
     def carry_out(self, freed: Freed) -> None:
-        """Delete checkpoints, once it is in the journal."""
+        """Delete checkpoints, once it is in the journal: at once none is there any more."""
         self._delete(freed.sizes)
+
+    def close(self) -> None:
+        """Wait until all is deleted."""
+        if self._remover is not None:
+            self._remover.close()
 
     @property
     def note(self) -> str:
@@ -175,8 +215,10 @@ class Freeing:
     def _delete(self, trial_ids: Iterable[str]) -> None:
         left: list[str] = []
         for trial_id in trial_ids:
+            directory = self._run_dir.checkpoint(trial_id)
             try:
-                free_checkpoints(self._run_dir.checkpoint(trial_id))
+                set_all_aside(directory)
+                (clear if self._remover is None else self._remover.add)(directory)
             except OSError as error:
                 left.append(f"{error.filename}: {error.strerror}")
         if left:

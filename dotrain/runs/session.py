@@ -193,7 +193,8 @@ class _Start:
 def _freeing(
     experiment: Experiment, run_dir: RunDir, header: Record, scheduler: Scheduler
 ) -> Freeing:
-    return Freeing(run_dir, keep_of(experiment, header), scheduler, experiment.direction)
+    keep, concurrent = keep_of(experiment, header), experiment.executor.concurrent
+    return Freeing(run_dir, keep, scheduler, experiment.direction, aside=concurrent)
 
 
 def _scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Scheduler:
@@ -251,6 +252,7 @@ class _Run:
             )
             records.clear()  # there may be millions, and the view lets go of them
             observers = [observer, *self.experiment.observers]
+            finally_.callback(start.freeing.close)
             start.freeing.finish()
             driver = Driver(start.scheduler, executor, journal, view, observers, start.freeing)
             return self._to_its_end(driver, start, program)
@@ -298,6 +300,7 @@ class _Run:
     def _free(self, driver: Driver, freeing: Freeing) -> DotrainError | None:
         try:
             driver.free(freeing.at_end())
+            freeing.close()
         except DotrainError as error:
             return error
         return None
