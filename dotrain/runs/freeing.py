@@ -97,6 +97,8 @@ class Freeing:
         keep: Keep,
         scheduler: Scheduler,
         direction: Direction,
+        *,
+        aside: bool = False,
     ) -> None:
         """Get ready; nothing is freed yet.
 
@@ -105,8 +107,10 @@ class Freeing:
             keep: Which checkpoints stay.
             scheduler: Knows all trials, and which are over.
             direction: ``max`` or ``min``.
+            aside: Whether a thread may delete while the run goes on; `close` waits for it.
         """
         self._kept = kept
+        self._aside = aside
         self._keep = keep
         self._scheduler = scheduler
         self._trials = scheduler.book.trials
@@ -136,6 +140,7 @@ class Freeing:
 
     def at_end(self) -> Freed | None:
         """Return what is to be freed when the run has finished."""
+        self.close()
         self.finish()  # an attempt that was killed may have written once more
         if self._keep not in ("auto", "best"):
             return None
@@ -143,9 +148,13 @@ class Freeing:
         return self._freed(to_free(held, self._direction))
 
     def carry_out(self, freed: Freed) -> None:
-        """Delete checkpoints, once it is in the journal."""
-        # A storage may take its time, and a run that goes on has better things to do.
-        self._delete(freed.sizes, wait=self._scheduler.status is not None)
+        """Delete checkpoints, once it is in the journal: at once none is there any more."""
+        # A disk or a storage may take its time, and a run that goes on has better things to do.
+        self._delete(freed.sizes, wait=not self._aside or self._scheduler.status is not None)
+
+    def close(self) -> None:
+        """Wait until all is deleted."""
+        self._kept.finish_removing()
 
     @property
     def note(self) -> str:

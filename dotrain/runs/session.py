@@ -201,7 +201,8 @@ class _Start:
 
 
 def _freeing(experiment: Experiment, kept: Kept, header: Record, scheduler: Scheduler) -> Freeing:
-    return Freeing(kept, keep_of(experiment, header), scheduler, experiment.direction)
+    keep, concurrent = keep_of(experiment, header), experiment.executor.concurrent
+    return Freeing(kept, keep, scheduler, experiment.direction, aside=concurrent)
 
 
 def _scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Scheduler:
@@ -260,6 +261,7 @@ class _Run:
             )
             records.clear()  # there may be millions, and the view lets go of them
             observers = [observer, *self.experiment.observers]
+            finally_.callback(start.freeing.close)
             start.freeing.finish()
             requests = Requests(self.run_dir)
             requests.clear()
@@ -313,6 +315,7 @@ class _Run:
     def _free(self, driver: Driver, freeing: Freeing) -> DotrainError | None:
         try:
             driver.free(freeing.at_end())
+            freeing.close()
         except DotrainError as error:
             return error
         return None

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import NamedTuple, final
 
 from dotrain.errors import DotrainError
@@ -39,6 +41,34 @@ class NotOurs(StorageError):
 
 
 @final
+class _Later:
+    """Does one thing after another on a thread: a slow disk, or a storage, doesn't hold up the run.
+
+    Whoever can't wait for it leaves the rest to the next who goes on with the run.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    def add(self, call: Callable[[], None]) -> None:
+        self._waiting.put(call)
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name="dotrain-freeing", daemon=True)
+            self._thread.start()
+
+    def finish(self) -> None:
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        while (call := self._waiting.get()) is not None:
+            call()
+
+
+@final
 class Kept:
     """The files of a run's trials."""
 
@@ -55,7 +85,9 @@ class Kept:
         self.place = storage.place if storage else claim and claim.place
         #: What no manifest names any more, and is still there.
         self._unneeded: list[str] = []
-        self._threads: list[threading.Thread] = []
+        #: The folders of trials in which checkpoints have been set aside.
+        self._set_aside: list[Path] = []
+        self._later = _Later()
 
     # ---- checkpoints ----
 
@@ -83,13 +115,16 @@ class Kept:
         return checkpoint_bytes(self.manifest(trial_id))
 
     def free_checkpoints(self, trial_id: str) -> None:
-        """Let a trial have no checkpoint any more; in a storage they go with `remove_unneeded`.
+        """Let a trial have no checkpoint any more; what is left of them goes with `remove_unneeded`.
 
         Raises:
-            OSError: If one can't be removed; it is whole then.
+            OSError: If that can't be; the newest is whole then.
         """
         if self.place is None:
-            return checkpoints.free_checkpoints(self._run_dir.checkpoint(trial_id))
+            directory = self._run_dir.checkpoint(trial_id)
+            checkpoints.set_all_aside(directory)
+            self._set_aside.append(directory)
+            return
         manifest = self.manifest(trial_id)
         left = without_checkpoints(manifest)
         if len(left) < len(manifest):
@@ -97,7 +132,7 @@ class Kept:
             self._unneeded += unnamed(manifest, left)
 
     def remove_unneeded(self, *, wait: bool) -> None:
-        """Remove what was freed from the storage.
+        """Remove what was freed.
 
         Args:
             wait: Whether to return when that is done; else it is done meanwhile.
@@ -105,22 +140,27 @@ class Kept:
         Raises:
             StorageError: If it can't be, and is waited for; it goes when the run next goes on.
         """
+        folders, self._set_aside = self._set_aside, []
         keys, self._unneeded = self._unneeded, []
-        if not wait:
-            if keys:
-                thread = threading.Thread(target=self._try_to_remove, args=(keys,), daemon=True)
-                self._threads.append(thread)
-                thread.start()
-            return
-        for thread in self._threads:
-            thread.join()
-        self._threads.clear()
+        if wait:
+            self._later.finish()
+            self._remove(folders, keys)
+        elif folders or keys:
+            self._later.add(lambda: self._try_to_remove(folders, keys))
+
+    def finish_removing(self) -> None:
+        """Wait until all that is removed meanwhile has been."""
+        self._later.finish()
+
+    def _remove(self, folders: Iterable[Path], keys: list[str]) -> None:
+        for folder in folders:
+            checkpoints.clear(folder)
         if keys:
             self.storage().remove(keys)
 
-    def _try_to_remove(self, keys: list[str]) -> None:
+    def _try_to_remove(self, folders: Iterable[Path], keys: list[str]) -> None:
         with contextlib.suppress(StorageError):  # it goes when the run next goes on
-            self.storage().remove(keys)
+            self._remove(folders, keys)
 
     # ---- what is in the storage ----
 

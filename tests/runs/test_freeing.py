@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dotrain import Searchspace, experiment
-from dotrain.core.events import Freed, Resumed
-from dotrain.core.instructions import Launch
+from dotrain.config import load_config
+from dotrain.core.events import Event, Freed, Resumed
+from dotrain.core.instructions import Finish, Launch
 from dotrain.core.limits import Limits
+from dotrain.core.observer import Observer
 from dotrain.core.policy import AbstractOptimizer, Direction
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import ArmRun, Mark, Trial, TrialState
@@ -35,9 +38,11 @@ from dotrain.report.story import read_trial
 from dotrain.report.trial_text import trial_lines
 from dotrain.results import ranked
 from dotrain.results.text import bytes_text
+from dotrain.runs.definition import Experiment
 from dotrain.runs.freeing import Choice, Freeing, to_free
+from dotrain.runs.session import run
 from dotrain.store import RunDir, read_journal, replay
-from dotrain.store.checkpoints import checkpoints_in, free_checkpoints
+from dotrain.store.checkpoints import checkpoints_in, clear, set_all_aside
 from dotrain.store.kept import Kept
 from dotrain.testing import simulate
 from dotrain.testing.contracts import example_curve, example_space
@@ -183,9 +188,12 @@ def test_only_checkpoints_are_deleted(tmp_path: Path) -> None:
     (folder / ".partial-0badcafe").mkdir()
     (folder / "mine.txt").write_text("a user's")
     (folder / "step-by-step").mkdir()
-    free_checkpoints(folder)
+    set_all_aside(folder)
+    assert checkpoints_in(folder) == []
+    clear(folder)
     assert sorted(os.listdir(folder)) == ["mine.txt", "step-by-step"]
-    free_checkpoints(folder)
+    set_all_aside(folder)
+    clear(folder)
 
 
 def test_a_file_called_checkpoint_is_the_users(tmp_path: Path) -> None:
@@ -193,7 +201,8 @@ def test_a_file_called_checkpoint_is_the_users(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint"
     file.write_text("model_checkpoint_path: ...")
     assert checkpoints_in(file) == []
-    free_checkpoints(file)
+    set_all_aside(file)
+    clear(file)
     assert file.exists()
 
 
@@ -312,6 +321,36 @@ def test_best_frees_on_the_way_what_can_not_be_the_best(project: Project) -> Non
         most += record["type"] == "Finished"
         most -= len(record.get("sizes", ()))
         assert most <= 2
+
+
+def test_a_slow_disk_holds_up_no_trial(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deleting takes as long as the run: it goes on, and no half checkpoint is to be seen."""
+    has_ended, seen = threading.Event(), []
+
+    def slow(directory: Path) -> None:
+        seen.append(has_ended.wait(60))
+        clear(directory)
+
+    class Watcher(Observer):
+        def on_event(self, event: Event, instructions: Any, time_s: float) -> None:
+            if any(isinstance(one, Finish) for one in instructions):
+                trials = project.path.glob("runs/*/*/trials")
+                left.update(held(next(trials).parent))
+                has_ended.set()
+
+    left: dict[str, list[int]] = {}
+    monkeypatch.setattr("dotrain.runs.freeing.clear", slow)
+    project.write("user.py", LADDER)
+    config = project.config(
+        **sections(checkpoints={"keep": "best"}, cluster={"kind": "local", "workers": 1})
+    )
+    result = run(Experiment.of(load_config(config)), project.path / "runs", Watcher())
+    assert result.status == "finished"
+    assert seen
+    assert all(seen)
+    assert len(left) <= 2
+    assert len(held(result.run_dir)) == 1
+    assert not [*result.run_dir.glob("trials/*/checkpoint/.partial-*")]
 
 
 def test_a_single_run_keeps_its_own(project: Project) -> None:
