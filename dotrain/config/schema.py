@@ -150,6 +150,9 @@ class LimitsSection(Section):
         description="The longest an attempt may compute, read and write nothing, in seconds, "
         "before it is ended and tried again as if its worker had died; by default for ever.",
     )
+    group_start_s: float = Field(
+        default=60.0, gt=0, description="How long ranks may take to find each other, in seconds."
+    )
     retries: int = Field(
         default=2, ge=0, description="How often a trial that lost its worker is tried again."
     )

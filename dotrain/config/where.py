@@ -53,7 +53,5 @@ class Cluster(Section):
     )
     tls: Tls | None = None
     connect_timeout_s: float = Field(
-        default=10.0,
-        gt=0,
-        description="How long to wait for the scheduler and a first worker, in seconds.",
+        default=10.0, gt=0, description="The longest until a first worker is there, in seconds."
     )

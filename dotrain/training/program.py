@@ -44,6 +44,7 @@ class Program:
         study: The ablation study whose arms the trials are, or None.
         memory_bytes: The most that an attempt may hold in a process of its own; None is no limit.
         silent_s: The longest it may show no sign of life there, in seconds; None is no limit.
+        group_start_s: How long the ranks of a trial may take to find each other, in seconds.
         folder: The driver's current folder, from which paths are shown.
         table_files: The table's file, for workers that don't see it; empty where all do.
         environment: Variables for the processes of attempts.
@@ -63,6 +64,7 @@ class Program:
     study: Study | None = None
     memory_bytes: float | None = None
     silent_s: float | None = None
+    group_start_s: float = 60.0
     folder: str = ""
     table_files: Code = field(default_factory=Code)
     environment: Environment = field(default_factory=Environment)

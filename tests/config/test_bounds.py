@@ -107,6 +107,7 @@ def test_the_documented_defaults() -> None:
             "max_time_s": None,
             "trial_memory_mb": None,
             "silent_s": None,
+            "group_start_s": 60.0,
             "retries": 2,
             "max_failures": 10,
         },
