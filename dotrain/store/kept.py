@@ -119,7 +119,8 @@ class Kept:
             self.storage().remove(keys)
 
     def _try_to_remove(self, keys: list[str]) -> None:
-        with contextlib.suppress(StorageError):  # it goes when the run next goes on
+        # Else it goes when the run next goes on.
+        with contextlib.suppress(StorageError, ManifestError):
             self.storage().remove(keys)
 
     # ---- what is in the storage ----
