@@ -130,7 +130,8 @@ class InlineExecutor(AbstractExecutor):
         if self._loaded is None:
             self._loaded = self._load(launch)
         if isinstance(self._loaded, Failure):
-            self._send(Failed(launch.trial_id, launch.attempt, self._loaded))
+            failed = Failed(launch.trial_id, launch.attempt, self._loaded)
+            self._send(self._keep_files(launch, failed))
             return
         channel = Channel(self._report)
         self._running = launch, channel

@@ -92,7 +92,7 @@ def run(
             run_dir.write_code(experiment.functions.code.archive)
         header = make_header(experiment, run_dir=run_dir.path)
         scheduler = _scheduler(experiment, header)
-        kept = Kept(run_dir, taken(run_dir, experiment.settings, goes_on=False))
+        kept = Kept(run_dir, taken(run_dir, experiment.settings))
         freeing = _freeing(experiment, kept, header, scheduler)
         start = _Start(scheduler, header, Contents([]), Restored(0.0, []), None, freeing, kept)
         return _Run(experiment, run_dir, demands, quiet).drive(start, observer)
@@ -154,7 +154,8 @@ def resume(
         grows = now is not None and before is not None and now > before
         goes_on = grows or scheduler.status is not RunStatus.FINISHED
         # Whoever only judges what has finished asks for no file.
-        storage = taken(run_dir, experiment.settings, goes_on=True) if goes_on else None
+        began_with = header["config"].get("storage")
+        storage = taken(run_dir, experiment.settings, began_with) if goes_on else None
         kept = Kept(run_dir, storage)
         freeing = _freeing(experiment, kept, header, scheduler)
         if goes_on and freeing.note and not quiet:

@@ -13,13 +13,13 @@ from dotrain.store.kept import NotOurs
 from dotrain.store.storage import Storage, StorageError
 
 
-def taken(run_dir: RunDir, settings: Settings, *, goes_on: bool) -> Storage | None:
+def taken(run_dir: RunDir, settings: Settings, began_with: str | None = None) -> Storage | None:
     """Take the storage that a config names; None if it names none.
 
     Args:
         run_dir: The run directory; its lock is held.
         settings: What the config says.
-        goes_on: Whether the run has begun before.
+        began_with: What it said when the run began, if it goes on.
 
     Raises:
         ResourcesUnavailable: If it can't be read and written, within ``cluster.connect_timeout_s``.
@@ -27,10 +27,12 @@ def taken(run_dir: RunDir, settings: Settings, *, goes_on: bool) -> Storage | No
     """
     if settings.storage is None:
         return None
+    url, is_other = settings.storage, settings.storage != began_with
     patience = Patience(time.monotonic(), settings.cluster.connect_timeout_s)
     while True:
         try:
-            return take_storage(run_dir, settings.storage, goes_on=goes_on)
+            goes_on = began_with is not None
+            return take_storage(run_dir, url, goes_on=goes_on, elsewhere=is_other)
         except NotOurs as error:
             raise UsageError(f"storage: {error}") from error
         except StorageError as error:

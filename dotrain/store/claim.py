@@ -9,7 +9,7 @@ from dotrain.store.run_dir import RunDir
 from dotrain.store.storage import Place, Storage, StorageError, folder_name
 
 
-def take_storage(run_dir: RunDir, url: str, *, goes_on: bool) -> Storage:
+def take_storage(run_dir: RunDir, url: str, *, goes_on: bool, elsewhere: bool = True) -> Storage:
     """Take it, and remove what no trial has: what dead workers and drivers have left.
 
     What is written there names this driver. A copy of the run directory doesn't know that name, and so
@@ -19,6 +19,8 @@ def take_storage(run_dir: RunDir, url: str, *, goes_on: bool) -> Storage:
         run_dir: The run directory; its lock is held.
         url: Of the config.
         goes_on: Whether the run has begun before.
+        elsewhere: Whether files that lie at another URL by now are looked for at this one; else it is
+            only what the run began with, and they are looked for where they were last.
 
     Raises:
         StorageError: If it can't be read and written; `NotOurs` if it isn't this run's.
@@ -26,6 +28,7 @@ def take_storage(run_dir: RunDir, url: str, *, goes_on: bool) -> Storage:
         OSError: If the run directory can't be written.
     """
     known = read_claim(run_dir)
+    url = known.place.url if known and not elsewhere else url
     folder = known.place.folder if known else folder_name(run_dir.token)
     storage = Storage(Place(url, folder, known.place.claim if known else ""))
     said = storage.read_claims()

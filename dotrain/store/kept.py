@@ -159,7 +159,8 @@ class Kept:
             self.storage().remove(keys)
 
     def _try_to_remove(self, folders: Iterable[Path], keys: list[str]) -> None:
-        with contextlib.suppress(StorageError):  # it goes when the run next goes on
+        # Else it goes when the run next goes on.
+        with contextlib.suppress(StorageError, ManifestError):
             self._remove(folders, keys)
 
     # ---- what is in the storage ----

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from dotrain.store.files import (
-    CHECKPOINT_NAME,
     Entries,
     Plan,
     Stamp,
@@ -115,12 +114,6 @@ def newest_in(manifest: Manifest) -> str | None:
     names = {path.split("/")[1] for path in manifest if checkpoint_of(path)}
     newest = newest_checkpoint(names)
     return newest and f"{CHECKPOINT}/{newest}"
-
-
-def steps_in(manifest: Manifest) -> set[int]:
-    """Return the steps of the checkpoints that are kept."""
-    names = {found.split("/")[1] for path in manifest if (found := checkpoint_of(path))}
-    return {int(match[1]) for name in names if (match := CHECKPOINT_NAME.fullmatch(name))}
 
 
 def without_checkpoints(manifest: Manifest) -> dict[str, Stored | None]:

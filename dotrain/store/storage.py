@@ -241,22 +241,26 @@ class Storage:
         Raises:
             StorageError: If they can't be removed.
         """
+        keys = sorted(set(keys))
         with self._asking("changed"):
-            for batch in _batches(sorted(set(keys))):
+            for batch in _batches(keys):
                 try:
                     self._files.rm([self._path(key) for key in batch])
                 except FileNotFoundError:
                     for key in batch:
                         with contextlib.suppress(FileNotFoundError):
                             self._files.rm_file(self._path(key))
-            self._drop_empty_folders()
+            if self._has_folders:
+                self._drop_empty_folders(keys)
 
-    def _drop_empty_folders(self) -> None:
-        """Where folders are more than a part of a key, leave none that are empty."""
-        if self._has_folders:
-            for folder, _, _ in os.walk(self._top, topdown=False):
+    def _drop_empty_folders(self, keys: Iterable[str]) -> None:
+        """Where folders are more than a part of a key, leave none that nobody writes into any more."""
+        for key in keys:
+            parts = key.split("/")[:-1]
+            # Not the trial's own: another may just be making one in it.
+            for count in range(len(parts), 1, -1):
                 with contextlib.suppress(OSError):  # something is in it
-                    os.rmdir(folder)
+                    os.rmdir(self._path("/".join(parts[:count])))
 
     def list_keys(self) -> list[str]:
         """Return the keys of all trials' files.

@@ -404,6 +404,24 @@ def test_patience_ends_and_grows_no_further_than_it_should() -> None:
     assert max(delays) == 10.0
 
 
+@pytest.mark.parametrize("kind", ["inline", "local", "address"])
+def test_the_log_of_a_function_that_cant_be_imported_is_home(
+    project: Project, tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    cluster: dict[str, Any] = {"inline": INLINE, "local": LOCAL}.get(kind) or {
+        "kind": "address",
+        "address": request.getfixturevalue("dask_address"),
+    }
+    result = project.run(
+        "raise OSError('no such device')\ndef train(n): pass\n",
+        cluster=cluster,
+        storage=f"file://{tmp_path}/store",
+        search=ONE,
+    )
+    (group,) = result.summary["failures"]
+    assert Path(group["log"]).is_file(), "messages name it"
+
+
 def test_a_storage_that_cant_be_had_is_told_at_the_start(project: Project) -> None:
     with pytest.raises(ResourcesUnavailable, match="can't be written: FileNotFoundError") as caught:
         project.run("def train(): return 1.0", cluster=INLINE, storage="file:///proc/nowhere")
@@ -568,6 +586,8 @@ def test_a_finished_run_is_judged_and_extended(project: Project, tmp_path: Path)
     place = kept_of(result).place
     assert place is not None
     assert place.url == f"file://{tmp_path}/away"
+    again = experiment.resume(result.run_dir, ["search.num_trials=4"], quiet=True)
+    assert again.summary["trials"]["finished"] == 4, "it is remembered"
 
 
 def test_files_stay_on_the_side_where_they_are(project: Project, tmp_path: Path) -> None:

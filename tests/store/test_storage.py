@@ -103,7 +103,7 @@ def take(run_dir: RunDir, *, goes_on: bool = False, url: str = URL) -> Storage:
 CHANGES = st.sampled_from(["save", "save", "write", "drop"])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     rounds=st.lists(st.lists(CHANGES, min_size=1, max_size=3), min_size=2, max_size=4),
     cuts=st.lists(st.integers(0, 9), min_size=4, max_size=4),

@@ -185,12 +185,16 @@ class Logs:
         """Note which log it is, and how long the one at home is by now."""
         self.name, self._from, self._done = name, at_home.logs.get(name, 0), 0
 
-    async def bring(self, size: int) -> None:
+    async def bring(self, size: int | None) -> None:
         """Bring all that there is.
 
         Args:
-            size: How long the log is on the worker.
+            size: How long the log is on the worker; None if there is none.
         """
+        if size is None:
+            return
+        if size == 0:  # messages name it all the same
+            await self._home("append", self.name, self._from, b"")
         while self._done < size:
             length = min(PIECE_BYTES, size - self._done)
             async with self._pieces:
@@ -261,7 +265,7 @@ class ThroughDotrain(AbstractCarrier):
         async with self._lock:
             if not self._is_out:
                 return
-            await self._logs.bring(log_bytes)
+            await self._logs.bring(log_bytes or None)
             if self._rank != 0 or checkpoint in (None, self._checkpoint):
                 return
             if not await self._bring(await self._there("listing"), running=True):
@@ -273,7 +277,7 @@ class ThroughDotrain(AbstractCarrier):
             if not self._is_out:
                 return {}
             there: Listing = await self._there("listing")
-            await self._logs.bring(there.logs.get(self._logs.name, 0))
+            await self._logs.bring(there.logs.get(self._logs.name))
             if self._rank != 0:
                 return {}
             for _ in range(_TIMES):

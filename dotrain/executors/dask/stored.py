@@ -99,7 +99,7 @@ class ToStorage(AbstractCarrier):
         async with self._lock:
             if not self._is_out:
                 return
-            await self._logs.bring(log_bytes)
+            await self._logs.bring(log_bytes or None)
             if self._rank != 0 or checkpoint in (None, self._checkpoint):
                 return
             sent = await self._at_it("send", True)
@@ -114,7 +114,7 @@ class ToStorage(AbstractCarrier):
             if not self._is_out:
                 return {}
             there: Listing = await self._there("listing")
-            await self._logs.bring(there.logs.get(self._logs.name, 0))
+            await self._logs.bring(there.logs.get(self._logs.name))
             if self._rank != 0:
                 return {}
             sent: Sent = await self._patiently(lambda: not self._has_gone, "send", False)
