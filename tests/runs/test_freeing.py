@@ -339,7 +339,7 @@ def test_a_slow_disk_holds_up_no_trial(project: Project, monkeypatch: pytest.Mon
                 has_ended.set()
 
     left: dict[str, list[int]] = {}
-    monkeypatch.setattr("dotrain.runs.freeing.clear", slow)
+    monkeypatch.setattr("dotrain.store.checkpoints.clear", slow)
     project.write("user.py", LADDER)
     config = project.config(
         **sections(checkpoints={"keep": "best"}, cluster={"kind": "local", "workers": 1})
@@ -621,7 +621,8 @@ if os.environ.get("DIES"):
     assert killed.returncode == -signal.SIGKILL
     (run_dir,) = (project.path / "runs").glob("*/*")
     assert [*run_dir.glob("trials/*/checkpoint/.partial-*")]
-    assert len(held(run_dir)) == 3
+    # They are none any more from the moment that they count as freed; removing them takes longer.
+    assert len(held(run_dir)) == 1
     done = project.cli("resume", str(run_dir), "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
