@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.hosts import AT_ONCE_S, STREAK, Hosts, likeness_of
+from dotrain.core.hosts import STREAK, Hosts, likeness_of
 
 BROKEN = Failure(FailureKind.EXCEPTION, "OSError: no device", "user.py:3 in train")
 
@@ -58,6 +58,7 @@ def test_failures_are_alike_by_exception_and_place_whichever_rank_it_was() -> No
     assert like("ValueError: 1") != like("OSError: 1")
     assert like("ValueError: 1") != like("ValueError: 1", where="user.py:3 in train")
     assert like("rank mismatch: ValueError: 1") != like("ValueError: 1")
+    assert like("line 12: ValueError: 1") != like("ValueError: 1")
     assert like("a: 1", FailureKind.SETUP) != like("a: 2", FailureKind.SETUP)
 
 
@@ -65,7 +66,7 @@ def test_a_host_waits_if_it_has_failed_at_once_and_shown_nothing_else() -> None:
     made = hosts(a=1, b=1, c=1)
     fail(made, "t0", "b")
     assert made.closed(1) == {"b"}
-    fail(made, "t1", "c", took_s=AT_ONCE_S)
+    fail(made, "t1", "c", took_s=60.0)
     assert made.closed(1) == {"b"}, "what took long has not failed at once"
     made.ended_well("t0", ["a"], 1)
     assert made.closed(1) == frozenset()

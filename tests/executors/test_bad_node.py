@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from dotrain.report.result import result_lines
+from dotrain.results import SearchResult
 from dotrain.runs.result import Result
 from dotrain.store import read_journal
 from tests.conftest import ROOT, Project, start
@@ -103,6 +105,14 @@ def test_ten_failures_of_one_host_before_the_other_has_ended_a_trial_burn_nothin
     assert {record["host"] for record in failed} == {"node-b"}
     told = [r for r in read_journal(result.run_dir / "journal.jsonl") if r["type"] == "SetAside"]
     assert [(record["host"], record["back"]) for record in told] == [("node-b", False)]
+    (tried,) = result.summary["tried_elsewhere"]
+    assert tried["where"] == [
+        {"host": "node-b", "failed": len(failed), "ended": len(failed)},
+        {"host": None, "failed": 0, "ended": 20},
+    ]
+    assert isinstance(result.found, SearchResult)
+    text = "\n".join(result_lines(result.found))
+    assert f"    {len(failed)} of {len(failed)} on node-b, 0 of 20 elsewhere\n" in text
 
 
 def test_a_package_that_is_missing_on_one_host_burns_nothing(
