@@ -8,7 +8,7 @@ from dotrain.config.errors import Problem
 from dotrain.config.schema import Settings
 from dotrain.config.source import Source
 from dotrain.executors.base import AbstractExecutor
-from dotrain.store.storage import is_in_this_process, url_problem
+from dotrain.store.storage_url import is_in_this_process, url_problem
 
 _PATH = ("storage",)
 

@@ -20,7 +20,8 @@ from dotrain.store.exchange import Exchange, key_of
 from dotrain.store.folder import Folder
 from dotrain.store.kept import Kept, ManifestError, NotOurs, read_claim
 from dotrain.store.manifest import Stored, from_json, keys_of, to_json
-from dotrain.store.storage import Storage, StorageError, url_problem
+from dotrain.store.storage import Storage, StorageError
+from dotrain.store.storage_url import url_problem
 from tests.store.cut import Cut
 
 URL = "cut://bucket/runs"
