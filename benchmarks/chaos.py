@@ -431,7 +431,8 @@ def kill_disks(
             killed_dir = _copied(killed_dir, scratch / "copied", server)
         for trial in trials:
             _check_files(killed_dir / "trials" / trial.trial_id, int(trial.budget or 0))
-        assert not list(killed_dir.rglob(".partial-*")), "something half is left"
+        left = [str(path.relative_to(killed_dir)) for path in killed_dir.rglob(".partial-*")]
+        assert not left, f"something half is left: {left}"
     return {"kills": kills, "drivers": drivers, "trials": len(trials)}
 
 

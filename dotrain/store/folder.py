@@ -269,10 +269,11 @@ class Folder:
                     place.unlink()
 
     def _put_aside(self, place: Path) -> None:
-        """Remove a folder in one step, as far as readers can see."""
+        """Remove a folder in one step, as far as anybody can see, and whoever is killed on the way."""
         if not place.is_dir():
             return
-        aside = place.with_name(f"{PARTIAL}{uuid.uuid4().hex[:8]}")
+        self._staging.mkdir(parents=True, exist_ok=True)
+        aside = self._staging / f"{PARTIAL}{uuid.uuid4().hex[:8]}"
         os.replace(place, aside)
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -294,6 +295,25 @@ def test_what_a_copy_that_broke_off_has_left_is_no_part_of_the_next_one(
     assert copied(Folder(there, tmp_path / "x"), home) == []
     weights = tmp_path / "home/t0000/checkpoint/step-000000003/weights"
     assert weights.read_text() == "w" * 10
+
+
+def test_killed_before_it_has_removed_what_was_there_it_leaves_nothing_half(
+    tmp_path: Path, there: Path, home: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert copied(Folder(there, tmp_path / "x"), home) == []
+    step = "checkpoint/step-000000003"
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda *_, **__: None)
+        for removed in ((), (f"{step}/weights", step)):  # replaced by itself; removed
+            home.write([(f"{step}/weights", 0, b"w" * 10)])
+            stamp = home.listing().entries[f"{step}/weights"]
+            assert stamp is not None
+            files = {} if removed else {f"{step}/weights": stamp}
+            plan = Plan(files, (), removed)
+            home.commit(plan, Folder(there, tmp_path / "x").digests({f"{step}/weights": 10}))
+            assert not [*(tmp_path / "home" / "t0000").rglob(".partial-*")]
+    home.drop_partial()
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["t0000"]
 
 
 def test_no_folder_is_made_over_a_link_that_leads_out(tmp_path: Path, there: Path) -> None:
