@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Awaitable, Collection
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +22,7 @@ from dotrain.executors.bookings import Load
 from dotrain.executors.dask.cluster_class import find_class
 from dotrain.executors.dask.jobs import in_queue, name_of
 from dotrain.executors.dask.scaling import Demand, WholeSize
-from tests.conftest import Project
+from tests.conftest import Project, start
 
 EMPTY, BUSY = Load(), Load(frozenset(), False, 0)
 
@@ -116,7 +119,7 @@ def test_a_package_that_isnt_there_is_named_with_how_to_get_it() -> None:
 
 
 OWN = """
-    import pathlib, threading
+    import asyncio, pathlib, threading
     from distributed import LocalCluster
 
     assert threading.current_thread() is threading.main_thread(), "imported elsewhere"
@@ -129,6 +132,9 @@ OWN = """
 
         async def _start(self):
             await super()._start()
+            if self.mode == "slow":
+                pathlib.Path({closed!r}).with_name("began").write_text("")
+                await asyncio.Event().wait()
             assert self.mode != "unstartable", "no machine is left"
 
         def close(self, timeout=None):
@@ -162,6 +168,26 @@ def test_a_class_is_imported_on_the_main_thread_and_its_cluster_closed(
 def test_a_cluster_that_fails_at_its_start_is_closed(project: Project, closed: Path) -> None:
     with pytest.raises(ResourcesUnavailable, match="no machine is left"):
         project.run("def train(): return 1.0", cluster=own(options={"mode": "unstartable"}))
+    assert closed.exists()
+
+
+def test_ctrl_c_while_a_cluster_starts_closes_it(project: Project, closed: Path) -> None:
+    project.write("user.py", "def train(): return 1.0\n")
+    project.config(cluster=own(options={"mode": "slow"}))
+    began = project.moment("began")
+    path = os.pathsep.join([str(project.path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    driver = start(
+        [sys.executable, "-m", "dotrain", "run", "config.yaml"],
+        cwd=project.path,
+        env={**os.environ, "PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    began.wait(driver)
+    driver.send_signal(signal.SIGINT)
+    _, err = driver.communicate(timeout=60)
+    assert driver.returncode == 130, err
+    assert "Traceback" not in err
     assert closed.exists()
 
 

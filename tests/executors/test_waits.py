@@ -125,6 +125,7 @@ def test_a_worker_that_hangs_is_named_and_the_others_go_on(
     assert "it has not answered for 0.5 s; it is asked again" in " ".join(said(result))
 
 
+@pytest.mark.slow
 def test_nobody_but_a_worker_that_hangs_ends_with_its_name(
     project: Project, tmp_path: Path
 ) -> None:

@@ -91,6 +91,8 @@ class DaskExecutor(AbstractExecutor):
         self._loop_ended = threading.Event()
         self._loop_ended.set()
         self._closed = False
+        #: Whether there is a table of slots.
+        self._is_connected = False
 
     @abstractmethod
     def _connect(self) -> AbstractAsyncContextManager[Client]:
@@ -133,7 +135,7 @@ class DaskExecutor(AbstractExecutor):
 
     def carry_out(self, instruction: Instruction) -> None:
         """Hand an instruction to the loop."""
-        if self._loop is not None:
+        if self._loop is not None and self._is_connected:
             self._loop.call_soon_threadsafe(self._slots.carry_out, instruction)
 
     def pump(self, timeout_s: float) -> None:
@@ -203,11 +205,9 @@ class DaskExecutor(AbstractExecutor):
         main = asyncio.current_task()
         assert main is not None
         self._main = main
-        self._is_connected = False
         self._end = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         async with self._connect() as client:
-            self._is_connected = True
             slots = self._slots = SlotTable(
                 client,
                 self._slot_host(),
@@ -217,6 +217,7 @@ class DaskExecutor(AbstractExecutor):
                 per_trial=self._strategy.slots,
                 max_slots=self._max_slots,
             )
+            self._is_connected = True
             watching = asyncio.create_task(self._watch_connection(client))
             keeping = asyncio.create_task(self._keep_workers(slots))
             try:
