@@ -133,6 +133,27 @@ def test_a_lost_trial_waits_until_there_is_room_and_goes_before_new_ones() -> No
     scheduler.validate()
 
 
+def test_a_run_whose_last_trial_waits_for_a_slot_is_not_over() -> None:
+    scheduler = make(*trials(1), num_trials=1)
+    scheduler.handle(SlotsChanged(2), 0.0)
+    scheduler.handle(SlotsChanged(0), 1.0)
+    assert scheduler.handle(Lost("t0000", 1, "its worker died"), 2.0) == []
+    assert scheduler.status is None
+    scheduler.validate()
+
+
+def test_a_run_whose_last_trial_is_tried_elsewhere_is_not_over() -> None:
+    scheduler = make(*trials(2), num_trials=2)
+    scheduler.handle(SlotsChanged(2, hosts={"a": 1, "b": 1}), 0.0)
+    scheduler.handle(Started("t0000", 1, hosts=["a"]), 0.1)
+    assert scheduler.handle(Failed("t0001", 1, BROKEN, host="b"), 0.2) == []
+    scheduler.validate()
+    out = scheduler.handle(Finished("t0000", 1, 0.5, host="a"), 1.0)
+    assert launched(out) == ["t0001"]
+    assert out[0].avoid == ("b",)
+    assert out[0].reason.endswith("after: failed on b: ValueError: no")
+
+
 def test_lost_trials_are_launched_again_in_the_order_of_their_losses() -> None:
     scheduler = make(*trials(3))
     scheduler.handle(SlotsChanged(3), 0.0)
