@@ -1,6 +1,7 @@
 """Kill real processes at random moments, resume, and compare with what should have been.
 
-    python benchmarks/chaos.py [--driver-kills 20] [--process-kills 60] [--disk-kills 200] [--seed 0]
+    python benchmarks/chaos.py [--driver-kills 20] [--process-kills 60] [--disk-kills 200]
+                               [--storage-kills 200] [--seed 0]
 
 `driver`: a search on this machine whose driver is killed with SIGKILL at a random moment and
 resumed, again and again; then the final set of trials is compared with that of an uninterrupted run.
@@ -9,6 +10,8 @@ SIGKILL in the middle of a trial, by turns, again and again; every configuration
 promoted trials must go on from their checkpoints.
 `disk`: a search on Dask workers that don't see the run directory, so that every file goes through dotrain;
 its driver and its workers are killed by turns (`kill_disks`).
+`storage`: the same, with files in an S3 storage whose server is killed, too. It is `s3rver`, a package of npm,
+which keeps its data: `npm install s3rver`, and DOTRAIN_S3RVER names its command.
 """
 
 from __future__ import annotations
@@ -17,13 +20,15 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,7 +37,9 @@ import psutil
 
 from dotrain.core.trial import Trial, TrialState
 from dotrain.errors import JournalError
-from dotrain.store import read_journal, replay
+from dotrain.store import RunDir, read_journal, replay
+from dotrain.store.kept import Kept
+from dotrain.store.manifest import keys_of
 
 TRAIN = """
 import os, time
@@ -52,7 +59,9 @@ _ROOT = Path(__file__).resolve().parents[1]
 #: What makes a mount namespace; root needs no other user for it.
 UNSHARE = ["unshare", *(["-m"] if os.getuid() == 0 else ["-rm"])]
 #: How long a command may take that is not killed, in seconds.
-_WHOLE_S = 300
+_WHOLE_S = 600
+#: How many of the moments at which a driver is killed are in the middle of its work.
+_IN_WORK = 0.8
 
 
 def write_project(folder: Path, *, num_trials: int, step_s: float, retries: int) -> Path:
@@ -82,13 +91,15 @@ def command(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def started(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Start a dotrain command; nothing of it is left when the block ends."""
     process = subprocess.Popen(
         command(*arguments),
         cwd=folder,
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        env={**os.environ, "PYTHONPATH": str(_ROOT), **(environment or {})},
     )
     try:
         yield process
@@ -139,16 +150,18 @@ def kill_drivers(kills: int, rng: random.Random, num_trials: int) -> dict[str, A
             run_dir = run_dir_of(folder)
             arguments = ["resume", str(run_dir)] if run_dir else ["run", "config.yaml"]
             resumes += run_dir is not None
+            written = journal_bytes(folder)
             with started(folder, *arguments) as process:
-                try:
-                    process.wait(rng.uniform(0.3, 2.2) if done < kills else 300)
-                except subprocess.TimeoutExpired:
-                    process.send_signal(signal.SIGKILL)
-                    done += 1
-                    continue
-                assert process.returncode == 0, f"exit code {process.returncode}"
+                if done < kills:
+                    wait_for_work(process, folder, written, rng)
+                    if process.poll() is None:
+                        process.send_signal(signal.SIGKILL)
+                        done += 1
+                        continue
+                assert process.wait(_WHOLE_S) == 0, f"exit code {process.returncode}"
                 break
         assert done == kills, f"the search ended after {done} kills; give it more trials"
+        assert resumes >= kills // 2, f"{kills} kills, and only {resumes} found a run to go on with"
         killed_dir, calm_dir = run_dir_of(folder), run_dir_of(calm)
         assert killed_dir is not None
         assert calm_dir is not None
@@ -203,6 +216,33 @@ def is_training(folder: Path) -> bool:
     return any(trial.state is TrialState.RUNNING for trial in book.active.values())
 
 
+def journal_bytes(folder: Path) -> int:
+    """Return how much of a journal there is."""
+    run_dir = run_dir_of(folder)
+    return (run_dir / "journal.jsonl").stat().st_size if run_dir else 0
+
+
+def wait_for_work(
+    process: subprocess.Popen[bytes], folder: Path, written: int, rng: random.Random
+) -> None:
+    """Wait for a random moment at which a driver has something to lose; now and then for any moment.
+
+    Args:
+        process: The driver; if it ends, that is the moment.
+        folder: Of its run.
+        written: How much of the journal there was before it began.
+        rng: Draws the moment.
+    """
+    if rng.random() < _IN_WORK:
+        # What has been left running by the driver before doesn't count.
+        while process.poll() is None and not (
+            journal_bytes(folder) > written and is_training(folder)
+        ):
+            time.sleep(0.05)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(rng.uniform(0.05, 0.6))
+
+
 def _found(folder: Path, driver: int) -> defaultdict[str, list[psutil.Process]]:
     """Return what may be killed; keepers outlive their fork server, so it isn't asked for its children."""
     found = defaultdict(list)
@@ -227,14 +267,18 @@ def can_unshare() -> bool:
 class Cluster:
     """A scheduler, and workers that don't see what lies in a folder."""
 
-    def __init__(self, folder: Path, hidden: Path, workers: int) -> None:
+    def __init__(
+        self, folder: Path, hidden: Path, workers: int, environment: Mapping[str, str]
+    ) -> None:
         """Start them; `close` ends them.
 
         Args:
             folder: For their own files.
             hidden: The folder that the workers don't see.
             workers: How many.
+            environment: Their variables, beside this process's.
         """
+        self._environment = environment
         self._folder, self._hidden = folder, hidden
         self._file = folder / "scheduler.json"
         self._log = open(folder / "log", "w")  # noqa: SIM115
@@ -251,7 +295,7 @@ class Cluster:
             stdout=self._log,
             stderr=self._log,
             cwd=self._folder,
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            env={**os.environ, "PYTHONPATH": str(_ROOT), **self._environment},
         )
 
     def _worker(self) -> Any:
@@ -274,18 +318,82 @@ class Cluster:
         self._log.close()
 
 
+class S3Server:
+    """An S3 server that keeps its data when it is killed."""
+
+    def __init__(self, folder: Path, command: str) -> None:
+        """Start it; `close` ends it.
+
+        Args:
+            folder: For its data.
+            command: Of s3rver.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self._log = open(folder / "log", "w")  # noqa: SIM115
+        places = ["--directory", str(folder), "--address", "127.0.0.1", "--port", str(port)]
+        self._command = [command, *places, "--configure-bucket", "chaos"]
+        #: What S3's libraries need to find it.
+        self.environment = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "S3RVER",
+            "AWS_SECRET_ACCESS_KEY": "S3RVER",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",  # it knows no other
+        }
+        self._start()
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=self._log, stderr=self._log)
+
+    def kill(self) -> None:
+        """Kill it, and start another with the same data."""
+        self._process.kill()
+        self._process.wait()
+        self._start()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+
+
+def s3rver() -> str | None:
+    """Return the command of s3rver, or None if it isn't there."""
+    return os.environ.get("DOTRAIN_S3RVER") or shutil.which("s3rver")
+
+
 @contextmanager
-def _cluster(scratch: Path, hidden: Path) -> Iterator[Cluster]:
+def _cluster(scratch: Path, hidden: Path, server: S3Server | None) -> Iterator[Cluster]:
     folder = scratch / "cluster"
     folder.mkdir()
-    cluster = Cluster(folder, hidden, 2)
+    cluster = Cluster(folder, hidden, 2, server.environment if server else {})
     try:
         yield cluster
     finally:
         cluster.close()
 
 
-def kill_disks(kills: int, rng: random.Random, num_trials: int) -> dict[str, Any]:
+def kill_storage(kills: int, rng: random.Random, num_trials: int) -> dict[str, Any]:
+    """As `kill_disks`, with files in a storage, whose server is killed, too."""
+    command = s3rver()
+    assert command is not None, "s3rver isn't there; see the head of this file"
+    with tempfile.TemporaryDirectory() as folder:
+        server = S3Server(Path(folder), command)
+        try:
+            return kill_disks(kills, rng, num_trials, server)
+        finally:
+            server.close()
+
+
+def kill_disks(
+    kills: int, rng: random.Random, num_trials: int, server: S3Server | None = None
+) -> dict[str, Any]:
     """Kill drivers and workers of one search `kills` times, by turns, and compare.
 
     Afterwards nothing is lost or doubled, each trial's files are at home and whole, and the
@@ -298,15 +406,18 @@ def kill_disks(kills: int, rng: random.Random, num_trials: int) -> dict[str, Any
             (place / "runs").mkdir(parents=True)
             write_project(place, num_trials=num_trials, step_s=0.1, retries=2 * kills)
         subprocess.run(command("run", "config.yaml"), cwd=calm, check=True, capture_output=True)
-        waiting = [("driver", "worker")[n % 2] for n in range(kills)]
+        victims = ["driver", "worker"] + (["server", "worker", "server"] if server else [])
+        waiting = [victims[n % len(victims)] for n in range(kills)]
         drivers = 0
-        with _cluster(scratch, folder / "runs") as cluster:
-            _settle(folder, cluster.address)
+        with _cluster(scratch, folder / "runs", server) as cluster:
+            _settle(folder, cluster.address, server)
             while True:
                 run_dir = run_dir_of(folder)
                 arguments = ["resume", str(run_dir)] if run_dir else ["run", "config.yaml"]
-                with started(folder, *arguments) as process:
-                    if not _disturb(process, folder, cluster, waiting, rng):
+                written = journal_bytes(folder)
+                environment = server.environment if server else {}
+                with started(folder, *arguments, environment=environment) as process:
+                    if not _disturb(process, folder, written, cluster, server, waiting, rng):
                         assert process.returncode == 0, f"exit code {process.returncode}"
                         break
                     drivers += 1
@@ -316,41 +427,65 @@ def kill_disks(kills: int, rng: random.Random, num_trials: int) -> dict[str, Any
         assert calm_dir is not None
         trials = check_trials(killed_dir)
         assert configurations(trials) == configurations(check_trials(calm_dir))
+        if server is not None:
+            killed_dir = _copied(killed_dir, scratch / "copied", server)
         for trial in trials:
             _check_files(killed_dir / "trials" / trial.trial_id, int(trial.budget or 0))
         assert not list(killed_dir.rglob(".partial-*")), "something half is left"
     return {"kills": kills, "drivers": drivers, "trials": len(trials)}
 
 
-def _settle(folder: Path, address: str) -> None:
+def _copied(run_dir: Path, to: Path, server: S3Server) -> Path:
+    """Return where the files of a run were copied to, out of the storage; only they are there."""
+    command = [sys.executable, "-m", "dotrain", "artifacts", str(run_dir), "--to", str(to)]
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT), **server.environment}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    before = dict(os.environ)
+    os.environ.update(server.environment)
+    try:
+        kept = Kept(RunDir(run_dir))
+        named = {key for manifest in kept.manifests().values() for key in keys_of(manifest)}
+        there = set(kept.storage().list_keys())
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    assert there == named, f"left in the storage: {there - named}, gone: {named - there}"
+    return to
+
+
+def _settle(folder: Path, address: str, server: S3Server | None) -> None:
     file = folder / "config.yaml"
     config = json.loads(file.read_text())
     config["cluster"] = {"kind": "address", "address": address, "connect_timeout_s": 60}
     config["checkpoints"] = {"keep": "last"}
+    if server is not None:
+        config["storage"] = "s3://chaos/runs"
     file.write_text(json.dumps(config))
 
 
 def _disturb(
     process: subprocess.Popen[bytes],
     folder: Path,
+    written: int,
     cluster: Cluster,
+    server: S3Server | None,
     waiting: list[str],
     rng: random.Random,
 ) -> bool:
     """Kill what is next while a driver drives; return whether that was the driver itself."""
     while waiting:
-        # Only what is in the middle of something has anything to lose.
-        while not (process.poll() is not None or is_training(folder)):
-            time.sleep(0.05)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(rng.uniform(0.05, 1.0))
+        wait_for_work(process, folder, written, rng)
         if process.poll() is not None:
             return False
-        if waiting.pop(0) == "driver":
+        victim = waiting.pop(0)
+        if victim == "driver":
             process.send_signal(signal.SIGKILL)
             process.wait()
             return True
-        cluster.kill_one(rng)
+        if victim == "server" and server is not None:
+            server.kill()
+        else:
+            cluster.kill_one(rng)
     process.wait(_WHOLE_S)
     return False
 
@@ -370,6 +505,7 @@ def main() -> None:
     parser.add_argument("--driver-kills", type=int, default=20)
     parser.add_argument("--process-kills", type=int, default=60)
     parser.add_argument("--disk-kills", type=int, default=200)
+    parser.add_argument("--storage-kills", type=int, default=200)
     parser.add_argument("--trials", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -383,6 +519,11 @@ def main() -> None:
     if options.disk_kills:
         found = kill_disks(options.disk_kills, rng, max(options.trials, 3 * options.disk_kills))
         print("disk:", found, flush=True)
+    if options.storage_kills and s3rver() is None:
+        print("storage: left out, s3rver isn't there; see the head of this file")
+    elif options.storage_kills:
+        trials = max(options.trials, 3 * options.storage_kills)
+        print("storage:", kill_storage(options.storage_kills, rng, trials), flush=True)
     print(f"nothing lost, nothing doubled, in {time.monotonic() - began:.0f} s")
 
 

@@ -58,6 +58,7 @@ def run(
     require: Sequence[str] = (),
     junit: AnyPath | None = None,
     allow_simulated: bool = False,
+    wait: bool = False,
 ) -> Result:
     """Run a config file.
 
@@ -70,6 +71,7 @@ def run(
             tells how they came out.
         junit: Where to write a JUnit file, or None.
         allow_simulated: Let gates judge a simulated run, whose values are made up.
+        wait: Wait for workers for as long as it takes, those that another run holds among them.
 
     Returns:
         The result, however the run ended.
@@ -84,7 +86,7 @@ def run(
     with recording(junit, config.stem):
         gates = parse_gates(require)
         loaded = load(config, overrides)
-        return _begin(loaded, Path(runs_dir), quiet, gates, junit, allow_simulated)
+        return _begin(loaded, Path(runs_dir), quiet, gates, junit, allow_simulated, wait)
 
 
 def _listed(values: Sequence[Any]) -> Any:
@@ -103,8 +105,10 @@ def _begin(
     gates: Sequence[Gate] = (),
     junit: Path | None = None,
     allow_simulated: bool = False,
+    wait: bool = False,
 ) -> Result:
     """Run what was loaded, whoever described it."""
+    loaded.executor.waits = wait
     say(loaded, quiet=quiet)
     experiment = Experiment.of(loaded)
     demands = demands_of(experiment, gates, junit, allow_simulated)
@@ -123,6 +127,7 @@ def ablate(
     require: Sequence[str] = (),
     junit: AnyPath | None = None,
     allow_simulated: bool = False,
+    wait: bool = False,
 ) -> Result:
     """Run the ablation study of a config file.
 
@@ -135,6 +140,7 @@ def ablate(
         require: Gates, such as ``components.layer:dense_2.p_holm<0.05``, as of `run`.
         junit: Where to write a JUnit file, or None.
         allow_simulated: Let gates judge a simulated run, whose values are made up.
+        wait: Wait for workers for as long as it takes, those that another run holds among them.
 
     Returns:
         The result; ``result["components"]`` has the numbers.
@@ -156,7 +162,7 @@ def ablate(
         gates = parse_gates(require)
         best = best_of(from_run, runs_dir, quiet=quiet) if from_run is not None else []
         loaded = load(config, [*best, *overrides], mode="ablate")
-        return _begin(loaded, Path(runs_dir), quiet, gates, junit, allow_simulated)
+        return _begin(loaded, Path(runs_dir), quiet, gates, junit, allow_simulated, wait)
 
 
 def resume(
@@ -170,6 +176,7 @@ def resume(
     allow_simulated: bool = False,
     code: Which | None = None,
     code_dir: AnyPath | None = None,
+    wait: bool = False,
 ) -> Result:
     """Go on with a run of a config file that stopped, for whatever reason.
 
@@ -188,6 +195,7 @@ def resume(
         code: ``"current"`` runs the code as it is now, whatever ran; trials that run other code are
             marked. ``"archived"`` runs what ran last, from the run's own archive, whatever is there.
         code_dir: The folder that paths in the config start from, if the code has gone elsewhere.
+        wait: As of `run`.
 
     Returns:
         The result, as of `run`.
@@ -203,6 +211,7 @@ def resume(
         with take_up(find_run(path, runs_dir, quiet=quiet)) as stopped:
             chosen = choose_code(stopped, code, _path(code_dir))
             loaded = load_again(stopped, chosen, overrides)
+            loaded.executor.waits = wait
             say(loaded, quiet=quiet)
             experiment = Experiment.of(loaded)
             refuse_other_code(stopped, experiment, chosen)
@@ -231,9 +240,11 @@ def lagom(
     seed: int = 0,
     distribution: Mapping[str, Any] | AbstractStrategy | None = None,
     cluster: Mapping[str, Any] | None = None,
+    resources: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
     checkpoints: Mapping[str, Any] | None = None,
     journal: Mapping[str, Any] | None = None,
+    storage: str | None = None,
     observers: Sequence[str | Mapping[str, Any] | Observer] = (),
     tensorboard: bool | None = None,
     ship: Sequence[str] = (),
@@ -241,6 +252,7 @@ def lagom(
     runs_dir: AnyPath = "runs",
     resume: AnyPath | None = None,
     quiet: bool = False,
+    wait: bool = False,
 ) -> Result:
     """Run a train function from Python; the config picks nothing that this call can't.
 
@@ -262,9 +274,11 @@ def lagom(
         seed: Everything random is derived from it.
         distribution: The config's ``distribution:`` section, or an instance.
         cluster: The config's ``cluster:`` section; by default local, a worker per core.
+        resources: The config's ``resources:`` section.
         limits: The config's ``limits:`` section.
         checkpoints: The config's ``checkpoints:`` section.
         journal: The config's ``journal:`` section.
+        storage: Where the trials' files are kept, as the config's ``storage:``.
         observers: Who watches the run besides: names, names with options, or instances.
         tensorboard: Whether to write TensorBoard's event files; by default if it is installed.
         ship: Files that go with the code, as the config's ``ship:``; relative to the current folder.
@@ -272,6 +286,7 @@ def lagom(
         runs_dir: Where run directories go.
         resume: An earlier run of this call, to go on with: as `resume` takes a run.
         quiet: Show no progress.
+        wait: As of `run`.
 
     Returns:
         The result; ``result.best`` has the best trial, ``result["components"]`` an ablation's
@@ -293,12 +308,15 @@ def lagom(
     }
     same |= {"cluster": cluster, "limits": limits, "journal": journal}
     same |= {"tensorboard": tensorboard, "observers": observers, "checkpoints": checkpoints}
+    same |= {"resources": resources}
+    same |= {} if storage is None else {"storage": storage}
     same |= {"ship": _listed(ship), "env": _listed(env)}
     goes_on = resume is not None
     loaded = load_call(functions, search, ablation, early_stop, distribution, same, goes_on=goes_on)
     if resume is None:
-        result = _begin(loaded, Path(runs_dir), quiet)
+        result = _begin(loaded, Path(runs_dir), quiet, wait=wait)
     else:
+        loaded.executor.waits = wait
         say(loaded, quiet=quiet)
         experiment = Experiment.of(loaded)
         observer = display(experiment, quiet=quiet)

@@ -20,6 +20,7 @@ from tests.conftest import ROOT, Project
 
 #: The tours of the hardest rooms.
 TOURS = sorted((ROOT / "dotrain").rglob("README.md"))
+PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -79,6 +80,21 @@ def test_the_config_of_the_readme_is_sound(tmp_path: Path) -> None:
     assert load_config(file).space.names == ("lr", "units", "activation")
 
 
+CLUSTERS = [page for page in PAGES if page.startswith("docs/clusters/")]
+
+
+@pytest.mark.parametrize("page", CLUSTERS)
+def test_the_configs_of_clusters_are_sound(page: str, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("def train(x=0.0, y=0.0, **rest): return x\n")
+    configs = blocks(page, "yaml")
+    assert configs
+    for config in configs:
+        file = tmp_path / "config.yaml"
+        file.write_text(config)
+        loaded = load_config(file)
+        assert loaded.executor.slots(1) in (None, 2, 4)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_train_function_of_the_readme_runs(project: Project) -> None:
@@ -97,7 +113,7 @@ def test_the_train_function_of_the_readme_runs(project: Project) -> None:
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    for page in ("README.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))):
+    for page in ("README.md", *PAGES):
         for block in blocks(page, "console"):
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line.removeprefix("$"), comments=True)
@@ -118,7 +134,7 @@ def test_every_command_in_the_docs_is_one(page: str, words: list[str]) -> None:
 
 
 def test_every_page_and_file_that_is_linked_exists() -> None:
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *TOURS):
+    for page in (ROOT / "README.md", *(ROOT / page for page in PAGES), *TOURS):
         for link in re.findall(r"\]\(((?!http)[^)#]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page}: {link}"
 

@@ -16,8 +16,8 @@ PACKAGE = ROOT / "dotrain"
 
 #: From the ground up; a room may import those below it, and itself.
 LAYERS = [
-    {"errors"},
-    {"space", "executors.threads"},
+    {"errors", "temporary"},
+    {"space", "executors.threads", "executors.machine"},
     {"core"},
     {"optimizers", "earlystop", "ablation"},
     {"frameworks.base", "executors.base"},

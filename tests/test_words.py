@@ -123,10 +123,11 @@ RETIRED = {
     r"pruners?": "early-stop rule",
     r"samplers?": "optimizer",
 }
-#: Titles of papers, names of other libraries' modules, and what is asked of a cluster.
+#: Titles of papers, names of other libraries' modules, what is asked of a cluster, and the key that asks.
 OTHERS_WORDS = re.compile(
     r"for Hyper-Parameter Optimization|importlib\.resources|papers say resource|in resources asked"
     r"|resource tracker|from resource import"
+    r"|[\"'`.(\[]resources\b|\bresources(?=[:.=`\",}])|(?:## |#|table: )resources|\bResources\b(?! [a-z])|test_resources"
 )
 
 

@@ -1,8 +1,8 @@
 """The command line in a process of its own that needn't import anything.
 
-    python -m tests.warm DESCRIPTOR
+    python -m tests.warm DESCRIPTOR [MODULE ...]
 
-This server has imported what commands import, and forks for each. Its children are processes like any
+This server has imported what commands import, or some modules, and forks for each. Its children are processes like any
 other, with streams, folder, environment and exit code of their own; what they have imported is all
 that differs from ``python -m dotrain``, so frameworks are not among it.
 """
@@ -48,11 +48,13 @@ COMMAND = "import runpy; runpy.run_module('dotrain', run_name='__main__', alter_
 class Warm:
     """The test's end of a server."""
 
-    def __init__(self, start: Callable[..., subprocess.Popen[Any]], root: Path) -> None:
+    def __init__(
+        self, start: Callable[..., subprocess.Popen[Any]], root: Path, *modules: str
+    ) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = start(
-                [sys.executable, "-m", "tests.warm", str(theirs.fileno())],
+                [sys.executable, "-m", "tests.warm", str(theirs.fileno()), *modules],
                 pass_fds=[theirs.fileno()],
                 cwd=root,
                 stdin=subprocess.DEVNULL,
@@ -139,8 +141,8 @@ def be(code: str) -> NoReturn:
     os._exit(status)
 
 
-def main() -> None:
-    """Import, serve, and be the command that was asked for."""
+def import_all() -> None:
+    """Import what any command does."""
     root = Path(dotrain.__file__).parent
     files = [file.relative_to(root).with_suffix("") for file in root.rglob("*.py")]
     ours = [".".join(("dotrain", *file.parts)) for file in files if file.parts[0] not in LEFT_OUT]
@@ -148,6 +150,14 @@ def main() -> None:
         import_module(name)
     # Typer and rich import what help and errors need when they need it.
     app(["--help"], standalone_mode=False)
+
+
+def main() -> None:
+    """Import, serve, and be the command that was asked for."""
+    for name in sys.argv[2:]:
+        import_module(name)
+    if not sys.argv[2:]:
+        import_all()
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         code = serve(connection)

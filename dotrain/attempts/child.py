@@ -21,11 +21,12 @@ from dotrain.attempts import kernel
 from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe, readable
 from dotrain.attempts.usage import held_bytes
-from dotrain.core.events import Failed, TrialEvent, to_record
+from dotrain.core.events import Failed, Lost, TrialEvent, to_record
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
 from dotrain.core.strategy import AbstractStrategy, PortTaken, Seat
 from dotrain.distribution.agreement import join
+from dotrain.distribution.meeting import NotMet, Watched, past_proxies
 from dotrain.store import RunDir
 from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
@@ -132,9 +133,14 @@ class _Rank:
                 log = run_dir.trial_log(launch.trial_id, seat.rank)
                 log.parent.mkdir(parents=True, exist_ok=True)
                 redirect(log)
+            os.environ.update(past_proxies(os.environ, seat) if seat.ranks > 1 else {})
+            agreement = join(seat)
+            agreement.meet(self._program.group_start_s)
             if self._strategy.slots > 1:
-                self._code = self._get_ready(seat)
-            place = Place(self._strategy, seat, join(seat))
+                self._code = self._get_ready(seat, launch)
+            place = Place(self._strategy, seat, agreement)
+        except NotMet as error:
+            return Lost(launch.trial_id, launch.attempt, str(error))
         except PortTaken as error:
             failure = Failure(FailureKind.PORT_TAKEN, str(error))
             return Failed(launch.trial_id, launch.attempt, failure)
@@ -152,19 +158,35 @@ class _Rank:
         place.agreement.close()
         return event
 
-    def _get_ready(self, seat: Seat) -> LoadedProgram | Failure:
+    def _get_ready(self, seat: Seat, launch: Launch | None = None) -> LoadedProgram | Failure:
         """Begin with the strategy, then import and prepare what hasn't been.
 
         Raises:
             PortTaken: If the strategy can't have its port.
         """
         try:
-            self._strategy.begin(seat)
+            if launch is None or seat.ranks == 1:
+                self._strategy.begin(seat)
+            else:
+                self._begin_together(seat, launch)
             return prepared(self._loaded or load_program(self._program, self._moved))
         except PortTaken:
             raise
         except BaseException as error:
             return describe_failure(error)
+
+    def _begin_together(self, seat: Seat, launch: Launch) -> None:
+        """Begin with the strategy, which may wait for the other ranks: for some time."""
+
+        def give_up(why: str) -> None:
+            end = Lost(launch.trial_id, launch.attempt, why)
+            self._host.send({"end": to_record(end), "held_bytes": 0})
+
+        what = f"{type(self._strategy).__name__}.begin"
+        with Watched(seat, self._program.group_start_s, what, give_up) as watched:
+            self._strategy.begin(seat)
+        while watched.gave_up:
+            self._host.wait()  # it has been told how this ended, and ends it
 
 
 class _HostChannel(Channel):

@@ -17,7 +17,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, final
 
@@ -62,7 +62,8 @@ class ForkServer:
     """Serves one host.
 
     Messages to it: ``("level", level)`` before anything is imported, ``("ready", level)`` after. From it:
-    ``("keeper",)`` with a descriptor, the way to the host of a new keeper.
+    ``("keeper", variables)`` with a descriptor: the way to the host of a new keeper, and what is set in the environment
+    of its slot alone.
     """
 
     def __init__(self, host: Pipe, program_file: int, level: int) -> None:
@@ -144,8 +145,8 @@ class ForkServer:
                 if self._alarm in readable(ends):
                     self._alarm.clear()
                     self._reap()
-                for _ in self._host.receive():
-                    self._fork_keeper(self._host.descriptor())
+                for _, variables in self._host.receive():
+                    self._fork_keeper(self._host.descriptor(), variables)
         while True:
             if not self._keepers:
                 self._servants.clear()
@@ -162,10 +163,11 @@ class ForkServer:
         while self._unpacked:
             release(self._unpacked.pop())
 
-    def _fork_keeper(self, descriptor: int) -> None:
+    def _fork_keeper(self, descriptor: int, variables: Mapping[str, str]) -> None:
         pid = os.fork()
         if pid == 0:
             try:
+                os.environ.update(variables)
                 self._alarm.close()
                 self._host.close()
                 Keeper(Pipe.at(descriptor), self._start_child, self._meter).serve()

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, final
 
 import psutil
@@ -25,6 +26,8 @@ from dotrain.attempts.fork_server import NOTHING, first_level
 from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe, readable
 from dotrain.attempts.slot import Loop, Slot
+from dotrain.executors.machine import VISIBLE
+from dotrain.temporary import sweep
 from dotrain.training.environment import Environment
 from dotrain.training.program import Program, load_strategy
 
@@ -55,6 +58,7 @@ class Host:
         names: Sequence[str],
         *,
         environment: Mapping[str, str],
+        devices: Mapping[str, Sequence[str]] = MappingProxyType({}),
         loop: Loop,
         emit: Callable[[str, str, dict[str, Any]], None],
         log: Path | None = None,
@@ -65,6 +69,8 @@ class Host:
             program: What every attempt runs.
             names: Of the slots.
             environment: Of the processes, but for what the program's strategy and the config want.
+            devices: The GPUs that each slot sees, by its name, as `VISIBLE` has them; one that isn't named
+                sees what this process does.
             loop: Of this thread.
             emit: Gets a slot's name, the token of the group, and an item of a rank: ``{"event":
                 record}``, ``{"end": record}``, at last ``{"gone": cause, "usage": record}`` when nothing is
@@ -81,6 +87,7 @@ class Host:
         self._environment |= program.environment.values()
         # Compiled byte code makes the import of a large framework twice as fast.
         self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        self._devices = devices
         self._loop = loop
         self._log = log
         self._level = first_level()
@@ -90,6 +97,7 @@ class Host:
         self._deaths = 0
         self.is_up = False
         self.broken = ""
+        sweep()
         self._start()
 
     # ---- the fork server and the keepers ----
@@ -147,8 +155,10 @@ class Host:
 
     def _ask_for_keeper(self, slot: Slot) -> None:
         slot.keeper, theirs = Pipe.pair()
+        name = next(name for name, one in self._slots.items() if one is slot)
+        own = {VISIBLE: ",".join(self._devices[name])} if name in self._devices else {}
         with contextlib.suppress(OSError):  # it is found to be gone, then
-            self._server.send(("keeper",), theirs.fileno())
+            self._server.send(("keeper", own), theirs.fileno())
         theirs.close()
         self._loop.watch(slot.keeper, lambda: self._on_keeper(slot))
 

@@ -22,8 +22,10 @@ from dotrain.cli.options import (
     RunArgument,
     RunsDirOption,
     SetOption,
+    WaitOption,
 )
 from dotrain.cli.show import show
+from dotrain.cli.stop import stop
 
 if TYPE_CHECKING:
     from dotrain.runs.result import Result
@@ -67,6 +69,7 @@ def run(
     require: RequireOption = None,
     junit: JunitOption = None,
     allow_simulated: AllowSimulatedOption = False,
+    wait: WaitOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -81,6 +84,7 @@ def run(
         require=require or (),
         junit=junit,
         allow_simulated=allow_simulated,
+        wait=wait,
     )
     _finish(result, json, quiet)
 
@@ -102,6 +106,7 @@ def ablate(
     require: RequireOption = None,
     junit: JunitOption = None,
     allow_simulated: AllowSimulatedOption = False,
+    wait: WaitOption = False,
     json: JsonOption = False,
     md: Annotated[bool, typer.Option("--md", help="The table as Markdown.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="The table as LaTeX.")] = False,
@@ -120,6 +125,7 @@ def ablate(
         require=require or (),
         junit=junit,
         allow_simulated=allow_simulated,
+        wait=wait,
     )
     _finish(result, json, quiet, "md" if md else "latex" if latex else "csv" if csv else "")
 
@@ -134,6 +140,7 @@ def resume(
     require: RequireOption = None,
     junit: JunitOption = None,
     allow_simulated: AllowSimulatedOption = False,
+    wait: WaitOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -148,6 +155,7 @@ def resume(
         require=require or (),
         junit=junit,
         allow_simulated=allow_simulated,
+        wait=wait,
         code=code,
         code_dir=code_dir,
     )
@@ -188,6 +196,7 @@ def status(
 
 app.command()(show)
 app.command()(artifacts)
+app.command()(stop)
 
 
 @app.command()

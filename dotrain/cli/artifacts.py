@@ -24,7 +24,8 @@ def artifacts(
     json: JsonOption = False,
 ) -> None:
     """List the files of a run, or of one trial: logs, checkpoints, reports; or copy them."""
-    from dotrain.report.artifacts import copy_artifacts, print_artifacts, read_artifacts
+    from dotrain.report.artifacts import print_artifacts, read_artifacts
+    from dotrain.report.copying import copy_artifacts
     from dotrain.report.stdout import print_json, printing
     from dotrain.runs.finding import find_run
 

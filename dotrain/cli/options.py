@@ -57,6 +57,13 @@ AllowSimulatedOption = Annotated[
     bool,
     typer.Option("--allow-simulated", help="Let gates judge a simulated run's made-up values."),
 ]
+WaitOption = Annotated[
+    bool,
+    typer.Option(
+        "--wait",
+        help="Wait for workers for as long as it takes, those that another run holds among them.",
+    ),
+]
 JunitOption = Annotated[
     Path | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit XML file.")
 ]

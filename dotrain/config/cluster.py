@@ -9,15 +9,16 @@ from typing import Any
 from dotrain import plugins
 from dotrain.config.errors import Problem, dotted
 from dotrain.config.options import arguments_of, descriptions_of
-from dotrain.config.schema import Cluster, Settings
+from dotrain.config.schema import Settings
 from dotrain.config.secrets import not_kept
 from dotrain.config.source import Source
 from dotrain.config.validation import MISSING, validate_options
+from dotrain.config.where import Cluster
 from dotrain.errors import UsageError
 from dotrain.executors.base import AbstractExecutor
 
 #: Keys that may be left empty whatever the kind; one that isn't empty must be asked for.
-OPTIONAL_KEYS = ("workers", "threads", "address", "options", "tls")
+OPTIONAL_KEYS = ("workers", "threads", "adapt", "address", "options", "tls")
 
 
 def make_executor(
@@ -79,8 +80,11 @@ def goes_with(key: str, kinds: Collection[str]) -> str:
         kinds: Their names, as they are registered.
     """
     names = [f"'{kind}'" for kind in sorted(kinds) if kind != plugins.DOTTED]
-    first = "a Dask cluster class or " if plugins.DOTTED in kinds else "kind "
-    return f"{'go' if key == 'options' else 'goes'} with {first}{' or '.join(names)} only"
+    if plugins.DOTTED in kinds:
+        names = ["a Dask cluster class", *names]
+    else:
+        names[0] = f"kind {names[0]}"
+    return f"{'go' if key == 'options' else 'goes'} with {' or '.join(names)} only"
 
 
 def _not_taken(cluster: Cluster, keys: Collection[str], source: Source) -> Iterator[Problem]:

@@ -58,8 +58,8 @@ def config_schema(entries: Sequence[Entry]) -> Schema:
     _add_rules_of_search(definitions["Search"], forms, _of_kind(entries, "optimizer"))
     _add_rules_of_cluster(definitions["Cluster"], _of_kind(entries, "cluster"))
     keys = schema["properties"] = {k: _not_null(v) for k, v in schema["properties"].items()}
-    tls = definitions["Cluster"]["properties"]["tls"]
-    definitions["Cluster"]["properties"]["tls"] = _not_null(tls)
+    of_cluster = definitions["Cluster"]["properties"]
+    of_cluster.update({key: _not_null(of_cluster[key]) for key in ("adapt", "tls")})
     for section in ("cluster", "limits", "journal"):
         del keys[section]["default"]  # each key of theirs has its own
     _describe_sections(keys, definitions)

@@ -24,11 +24,13 @@ from dotrain.config.direction import judge
 from dotrain.config.errors import ConfigError, Problem
 from dotrain.config.loaded import LoadedConfig, Mode
 from dotrain.config.naming import run_name
+from dotrain.config.needs import give
 from dotrain.config.observers import make_observers
 from dotrain.config.parts import Given, Parts
 from dotrain.config.schema import PartialSettings, Settings, Table
 from dotrain.config.shipping import find_named, ship
 from dotrain.config.source import Source, read_source
+from dotrain.config.storage import storage_problems
 from dotrain.config.table import table_problems
 from dotrain.config.validation import is_echo, validate_settings
 from dotrain.config.variables import make_environment
@@ -138,10 +140,15 @@ class _Loader:
         parts = self.parts
         executor, problems = make_executor(settings.cluster, self.source, parts.folder, parts.code)
         self.problems += problems
+        cluster = settings.cluster
+        self.problems += give(
+            settings.resources, cluster.kind, cluster.threads, executor, self.source
+        )
         self.warnings += cluster_warnings(executor, self.source)
         observers = make_observers(settings, parts, executor)
         environment, *found = make_environment(settings, self.source, executor, self.goes_on)
         self._add(*found)
+        self._add(storage_problems(settings, self.source, executor))
         # An archive has what was shipped.
         patterns = () if parts.code is not None else settings.ship
         named, problems = find_named(patterns, parts.folder, self.source)
@@ -171,6 +178,7 @@ class _Loader:
         made = (self.optimizer, self.early_stop, self.strategy, executor)
         if self.train is None or executor is None or None in made:
             raise AssertionError("a missing part that is no problem")
+        executor.most_trials = self.optimizer and self.optimizer.num_trials
         functions = (self.train, self.model, self.dataset, self.prepare, *self.models.values())
         closure = parts.closure([one for one in functions if one], made)
         table = self._table()

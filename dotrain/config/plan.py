@@ -18,6 +18,7 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
     """
     settings = loaded.settings
     threads = loaded.executor.threads(loaded.strategy.slots)
+    gpus = loaded.executor.gpus(loaded.strategy.slots)
     plan: dict[str, Any] = {
         "name": settings.name,
         "mode": "search" if settings.search else "single run",
@@ -32,9 +33,12 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "cluster": settings.cluster.kind,
         "slots": loaded.executor.slots(loaded.strategy.slots),
         "threads": None if threads is None else asdict(threads),
+        "resources": str(loaded.executor.needs),
+        "gpus": None if gpus is None else [list(one) for one in gpus],
         "slots_per_trial": loaded.strategy.slots,
         "strategy": settings.distribution.strategy,
         "ships": _ships(loaded.shipment),
+        "storage": settings.storage,
         "env": list(loaded.environment.values()),
         "notes": [*map(str, loaded.notes)],
         "warnings": [str(warning) for warning in loaded.warnings],

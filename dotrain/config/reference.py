@@ -34,11 +34,13 @@ _SECTIONS = {
     "ablation": "Ablation",
     "distribution": "Distribution",
     "cluster": "Cluster",
+    "resources": "Resources",
     "limits": "LimitsSection",
     "checkpoints": "Checkpoints",
     "journal": "JournalSection",
     "data": "Table",
     "tls": "Tls",
+    "adapt": "Adapt",
     **{name: domain.__name__ for name, domain in DOMAINS.items()},
 }
 

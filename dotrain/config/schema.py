@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator
 
+from dotrain.config.needs import Resources
 from dotrain.config.section import NO_RULE, SINGLE, DomainSpec, Named, Plugin, Section
+from dotrain.config.where import Cluster
 from dotrain.space import Scalar
 
 
@@ -114,48 +116,6 @@ class Table(Section):
     )
 
 
-class Tls(Section):
-    """Files for mutual TLS with a remote scheduler."""
-
-    ca_file: str = Field(description="Certificate of the authority; a path relative to the config.")
-    cert: str = Field(description="Certificate of this client; a path relative to the config.")
-    key: str = Field(description="Private key of this client; a path relative to the config.")
-
-
-class Cluster(Section):
-    """Where trials run."""
-
-    kind: str = Field(
-        default="local",
-        description="Where: a kind by name, or the class of a Dask cluster as "
-        "package.module.Class, such as dask_jobqueue.SLURMCluster.",
-    )
-    workers: int | None = Field(
-        default=None,
-        ge=1,
-        description="How many worker processes; by default one per core (local), or as many as the "
-        "cluster has. A trial takes one, a distributed one takes distribution.workers.",
-    )
-    threads: int | None = Field(
-        default=None,
-        ge=1,
-        description="How many threads each worker's libraries may use; by default OMP_NUM_THREADS, "
-        "else its share of the cores (local), or those that it was started with.",
-    )
-    address: str | None = Field(
-        default=None, description="The scheduler's: tcp://host:8786 or tls://host:8786."
-    )
-    options: dict[str, Any] = Field(
-        default={}, description="Keyword arguments of a Dask cluster class, or of the simulation."
-    )
-    tls: Tls | None = None
-    connect_timeout_s: float = Field(
-        default=10.0,
-        gt=0,
-        description="How long to wait for the scheduler and a first worker, in seconds.",
-    )
-
-
 class LimitsSection(Section):
     """What ends an attempt or the run early."""
 
@@ -165,6 +125,12 @@ class LimitsSection(Section):
         default=None,
         gt=0,
         description="The longest one attempt of a trial may take, in seconds; by default no limit.",
+    )
+    max_trial_time_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="The longest a trial may train, over all its attempts, in seconds: then it is stopped "
+        "at its next report, as by an early-stop rule; by default no limit.",
     )
     max_time_s: float | None = Field(
         default=None,
@@ -183,6 +149,9 @@ class LimitsSection(Section):
         gt=0,
         description="The longest an attempt may compute, read and write nothing, in seconds, "
         "before it is ended and tried again as if its worker had died; by default for ever.",
+    )
+    group_start_s: float = Field(
+        default=60.0, gt=0, description="How long ranks may take to find each other, in seconds."
     )
     retries: int = Field(
         default=2, ge=0, description="How often a trial that lost its worker is tried again."
@@ -287,8 +256,14 @@ class Settings(Section):
     ablation: Ablation | None = None
     distribution: Distribution = Distribution()
     cluster: Cluster = Cluster()
+    resources: Resources = Resources()
     limits: LimitsSection = LimitsSection()
     checkpoints: Checkpoints = Checkpoints()
+    storage: str | None = Field(
+        default=None,
+        description="Where the trials' files are kept, as a URL: s3://bucket/folder, gs://..., "
+        "file:///folder. Workers write there directly; by default the run directory has them.",
+    )
     journal: JournalSection = JournalSection()
     observers: list[Plugin] = Field(
         default=[],

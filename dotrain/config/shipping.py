@@ -138,6 +138,12 @@ class _Packer:
         for index, files in named:
             for path in files:
                 names = names_below(path, roots)
+                if taken := next((name for name in names if self._is_taken(name, path)), ""):
+                    message = (
+                        f"{path} would lie where the code has another file, {taken}; rename it"
+                    )
+                    self.problems.append(self._source.problem(("ship", index), message))
+                    break
                 if not names:
                     where = f"imported from {roots[0]}" if roots else "in no file that goes along"
                     message = f"{path} can't lie beside the code, which is {where}"
@@ -187,8 +193,12 @@ class _Packer:
         )
 
     def _is_new(self, name: str, path: Path) -> bool:
-        is_code = self._closure.files.get(path) == name
+        is_code = self._closure.files.get(path) == name or self._is_taken(name, path)
         return path.is_file() and not is_code and name not in self._named
+
+    def _is_taken(self, name: str, path: Path) -> bool:
+        """Whether a module that lies elsewhere has this name in the archive."""
+        return any(name == one and path != file for file, one in self._closure.files.items())
 
     def _code_size(self) -> int:
         texts = sum(len(text) for text in self._closure.texts.values())

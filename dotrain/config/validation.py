@@ -90,7 +90,7 @@ def _empty_sections(source: Source) -> Iterator[Problem]:
     cluster = source.data.get("cluster")
     for path, section in [
         *(((key,), source.data) for key in Settings.model_fields),
-        *([(("cluster", "tls"), cluster)] if isinstance(cluster, dict) else []),
+        *((("cluster", key), cluster) for key in ("adapt", "tls") if isinstance(cluster, dict)),
     ]:
         is_reported = any(problem.path == path for problem in source.problems)
         if section.get(path[-1], ...) is None and not is_reported:

@@ -125,6 +125,14 @@ class Noted(TrialEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class StopAsked(TrialEvent):
+    """A person wants the trial to end well; `who` as ``user@host``, `why` in his words, or ``""``."""
+
+    who: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Used(TrialEvent):
     """What an attempt has used that was ended for its time, told when nothing is left of it."""
 
@@ -192,6 +200,7 @@ EVENTS: dict[str, type[Event]] = {
         Started,
         Reported,
         Noted,
+        StopAsked,
         Used,
         Finished,
         Stopped,

@@ -13,6 +13,8 @@ class Limits:
 
     Attributes:
         trial_timeout_s: The longest an attempt may take, in seconds; None is no limit.
+        max_trial_time_s: A trial that has trained for so long, over all its attempts, is stopped as an
+            early-stop rule would stop it, in seconds; None is no limit.
         max_time_s: The longest the run may take, in seconds; None is no limit.
         retries: How often a trial that lost its worker is launched again.
         max_failures: A run ends when this many trials in a row have failed, or the first so many
@@ -21,6 +23,7 @@ class Limits:
     """
 
     trial_timeout_s: float | None = None
+    max_trial_time_s: float | None = None
     max_time_s: float | None = None
     retries: int = 2
     max_failures: int = 10

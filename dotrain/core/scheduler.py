@@ -7,12 +7,12 @@ simulation and in the replay of a journal.
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Mapping
 
-from dotrain.core.asking import may_continue, next_suggestion, tell_end, tell_report, to_stop
+from dotrain.core.asking import may_continue, next_suggestion, tell_end
 from dotrain.core.book import TrialBook
+from dotrain.core.deadlines import Deadlines
 from dotrain.core.events import (
     Event,
     Freed,
@@ -22,11 +22,12 @@ from dotrain.core.events import (
     Resumed,
     SlotsChanged,
     Started,
+    StopAsked,
     TrialEvent,
     Used,
 )
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.instructions import Finish, Instruction, Kill, RunStatus, SetAside, Stop
+from dotrain.core.instructions import Finish, Instruction, Kill, RunStatus, SetAside
 from dotrain.core.limits import Limits
 from dotrain.core.line import Line
 from dotrain.core.policy import (
@@ -36,6 +37,7 @@ from dotrain.core.policy import (
     Direction,
     Promotion,
 )
+from dotrain.core.stopping import Stopping
 from dotrain.core.streak import Streak
 from dotrain.core.trial import Mark, Trial, TrialState
 from dotrain.errors import PolicyError
@@ -87,8 +89,8 @@ class Scheduler:
         self.took_in = True
         self._optimizer = optimizer
         self._early_stop = early_stop
-        self._direction = direction
         self._slots_per_trial = slots_per_trial
+        self._stopping = Stopping(early_stop, direction, self.book)
         optimizer.trials = self.book.trials
         self._line = Line(self.book)
         #: Ended trials the optimizer has not been told of.
@@ -96,8 +98,7 @@ class Scheduler:
         #: The optimizer has said that nothing is left to suggest.
         self._over = False
         self._streak = Streak()
-        #: (deadline, trial id, attempt) of running attempts; entries of ended ones stay until due.
-        self._deadlines: list[tuple[float, str, int]] = []
+        self._deadlines = Deadlines()
 
     def handle(self, event: Event, time_s: float) -> list[Instruction]:
         """Take in one event and decide.
@@ -140,7 +141,7 @@ class Scheduler:
         for trial in self.book.resume(self.limits, time_s, event.code, event.began_with):
             self._written_off(trial)
         self._line.restart(self.book.trials.values())
-        self._deadlines = []
+        self._deadlines.clear()
         self._streak.restart()
         self.slots = 0
         self._slots_per_trial = event.slots_per_trial
@@ -158,13 +159,13 @@ class Scheduler:
         if trial is None:
             return
         if isinstance(event, Reported):
-            self._check_early_stop(trial, event, time_s, out)
+            out += self._stopping.after_report(trial, event, self.limits, time_s)
+        elif isinstance(event, StopAsked):
+            out += self._stopping.when_asked(trial, event, time_s)
         elif isinstance(event, Noted | Used):
             pass
         elif isinstance(event, Started):
-            if self.limits.trial_timeout_s is not None:
-                deadline = time_s + self.limits.trial_timeout_s
-                heapq.heappush(self._deadlines, (deadline, trial.trial_id, trial.attempt))
+            self._deadlines.begin(trial, self.limits, time_s)
             if self._line.elsewhere:  # where it runs is known now, and so where it doesn't
                 self._fill(time_s, out)
         elif trial.state is TrialState.WAITING:
@@ -177,24 +178,6 @@ class Scheduler:
         for host in sorted(before ^ self.book.hosts.aside):
             back = host in before
             out.append(SetAside(self.book.hosts.why(host), host, back))
-
-    def _check_early_stop(
-        self, trial: Trial, event: Reported, time_s: float, out: list[Instruction]
-    ) -> None:
-        rule = self._early_stop
-        tell_report(rule, trial, event)
-        # At the last step of its budget there is nothing left to save.
-        done = trial.budget is not None and event.step + 1 >= trial.budget
-        if done or trial.state is not TrialState.RUNNING:
-            return
-        asked = to_stop(rule, trial, self.book.finalized, self._direction)
-        for trial_id, reason in asked.items():
-            target = self.book.active.get(trial_id)
-            if target is None or target.state is not TrialState.RUNNING or not target.step_history:
-                continue
-            why = f"stopped {trial_id} at step {target.last_step}: {reason}"
-            self.book.stop(target, why, time_s)
-            out.append(Stop(why, trial_id, target.attempt))
 
     def _ended(self, trial: Trial, time_s: float, out: list[Instruction]) -> None:
         self._streak.count(trial)
@@ -272,10 +255,12 @@ class Scheduler:
             reason = f"{limit:g} s have passed (limits.max_time_s)"
             return self._end(RunStatus.TIME_LIMIT, reason, time_s, out)
         # Writing one trial off may end the run, which ends every other attempt too.
-        while self._deadlines and self._deadlines[0][0] <= time_s:
-            _, trial_id, attempt = heapq.heappop(self._deadlines)
+        for _, trial_id, attempt, is_hard in self._deadlines.take_due(time_s):
             trial = self.book.active.get(trial_id)
             if trial is None or trial.attempt != attempt:
+                continue
+            if not is_hard:
+                out += self._stopping.when_due(trial, self.limits, time_s)
                 continue
             message = f"ran longer than {self.limits.trial_timeout_s:g} s (limits.trial_timeout_s)"
             self.book.fail(trial, Failure(FailureKind.TIMEOUT, message), time_s)
@@ -296,6 +281,7 @@ class Scheduler:
             self._note_end(trial)
 
     def _note_end(self, trial: Trial) -> None:
+        self._stopping.forget(trial)
         tell_end(self._early_stop, trial)
         self._to_tell.append(trial)
 
@@ -311,10 +297,8 @@ class Scheduler:
 
     def next_deadline(self) -> float | None:
         """When a `TimePassed` event is due at the latest, in seconds since the run began."""
-        due = [self._deadlines[0][0]] if self._deadlines else []
-        if self.limits.max_time_s is not None:
-            due.append(self.limits.max_time_s)
-        return min(due, default=None)
+        due = (self._deadlines.next_s, self.limits.max_time_s)
+        return min((one for one in due if one is not None), default=None)
 
     def validate(self) -> None:
         """Assert every invariant, for tests: to be called after any event.

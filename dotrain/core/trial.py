@@ -229,6 +229,12 @@ class Trial:
         return self.step_history[-1] if self.step_history else None
 
     @property
+    def at_last_step(self) -> bool:
+        """Whether it has reported the last step of its budget: nothing is left to save."""
+        last = self.last_step
+        return self.budget is not None and last is not None and last + 1 >= self.budget
+
+    @property
     def launched_s(self) -> float:
         """When the current attempt was launched."""
         launched = TrialState.LAUNCHED

@@ -20,13 +20,15 @@ from contextlib import suppress
 from typing import Any
 
 from dotrain.core.strategy import PortTaken, Seat
+from dotrain.distribution.meeting import NotMet, who
 from dotrain.distribution.proof import heard_rank, prove_to_chief
 from dotrain.training.errors import BadSetup
 from dotrain.training.place import Agreement
 
-#: How long a rank tries to reach the chief, in seconds; its process may be seconds behind.
-_CONNECT_S = 60.0
+#: How soon a rank tries again to reach the chief, in seconds.
 _RETRY_S = 0.02
+#: What a rank says that has found its checkpoint.
+_READY = b"."
 #: How long whoever connects to the chief may take to prove that it is a rank, in seconds.
 _PROOF_S = 10.0
 #: How many may try at once; one more, and the one that has tried longest is dropped.
@@ -60,13 +62,16 @@ class Chief(Agreement):
         Raises:
             PortTaken: If something else listens there.
         """
+        self._seat = seat
         self._key = seat.token.encode()
         self._ranks = range(1, seat.ranks)
         self._patience_s = patience_s
         self._lines: list[bytes] = []
         self._more = threading.Condition()
         self._closed = False
+        #: Who has come, and who has found the checkpoint to go on from.
         self._here: set[int] = set()
+        self._ready: set[int] = set()
         #: Who has connected and not yet proved anything, the oldest first.
         self._strangers: deque[socket.socket] = deque()
         host, _, port = seat.agreement.rpartition(":")
@@ -80,11 +85,26 @@ class Chief(Agreement):
             raise
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def meet(self, limit_s: float) -> None:
+        """Wait until every other rank has come.
+
+        Raises:
+            NotMet: If one doesn't in time.
+        """
+        with self._more:
+            if self._more.wait_for(lambda: len(self._here) == len(self._ranks), limit_s):
+                return
+            late = [who(self._seat, rank) for rank in self._ranks if rank not in self._here]
+        raise NotMet(
+            f"has waited {limit_s:g} s (limits.group_start_s) for {', '.join(late)} to come to "
+            f"{self._seat.agreement}; the workers of a trial must reach each other at any port"
+        )
+
     def begin(self, step: int) -> None:
         """Tell from which step the chief goes on; return when the others have theirs."""
         self._decide({"step": step})
         with self._more:
-            while len(self._here) < len(self._ranks):
+            while len(self._ready) < len(self._ranks):
                 self._more.wait()
 
     def stop(self, reason: str | None) -> str | None:
@@ -144,6 +164,11 @@ class Chief(Agreement):
             with self._more:
                 self._here.add(rank)
                 self._more.notify_all()
+            if not connection.recv(1):
+                return
+            with self._more:
+                self._ready.add(rank)
+                self._more.notify_all()
             told = 0
             while True:
                 with self._more:
@@ -164,13 +189,23 @@ class Follower(Agreement):
         self._connection: socket.socket | None = None
         self._file: Any = None
 
+    def meet(self, limit_s: float) -> None:
+        """Connect to the chief, whose process may be seconds behind.
+
+        Raises:
+            NotMet: If it can't be reached in time.
+        """
+        self._connect(limit_s)
+
     def begin(self, step: int) -> None:
         """Check that this rank goes on from the chief's step.
 
         Raises:
             BadSetup: If it doesn't: it can't see the chief's checkpoint.
         """
-        self._connect()
+        assert self._connection is not None, "it has met nobody"
+        with suppress(OSError):
+            self._connection.sendall(_READY)
         decision = self._next()
         if decision is not None and decision["step"] != step:
             raise BadSetup(
@@ -191,22 +226,26 @@ class Follower(Agreement):
             return None
         return json.loads(line) if line.endswith(b"\n") else None
 
-    def _connect(self) -> None:
+    def _connect(self, limit_s: float) -> None:
         host, _, port = self._seat.agreement.rpartition(":")
-        deadline_s = time.monotonic() + _CONNECT_S
+        deadline_s = time.monotonic() + limit_s
         while True:
+            left_s = max(_RETRY_S, deadline_s - time.monotonic())
             try:
-                connection = socket.create_connection((host, int(port)), timeout=_CONNECT_S)
+                connection = socket.create_connection((host, int(port)), timeout=left_s)
                 try:
                     prove_to_chief(connection, self._seat, deadline_s)
                     break
                 except BaseException:
                     connection.close()
                     raise
-            except OSError:
+            except OSError as error:
                 # Not there yet; or another process has the port, which the chief finds out.
                 if time.monotonic() > deadline_s:
-                    raise
+                    raise NotMet(
+                        f"has tried for {limit_s:g} s (limits.group_start_s) to reach "
+                        f"{who(self._seat, 0)}, the chief, at {self._seat.agreement}: {error}"
+                    ) from None
                 time.sleep(_RETRY_S)
         connection.settimeout(None)
         self._connection, self._file = connection, connection.makefile("rb")

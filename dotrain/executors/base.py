@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
 from dotrain.errors import ResourcesUnavailable
+from dotrain.executors.machine import Needs
 from dotrain.executors.threads import Threads
 
 #: Tells the driver of an event.
@@ -41,6 +42,16 @@ class AbstractExecutor(ABC):
     runs_on_this_machine: ClassVar[bool] = False
     #: Whether attempts get the variables of the config's ``env:``, which is refused else.
     sets_variables: ClassVar[bool] = False
+    #: Whether each rank can be given its share of a machine, the config's ``resources:``; refused else.
+    shares_machine: ClassVar[bool] = False
+    #: What each rank is to have.
+    needs: Needs = Needs()
+    #: How many trials there will be at most, so that nothing is divided among more; None if nobody knows.
+    most_trials: int | None = None
+    #: Whether `start` waits for slots for ever, whatever the time-out; set before it.
+    waits: bool = False
+    #: Whether trials' files go to the config's ``storage:``, which is refused else.
+    stores_files: ClassVar[bool] = False
     #: What types can't say of the keys, as JSON Schemas of the section; `problems` says it too.
     schema_rules: ClassVar[Sequence[Mapping[str, Any]]] = ()
 
@@ -71,6 +82,22 @@ class AbstractExecutor(ABC):
             per_trial: How many slots one trial takes, >= 1.
         """
         return None
+
+    def gpus(self, per_trial: int) -> Sequence[Sequence[str]] | None:
+        """Return the GPUs that each slot will see; None if it sees what this process does, or nobody knows.
+
+        Args:
+            per_trial: How many slots one trial takes, >= 1.
+        """
+        return None
+
+    def lack(self, per_trial: int) -> str:
+        """Say of what there will never be enough, and how much there is; ``""`` if of nothing.
+
+        Args:
+            per_trial: How many slots one trial takes, >= 1.
+        """
+        return ""
 
     def prepare(self, log_dir: Path, per_trial: int, program: Any = None) -> None:  # noqa: B027
         """Begin what takes long; called once, before all else that the driver asks.
@@ -160,8 +187,12 @@ def refuse_too_few(executor: AbstractExecutor, per_trial: int) -> None:
         per_trial: How many slots one trial takes.
 
     Raises:
-        ResourcesUnavailable: If there will never be so many.
+        ResourcesUnavailable: If there will never be so many, or what each is to have.
     """
+    if lack := executor.lack(per_trial):
+        raise ResourcesUnavailable(
+            f"every rank is to have {executor.needs} (resources); there is only {lack}"
+        )
     slots = executor.slots(per_trial)
     if slots is not None and slots < per_trial:
         advice = f"set cluster.workers to {per_trial} or more"

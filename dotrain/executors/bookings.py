@@ -34,6 +34,21 @@ class Slot:
     group: Group | None = None
 
 
+@dataclass(frozen=True)
+class Load:
+    """What the slots of a run do.
+
+    Attributes:
+        idle: The workers on which nothing runs, by name.
+        waits: Whether attempts wait for slots.
+        ended: How many attempts have ended so far.
+    """
+
+    idle: frozenset[str] = frozenset()
+    waits: bool = False
+    ended: int = 0
+
+
 class Bookings:
     """The slots of a run, the groups on them, and the launches that wait.
 
@@ -49,6 +64,7 @@ class Bookings:
         self._pending: deque[tuple[Launch, int]] = deque()
         #: How many slots of each host were ready when that was last told.
         self._told: Counter[str] = Counter()
+        self._ended = 0
 
     @property
     def ready(self) -> int:
@@ -64,6 +80,11 @@ class Bookings:
         now = Counter(slot.host for slot in self.slots.values() if slot.ready and slot.host)
         told, self._told = self._told, now
         return {host: now[host] for host in told | now if told[host] != now[host]} or None
+
+    def load(self) -> Load:
+        """Return what the slots do now."""
+        free = (slot.name for slot in self.slots.values() if slot.ready and slot.group is None)
+        return Load(frozenset(free), bool(self._pending), self._ended)
 
     def ask(self, launch: Launch) -> None:
         """Let a launch wait for its slots."""
@@ -150,6 +171,7 @@ class Bookings:
         """
         if self.groups.pop(group.token, None) is None:
             return None
+        self._ended += 1
         outcome, launch = group.outcome(), group.launch
         if outcome is None and group.port_taken and not group.written_off:
             if group.port_retries >= _PORT_RETRIES:

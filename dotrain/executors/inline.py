@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from dotrain.core.events import Failed, SlotsChanged, TrialEvent
+from dotrain.core.events import Failed, Finished, Lost, SlotsChanged, Stopped, TrialEvent
 from dotrain.core.failure import Failure
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.strategy import Seat
 from dotrain.executors.base import AbstractExecutor, Post
+from dotrain.executors.stored import FOLLOW_S, FilesLost, StoredHere, not_kept_text
 from dotrain.executors.threads import Threads, asked, fault, variables
 from dotrain.frameworks import registry
 from dotrain.store import RunDir
@@ -37,6 +39,7 @@ class InlineExecutor(AbstractExecutor):
     runs_in_this_process = True
     runs_on_this_machine = True
     sets_variables = True
+    stores_files = True
     schema_rules = ({"properties": {"workers": {"maximum": 1}}},)
 
     def __init__(self, workers: int | None = None) -> None:
@@ -54,6 +57,8 @@ class InlineExecutor(AbstractExecutor):
         self._from_threads: queue.SimpleQueue[TrialEvent] = queue.SimpleQueue()
         #: What the driver raised at a report: a policy's error, say, and none of the function's.
         self._broken: Exception | None = None
+        #: Where files are kept that don't stay in the run directory.
+        self._stored: StoredHere | None = None
 
     def problems(self) -> Iterable[tuple[tuple[str, ...], str]]:
         """Refuse a second worker."""
@@ -78,7 +83,16 @@ class InlineExecutor(AbstractExecutor):
         self._set_variables(program.environment.values())
         self._limit_threads()
         self._loaded: LoadedProgram | Failure | None = None
+        self._followed_s = 0.0
+        if program.storage is not None:
+            self._stored = StoredHere(program, self._say)
+            self._program = self._stored.inside(program)
         post(SlotsChanged(1))
+        if program.storage is not None:
+            self._say(f"files: storage: {program.storage.top} (this process)")
+
+    def _say(self, what: str) -> None:
+        self._post(SlotsChanged(1, what))
 
     def _limit_threads(self) -> None:
         """Tell libraries that don't look at it themselves what the user's variable says."""
@@ -107,10 +121,17 @@ class InlineExecutor(AbstractExecutor):
         if not self._queue:
             return
         launch = self._queue.popleft()
+        if self._stored is not None:
+            try:
+                self._stored.hand_out(launch.trial_id)
+            except FilesLost as error:
+                self._send(Lost(launch.trial_id, launch.attempt, str(error)))
+                return
         if self._loaded is None:
             self._loaded = self._load(launch)
         if isinstance(self._loaded, Failure):
-            self._send(Failed(launch.trial_id, launch.attempt, self._loaded))
+            failed = Failed(launch.trial_id, launch.attempt, self._loaded)
+            self._send(self._keep_files(launch, failed))
             return
         channel = Channel(self._report)
         self._running = launch, channel
@@ -125,9 +146,23 @@ class InlineExecutor(AbstractExecutor):
             )
         finally:
             self._running = None
+        event = self._keep_files(launch, event)
         if self._broken is not None:
             raise self._broken
         self._send(event)
+
+    def _keep_files(self, launch: Launch, event: TrialEvent) -> TrialEvent:
+        """Keep the files of an attempt; return how it has ended, which may be that they are lost."""
+        if self._stored is None:
+            return event
+        try:
+            skipped = self._stored.bring_home(launch.trial_id)
+        except FilesLost as error:
+            is_well = isinstance(event, Finished | Stopped)
+            return Lost(launch.trial_id, launch.attempt, str(error)) if is_well else event
+        if skipped:
+            self._say(not_kept_text(launch.trial_id, skipped))
+        return event
 
     def _load(self, launch: Launch) -> LoadedProgram | Failure:
         """Import the user's functions; what libraries say then goes to the log of the first trial."""
@@ -146,6 +181,9 @@ class InlineExecutor(AbstractExecutor):
         """Post from within the train function, which the driver's own errors must not go through."""
         if self._broken is None:
             try:
+                if self._stored is not None and time.monotonic() > self._followed_s + FOLLOW_S:
+                    self._followed_s = time.monotonic()
+                    self._stored.follow(event.trial_id)
                 self._send(event)
                 return
             except Exception as error:
@@ -163,6 +201,8 @@ class InlineExecutor(AbstractExecutor):
     def close(self) -> None:
         """Nothing runs between two calls of `pump`."""
         self._queue.clear()
+        if self._stored is not None:
+            self._stored.close()
         for name, value in self._set.items():
             if value is None:
                 os.environ.pop(name, None)

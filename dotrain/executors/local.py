@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import heapq
-import itertools
 import os
 import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dotrain.core.events import Event
 from dotrain.core.instructions import Finish, Instruction
 from dotrain.errors import ResourcesUnavailable
 from dotrain.executors.base import AbstractExecutor, Post
-from dotrain.executors.bookings import Slot
-from dotrain.executors.environment import available_cores, environment_of_attempts
-from dotrain.executors.group import Group
-from dotrain.executors.table import AbstractSlotTable, free_addresses, ranks_of
+from dotrain.executors.environment import available_cores, environment_of_attempts, this_machine
+from dotrain.executors.local_table import LocalTable, StoringTable
+from dotrain.executors.stored import StoredHere
 from dotrain.executors.threads import Threads, asked, fault, share
 
 if TYPE_CHECKING:
@@ -39,6 +36,8 @@ class Local(AbstractExecutor):
 
     runs_on_this_machine = True
     sets_variables = True
+    shares_machine = True
+    stores_files = True
 
     def __init__(
         self, connect_timeout_s: float, workers: int | None = None, threads: int | None = None
@@ -54,21 +53,43 @@ class Local(AbstractExecutor):
         self._workers = workers
         self._threads = threads
         self._host: Host | None = None
+        self._table: LocalTable
+        #: The same, if files are kept in a storage.
+        self._storing: StoringTable | None = None
         self._interrupted = False
         self._closed = False
 
     def problems(self) -> Iterable[tuple[tuple[str, ...], str]]:
         """Refuse a number of threads in the environment that is none."""
-        if message := fault(self._threads, os.environ):
+        if message := fault(self.needs.cpus or self._threads, os.environ):
             yield ("threads",), message
 
     def slots(self, per_trial: int) -> int:
-        """Return the workers asked for, or one per core and those of one trial at least."""
-        return self._workers or max(available_cores(), per_trial)
+        """Return the workers asked for, or so many as have what each needs, or one per core."""
+        if self._workers:
+            return self._workers
+        # Who asks for cores or GPUs has said what bounds it.
+        is_bounded = self.needs.cpus is not None or bool(self.needs.gpus)
+        rooms = (
+            this_machine().slots(self.needs),
+            None if is_bounded else available_cores(),
+            None if self.most_trials is None else self.most_trials * per_trial,
+        )
+        return max(per_trial, min(room for room in rooms if room is not None))
+
+    def gpus(self, per_trial: int) -> Sequence[Sequence[str]] | None:
+        """Return what is dealt out; nothing is where there isn't enough."""
+        return (
+            None if self.lack(per_trial) else this_machine().deal(self.needs, self.slots(per_trial))
+        )
+
+    def lack(self, per_trial: int) -> str:
+        """Say of what this machine has too little for all slots."""
+        return this_machine().lack(self.needs, self.slots(per_trial))
 
     def threads(self, per_trial: int) -> Threads:
         """Return what has been asked for, else a share of the cores."""
-        found = asked(self._threads, os.environ)
+        found = asked(self._threads, os.environ, self.needs.cpus)
         return found or share(available_cores(), self.slots(per_trial))
 
     def prepare(self, log_dir: Path, per_trial: int, program: Program | None = None) -> None:
@@ -86,16 +107,32 @@ class Local(AbstractExecutor):
         self._selector = selectors.DefaultSelector()
         self._events: deque[Event] = deque()
         names = [f"worker-{index}" for index in range(self._count)]
-        self._table = _Table(self._events.append, names)
+        # The config's own variables may say which GPUs are meant.
+        machine = this_machine({**os.environ, **program.environment.values()})
+        if lack := machine.lack(self.needs, self._count):
+            raise ResourcesUnavailable(f"env: leaves only {lack} (resources)")
+        dealt = machine.deal(self.needs, self._count)
+        if program.storage is None:
+            self._table = LocalTable(self._events.append, names)
+        else:
+            program = self._store(program, names)
         self._host = self._table.host = Host(
             program,
             names,
             environment=self._environment,
+            devices=dict(zip(names, dealt or (), strict=False)),
             loop=self,
             emit=self._table.on_item,
             log=self._log,
         )
         return self._host
+
+    def _store(self, program: Program, names: Sequence[str]) -> Program:
+        """Let trials write where their files are kept from; return the program with that."""
+        stored = StoredHere(program, lambda what: table.say(what), copies=len(names))
+        self._table = self._storing = table = StoringTable(self._events.append, names, stored)
+        self._selector.register(table.wakes, selectors.EVENT_READ, table.on_done)
+        return stored.inside(program)
 
     def start(self, program: Program, post: Post) -> None:
         """Wait until there is what attempts are forked from."""
@@ -115,6 +152,9 @@ class Local(AbstractExecutor):
                 + self._last_words()
             )
         self._table.open()
+        if self._storing is not None and program.storage is not None:
+            workers = "1 worker" if self._count == 1 else f"{self._count} workers"
+            self._storing.say(f"files: storage: {program.storage.top} ({workers})")
         self.pump(0)
 
     def _last_words(self) -> str:
@@ -134,6 +174,8 @@ class Local(AbstractExecutor):
         """Post what has happened; wait for something if nothing has."""
         if not self._events:
             self._turn(timeout_s)
+        if self._storing is not None and self._storing.broken is not None:
+            raise self._storing.broken
         while self._events:
             self._post(self._events.popleft())
 
@@ -169,50 +211,8 @@ class Local(AbstractExecutor):
         if self._host is not None:
             self._host.let_go()
             self._host.wait()
+            if self._storing is not None:
+                self._storing.keep_last()
+                self._storing.close()
             self._selector.close()
             self._host = None
-
-
-class _Table(AbstractSlotTable):
-    """The slots of this machine; they are there from the beginning."""
-
-    host: Host
-
-    def __init__(self, post: Callable[[Event], None], names: Sequence[str]) -> None:
-        super().__init__(post)
-        self._names = names
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = itertools.count()
-
-    def open(self) -> None:
-        """Offer the slots."""
-        for name in self._names:
-            slot = self._slots[name] = Slot(name, "", name)  # there is one machine
-            self._bookings.admit(slot)
-        self._changed()
-
-    def on_item(self, name: str, token: str, item: dict[str, Any]) -> None:
-        """Take in what a rank has to say."""
-        self.take(self._slots[name], [(token, item)])
-
-    def _launch(self, group: Group) -> None:
-        reserved = [free_addresses("127.0.0.1") for _ in group.addresses[1:]]
-        reserved += [free_addresses("127.0.0.1")] if reserved else []
-        for address, rank in ranks_of(group, reserved).items():
-            self.host.begin(address, rank)
-
-    def _tell(self, addresses: Sequence[str], method: str, *arguments: Any) -> None:
-        for address in addresses:
-            getattr(self.host, method)(address, *arguments)
-
-    def _later(self, delay_s: float, call: Callable[[], None]) -> None:
-        heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._count), call))
-
-    def due_s(self) -> float | None:
-        """Return when the next thing is due, on the monotonic clock."""
-        return self._timers[0][0] if self._timers else None
-
-    def run_due(self) -> None:
-        """Call what is due."""
-        while self._timers and self._timers[0][0] <= time.monotonic():
-            heapq.heappop(self._timers)[2]()

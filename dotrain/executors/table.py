@@ -17,7 +17,7 @@ from dotrain.core.events import Event, SlotsChanged, TrialEvent, from_record
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.strategy import Seat
 from dotrain.core.usage import Usage
-from dotrain.executors.bookings import Bookings, Slot
+from dotrain.executors.bookings import Bookings, Load, Slot
 from dotrain.executors.group import Group
 
 #: How long the other ranks of an attempt may take when one has come to its end, in seconds.
@@ -60,6 +60,18 @@ class AbstractSlotTable(ABC):
 
     def _changed(self, why: str | None = None) -> None:
         self._post(SlotsChanged(self.ready, why, self._bookings.changed_hosts()))
+
+    def load(self) -> Load:
+        """Return what the slots do now."""
+        return self._bookings.load()
+
+    def say(self, why: str) -> None:
+        """Tell people something of the slots.
+
+        Args:
+            why: It.
+        """
+        self._changed(why)
 
     # ---- what slots tell ----
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 #: The variable that holds for the thread pools of all libraries where a user has set it.
 VARIABLE = "OMP_NUM_THREADS"
 
-_KEY = "cluster.threads"
+_KEY, _CPUS = "cluster.threads", "resources.cpus"
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,18 @@ class Threads:
         return f"{self.count} thread{'s' * (self.count != 1)} each ({self.source})"
 
 
-def asked(key: int | None, environment: Mapping[str, str]) -> Threads | None:
+def asked(
+    key: int | None, environment: Mapping[str, str], cpus: int | None = None
+) -> Threads | None:
     """Return what somebody has asked for, or None.
 
     Args:
-        key: What the config says; goes first.
-        environment: What variables say.
+        key: What the config says of threads.
+        environment: What variables say; both keys go before them.
+        cpus: What the config says of cores; the same, where it says both.
     """
+    if cpus is not None:
+        return Threads(cpus, _CPUS)
     if key is not None:
         return Threads(key, _KEY)
     count = in_environment(environment)
@@ -63,7 +68,7 @@ def variables(
         wanted: The variables by which libraries are told so.
         environment: Where they are set.
     """
-    if threads.source == _KEY:
+    if threads.source in (_KEY, _CPUS):
         return dict(wanted)
     if threads.source == VARIABLE:  # it may say more: a number for each level
         return {name: value for name, value in wanted.items() if name != VARIABLE}

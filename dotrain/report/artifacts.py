@@ -1,20 +1,14 @@
-"""The files of a run or of a trial: listed, and copied to another place."""
+"""The files of a run or of a trial, wherever they lie."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import filecmp
 import os
-import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dotrain.errors import DotrainError, UsageError
 from dotrain.report.columns import Column, fit
 from dotrain.report.reading import read_run
 from dotrain.report.result import print_lines, width_of
@@ -23,12 +17,11 @@ from dotrain.report.text import make_console
 from dotrain.results.text import bytes_text, count_text, printable
 from dotrain.store import RunDir
 from dotrain.store.checkpoints import is_partial
-from dotrain.store.run_dir import CHECKPOINT, REPORTS
+from dotrain.store.kept import Kept
+from dotrain.store.manifest import Stored
+from dotrain.store.run_dir import CHECKPOINT, REPORTS, TRIALS
 
 Kind = Literal["log", "checkpoint", "reports", "tensorboard", "other"]
-
-#: How many of several files a message names.
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -40,14 +33,16 @@ class Artifact:
         path: Relative to the trial's directory, or to the run's.
         kind: What it is.
         size: In bytes.
-        file: Where it lies.
+        place: Where it lies: a path, or a URL.
+        stored: The object that it is, if it lies in a storage.
     """
 
     trial: str | None
     path: str
     kind: Kind
     size: int
-    file: Path
+    place: str
+    stored: Stored | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +55,7 @@ class Artifacts:
         files: By trial and path, those of the run itself first.
         left_out: What is no file that could be copied, with the reason.
         top: The directory that copies begin at.
+        kept: Where the trials' files are.
     """
 
     run_dir: Path
@@ -67,6 +63,12 @@ class Artifacts:
     files: list[Artifact]
     left_out: list[str]
     top: Path
+    kept: Kept
+
+    def below(self, one: Artifact) -> str:
+        """Return where a file is put, below the directory that it is copied to."""
+        whole = one.trial is None or self.trial is not None
+        return one.path if whole else f"{TRIALS}/{one.trial}/{one.path}"
 
     @property
     def size(self) -> int:
@@ -84,50 +86,13 @@ class Artifacts:
                     "path": one.path,
                     "kind": one.kind,
                     "bytes": one.size,
-                    "file": str(one.file),
+                    "file": one.place,
                 }
                 for one in self.files
             ],
             "bytes": self.size,
             "left_out": self.left_out,
         }
-
-
-@dataclass(frozen=True)
-class Copied:
-    """What has been copied.
-
-    Attributes:
-        to: Where to.
-        files: How many files, those left out that were there already.
-        size: How much that was, in bytes.
-        same: How many files were there already.
-        gone: Files that went away before they were copied, as of a run that goes on.
-    """
-
-    to: Path
-    files: int
-    size: int
-    same: int
-    gone: list[str]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what ``--json`` prints of it."""
-        return {
-            "to": str(self.to),
-            "files": self.files,
-            "bytes": self.size,
-            "there_already": self.same,
-            "gone": self.gone,
-        }
-
-    @property
-    def text(self) -> str:
-        """What was done, for people."""
-        there = f" ({count_text(self.same, 'file')} there already)" if self.same else ""
-        what = f"copied {count_text(self.files, 'file')}, {bytes_text(self.size)}"
-        gone = f"; gone meanwhile: {_some(self.gone)}" if self.gone else ""
-        return f"{what}, to {self.to}{there}{gone}"
 
 
 def read_artifacts(path: Path, trial: str | None = None) -> Artifacts:
@@ -146,8 +111,21 @@ def read_artifacts(path: Path, trial: str | None = None) -> Artifacts:
     trial_id = None if trial is None else find_trial(run, trial).trial_id
     top = run_dir.path if trial_id is None else run_dir.trial_dir(trial_id)
     left_out: list[str] = []
-    files = sorted(_files(run_dir, top, left_out), key=lambda one: (one.trial or "", one.path))
-    return Artifacts(run_dir.path, trial_id, files, left_out, top)
+    kept = Kept(run_dir)
+    found = [*_files(run_dir, top, left_out), *_stored(kept, trial_id)]
+    files = sorted(found, key=lambda one: (one.trial or "", one.path))
+    return Artifacts(run_dir.path, trial_id, files, left_out, top, kept)
+
+
+def _stored(kept: Kept, trial_id: str | None) -> Iterator[Artifact]:
+    if kept.place is None:
+        return
+    manifests = kept.manifests() if trial_id is None else {trial_id: kept.manifest(trial_id)}
+    for trial, manifest in manifests.items():
+        for path, one in manifest.items():
+            if one is not None:
+                kind, place = _kind_of_trial(Path(path)), kept.place.url_of(one.key)
+                yield Artifact(trial, path, kind, one.size, place, one)
 
 
 def _files(run_dir: RunDir, top: Path, left_out: list[str]) -> Iterator[Artifact]:
@@ -155,7 +133,9 @@ def _files(run_dir: RunDir, top: Path, left_out: list[str]) -> Iterator[Artifact
         folder = Path(place)
         links = [name for name in folders if (folder / name).is_symlink()]
         left_out += [f"{(folder / name).relative_to(top)}: a link to a folder" for name in links]
-        folders[:] = [name for name in folders if not is_partial(name)]
+        folders[:] = [
+            name for name in folders if not (is_partial(name) or folder / name == run_dir.storage)
+        ]
         for name in names:
             file = folder / name
             # What is written at this moment is no file of the run yet.
@@ -175,13 +155,13 @@ def _files(run_dir: RunDir, top: Path, left_out: list[str]) -> Iterator[Artifact
 def _artifact(run_dir: RunDir, file: Path, size: int) -> Artifact:
     if not file.is_relative_to(run_dir.trials):
         own = file.relative_to(run_dir.path)
-        return Artifact(None, str(own), _kind_of_run(own), size, file)
+        return Artifact(None, str(own), _kind_of_run(own), size, str(file))
     trial_id, *parts = file.relative_to(run_dir.trials).parts
     if not parts:  # beside the trials' directories
         own = file.relative_to(run_dir.path)
-        return Artifact(None, str(own), _kind_of_run(own), size, file)
+        return Artifact(None, str(own), _kind_of_run(own), size, str(file))
     path = Path(*parts)
-    return Artifact(trial_id, str(path), _kind_of_trial(path), size, file)
+    return Artifact(trial_id, str(path), _kind_of_trial(path), size, str(file))
 
 
 def _kind_of_run(path: Path) -> Kind:
@@ -199,80 +179,6 @@ def _kind_of_trial(path: Path) -> Kind:
         return "reports"
     is_log = len(path.parts) == 1 and path.match("output*.log")
     return "log" if is_log else "other"
-
-
-def copy_artifacts(found: Artifacts, to: Path) -> Copied:
-    """Copy files; each is there whole or not at all, and none that is there already is changed.
-
-    Args:
-        found: What `read_artifacts` returned.
-        to: A directory; made if it isn't there. What is below the trial, or the run, is below it.
-
-    Raises:
-        UsageError: If other files are in the way; nothing has been copied then.
-        DotrainError: If a file can't be read or written.
-    """
-    pairs = [(one, to / one.file.relative_to(found.top)) for one in found.files]
-    same: set[Path] = set()
-    other: list[str] = []
-    files = size = 0
-    gone: list[str] = []
-    try:
-        for one, target in pairs:
-            if os.path.lexists(target):
-                if _is_same(one.file, target):
-                    same.add(target)
-                else:
-                    other.append(str(target))
-        if other:
-            raise UsageError(
-                f"--to {to}: {_some(other)} {'is' if len(other) == 1 else 'are'} there already, with "
-                "something else inside; nothing was copied, choose an empty directory"
-            )
-        to.mkdir(parents=True, exist_ok=True)
-        for one, target in pairs:
-            if target in same:
-                continue
-            if _copy(one.file, target):
-                files, size = files + 1, size + target.stat().st_size
-            else:
-                gone.append(str(one.file.relative_to(found.top)))
-    except OSError as error:
-        raise DotrainError(
-            f"can't copy to {to}: {error.filename}: {error.strerror}; what was copied before is whole, "
-            "the same command goes on"
-        ) from None
-    return Copied(to, files, size, len(same), gone)
-
-
-def _is_same(file: Path, target: Path) -> bool:
-    return target.is_file() and file.is_file() and filecmp.cmp(file, target, shallow=False)
-
-
-def _copy(file: Path, target: Path) -> bool:
-    """Copy a file in one piece; return whether it was still there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
-    try:
-        try:
-            shutil.copyfile(file, partial)
-        except FileNotFoundError:
-            if file.exists():
-                raise
-            return False
-        with contextlib.suppress(OSError):
-            shutil.copystat(file, partial)
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return True
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:_NAMED])
-    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
 
 
 def print_artifacts(found: Artifacts) -> None:
@@ -298,5 +204,7 @@ def artifact_lines(found: Artifacts, width: int | None = None) -> list[str]:
     # One trial's need no column that says whose they are.
     lines, _ = fit(columns if found.trial is None else columns[1:], width)
     total = f"{count_text(len(files), 'file')}, {bytes_text(found.size)}, in {found.top}"
+    if found.kept.place is not None:
+        total += f" and {found.kept.place.url_of(found.trial or '').rstrip('/')}"
     left_out = [f"left out: {printable(what)}" for what in found.left_out]
     return [*(lines if files else []), *left_out, printable(total)]

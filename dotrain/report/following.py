@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import final
 
 from dotrain.core.trial import Trial, TrialState
-from dotrain.report.reading import read_run
+from dotrain.report.reading import Run, read_run
 from dotrain.report.story import find_trial
 from dotrain.store import Record, RunState, read_holder, take_record
 
@@ -58,8 +58,23 @@ def follow_log(
     """
     run = read_run(path)
     trial = find_trial(run, name)
-    following = Following(run.state, trial)
     log, offset = run.run_dir.trial_log(trial.trial_id), 0
+    # Once more when it is over: what was printed before the end is in it, then.
+    for _ in looks(run, trial, pause):
+        for piece in _pieces(log, offset):
+            write(piece)
+            offset += len(piece)
+
+
+def looks(run: Run, trial: Trial, pause: Callable[[float], object]) -> Iterator[bool]:
+    """Yield at each look whether a trial is over; the last time it is.
+
+    Args:
+        run: As it was read.
+        trial: One of its trials.
+        pause: Waits for a time in seconds, between looks.
+    """
+    following = Following(run.state, trial)
     with open(run.run_dir.journal, "rb") as journal:
         for _ in run.records:
             journal.readline()
@@ -67,12 +82,9 @@ def follow_log(
             for record in _more(journal):
                 following.take(record)
             holder = read_holder(run.run_dir.lock)
-            # Before the log is read: what was printed before the end is in it, then.
-            over = following.is_over or holder is None or holder.is_alive() is False
-            for piece in _pieces(log, offset):
-                write(piece)
-                offset += len(piece)
-            if over:
+            is_over = following.is_over or holder is None or holder.is_alive() is False
+            yield is_over
+            if is_over:
                 return
             pause(_LOOK_S)
 

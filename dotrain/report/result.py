@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import singledispatch
 from typing import Any
@@ -166,6 +167,12 @@ def _ships_text(ships: Mapping[str, Any]) -> str:
     return "; ".join([text, *ships["left_out"]])
 
 
+def _gpus_text(gpus: Sequence[Sequence[str]]) -> str:
+    """Say which GPUs slots see, those that share one together."""
+    seen = Counter(", ".join(one) or "none" for one in gpus)
+    return "; ".join(f"{names} for {count_text(slots, 'slot')}" for names, slots in seen.items())
+
+
 def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     slots = "as many slots as the cluster has workers"
     if plan["slots"] is not None:
@@ -180,7 +187,10 @@ def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         *([("hparams", params_text(plan["hparams"]))] if plan["hparams"] else []),
         *((f"  {name}", domain) for name, domain in plan["space"].items()),
         ("cluster", f"{plan['cluster']}, {slots}"),
+        *([("resources", f"{plan['resources']} for each rank")] if plan["resources"] else []),
+        *([("gpus", _gpus_text(plan["gpus"]))] if plan["gpus"] else []),
         *([("env", ", ".join(plan["env"]))] if plan["env"] else []),
+        *([("storage", plan["storage"])] if plan["storage"] else []),
         ("ships", _ships_text(plan["ships"])),
     ]
     if "configurations" in plan:

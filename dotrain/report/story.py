@@ -65,7 +65,7 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
             "traceback": error.traceback,
         },
         "log": str(log) if log.is_file() else None,
-        "checkpoint": (place := checkpoint_of(trial, run.run_dir.path)) and str(place),
+        "checkpoint": checkpoint_of(trial, run.run_dir.path),
         "freed": trial.freed or None,
     }
 
@@ -135,6 +135,10 @@ class Story:
             elif record["type"] == "Noted" and record["trial_id"] == trial_id:
                 self._together = []
                 self._tell(record["t"], f"note: {record['what']}")
+            elif record["type"] == "StopAsked" and record["trial_id"] == trial_id:
+                self._together = []
+                why = f": {record['why']}" if record["why"] else ""
+                self._tell(record["t"], f"asked to stop by {record['who']}{why}")
             elif record["type"] == "Used" and record["trial_id"] == trial_id:
                 self._used(record)
             elif record["type"] == "Freed" and trial_id in record["sizes"]:

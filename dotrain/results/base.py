@@ -36,6 +36,8 @@ class RunResult(ABC):
         run_dir: The run directory.
         error: What ended the run against the user's will, or ``""``.
         demanded: The gates that it is to meet.
+        freed_now: The bytes of checkpoints that the driver has freed whose end this is, by trial; None
+            of a run as a whole.
     """
 
     header: Mapping[str, Any] = field(repr=False)
@@ -45,6 +47,7 @@ class RunResult(ABC):
     run_dir: Path
     error: str = ""
     demanded: Sequence[Gate] = ()
+    freed_now: Mapping[str, int] | None = field(default=None, repr=False)
 
     #: What is called to begin such a run.
     command: ClassVar[Literal["run", "ablate"]]
@@ -97,7 +100,7 @@ class RunResult(ABC):
     @cached_property
     def checkpoints(self) -> Checkpoints:
         """What has become of the checkpoints."""
-        return Checkpoints.of(self.trials, self.candidates, self.run_dir)
+        return Checkpoints.of(self.trials, self.candidates, self.run_dir, self.freed_now)
 
     @cached_property
     def _failures(self) -> list[FailureGroup]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -11,7 +11,7 @@ from dotrain.ablation.study import BASELINE
 from dotrain.core.trial import Trial
 from dotrain.results.text import bytes_text, count_text
 from dotrain.store import RunDir
-from dotrain.store.checkpoints import checkpoints_in
+from dotrain.store.kept import Kept
 
 
 def is_candidate(trial: Trial) -> bool:
@@ -27,17 +27,19 @@ def freed_text(size: int, keep: str) -> str:
     return f"its checkpoint was freed: {bytes_text(size)} (checkpoints.keep: {keep})"
 
 
-def checkpoint_of(trial: Trial, run_dir: Path) -> Path | None:
-    """Return where the newest checkpoint of a trial lies, or None if there is none.
+def checkpoint_of(trial: Trial, run_dir: Path) -> str | None:
+    """Return the path or URL of a trial's newest checkpoint, or None if there is none.
 
     Args:
         trial: The trial.
         run_dir: The run directory.
     """
-    if trial.freed:  # what is left of it, if anything is, goes when the run goes on
-        return None
-    found = checkpoints_in(RunDir(run_dir).checkpoint(trial.trial_id))
-    return found[-1].folder if found else None
+    return _newest(trial, Kept(RunDir(run_dir)))
+
+
+def _newest(trial: Trial, kept: Kept) -> str | None:
+    # What is left of one that was freed, if anything is, goes when the run goes on.
+    return None if trial.freed else kept.newest_checkpoint(trial.trial_id)
 
 
 @final
@@ -52,6 +54,7 @@ class Checkpoints:
         kept: The best trial that has one, if any was freed; for a study of its baseline.
         is_best: Whether that is the best there is.
         begun_again: How many trials began again at step 0, for theirs had been freed.
+        told: The bytes that are told of to people, by trial: of one driver, or of the whole run.
     """
 
     freed: int
@@ -60,21 +63,30 @@ class Checkpoints:
     kept: str | None
     is_best: bool
     begun_again: int
+    told: Mapping[str, int]
 
     @classmethod
-    def of(cls, trials: Iterable[Trial], ranked: Iterable[Trial], run_dir: Path) -> Checkpoints:
+    def of(
+        cls,
+        trials: Iterable[Trial],
+        ranked: Iterable[Trial],
+        run_dir: Path,
+        freed_now: Mapping[str, int] | None = None,
+    ) -> Checkpoints:
         """Find out.
 
         Args:
             trials: All trials.
             ranked: Those of which one's checkpoint is kept, the best first.
             run_dir: The run directory.
+            freed_now: What one driver has freed, in bytes by trial, if people are told of that alone.
         """
         trials = list(trials)
         freed = [trial for trial in trials if trial.freed]
         kept, is_best = None, False
+        files = Kept(RunDir(run_dir))
         for index, trial in enumerate(ranked if freed else ()):
-            if checkpoint_of(trial, run_dir) is not None:
+            if _newest(trial, files) is not None:
                 kept, is_best = trial.trial_id, index == 0
                 break
         return cls(
@@ -84,6 +96,7 @@ class Checkpoints:
             kept=kept,
             is_best=is_best,
             begun_again=sum(trial.begun_again > 0 for trial in trials),
+            told={t.trial_id: t.freed_bytes for t in freed} if freed_now is None else freed_now,
         )
 
     @property
@@ -94,13 +107,14 @@ class Checkpoints:
             went = "1 trial went" if self.begun_again == 1 else f"{self.begun_again} trials went"
             had = "its checkpoint had" if self.begun_again == 1 else "their checkpoints had"
             lines.append(f"{went} on from step 0: {had} been freed when the run finished")
-        if self.freed:
-            what = "the checkpoint of" if self.freed == 1 else "checkpoints of"
+        if self.told:
+            what = "the checkpoint of" if len(self.told) == 1 else "checkpoints of"
             kept = f"; kept that of {self.kept}" if self.kept else ""
             if self.kept and not self.is_best:
                 kept += ", the best that still has one"
             lines.append(
-                f"freed {bytes_text(self.freed_bytes)}: {what} {count_text(self.freed, 'trial')} "
+                f"freed {bytes_text(sum(self.told.values()))}: {what} "
+                f"{count_text(len(self.told), 'trial')} "
                 f"(checkpoints.keep: {self.keep}){kept}"
             )
         return lines

@@ -35,6 +35,7 @@ def result_of(
     *,
     error: str = "",
     gates: Sequence[Gate] = (),
+    freed_now: Mapping[str, int] | None = None,
 ) -> RunResult:
     """Return what a search, a single run or an ablation has come to.
 
@@ -46,9 +47,10 @@ def result_of(
         run_dir: The run directory.
         error: What ended it against the user's will, or ``""``.
         gates: What it is to meet.
+        freed_now: As of `RunResult`.
     """
     launched = [trial for trial in trials if trial.state is not TrialState.NEW]
-    found = status, round(elapsed_s, 3), run_dir, error, gates
+    found = status, round(elapsed_s, 3), run_dir, error, gates, freed_now
     return kind_of(header)(header, launched, *found)
 
 

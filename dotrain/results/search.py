@@ -143,9 +143,7 @@ class SearchResult(RunResult):
             "value": best.final_metric,
             "params": best.params,
             "marks": [str(mark) for mark in best.marks],
-            "checkpoint": None
-            if (path := checkpoint_of(best, self.run_dir)) is None
-            else str(path),
+            "checkpoint": checkpoint_of(best, self.run_dir),
         }
         return self._told({"seed": self.header["seed"], "best": told}, {"steps": self.steps}, then)
 

@@ -14,6 +14,7 @@ from dotrain.store import Record, is_simulated
 _FREE = (
     ("limits",),
     ("cluster",),
+    ("resources",),
     ("distribution",),
     ("env",),
     # Which files these are is a question of the code.
@@ -22,6 +23,8 @@ _FREE = (
     ("observers",),
     ("tensorboard",),
     ("journal",),
+    # Whether the same files are there is found out when the run takes them (`store/claim.py`).
+    ("storage",),
     ("search", "num_trials"),
 )
 
@@ -38,6 +41,12 @@ def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
         UsageError: With every difference.
     """
     changes = list(_changed(header["config"], experiment.config))
+    was_at, is_at = (config.get("storage") for config in (header["config"], experiment.config))
+    if (was_at is None) != (is_at is None):
+        changes.append(
+            f"storage: was {_shown(was_at)}, is now {_shown(is_at)}; files stay on the side where "
+            "they are, though another URL may be given when they have been copied there"
+        )
     if is_simulated(header) != experiment.simulated:
         was, now_ = ("simulated", "real")[:: 1 if is_simulated(header) else -1]
         changes.append(
@@ -52,8 +61,8 @@ def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
         raise UsageError(
             f"{path} can't go on with other settings than it began with:\n"
             f"  {lines}\n"
-            "only limits, cluster, distribution, checkpoints, env, ship, observers, tensorboard, "
-            "journal and a larger search.num_trials may change; start a new run"
+            "only limits, cluster, resources, distribution, checkpoints, env, ship, observers, tensorboard, "
+            "journal, the URL of storage and a larger search.num_trials may change; start a new run"
         )
 
 

@@ -12,6 +12,7 @@ from dotrain.config.secrets import without_secrets
 from dotrain.core.limits import Limits
 from dotrain.core.policy import Direction
 from dotrain.store import Sync
+from dotrain.store.storage import Place
 from dotrain.training.program import Program
 from dotrain.training.rehearsal import Rehearsal
 from dotrain.usercode.archive import Code
@@ -43,7 +44,9 @@ class Experiment(LoadedConfig):
             *(loaded.train, loaded.model, loaded.dataset, loaded.models),
             prepare=loaded.prepare,
             packages=closure.packages,
-            code=Code.of(closure.files, closure.texts, closure.data),
+            code=Code.of(
+                closure.files, closure.texts, closure.data, closure.homes, closure.kept_in
+            ),
             path=closure.path,
             needed=closure.needed,
         )
@@ -96,12 +99,13 @@ class Experiment(LoadedConfig):
         secret = {key: part for key, part in self.data.items() if key in ("cluster", "observers")}
         return {**self.data, **without_secrets(secret)}
 
-    def program(self, token: str, run_dir: Path) -> Program:
+    def program(self, token: str, run_dir: Path, storage: Place | None = None) -> Program:
         """Return what workers get.
 
         Args:
             token: Names the run; unique.
             run_dir: The run directory.
+            storage: Where the trials' files are kept, if not there.
         """
         limits = self.settings.limits
         memory_mb = limits.trial_memory_mb
@@ -118,10 +122,12 @@ class Experiment(LoadedConfig):
             study=self.study,
             memory_bytes=None if memory_mb is None else memory_mb * 1e6,
             silent_s=limits.silent_s,
+            group_start_s=limits.group_start_s,
             folder=_current_folder(),
             table_files=self.table_files,
             environment=self.environment,
             keeps_all=self.settings.checkpoints.keep == "all",
+            storage=storage,
         )
 
 

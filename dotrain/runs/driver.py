@@ -8,11 +8,20 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 
-from dotrain.core.events import Event, Failed, Freed, Interrupted, Resumed, TimePassed
+from dotrain.core.events import (
+    Event,
+    Failed,
+    Freed,
+    Interrupted,
+    Resumed,
+    StopAsked,
+    TimePassed,
+)
 from dotrain.core.instructions import RunStatus
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.scheduler import Scheduler
@@ -20,7 +29,7 @@ from dotrain.core.trial import Trial
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, Interrupt
 from dotrain.executors.base import AbstractExecutor
 from dotrain.runs.freeing import Freeing
-from dotrain.store import Journal
+from dotrain.store import TIME_DIGITS, Journal, Requests
 from dotrain.training.program import Program
 
 #: The longest the loop waits before it looks at the clock and the display again, in seconds.
@@ -34,6 +43,7 @@ class Driver:
 
     Attributes:
         elapsed_s: When the last event was taken in, in seconds since the run began: as in the journal.
+        freed: The bytes of checkpoints that it has freed, by trial.
     """
 
     def __init__(
@@ -44,6 +54,7 @@ class Driver:
         view: RunView,
         observers: Iterable[Observer] = (),
         freeing: Freeing | None = None,
+        requests: Requests | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._executor = executor
@@ -51,6 +62,10 @@ class Driver:
         self._view = view
         self._observers = list(observers)
         self._freeing = freeing
+        self._requests = requests
+        #: When requests are looked for again, on the executor's clock.
+        self._look_s = -math.inf
+        self.freed: Counter[str] = Counter()
         self._broken: list[str] = []
         self._interrupts = 0
         self._interrupt_reason = "interrupted by Ctrl-C"
@@ -122,6 +137,7 @@ class Driver:
             self._journal.commit()
         finally:
             self._posting = False
+        self.freed.update(freed.sizes)
         self._freeing.carry_out(freed)
 
     def _tell(self, method: str, *arguments: object) -> None:
@@ -162,6 +178,7 @@ class Driver:
             wait_s = pulse_s if deadline is None else max(0.0, min(pulse_s, deadline - now))
             self._executor.pump(wait_s)
             now = self._now()
+            self._look_at_requests(now)
             if self._interrupts:
                 self._post(Interrupted(self._interrupt_reason))
             elif deadline is not None and deadline <= now:
@@ -177,7 +194,8 @@ class Driver:
         if isinstance(event, Failed) and event.failure.kind.ends_run:
             # Not recorded: the trial is in flight for whoever goes on with the run.
             raise DiskFull(f"{event.trial_id} can't go on: {event.failure.message}")
-        time_s = self.elapsed_s = self._now()
+        # As the journal has it: what is decided by the time is decided alike when it is read.
+        time_s = self.elapsed_s = round(self._now(), TIME_DIGITS)
         self._posting = True
         try:
             self._journal.append_event(event, time_s)
@@ -196,8 +214,30 @@ class Driver:
         self._tell("on_event", news, instructions, time_s)
         if self._freeing is not None and self._scheduler.status is None:
             self.free(self._freeing.after(event, instructions))
+        if not self._executor.concurrent:  # the loop waits for the whole attempt
+            self._look_at_requests(time_s)
         if self._interrupts and not isinstance(event, Interrupted):
             self._post(Interrupted(self._interrupt_reason))
+
+    def _look_at_requests(self, now_s: float) -> None:
+        """Do what people have asked for; what can't be done yet waits, and what is over is dropped."""
+        if self._requests is None or now_s < self._look_s or self._scheduler.status is not None:
+            return
+        self._look_s = now_s + _PULSE_S
+        for path, request in self._requests.pending():
+            trial = self._scheduler.book.trials.get(request.trial_id or "")
+            if trial is not None and not (trial.state.ended or trial.state.active):
+                continue
+            try:
+                path.unlink()
+            except OSError:
+                continue  # another's file; it would be taken again and again
+            if request.trial_id is None:
+                self._interrupt_reason = f"stopped by {request.text}"
+                self._interrupts += 1
+                self._tell("on_interrupt")
+            elif trial is not None and trial.state.active:
+                self._post(StopAsked(trial.trial_id, trial.attempt, request.who, request.why))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -19,8 +19,9 @@ from dotrain.results import ranked
 from dotrain.results.checkpoints import is_candidate
 from dotrain.results.text import count_text
 from dotrain.runs.definition import Experiment
-from dotrain.store import Record, RunDir
-from dotrain.store.checkpoints import checkpoints_in, free_checkpoints, size_of
+from dotrain.store import Record
+from dotrain.store.kept import Kept
+from dotrain.store.storage import StorageError
 
 Keep = Literal["auto", "last", "best", "all"]
 
@@ -88,24 +89,28 @@ def to_free(trials: Iterable[Trial], direction: Direction) -> list[Trial]:
 
 
 class Freeing:
-    """Frees checkpoints in a run directory, as the config says."""
+    """Frees checkpoints of a run, as the config says."""
 
     def __init__(
         self,
-        run_dir: RunDir,
+        kept: Kept,
         keep: Keep,
         scheduler: Scheduler,
         direction: Direction,
+        *,
+        aside: bool = False,
     ) -> None:
         """Get ready; nothing is freed yet.
 
         Args:
-            run_dir: The run directory.
-            keep: What is kept.
+            kept: Where the trials' files are.
+            keep: Which checkpoints stay.
             scheduler: Knows all trials, and which are over.
             direction: ``max`` or ``min``.
+            aside: Whether a thread may delete while the run goes on; `close` waits for it.
         """
-        self._run_dir = run_dir
+        self._kept = kept
+        self._aside = aside
         self._keep = keep
         self._scheduler = scheduler
         self._trials = scheduler.book.trials
@@ -115,7 +120,8 @@ class Freeing:
 
     def finish(self) -> None:
         """Delete what counts as freed, should a driver have died, or been told no, in between."""
-        self._delete(i for i, t in self._trials.items() if t.freed and t.state.ended)
+        over = [i for i, trial in self._trials.items() if trial.freed and trial.state.ended]
+        self._delete(over, wait=True)
 
     def at_start(self) -> Freed | None:
         """Return what is to be freed as soon as a run goes on."""
@@ -134,6 +140,7 @@ class Freeing:
 
     def at_end(self) -> Freed | None:
         """Return what is to be freed when the run has finished."""
+        self.close()
         self.finish()  # an attempt that was killed may have written once more
         if self._keep not in ("auto", "best"):
             return None
@@ -141,8 +148,13 @@ class Freeing:
         return self._freed(to_free(held, self._direction))
 
     def carry_out(self, freed: Freed) -> None:
-        """Delete checkpoints, once it is in the journal."""
-        self._delete(freed.sizes)
+        """Delete checkpoints, once it is in the journal: at once none is there any more."""
+        # A disk or a storage may take its time, and a run that goes on has better things to do.
+        self._delete(freed.sizes, wait=not self._aside or self._scheduler.status is not None)
+
+    def close(self) -> None:
+        """Wait until all is deleted."""
+        self._kept.finish_removing()
 
     @property
     def note(self) -> str:
@@ -166,19 +178,23 @@ class Freeing:
         return self._freed([freed for trial in held for freed in self._choice.add(trial)])
 
     def _holds(self, trial: Trial) -> bool:
-        return not trial.freed and bool(checkpoints_in(self._run_dir.checkpoint(trial.trial_id)))
+        return not trial.freed and self._kept.newest_checkpoint(trial.trial_id) is not None
 
     def _freed(self, trials: Iterable[Trial]) -> Freed | None:
-        sizes = {t.trial_id: size_of(self._run_dir.checkpoint(t.trial_id)) for t in trials}
+        sizes = {t.trial_id: self._kept.checkpoint_bytes(t.trial_id) for t in trials}
         return Freed(self._keep, sizes) if sizes else None
 
-    def _delete(self, trial_ids: Iterable[str]) -> None:
+    def _delete(self, trial_ids: Iterable[str], *, wait: bool) -> None:
         left: list[str] = []
         for trial_id in trial_ids:
             try:
-                free_checkpoints(self._run_dir.checkpoint(trial_id))
+                self._kept.free_checkpoints(trial_id)
             except OSError as error:
                 left.append(f"{error.filename}: {error.strerror}")
+        try:
+            self._kept.remove_unneeded(wait=wait)
+        except StorageError as error:
+            left.append(str(error))
         if left:
             sys.stderr.write(
                 f"warning: can't delete {count_text(len(left), 'checkpoint')} "

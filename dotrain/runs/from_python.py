@@ -142,5 +142,5 @@ def _recorded(loaded: LoadedConfig, num_trials: int | None) -> dict[str, Any]:
         "distribution": place(config.get("distribution"), loaded.strategy, "strategy"),
         "cluster": without_secrets(config.get("cluster", {})),
         "limits": settings.limits.model_dump(),
-        **{key: config[key] for key in ("ship", "env") if config.get(key)},
+        **{key: config[key] for key in ("ship", "env", "storage") if config.get(key)},
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dotrain.config.errors import Problem
 from dotrain.config.load import load_config
@@ -13,7 +14,7 @@ from dotrain.config.source import read_source
 from dotrain.errors import UsageError
 from dotrain.results import kind_of
 from dotrain.runs.stopped import StoppedRun
-from dotrain.runs.which_code import Chosen, with_other_files
+from dotrain.runs.which_code import Chosen, homes_of, with_other_files
 from dotrain.store import Unpacked, archived_code
 
 #: What is said of a config that lies in a run directory.
@@ -29,9 +30,10 @@ def load(config: Path, overrides: Sequence[str] = (), *, mode: Mode = "run") -> 
     if archived is None:
         return load_config(config, overrides, mode=mode)
     data = read_source(config, overrides, is_written=True).data
-    folder = with_other_files(archived.folders, data if isinstance(data, dict) else {})
+    data = data if isinstance(data, dict) else {}
+    folder = with_other_files(archived.folders, data)
     loaded = load_config(config, overrides, folder=folder, code=archived.code.folder, mode=mode)
-    loaded = _with_code(loaded, archived.code)
+    loaded = _with_code(loaded, archived.code, folder, data)
     if archived.went_on_otherwise:
         message = "the run went on with other code later (code-*.zip beside it); what it began with is run"
         loaded = replace(loaded, warnings=[*loaded.warnings, Problem(str(config), (), message)])
@@ -60,11 +62,13 @@ def load_again(stopped: StoppedRun, chosen: Chosen, overrides: Sequence[str] = (
         goes_on=True,
     )
     if kept is not None:
-        loaded = _with_code(loaded, kept)
+        loaded = _with_code(loaded, kept, chosen.folder, stopped.header.get("config", {}))
     return _noting(loaded, chosen.note, str(run_dir.path)) if chosen.note else loaded
 
 
-def _with_code(loaded: LoadedConfig, code: Unpacked) -> LoadedConfig:
+def _with_code(
+    loaded: LoadedConfig, code: Unpacked, folder: Path, config: Mapping[str, Any]
+) -> LoadedConfig:
     """Return what was loaded with all of an earlier run's code: equal code has equal digests."""
     for file in loaded.closure.files:
         if file not in code.files:
@@ -72,7 +76,9 @@ def _with_code(loaded: LoadedConfig, code: Unpacked) -> LoadedConfig:
                 f"{file} was found where the run's own code is meant, {code.folder}; if this "
                 "process has imported it before, start a new one"
             )
-    return replace(loaded, closure=replace(loaded.closure, files=dict(code.files)))
+    homes = homes_of(code.files.values(), folder, config)
+    closure = replace(loaded.closure, files=dict(code.files), homes=homes, kept_in=str(code.folder))
+    return replace(loaded, closure=closure)
 
 
 def _noting(loaded: LoadedConfig, note: str, origin: str = "") -> LoadedConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,7 @@ from dotrain.runs.freeing import Freeing, keep_of
 from dotrain.runs.header import make_header
 from dotrain.runs.result import Demands, Result
 from dotrain.runs.stopped import StoppedRun
+from dotrain.runs.storing import taken
 from dotrain.runs.which_code import is_to_train
 from dotrain.store import (
     NEEDS,
@@ -37,6 +38,7 @@ from dotrain.store import (
     Journal,
     Lock,
     Record,
+    Requests,
     Restored,
     RunDir,
     code_of,
@@ -45,6 +47,8 @@ from dotrain.store import (
     marks_of,
     restore,
 )
+from dotrain.store.kept import Kept
+from dotrain.store.storage import StorageError
 from dotrain.training.program import Program
 from dotrain.usercode.archive import Code
 from dotrain.versions import own_version
@@ -88,8 +92,9 @@ def run(
             run_dir.write_code(experiment.functions.code.archive)
         header = make_header(experiment, run_dir=run_dir.path)
         scheduler = _scheduler(experiment, header)
-        freeing = _freeing(experiment, run_dir, header, scheduler)
-        start = _Start(scheduler, header, Contents([]), Restored(0.0, []), None, freeing)
+        kept = Kept(run_dir, taken(run_dir, experiment.settings))
+        freeing = _freeing(experiment, kept, header, scheduler)
+        start = _Start(scheduler, header, Contents([]), Restored(0.0, []), None, freeing, kept)
         return _Run(experiment, run_dir, demands, quiet).drive(start, observer)
 
 
@@ -123,6 +128,7 @@ def resume(
     """
     run_dir, header, records = stopped.run_dir, stopped.header, stopped.contents.records
     with _writing(run_dir, experiment.config):
+        run_dir.sweep()
         if stopped.died is not None and not quiet:
             sys.stderr.write(f"the driver before, {stopped.died}, has died; going on\n")
         refuse_changes(run_dir.path, header, experiment)
@@ -144,13 +150,17 @@ def resume(
             needs=NEEDS,
             archived=archived,
         )
-        freeing = _freeing(experiment, run_dir, header, scheduler)
         now, before = experiment.num_trials, experiment.optimizer.num_trials
         grows = now is not None and before is not None and now > before
         goes_on = grows or scheduler.status is not RunStatus.FINISHED
+        # Whoever only judges what has finished asks for no file.
+        began_with = header["config"].get("storage")
+        storage = taken(run_dir, experiment.settings, began_with) if goes_on else None
+        kept = Kept(run_dir, storage)
+        freeing = _freeing(experiment, kept, header, scheduler)
         if goes_on and freeing.note and not quiet:
             sys.stderr.write(f"note: {freeing.note}\n")
-        start = _Start(scheduler, header, stopped.contents, restored, resumed, freeing)
+        start = _Start(scheduler, header, stopped.contents, restored, resumed, freeing, kept)
         return _Run(experiment, run_dir, demands, quiet).drive(start, observer)
 
 
@@ -179,6 +189,7 @@ class _Start:
         restored: What else the journal says.
         resumed: What the scheduler is told first, None in a new run.
         freeing: Frees checkpoints that aren't needed any more.
+        kept: Where the trials' files are.
     """
 
     scheduler: Scheduler
@@ -187,12 +198,12 @@ class _Start:
     restored: Restored
     resumed: Resumed | None
     freeing: Freeing
+    kept: Kept
 
 
-def _freeing(
-    experiment: Experiment, run_dir: RunDir, header: Record, scheduler: Scheduler
-) -> Freeing:
-    return Freeing(run_dir, keep_of(experiment, header), scheduler, experiment.direction)
+def _freeing(experiment: Experiment, kept: Kept, header: Record, scheduler: Scheduler) -> Freeing:
+    keep, concurrent = keep_of(experiment, header), experiment.executor.concurrent
+    return Freeing(kept, keep, scheduler, experiment.direction, aside=concurrent)
 
 
 def _scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Scheduler:
@@ -231,7 +242,8 @@ class _Run:
         """Bring the run to its end, and write what is made of it."""
         header, records = start.header, start.contents.records
         with ExitStack() as finally_:
-            program = self.experiment.program(self.run_dir.token, self.run_dir.path)
+            place = start.kept.place
+            program = self.experiment.program(self.run_dir.token, self.run_dir.path, place)
             # A run that goes on may have nothing left to run.
             executor = self._executor(finally_, None if start.resumed else program)
             sync = self.experiment.sync
@@ -250,8 +262,13 @@ class _Run:
             )
             records.clear()  # there may be millions, and the view lets go of them
             observers = [observer, *self.experiment.observers]
+            finally_.callback(start.freeing.close)
             start.freeing.finish()
-            driver = Driver(start.scheduler, executor, journal, view, observers, start.freeing)
+            requests = Requests(self.run_dir)
+            requests.clear()
+            driver = Driver(
+                start.scheduler, executor, journal, view, observers, start.freeing, requests
+            )
             return self._to_its_end(driver, start, program)
 
     def _executor(self, finally_: ExitStack, program: Program | None) -> AbstractExecutor:
@@ -268,7 +285,7 @@ class _Run:
         try:
             status = driver.run(program, resumed=start.resumed, from_s=start.restored.time_s)
         except KeyboardInterrupt:
-            self._conclude(header, scheduler, RunStatus.INTERRUPTED, driver.elapsed_s, None)
+            self._conclude(header, scheduler, RunStatus.INTERRUPTED, driver, None)
             raise
         except DotrainError as failure:
             if not trials:
@@ -281,8 +298,10 @@ class _Run:
         try:
             if status is RunStatus.FINISHED and error is None:
                 error = self._free(driver, start.freeing)
+            with suppress(StorageError):  # what is left goes when the run next goes on
+                start.kept.tidy()
         finally:
-            result = self._conclude(header, scheduler, status, driver.elapsed_s, error)
+            result = self._conclude(header, scheduler, status, driver, error)
         return result
 
     def _finalize(self, trials: list[Trial]) -> PolicyError | None:
@@ -297,6 +316,7 @@ class _Run:
     def _free(self, driver: Driver, freeing: Freeing) -> DotrainError | None:
         try:
             driver.free(freeing.at_end())
+            freeing.close()
         except DotrainError as error:
             return error
         return None
@@ -306,7 +326,7 @@ class _Run:
         header: Mapping[str, Any],
         scheduler: Scheduler,
         status: RunStatus,
-        elapsed_s: float,
+        driver: Driver,
         error: DotrainError | None,
     ) -> Result:
         """Write all that is made of a run when it is over."""
@@ -314,10 +334,11 @@ class _Run:
             header,
             scheduler.book.trials.values(),
             status,
-            elapsed_s,
+            driver.elapsed_s,
             self.run_dir.path,
             error="" if error is None else str(error),
             gates=self.demands.gates,
+            freed_now=driver.freed,
         )
         self.run_dir.write_result(found.to_json())
         for tell in self.demands.at_end:

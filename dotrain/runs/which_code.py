@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from dotrain.store import (
     ran_last,
     unpacked,
 )
+from dotrain.temporary import Kind
 from dotrain.usercode.archive import Code
 from dotrain.usercode.closure import find_closure
 from dotrain.usercode.target import Target, find_target
@@ -184,6 +186,26 @@ def with_other_files(folders: Sequence[Path], config: Mapping[str, Any]) -> Path
     names += [name for name in (tls or {}).values() if name]
     whole = (folder for folder in folders if all((folder / name).is_file() for name in names))
     return next(whole, folders[0])
+
+
+def homes_of(files: Iterable[str], folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """Return where the user knows files from that a run has kept: where they lie, or would.
+
+    Args:
+        files: Their names in the archive.
+        folder: Where paths in the config start from.
+        config: The config.
+    """
+    specs = [Path(name.rpartition(":")[0]) for name in _names(config)]
+    # As `find_target` looks; what is named by a path that leads elsewhere is kept by its name alone.
+    folders = [folder, *folder.parents, *(folder / spec.parent for spec in specs if spec.suffix)]
+    kept = Kind.ARCHIVED.beginning  # of another run that this process has gone on with
+    folders += [Path(entry) for entry in sys.path if entry and not entry.startswith(kept)]
+    homes = {}
+    for name in files:
+        there = (place for place in folders if (place / name).is_file())
+        homes[name] = os.path.abspath(next(there, folder) / name)
+    return homes
 
 
 def _asked(which: str | None, keeps_to_it: bool) -> Which | None:

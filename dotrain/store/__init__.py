@@ -12,6 +12,7 @@ from dotrain.store.code import (
 from dotrain.store.filesystem import check_place
 from dotrain.store.journal import (
     NEEDS,
+    TIME_DIGITS,
     VERSION,
     Contents,
     Journal,
@@ -36,11 +37,13 @@ from dotrain.store.replay import (
     replay_each,
     take_record,
 )
+from dotrain.store.requests import Requests, StopRequest
 from dotrain.store.restore import Restored, restore
 from dotrain.store.run_dir import RunDir, replace_file
 
 __all__ = [
     "NEEDS",
+    "TIME_DIGITS",
     "VERSION",
     "Contents",
     "Holder",
@@ -48,9 +51,11 @@ __all__ = [
     "Lock",
     "RanLast",
     "Record",
+    "Requests",
     "Restored",
     "RunDir",
     "RunState",
+    "StopRequest",
     "Sync",
     "Unpacked",
     "archived_code",

@@ -78,14 +78,18 @@ def size_of(directory: Path) -> int:
     return total
 
 
-def free_checkpoints(directory: Path) -> None:
-    """Remove all checkpoints of a trial; killed on the way, the newest is whole or absent.
+def set_all_aside(directory: Path) -> None:
+    """Let a trial have no checkpoints; killed on the way, the newest is whole or absent.
 
     Raises:
-        OSError: If one can't be removed; it is whole then.
+        OSError: If one can't be set aside; it is whole then.
     """
     for saved in checkpoints_in(directory):
         set_aside(saved.folder)
+
+
+def clear(directory: Path) -> None:
+    """Remove what was set aside, which may take long; of a trial that runs no more."""
     sweep(directory)
     with contextlib.suppress(OSError):  # there is none, or something in it isn't ours
         os.rmdir(directory)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import shutil
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from dotrain.errors import UsageError
 from dotrain.store.journal import Record, read_journal
 from dotrain.store.places import config_folders
 from dotrain.store.run_dir import RunDir, replace_file
-from dotrain.usercode.archive import ARCHIVED, Code, changes, digest_of, digests_in, unpack
+from dotrain.temporary import Kind, OwnFolder, sweep
+from dotrain.usercode.archive import Code, changes, digest_of, digests_in, unpack
 
 
 @dataclass(frozen=True)
@@ -195,10 +195,12 @@ def unpacked(file: Path, digest: str | None) -> Unpacked:
     """
     try:
         archive = file.read_bytes()
-        folder = unpack(archive, ARCHIVED)
+        own = OwnFolder(Kind.ARCHIVED)
+        atexit.register(own.remove)
+        sweep()
+        folder = unpack(archive, own.path)
     except (zipfile.BadZipFile, OSError) as error:
         raise UsageError(f"{file} can't be unpacked: {error}") from None
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     files = digests_in(archive)
     if digest and digest_of(files) != digest:
         raise UsageError(f"{file} isn't the code that ran, which the journal calls {digest}")

@@ -83,6 +83,27 @@ class Plan:
         return bool(self.files or self.folders or self.removed)
 
 
+#: A file that was changed so shortly before it was looked at may change once more without its stamp
+#: changing: clocks of disks have ticks. In nanoseconds.
+_TICK_NS = 1_000_000_000
+#: The stamp of a file that may have changed without its stamp changing.
+UNSURE = Stamp(-1, 0, 0, 0)
+
+
+def as_known(path: str, listing: Listing, *, running: bool) -> Stamp | None:
+    """Return by which stamp something that was copied is known, if it is looked at again.
+
+    Args:
+        path: What it is.
+        listing: As of when it was looked at.
+        running: Whether somebody may still change it.
+    """
+    found = listing.entries[path]
+    if found is None or not running or checkpoint_of(path):
+        return found
+    return found if found.changed_ns < listing.taken_ns - _TICK_NS else UNSURE
+
+
 class Piece(NamedTuple):
     """A part of a file."""
 

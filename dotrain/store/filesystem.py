@@ -11,6 +11,8 @@ from pathlib import Path
 
 from dotrain.errors import UsageError
 
+#: How the name of a folder begins in which a file system is tried.
+TRIED = ".place-"
 #: What is nothing to do with the kind of file system, and is said by whoever writes there next.
 _FOR_OTHERS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -26,7 +28,7 @@ def check_place(folder: Path, advice: str) -> None:
         UsageError: With everything that doesn't hold there.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".place-", dir=folder) as made:
+        with tempfile.TemporaryDirectory(prefix=TRIED, dir=folder) as made:
             problems = list(_broken_promises(Path(made)))
     except OSError as error:
         if error.errno in _FOR_OTHERS:

@@ -148,7 +148,7 @@ class Folder:
             What is there now of what was to come; and which files aren't, for they have changed.
         """
         sizes = {path: stamp.size for path, stamp in plan.files.items()}
-        staged = {path: _digest_or_none(self._staged(path), size) for path, size in sizes.items()}
+        staged = {path: _cut_to(self._staged(path), size) for path, size in sizes.items()}
         wrong = [p for p in sizes if staged[p] is None or staged[p] != digests.get(p)]
         torn = {found for path in wrong if (found := checkpoint_of(path))}
         there: dict[str, Stamp | None] = {}
@@ -199,6 +199,16 @@ class Folder:
 
     # ---- paths ----
 
+    def staged(self, path: str) -> Path:
+        """Return where a file may be written that isn't to be seen before `commit`."""
+        place = self._staged(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def file(self, path: str) -> Path:
+        """Return where a file of the folder lies."""
+        return self._inside(path)
+
     def _checked(self, path: str) -> str:
         if (problem := path_problem(path)) is not None:
             raise ValueError(problem)
@@ -224,8 +234,8 @@ class Folder:
         """Let what is whole be seen, in the place of what was there."""
         place = self._root / self._checked(path)
         self._clear_way_to(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
         self._inside(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
         if place.is_dir() and not place.is_symlink():
             self._put_aside(place)
         os.replace(self._staged(path), place)
@@ -284,7 +294,9 @@ def checkpoint_names(root: Path) -> list[str]:
 
 
 def _stamp(found: os.stat_result) -> Stamp:
-    return Stamp(found.st_size, stat.S_IMODE(found.st_mode), found.st_ctime_ns, found.st_ino)
+    # No file is made that runs as its owner: another machine says what is in it.
+    mode = stat.S_IMODE(found.st_mode) & 0o777
+    return Stamp(found.st_size, mode, found.st_ctime_ns, found.st_ino)
 
 
 def _digest(file: Path, size: int) -> str | None:
@@ -296,8 +308,11 @@ def _digest(file: Path, size: int) -> str | None:
     return digest.hexdigest() if size == 0 else None
 
 
-def _digest_or_none(file: Path, size: int) -> str | None:
+def _cut_to(file: Path, size: int) -> str | None:
+    """Cut off what a copy has left that broke off before, and return the digest; None if it is gone."""
     try:
+        if file.stat().st_size > size:
+            os.truncate(file, size)
         return _digest(file, size)
     except FileNotFoundError:
         return None

@@ -45,6 +45,8 @@ from dotrain.store.disk import sync_data
 
 #: Version of the format as it is written here.
 VERSION = 3
+#: Decimals of a record's time, which is in seconds.
+TIME_DIGITS = 6
 #: The least version that can go on with what is written here.
 NEEDS = 3
 #: Fields with which a writer names itself.
@@ -122,7 +124,7 @@ class Journal:
         Raises:
             JournalError: If it can't be written; the journal stays readable up to the one before.
         """
-        whole = {"n": self._next, "t": round(time_s, 6), **record}
+        whole = {"n": self._next, "t": round(time_s, TIME_DIGITS), **record}
         body = to_json(whole)
         line = f"{_seal(body)}\n".encode()
         try:

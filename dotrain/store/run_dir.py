@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +15,16 @@ from typing import Any
 
 from dotrain.errors import UsageError
 from dotrain.store.disk import sync_path
-from dotrain.store.filesystem import check_place
+from dotrain.store.filesystem import TRIED, check_place
 
 #: In a trial's directory: the folder of its checkpoints, and the reports kept beside them.
 CHECKPOINT, REPORTS = "checkpoint", "reports.jsonl"
+#: In a run directory: the folder of its trials.
+TRIALS = "trials"
+#: How the name of a file begins by which a worker tells whether it sees a run directory.
+SEEN = ".seen-"
+#: What only drivers make, and only for moments.
+_HALF_DONE = (f"{SEEN}*", f"{TRIED}*", ".config.yaml.*", ".code*.zip.*", ".result.json.*")
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ class RunDir:
     @property
     def trials(self) -> Path:
         """The trials' own directories."""
-        return self.path / "trials"
+        return self.path / TRIALS
 
     def trial_dir(self, trial_id: str) -> Path:
         """A trial's own directory."""
@@ -131,9 +139,28 @@ class RunDir:
         return self.trial_dir(trial_id) / CHECKPOINT
 
     @property
+    def requests(self) -> Path:
+        """What people ask of the driver."""
+        return self.path / "requests"
+
+    @property
     def arriving(self) -> Path:
         """What isn't whole yet of files that come from another disk."""
         return self.path / "arriving"
+
+    @property
+    def storage(self) -> Path:
+        """What of the trials' files is kept elsewhere, and where."""
+        return self.path / "storage"
+
+    @property
+    def storage_place(self) -> Path:
+        """Where that is."""
+        return self.storage / "place.json"
+
+    def manifest(self, trial_id: str) -> Path:
+        """Which files of a trial are there."""
+        return self.storage / f"{trial_id}.json"
 
     def trial_log(self, trial_id: str, rank: int = 0) -> Path:
         """What a rank of a trial printed."""
@@ -165,6 +192,16 @@ class RunDir:
         """Write ``result.json``."""
         replace_file(self.result, (json.dumps(result, indent=2) + "\n").encode())
 
+    def sweep(self) -> None:
+        """Remove what drivers have left half done that were killed; nobody else may drive the run."""
+        shutil.rmtree(self.arriving, ignore_errors=True)
+        for left in [file for pattern in _HALF_DONE for file in self.path.glob(pattern)]:
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    left.unlink()
+
     def sync(self) -> bool:
         """Bring to the disk what a resume needs beside the records, and that the directory is there.
 
@@ -179,12 +216,22 @@ class RunDir:
         return sync_path(self.config)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a small file such that readers see the old one or the new one, never a part."""
+def replace_file(path: Path, content: bytes, *, sync: bool = False) -> None:
+    """Write a small file such that readers see the old one or the new one, never a part.
+
+    Args:
+        path: Where.
+        content: What.
+        sync: Whether it must be on the disk before anything follows from it.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         temporary.write_bytes(content)
+        if sync:
+            sync_path(temporary)
         os.replace(temporary, path)
+        if sync:
+            sync_path(path.parent)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.config.options import arguments_of
-from dotrain.config.schema import Cluster
+from dotrain.config.where import Cluster
 from dotrain.core.observer import Observer
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.trial import Trial

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -27,6 +26,7 @@ from dotrain.core.instructions import Launch
 from dotrain.errors import Interrupt
 from dotrain.store import RunDir
 from dotrain.store.run_dir import CHECKPOINT, REPORTS
+from dotrain.temporary import Kind, OwnFolder
 from dotrain.training.arguments import Hparams, bind
 from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
@@ -105,13 +105,15 @@ def _folder(trial_dir: Path, place: Place) -> Iterator[Path]:
     if place.is_chief:
         yield trial_dir
         return
-    with tempfile.TemporaryDirectory(prefix="dotrain-rank-") as name:
+    with OwnFolder(Kind.RANK) as own_folder:
+        files = own_folder.path / trial_dir.name
+        files.mkdir()
         latest = Checkpoint(trial_dir / CHECKPOINT).latest
         if latest is not None:
-            own = Path(name, CHECKPOINT)
+            own = files / CHECKPOINT
             own.mkdir()
             (own / latest.name).symlink_to(latest.absolute(), target_is_directory=True)
-        yield Path(name)
+        yield files
 
 
 def _call(

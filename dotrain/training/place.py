@@ -10,6 +10,13 @@ from dotrain.core.strategy import AbstractStrategy, Seat
 class Agreement:
     """What the ranks of an attempt must do alike; a rank on its own agrees with itself."""
 
+    def meet(self, limit_s: float) -> None:
+        """Find the other ranks.
+
+        Args:
+            limit_s: How long that may take, in seconds.
+        """
+
     def begin(self, step: int) -> None:
         """Agree on the step that the attempt goes on from.
 

@@ -16,6 +16,7 @@ from dotrain.core.policy import Direction
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.executors.threads import in_environment
 from dotrain.frameworks.registry import import_packages, loaded
+from dotrain.store.storage import Place
 from dotrain.training.environment import Environment
 from dotrain.training.failure import describe_failure
 from dotrain.training.table_files import TabularSource
@@ -43,10 +44,12 @@ class Program:
         study: The ablation study whose arms the trials are, or None.
         memory_bytes: The most that an attempt may hold in a process of its own; None is no limit.
         silent_s: The longest it may show no sign of life there, in seconds; None is no limit.
+        group_start_s: How long the ranks of a trial may take to find each other, in seconds.
         folder: The driver's current folder, from which paths are shown.
         table_files: The table's file, for workers that don't see it; empty where all do.
         environment: Variables for the processes of attempts.
         keeps_all: Whether trials keep all their checkpoints, not only the newest.
+        storage: Where their files are kept, if not in the run directory.
     """
 
     token: str
@@ -61,10 +64,12 @@ class Program:
     study: Study | None = None
     memory_bytes: float | None = None
     silent_s: float | None = None
+    group_start_s: float = 60.0
     folder: str = ""
     table_files: Code = field(default_factory=Code)
     environment: Environment = field(default_factory=Environment)
     keeps_all: bool = False
+    storage: Place | None = None
 
 
 @dataclass(frozen=True)

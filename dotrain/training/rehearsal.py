@@ -31,6 +31,7 @@ from dotrain.ablation.study import BASELINE
 from dotrain.core.failure import Failure
 from dotrain.errors import DotrainError, UsageError, did_you_mean
 from dotrain.frameworks import registry
+from dotrain.temporary import Kind, OwnFolder
 from dotrain.training.environment import Environment
 from dotrain.training.failure import describe_failure
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources, operate
@@ -61,8 +62,8 @@ def rehearse(program: Program) -> Rehearsal:
     Raises:
         DotrainError: If the user's code can't be imported, or ends the process.
     """
-    with tempfile.TemporaryDirectory(prefix="dotrain-rehearsal-") as folder:
-        answer = Path(folder, "answer.json")
+    with OwnFolder(Kind.REHEARSAL) as folder:
+        answer = folder.path / "answer.json"
         environment = {**registry.environment(), **os.environ, **program.environment.values()}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         done = subprocess.run(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
+import stat
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -14,8 +16,8 @@ from pathlib import Path
 
 from dotrain.errors import UsageError
 
-#: How the names of folders begin into which a driver unpacks what a run has kept.
-ARCHIVED = "dotrain-archived-"
+#: The mode, where an archive has it, of a file that may be executed.
+_SCRIPT = 0o100755 << 16
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,15 @@ class Code:
     Attributes:
         archive: The zip.
         digests: SHA-256 by absolute path on the driver's machine.
-        places: That path by the name in the archive.
+        places: Where the user knows each from, by the name in the archive: that path, or where it lay
+            when a run kept it.
+        kept_in: Where files that a run has kept were unpacked on the driver's machine, or ``""``.
     """
 
     archive: bytes = b""
     digests: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
+    kept_in: str = ""
 
     @classmethod
     def of(
@@ -38,6 +43,8 @@ class Code:
         files: Mapping[Path, str],
         texts: Mapping[str, str] | None = None,
         data: Mapping[str, Path] | None = None,
+        homes: Mapping[str, str] | None = None,
+        kept_in: str = "",
     ) -> Code:
         """Read the files.
 
@@ -45,10 +52,13 @@ class Code:
             files: Maps each to its name in the archive.
             texts: Code that stands in no file, such as a notebook's, by a name for the archive.
             data: Files that go with the code, by name in the archive; one may have several.
+            homes: Where the user knows files from, by name, if that isn't where they are read.
+            kept_in: As of the attribute.
         """
         contents = {name: text.encode("utf-8", "replace") for name, text in (texts or {}).items()}
         digests: dict[str, str] = {}
         places: dict[str, str] = {}
+        executed: list[str] = []
         beside = ((path, name) for name, path in (data or {}).items())
         for path, name in (*files.items(), *beside):
             try:
@@ -56,13 +66,16 @@ class Code:
             except OSError as error:
                 raise UsageError(f"{path} can't be read: {error.strerror}") from None
             digests[str(path)] = _sha256(contents[name])
+            executed += [name] if os.access(path, os.X_OK) else []
             places.setdefault(name, str(path))
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
             for name, content in sorted(contents.items()):
                 # A fixed date makes equal code give equal bytes; data may be large, so the fast way.
-                archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 1)
-        return cls(buffer.getvalue(), digests, places)
+                info = zipfile.ZipInfo(name)
+                info.external_attr = _SCRIPT if name in executed else 0
+                archive.writestr(info, content, zipfile.ZIP_DEFLATED, 1)
+        return cls(buffer.getvalue(), digests, {**places, **(homes or {})}, kept_in)
 
     @cached_property
     def files(self) -> dict[str, str]:
@@ -91,22 +104,25 @@ class Code:
             return False
 
 
-def unpack(archive: bytes, prefix: str, inside: Path | None = None) -> Path:
-    """Unpack an archive into a new temporary folder, without links in its path.
+def unpack(archive: bytes, inside: Path, prefix: str = "code-") -> Path:
+    """Unpack an archive into a new folder.
 
     Args:
         archive: The zip.
-        prefix: How the folder's name begins.
-        inside: Where it is made; by default where temporary folders are.
+        inside: Where it is made; a path without links.
+        prefix: How its name begins.
 
     Raises:
         zipfile.BadZipFile: If it is damaged.
         OSError: If there is no room for it.
     """
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=inside)).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=inside))
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             opened.extractall(folder)
+            for info in opened.infolist():
+                if info.external_attr == _SCRIPT:
+                    os.chmod(folder / info.filename, stat.S_IMODE(_SCRIPT >> 16))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -27,7 +27,8 @@ def files_of(pattern: str, folder: Path) -> list[Path]:
     found: set[Path] = set()
     for name in glob.iglob(pattern, root_dir=folder, recursive=True):
         path = Path(os.path.normpath(folder / name))
-        above = path.relative_to(folder).parents
+        # The folder itself may be an environment: the pattern says what of it is meant.
+        above = [part for part in path.relative_to(folder).parents if part != Path(".")]
         if _is_left_behind(path.name) or any(_is_foreign(folder / part) for part in above):
             continue
         if path.is_dir():

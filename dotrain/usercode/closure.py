@@ -7,7 +7,7 @@ directory as the code that ran.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,8 @@ class Closure:
         data: Files that go with them, each by the names by which it lies beside them.
         texts: Code that stands in no file, such as a notebook's, by a name for it.
         path: Folders that modules are imported from besides.
+        homes: Of files that a run has kept, where the user knows them from, by name.
+        kept_in: Where these were unpacked, or ``""``.
         needed: Of `packages` those that the source can't do without, each with where it says so
             first, as ``file:line:column``.
     """
@@ -36,6 +38,8 @@ class Closure:
     texts: dict[str, str] = field(default_factory=dict)
     path: tuple[str, ...] = ()
     needed: dict[str, str] = field(default_factory=dict)
+    homes: Mapping[str, str] = field(default_factory=dict)
+    kept_in: str = ""
 
 
 def find_closure(targets: Iterable[Target]) -> Closure:

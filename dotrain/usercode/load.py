@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
-import os
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -16,8 +14,9 @@ from typing import Any
 import cloudpickle
 
 from dotrain.errors import UsageError
+from dotrain.temporary import Kind
 from dotrain.usercode import home, unpacking
-from dotrain.usercode.archive import ARCHIVED, Code
+from dotrain.usercode.archive import Code
 from dotrain.usercode.function import FunctionRef
 from dotrain.usercode.whose import Whose, whose_file
 
@@ -54,8 +53,8 @@ def whereabouts(files: Code, moved: Path | None = None) -> Path | None:
         moved = unpacked(files)
         if moved is not None:
             _taken.append(moved)
-    if moved is not None:
-        home.note(moved, files.places)
+    if moved is not None or files.kept_in:
+        home.note(moved or Path(files.kept_in), files.places)
     return moved
 
 
@@ -145,7 +144,7 @@ def _settle(function: object, moved: Path | None) -> None:
 def _forget_modules(code: Code) -> None:
     """Forget the user's modules of earlier runs: where they lie, where they were unpacked, or of one name."""
     ours = unpacking.temporary()
-    kept = os.path.join(os.path.realpath(tempfile.gettempdir()), ARCHIVED)
+    kept = Kind.ARCHIVED.beginning
     named = set(_modules_in(code))
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None) or ""

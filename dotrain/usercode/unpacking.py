@@ -19,6 +19,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from dotrain.temporary import Kind, OwnFolder
 from dotrain.usercode.archive import Code, is_whole, unpack
 
 #: How the names of folders with unpacked code begin.
@@ -31,8 +32,8 @@ _TRIES = 20
 @dataclass(frozen=True)
 class _Held:
     folder: Path
-    #: Of the open file that is locked; None of a folder that nobody shares.
-    lock: int | None
+    #: Of the open file that is locked; of a folder that nobody shares, the folder itself.
+    lock: int | OwnFolder
     pid: int
 
 
@@ -55,7 +56,7 @@ def take(code: Code) -> Path:
         zipfile.BadZipFile: If the archive is damaged.
         OSError: If there is no room for it.
     """
-    held = _shared(code) or _Held(unpack(code.archive, PREFIX), None, os.getpid())
+    held = _shared(code) or _unshared(code)
     _held.setdefault(held.folder, []).append(held)
     atexit.register(release, held.folder)
     return held.folder
@@ -71,14 +72,23 @@ def release(folder: Path) -> None:
     if not taken or taken[-1].pid != os.getpid():
         return
     held = taken.pop()
-    if held.lock is None:
-        shutil.rmtree(folder, ignore_errors=True)
+    if isinstance(held.lock, OwnFolder):
+        held.lock.remove()
         return
     with contextlib.suppress(OSError):
         lock = _lock_of(folder)
         if _is_alone(held.lock) and _is_at(held.lock, lock):
             _remove(folder, lock)
     os.close(held.lock)
+
+
+def _unshared(code: Code) -> _Held:
+    own = OwnFolder(Kind.CODE)
+    try:
+        return _Held(unpack(code.archive, own.path), own, os.getpid())
+    except BaseException:
+        own.remove()
+        raise
 
 
 def _shared(code: Code) -> _Held | None:
@@ -103,7 +113,7 @@ def _try(folder: Path, code: Code) -> _Held | None:
     try:
         if _is_alone(lock) and _is_at(lock, path) and not is_whole(folder, code.files):
             _remove(folder, None)
-            os.rename(unpack(code.archive, f"{folder.name}.new-", folder.parent), folder)
+            os.rename(unpack(code.archive, folder.parent, f"{folder.name}.new-"), folder)
         # Not at once where it was held alone: others may come, and remove it, in between.
         fcntl.flock(lock, fcntl.LOCK_SH)
         if _is_at(lock, path) and is_whole(folder, code.files):

@@ -60,6 +60,17 @@ def test_a_pattern_that_names_nothing_or_leads_out_is_refused_at_its_line(
     assert found.startswith(f"6:5: ship[1]: {message.format(folder=folder.path)}")
 
 
+def test_a_file_that_would_take_the_place_of_code_is_refused(folder: Folder) -> None:
+    project = folder.path / "project"
+    folder.write("top/model.py", "def model(): pass\n")
+    folder.write("project/model.py", "not even code")
+    folder.write("project/t.py", "def train(model_gen): return 1.0\n")
+    text = "train: t.py:train\nmodel: ../top/model.py:model\nmetric: m\nship: [model.py]\n"
+    (found,) = Folder(project).problems(text)
+    assert found.startswith("4:8: ship[0]: ")
+    assert f"{project / 'model.py'} would lie where the code has another file, model.py" in found
+
+
 def test_a_config_in_another_folder_than_its_code(folder: Folder) -> None:
     folder.write("configs/data/a.csv", "")
     text = HEAD + "ship: [data/a.csv]\n"

@@ -88,7 +88,7 @@ MISTAKES = {
         HEAD + "cluster: {xyz: 1}\n",
         [
             "3:11: cluster.xyz: unknown key; "
-            "known: address, connect_timeout_s, kind, options, threads, tls, workers"
+            "known: adapt, address, connect_timeout_s, kind, options, threads, tls, workers"
         ],
     ),
     "unknown key of search": (

@@ -151,6 +151,7 @@ class Model:
         self.slots, self.status, self.over = 0, None, False
         self.bad_in_a_row, self.diverged_at_first = 0, 0
         self.none_but_diverged = True
+        self.unwanted: set[str] = set()
         self.out: list[Said] = []
         self.launched: list[Known] = []
 
@@ -215,6 +216,10 @@ class Model:
                     self.fill(now)
             case e.Reported():
                 return self.report(known, event, now)
+            case e.StopAsked() if known.state == "running" and known.reports:
+                self.stop(known, now)
+            case e.StopAsked() if known.state != "stopping":
+                self.unwanted.add(known.trial_id)
             case e.Noted():
                 known.notes.add(Mark(event.mark))
             case e.Finished():
@@ -314,17 +319,37 @@ class Model:
             known.steps_run += 1
         what = "replaced" if event.replaces else "report"
         self.quote(what, known.trial_id, event.step, event.value)
+        if known.trial_id in self.unwanted:
+            self.unwanted.discard(known.trial_id)
+            self.stop(known, now)
         done = known.budget is not None and event.step >= known.budget - 1
         if not done and known.state == "running":
             finalized = tuple(self.finalized)
             for name in self.quote("check", (known.trial_id,), finalized, "max"):
                 target = self.trials.get(name)
                 if target is not None and target.state == "running" and target.reports:
-                    target.go("stopping", now)
-                    self.out.append(("stop", name, target.attempt))
+                    self.stop(target, now)
+        due_s = self.soft_due_s(known)
+        if due_s is not None and due_s <= now:
+            self.stop(known, now)
         return True
 
+    def stop(self, known: Known, now: float) -> None:
+        known.go("stopping", now)
+        self.out.append(("stop", known.trial_id, known.attempt))
+
+    def soft_due_s(self, known: Known) -> float | None:
+        """When a trial is to be stopped for its time, if it can be."""
+        limit_s = self.limits.max_trial_time_s
+        if limit_s is None or known.state != "running" or not known.reports:
+            return None
+        assert known.started_s is not None
+        if known.budget is not None and known.reports[-1][0] >= known.budget - 1:
+            return None
+        return known.started_s + max(0.0, limit_s - sum(known.spans))
+
     def value(self, known: Known, value: float, state: str, now: float) -> None:
+        self.hosts.questions.pop(known.trial_id, None)
         if known.trial_id not in self.finalized:
             self.finalized.append(known.trial_id)
         known.final_metric = value
@@ -377,6 +402,7 @@ class Model:
             self.bad_in_a_row = 0
         self.none_but_diverged &= known.state == "diverged"
         self.diverged_at_first += known.state == "diverged"
+        self.unwanted.discard(known.trial_id)
         self.quote("end", known.trial_id, known.state)
         self.untold.append(known)
         enough = max(self.limits.max_failures, self.slots)
@@ -489,17 +515,27 @@ class Model:
         limits = self.limits
         if self.status is None and limits.max_time_s is not None and now >= limits.max_time_s:
             self.end("time_limit", now)
-        while self.status is None and limits.trial_timeout_s is not None:
+        while self.status is None:
+            started = [(k.started_s, k) for k in self.active if k.started_s is not None]
             due = [
-                (known.started_s + limits.trial_timeout_s, known.trial_id)
-                for known in self.active
-                if known.started_s is not None
+                (begun_s + limits.trial_timeout_s, known.trial_id, True)
+                for begun_s, known in started
+                if limits.trial_timeout_s is not None
+            ]
+            due += [
+                (due_s, known.trial_id, False)
+                for _, known in started
+                if (due_s := self.soft_due_s(known)) is not None
             ]
             if not due or min(due)[0] > now:
                 return
-            known = self.trials[min(due)[1]]
-            self.out.append(("kill", known.trial_id, known.attempt, True))
-            self.fail(known, "timeout", now)
+            _, trial_id, is_hard = min(due)
+            known = self.trials[trial_id]
+            if is_hard:
+                self.out.append(("kill", known.trial_id, known.attempt, True))
+                self.fail(known, "timeout", now)
+            else:
+                self.stop(known, now)
 
     def resume(self, event: e.Resumed, now: float) -> None:
         self.limits = type(self.limits)(**event.limits)

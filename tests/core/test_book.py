@@ -341,9 +341,9 @@ def test_a_scheduler_has_the_documented_defaults() -> None:
 
 
 def test_limits_of_a_record_have_the_documented_defaults() -> None:
-    assert Limits.of({}) == Limits(None, None, 2, 10)
-    told = {"trial_timeout_s": 1.0, "max_time_s": 2.0, "retries": 3, "max_failures": 4, "mood": 1}
-    assert Limits.of(told) == Limits(1.0, 2.0, 3, 4)
+    assert Limits.of({}) == Limits(None, None, None, 2, 10)
+    told = {"trial_timeout_s": 1.0, "max_trial_time_s": 1.5, "max_time_s": 2.0, "retries": 3}
+    assert Limits.of({**told, "max_failures": 4, "mood": 1}) == Limits(1.0, 1.5, 2.0, 3, 4)
 
 
 def test_a_step_whose_first_report_got_lost_is_taken_from_its_repetition() -> None:

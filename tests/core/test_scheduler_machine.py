@@ -26,6 +26,7 @@ from dotrain.core.events import (
     Resumed,
     SlotsChanged,
     Started,
+    StopAsked,
     Stopped,
     TimePassed,
     TrialEvent,
@@ -54,6 +55,8 @@ class AnyOptimizer(AbstractOptimizer):
         self.draw, self.asked, self.waits = Random(seed), asked, waits
         self.slots = 0
         self.out: set[str] = set()
+        #: Whose end it knows: several may have ended before it is told of the first.
+        self.told: set[str] = set()
         self.new = 0
 
     def initialize(self) -> None:
@@ -62,6 +65,7 @@ class AnyOptimizer(AbstractOptimizer):
     def get_suggestion(self, trial: Trial | None = None) -> Any:
         if trial is not None:
             self.out.discard(trial.trial_id)
+            self.told.add(trial.trial_id)
             self.new -= trial.attempt == 1
         answer = self._answer()
         self.asked.append(("ask", trial and trial.trial_id, answer))
@@ -69,13 +73,14 @@ class AnyOptimizer(AbstractOptimizer):
 
     def _answer(self) -> Any:
         dice = self.draw.random()
-        done = [i for i, t in self.trials.items() if t.state == "finished" and i not in self.out]
+        done = [i for i, t in self.trials.items() if t.state == "finished" and i in self.told]
         nothing_runs = all(t.state.ended for t in self.trials.values()) and not self.out
         if dice < self.waits and (not nothing_runs or self.slots == 0):
             return WAIT
         if dice < self.waits + 0.3 and done:
             promoted = self.draw.choice(done)
             self.out.add(promoted)
+            self.told.remove(promoted)
             return Promotion(promoted, self.draw.choice([2, 3, 5]))
         if dice > 0.98:
             return None
@@ -122,6 +127,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         retries=st.integers(0, 2),
         max_failures=st.sampled_from([1, 2, 6]),
         timeout=st.sampled_from([None, 5.0]),
+        trial_time=st.sampled_from([None, 4.0, 7.0]),
         max_time=st.sampled_from([None, 40.0]),
         waits=st.sampled_from([0.0, 0.2, 0.6]),
         hosts=st.sampled_from(["", "", "a", "ab", "abc", "abc"]),
@@ -135,6 +141,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         retries: int,
         max_failures: int,
         timeout: float | None,
+        trial_time: float | None,
         max_time: float | None,
         waits: float,
         hosts: str,
@@ -143,7 +150,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.hosts = hosts
         self.time_s = 0.0
         self.seed, self.waits, self.per_trial = seed, waits, per_trial
-        self.limits = Limits(timeout, max_time, retries, max_failures)
+        self.limits = Limits(timeout, trial_time, max_time, retries, max_failures)
         self.model = Model(self.limits, 9, per_trial, "code 1")
         self.scheduler, self.optimizer = self.make(self.model.asked)
         self.records: list[dict[str, Any]] = []
@@ -218,10 +225,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         if limits.trial_timeout_s is not None:
             started = [k.started_s for k in self.model.active if k.started_s is not None]
             due += [time_s + limits.trial_timeout_s for time_s in started]
+        soft = [self.model.soft_due_s(known) for known in self.model.active]
+        due += [due_s for due_s in soft if due_s is not None]
         found = self.scheduler.next_deadline()
         assert found is None or found > self.time_s, "a deadline has passed"
         assert not due or (found is not None and found <= min(due)), "a deadline is missed"
-        assert found is None or limits.trial_timeout_s or found == limits.max_time_s
+        trials_have_any = limits.trial_timeout_s or limits.max_trial_time_s
+        assert found is None or trials_have_any or found == limits.max_time_s
 
     def pick(self, data: st.DataObject, *states: str) -> Known | None:
         known = [k for k in self.model.trials.values() if k.state in states]
@@ -303,6 +313,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         if known:
             self.take(Noted(known.trial_id, known.attempt, mark.value, "so it is"))
 
+    @rule(data=st.data(), why=st.sampled_from(["", "too slow"]))
+    def ask_to_stop(self, data: st.DataObject, why: str) -> None:
+        known = self.pick(data, "launched", "running", "stopping")
+        if known:
+            self.twice(data, StopAsked(known.trial_id, known.attempt, "me@here", why))
+
     @rule(data=st.data())
     def lose(self, data: st.DataObject) -> None:
         known = self.pick(data, "launched", "running", "stopping")
@@ -352,6 +368,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         per_trial=st.integers(1, 2),
         code=st.sampled_from([None, "code 1", "code 2"]),
         timeout=st.sampled_from([None, 5.0]),
+        trial_time=st.sampled_from([None, 4.0, 7.0]),
         max_failures=st.sampled_from([2, 6]),
         seldom=st.integers(0, 3),
     )
@@ -361,12 +378,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         per_trial: int,
         code: str | None,
         timeout: float | None,
+        trial_time: float | None,
         max_failures: int,
         seldom: int,
     ) -> None:
         if seldom and self.model.status is None:
             return
-        limits = vars(Limits(timeout, None, 1, max_failures))
+        limits = vars(Limits(timeout, trial_time, None, 1, max_failures))
         self.take(Resumed(limits, more, per_trial, code))
 
     @precondition(lambda self: len(self.past) > 3)

@@ -41,6 +41,7 @@ def test_every_rank_gets_the_chiefs_decisions_in_order(
 
     def follow(seat: Seat) -> list[str | None]:
         follower = Follower(seat)
+        follower.meet(20)
         follower.begin(7)
         decided = [follower.stop(own) for own in heard[: len(stops)]]
         follower.close()
@@ -49,6 +50,7 @@ def test_every_rank_gets_the_chiefs_decisions_in_order(
     with ThreadPoolExecutor(2) as pool:
         following = [pool.submit(follow, seat) for seat in others]
         chief = Chief(chief_seat)
+        chief.meet(20)
         chief.begin(7)
         assert [chief.stop(reason) for reason in stops] == stops
         assert [future.result(20) for future in following] == [stops, stops]
@@ -59,6 +61,7 @@ def began(chief: Chief, step: int, follower: Follower, own_step: int) -> None:
     with ThreadPoolExecutor(1) as pool:
         beginning = pool.submit(chief.begin, step)
         try:
+            follower.meet(20)
             follower.begin(own_step)
         finally:
             beginning.result(20)
@@ -120,6 +123,7 @@ def test_a_stranger_learns_nothing_and_counts_for_nobody(said: bytes) -> None:
             stranger.sendall(said)
         assert len(all_of(stranger)) in (0, 32), "something random, and nothing else"
         assert not beginning.done()
+        follower.meet(20)
         follower.begin(3)
         beginning.result(20)
     follower.close()
@@ -132,7 +136,7 @@ def test_what_a_rank_has_sent_is_of_no_use_to_whoever_has_heard_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as between, ThreadPoolExecutor(2) as pool:
         address = f"127.0.0.1:{between.getsockname()[1]}"
         follower = Follower(replace(other, agreement=address))
-        joining = pool.submit(follower.begin, 0)
+        joining = pool.submit(lambda: (follower.meet(20), follower.begin(0)))
         with between.accept()[0] as victim:
             chief = Chief(chief_seat)
             with connected(chief_seat) as first:
@@ -151,9 +155,25 @@ def test_what_a_rank_has_sent_is_of_no_use_to_whoever_has_heard_it() -> None:
             way.sendall(victim.recv(100))
             beginning = pool.submit(chief.begin, 0)
             victim.sendall(way.recv(32))
+            way.sendall(victim.recv(1))
             victim.sendall(way.recv(100))
             joining.result(20)
             beginning.result(20)
+    follower.close()
+    chief.close()
+
+
+def test_the_chief_begins_when_every_rank_has_found_its_checkpoint() -> None:
+    chief_seat, other = seats(2)
+    chief, follower = Chief(chief_seat), Follower(other)
+    with ThreadPoolExecutor(1) as pool:
+        meeting = pool.submit(follower.meet, 20)
+        chief.meet(20)
+        meeting.result(20)
+        beginning = pool.submit(chief.begin, 3)
+        assert not beginning.done(), "the other might find what it saves next"
+        follower.begin(3)
+        beginning.result(20)
     follower.close()
     chief.close()
 

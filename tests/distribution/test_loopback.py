@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 
@@ -44,6 +45,33 @@ def test_a_port_is_closed_as_soon_as_it_is_there() -> None:
         assert not reaches(elsewhere, port)
 
 
+@needs_linux
+def test_the_other_sockets_of_the_process_are_left_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, other = socket.socketpair()
+    with one, other, socket.create_server(("", 0)) as server:
+        # As a script sets it that downloads something.
+        socket.setdefaulttimeout(30)
+        try:
+            assert close_to_others(server.getsockname()[1])
+        finally:
+            socket.setdefaulttimeout(None)
+        assert [os.get_blocking(each.fileno()) for each in (one, other, server)] == [True] * 3
+
+
+@needs_linux
+def test_a_server_that_was_there_before_is_nobodys_business() -> None:
+    elsewhere = own_address()
+    with socket.create_server(("", 0)) as before:
+        with closed_to_others("127.0.0.1:0"), socket.create_server(("", 0)) as server:
+            port = server.getsockname()[1]
+            while server.getsockopt(socket.SOL_SOCKET, 44) == 0:
+                pass
+            assert not reaches(elsewhere, port)
+        assert reaches(elsewhere, before.getsockname()[1])
+
+
 def test_what_is_open_to_the_network_on_purpose_is_left_alone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -74,7 +102,10 @@ def test_only_one_network_of_version_4_is_this_machine(host: object, port: int) 
     ("address", "is_its"),
     [
         *((one, True) for one in ("localhost:1", "localhost", "127.0.0.1", "::1", "[::1]:8786")),
-        *((one, False) for one in ("host:1", "host", "0.0.0.0:1", "[fd00::1]:1", "localhost.de:1")),
+        *(
+            (one, False)
+            for one in ("host:1", "host", "0.0.0.0:1", "[fd00::1]:1", "localhost.de:1", "127.de:1")
+        ),
     ],
 )
 def test_addresses_of_this_machine(address: str, is_its: bool) -> None:

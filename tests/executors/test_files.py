@@ -6,6 +6,7 @@ one there, a worker has none.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from dataclasses import replace
@@ -17,12 +18,14 @@ import pytest
 from dotrain.config import load_config
 from dotrain.core.observer import Observer
 from dotrain.errors import ResourcesUnavailable
+from dotrain.executors.dask.carrier import Pieces, ThroughDotrain
+from dotrain.executors.dask.scratch import Scratch
 from dotrain.executors.dask.site import Refusal, Site, Way, decide, ways_text
 from dotrain.experiment import resume
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
-from dotrain.store import read_journal
+from dotrain.store import RunDir, read_journal
 from dotrain.store.folder import Folder
 from tests.conftest import Project
 from tests.distribution.conftest import STRATEGY
@@ -128,6 +131,35 @@ def test_a_log_and_a_checkpoint_are_home_while_the_trial_runs(
         limits={"trial_timeout_s": 60},
     )
     assert result.summary["trials"]["finished"] == 1
+
+
+def test_of_a_copy_that_broke_off_nothing_is_in_the_next_one(tmp_path: Path) -> None:
+    home = RunDir(tmp_path / "run")
+
+    async def bring(files: dict[str, int], *, breaks: bool) -> None:
+        scratch = Scratch()
+
+        async def ask(method: str, trial_id: str, *arguments: Any) -> Any:
+            if breaks and method == "digests":
+                raise OSError("the worker has gone")
+            return getattr(scratch, method)(trial_id, *arguments)
+
+        carrier = ThroughDotrain(home, ask, Pieces())
+        await carrier.hand_out("t0000", 0, lambda: True)
+        folder = scratch.run_dir.checkpoint("t0000") / "step-000000001"
+        folder.mkdir(parents=True)
+        for name, size in files.items():
+            (folder / name).write_bytes(bytes(size))
+        try:
+            await carrier.bring_home()
+        finally:
+            scratch.remove()
+
+    with pytest.raises(OSError, match="the worker has gone"):
+        asyncio.run(bring({"weights": 20, "shard-2": 20}, breaks=True))
+    asyncio.run(bring({"weights": 10}, breaks=False))
+    (checkpoint,) = home.checkpoint("t0000").iterdir()
+    assert {file.name: file.stat().st_size for file in checkpoint.iterdir()} == {"weights": 10}
 
 
 def test_what_goes_on_elsewhere_goes_on_from_its_checkpoint_and_state(

@@ -14,8 +14,8 @@ from dotrain import plugins
 from dotrain.config.catalogue import catalogue
 from dotrain.config.cluster import make_executor
 from dotrain.config.json_schema import config_schema
-from dotrain.config.schema import Cluster
 from dotrain.config.source import Source
+from dotrain.config.where import Cluster
 from dotrain.core.events import Event, Failed, Finished, Lost, Reported
 from dotrain.executors.base import AbstractExecutor, Post
 from dotrain.executors.inline import InlineExecutor

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from dotrain.cli import app
 from dotrain.errors import DotrainError, UsageError
-from dotrain.report.artifacts import artifact_lines, copy_artifacts, read_artifacts
+from dotrain.report.artifacts import artifact_lines, read_artifacts
+from dotrain.report.copying import copy_artifacts
 from dotrain.results.text import bytes_text
 from tests.cli.test_completion import offered
 from tests.conftest import Project
@@ -67,7 +68,7 @@ def test_the_files_of_a_trial_have_their_kinds_and_sizes(run_dir: Path) -> None:
     found = read_artifacts(run_dir, "1")
     assert {one.path: one.kind for one in found.files} == OF_A_TRIAL
     assert {one.trial for one in found.files} == {"t0001"}
-    assert found.size == sum(one.file.stat().st_size for one in found.files)
+    assert found.size == sum(Path(one.place).stat().st_size for one in found.files)
     lines = [" ".join(line.split()) for line in artifact_lines(found)]
     assert lines[0] == "kind size path"
     assert "checkpoint 1.5 kB checkpoint/step-000000001/weights" in lines

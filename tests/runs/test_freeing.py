@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dotrain import Searchspace, experiment
-from dotrain.core.events import Freed, Resumed
-from dotrain.core.instructions import Launch
+from dotrain.config import load_config
+from dotrain.core.events import Event, Freed, Resumed
+from dotrain.core.instructions import Finish, Launch
 from dotrain.core.limits import Limits
+from dotrain.core.observer import Observer
 from dotrain.core.policy import AbstractOptimizer, Direction
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import ArmRun, Mark, Trial, TrialState
@@ -34,9 +37,13 @@ from dotrain.report.status import read_status
 from dotrain.report.story import read_trial
 from dotrain.report.trial_text import trial_lines
 from dotrain.results import ranked
+from dotrain.results.text import bytes_text
+from dotrain.runs.definition import Experiment
 from dotrain.runs.freeing import Choice, Freeing, to_free
+from dotrain.runs.session import run
 from dotrain.store import RunDir, read_journal, replay
-from dotrain.store.checkpoints import checkpoints_in, free_checkpoints
+from dotrain.store.checkpoints import checkpoints_in, clear, set_all_aside
+from dotrain.store.kept import Kept
 from dotrain.testing import simulate
 from dotrain.testing.contracts import example_curve, example_space
 from dotrain.training.checkpoint import Checkpoint
@@ -140,7 +147,7 @@ def test_a_trial_that_may_go_on_keeps_its_checkpoint_and_the_best_always(
             with Checkpoint(run_dir.checkpoint(trial.trial_id)).save(step=1):
                 pass
     trials = scheduler.book.trials
-    freeing = Freeing(run_dir, "best", scheduler, direction)
+    freeing = Freeing(Kept(run_dir), "best", scheduler, direction)
     gone: set[str] = set()
 
     def free(freed: Freed | None, time_s: float) -> None:
@@ -167,7 +174,7 @@ def test_a_trial_that_may_go_on_keeps_its_checkpoint_and_the_best_always(
     assert left == ([best] if best else held)
     # Whoever goes on with it finds nothing more to free.
     scheduler.handle(Resumed(vars(limits), 14), time_s)
-    again = Freeing(run_dir, "best", scheduler, direction)
+    again = Freeing(Kept(run_dir), "best", scheduler, direction)
     assert (again.at_start(), again.at_end()) == (None, None)
 
 
@@ -181,9 +188,12 @@ def test_only_checkpoints_are_deleted(tmp_path: Path) -> None:
     (folder / ".partial-0badcafe").mkdir()
     (folder / "mine.txt").write_text("a user's")
     (folder / "step-by-step").mkdir()
-    free_checkpoints(folder)
+    set_all_aside(folder)
+    assert checkpoints_in(folder) == []
+    clear(folder)
     assert sorted(os.listdir(folder)) == ["mine.txt", "step-by-step"]
-    free_checkpoints(folder)
+    set_all_aside(folder)
+    clear(folder)
 
 
 def test_a_file_called_checkpoint_is_the_users(tmp_path: Path) -> None:
@@ -191,7 +201,8 @@ def test_a_file_called_checkpoint_is_the_users(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint"
     file.write_text("model_checkpoint_path: ...")
     assert checkpoints_in(file) == []
-    free_checkpoints(file)
+    set_all_aside(file)
+    clear(file)
     assert file.exists()
 
 
@@ -312,6 +323,36 @@ def test_best_frees_on_the_way_what_can_not_be_the_best(project: Project) -> Non
         assert most <= 2
 
 
+def test_a_slow_disk_holds_up_no_trial(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deleting takes as long as the run: it goes on, and no half checkpoint is to be seen."""
+    has_ended, seen = threading.Event(), []
+
+    def slow(directory: Path) -> None:
+        seen.append(has_ended.wait(60))
+        clear(directory)
+
+    class Watcher(Observer):
+        def on_event(self, event: Event, instructions: Any, time_s: float) -> None:
+            if any(isinstance(one, Finish) for one in instructions):
+                trials = project.path.glob("runs/*/*/trials")
+                left.update(held(next(trials).parent))
+                has_ended.set()
+
+    left: dict[str, list[int]] = {}
+    monkeypatch.setattr("dotrain.store.checkpoints.clear", slow)
+    project.write("user.py", LADDER)
+    config = project.config(
+        **sections(checkpoints={"keep": "best"}, cluster={"kind": "local", "workers": 1})
+    )
+    result = run(Experiment.of(load_config(config)), project.path / "runs", Watcher())
+    assert result.status == "finished"
+    assert seen
+    assert all(seen)
+    assert len(left) <= 2
+    assert len(held(result.run_dir)) == 1
+    assert not [*result.run_dir.glob("trials/*/checkpoint/.partial-*")]
+
+
 def test_a_single_run_keeps_its_own(project: Project) -> None:
     function = LADDER.replace("x, checkpoint, reporter", "checkpoint, reporter, x=1")
     result = project.run(function, cluster={"kind": "inline"})
@@ -398,9 +439,18 @@ def test_a_run_that_is_extended_says_which_trials_begin_again(
     ]
     # Only the best is left, once more.
     assert list(held(again.run_dir)) == [again.summary["best"]["trial_id"]]
+    # What is told at the end is what this driver freed, and not what the one before did.
+    own = records(first.run_dir, "Freed")[-1]["sizes"]
+    size, count = bytes_text(sum(own.values())), f"{len(own)} trials"
+    assert again.found.checkpoints.lines[-1].startswith(f"freed {size}: checkpoints of {count} ")
+    whole = again.summary["checkpoints"]
+    assert whole["freed"] == 11 > len(own)
+    notes = read_status(first.run_dir).to_json()["notes"]
+    assert any("checkpoints of 11 trials" in note for note in notes)
     capsys.readouterr()
     judged = experiment.resume(first.run_dir)
     assert "freed" not in capsys.readouterr().err
+    assert not any(line.startswith("freed") for line in judged.found.checkpoints.lines)
     assert judged.summary == {**again.summary, "elapsed_s": judged.summary["elapsed_s"]}
 
 
@@ -571,7 +621,8 @@ if os.environ.get("DIES"):
     assert killed.returncode == -signal.SIGKILL
     (run_dir,) = (project.path / "runs").glob("*/*")
     assert [*run_dir.glob("trials/*/checkpoint/.partial-*")]
-    assert len(held(run_dir)) == 3
+    # They are none any more from the moment that they count as freed; removing them takes longer.
+    assert len(held(run_dir)) == 1
     done = project.cli("resume", str(run_dir), "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

@@ -167,6 +167,32 @@ def test_a_run_that_was_told_to_keep_to_its_archive_does_so_until_told_otherwise
     assert values(experiment.resume(run_dir)) == [10, 20, 300]
 
 
+@pytest.mark.parametrize("cluster", [{"kind": "inline"}, {"kind": "local", "workers": 1}])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_failure_of_the_runs_own_code_names_the_users_path(
+    project: Project, cluster: dict[str, Any], is_there: bool
+) -> None:
+    project.write("src/user.py", "from src.lib import fail\n\ndef train(x):\n    fail(x)\n")
+    project.write("src/lib.py", "def fail(x):\n    raise ValueError(f'{x} at {__file__}')\n")
+    sections = {**SECTIONS, "train": "src/user.py:train", "cluster": cluster}
+    run_dir = cut_off(project.run(**sections).run_dir, 2)
+    if is_there:
+        project.write("src/lib.py", "# other lines\n\ndef fail(x):\n    pass\n")
+    else:
+        shutil.rmtree(project.path / "src")
+    result = experiment.resume(run_dir, code="archived", quiet=True)
+    error = result.trials[1].error
+    assert error is not None
+    lib = project.path / "src" / "lib.py"
+    assert error.message == f"ValueError: 2 at {lib}"
+    assert error.location.endswith("src/lib.py:2 in fail")
+    assert error.source == "raise ValueError(f'{x} at {__file__}')"
+    assert f'"{lib}", line 2' in error.traceback
+    log = (run_dir / "trials" / "t0001" / "output.log").read_text()
+    for text in (error.location, error.traceback, log, json.dumps(result.summary)):
+        assert "dotrain-archived-" not in text
+
+
 def test_the_newest_archive_is_the_one_that_ran_last(
     project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

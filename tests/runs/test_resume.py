@@ -252,6 +252,25 @@ def test_other_settings_are_refused_with_the_difference(
     assert (run_dir / "journal.jsonl").read_bytes() == before
 
 
+def test_what_a_killed_driver_has_left_half_done_goes_when_the_run_goes_on(
+    project: Project,
+) -> None:
+    whole = whole_run(project, cluster=simulated(), search={"space": SPACE, **OPTIMIZERS["random"]})
+    journal = (whole / "journal.jsonl").read_bytes()
+    run_dir = broken_off(whole, b"".join(journal.splitlines(True)[:6]), "killed")
+    before = sorted(os.listdir(run_dir))
+    (run_dir / "arriving" / "t0000").mkdir(parents=True)
+    (run_dir / "arriving" / "t0000" / "weights").write_text("half")
+    (run_dir / ".place-abc").mkdir()
+    for name in (".seen-12ab", ".result.json.12ab", ".code-12ab.zip.34cd", ".config.yaml.56ef"):
+        (run_dir / name).touch()
+    for name in ("notes.txt", ".gitignore", ".report.html.12ab"):  # not ours, or another command's
+        (run_dir / name).touch()
+    experiment.resume(run_dir, quiet=True)
+    after = {*before, "lock", "result.json", "notes.txt", ".gitignore", ".report.html.12ab"}
+    assert set(os.listdir(run_dir)) == after
+
+
 def test_a_policy_that_decides_otherwise_is_refused(project: Project) -> None:
     mine = """
         from dotrain.optimizers.random import RandomSearch

@@ -287,6 +287,35 @@ def test_nothing_is_written_over_a_link_that_leads_out(tmp_path: Path, there: Pa
     assert os.listdir(outside) == []
 
 
+def test_what_a_copy_that_broke_off_has_left_is_no_part_of_the_next_one(
+    tmp_path: Path, there: Path, home: Folder
+) -> None:
+    home.write([("checkpoint/step-000000003/weights", 0, b"of the longer one before")])
+    assert copied(Folder(there, tmp_path / "x"), home) == []
+    weights = tmp_path / "home/t0000/checkpoint/step-000000003/weights"
+    assert weights.read_text() == "w" * 10
+
+
+def test_no_folder_is_made_over_a_link_that_leads_out(tmp_path: Path, there: Path) -> None:
+    root, outside = tmp_path / "home" / "t0000", tmp_path / "outside"
+    root.mkdir(parents=True)
+    outside.mkdir()
+    (root / "sub").symlink_to(outside)
+    (there / "sub" / "b").unlink()
+    write(there, sub__deeper__c="three")
+    with pytest.raises(ValueError, match="leads out of"):
+        copied(Folder(there, tmp_path / "x"), Folder(root, tmp_path / "home" / "arriving"))
+    assert list(outside.iterdir()) == []
+
+
+def test_another_machine_makes_no_file_that_runs_as_its_owner(
+    tmp_path: Path, there: Path, home: Folder
+) -> None:
+    (there / "a").chmod(0o6755)
+    assert copied(Folder(there, tmp_path / "x"), home) == []
+    assert (tmp_path / "home/t0000/a").stat().st_mode & 0o7777 == 0o755
+
+
 def test_a_file_takes_the_place_of_a_folder_and_a_folder_that_of_a_file(
     tmp_path: Path, there: Path, home: Folder
 ) -> None:

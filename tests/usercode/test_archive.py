@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import os
 import zipfile
 from pathlib import Path
 
@@ -20,20 +19,30 @@ def code(folder: Path, **files: str) -> Code:
 
 
 def test_what_is_packed_is_unpacked(tmp_path: Path):
-    folder = unpack(code(tmp_path, a="x = 1\n", b="").archive, "dotrain-test-")
-    try:
-        assert (folder / "pkg" / "a.py").read_text() == "x = 1\n"
-        assert (folder.name.startswith("dotrain-test-"), folder) == (True, folder.resolve())
-    finally:
-        shutil.rmtree(folder)
+    folder = unpack(code(tmp_path, a="x = 1\n", b="").archive, tmp_path, "some-")
+    assert (folder / "pkg" / "a.py").read_text() == "x = 1\n"
+    assert (folder.name.startswith("some-"), folder.parent) == (True, tmp_path)
+
+
+def test_what_could_be_executed_can_be(tmp_path: Path):
+    script, data = tmp_path / "run.sh", tmp_path / "data.csv"
+    for file in (script, data):
+        file.write_text("")
+    data.chmod(0o644)
+    before = Code.of({}, data={"run.sh": script, "data.csv": data})
+    script.chmod(0o700)
+    after = Code.of({}, data={"run.sh": script, "data.csv": data})
+    assert after.digest == before.digest
+    folder = unpack(after.archive, tmp_path)
+    assert [os.access(folder / name, os.X_OK) for name in ("run.sh", "data.csv")] == [True, False]
+    assert (folder / "run.sh").stat().st_mode & 0o111 == 0o111
 
 
 def test_a_damaged_archive_is_told_from_any_other_and_leaves_no_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(zipfile.BadZipFile):
-        unpack(b"no zip", "dotrain-test-")
+        unpack(b"no zip", tmp_path)
     assert not list(tmp_path.iterdir())
     assert list(digests_in(b"no zip")) == ["code.zip (damaged)"]
     assert digest_of(digests_in(b"no zip")) != digest_of(digests_in(b"none either"))

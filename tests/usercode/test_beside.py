@@ -53,6 +53,12 @@ def test_a_pattern_means_the_files_that_anybody_would_say(
     assert found == names.split()
 
 
+def test_a_project_may_be_an_environment_itself(folder: Folder) -> None:
+    folder.write("pyvenv.cfg", "")
+    folder.write("data/x.csv", "")
+    assert files_of("data/*.csv", folder.path) == [folder.path / "data" / "x.csv"]
+
+
 def test_the_data_of_packages_are_what_lies_in_them_and_is_no_module(folder: Folder) -> None:
     folder.write("main.py", "from pkg import inner\ndef train(): ...\n")
     for name in ("pkg/__init__.py", "pkg/inner.py", "pkg/unused.py", "pkg/v.json"):

@@ -19,7 +19,7 @@ from dotrain.store.files import (
     Piece,
     Plan,
     Stamp,
-    checkpoint_of,
+    as_known,
     is_below,
     make_plan,
     pieces_of,
@@ -32,11 +32,6 @@ from dotrain.store.run_dir import CHECKPOINT
 _PIECES_AT_ONCE = 2
 #: How often a file is read again that has changed while it was read, though nothing runs any more.
 _TIMES = 3
-#: A file that was changed so shortly before it was looked at may change once more without its stamp
-#: changing: clocks of disks have ticks. In nanoseconds.
-_TICK_NS = 1_000_000_000
-#: The stamp of a file that may have changed without its stamp changing.
-_UNSURE = Stamp(-1, 0, 0, 0)
 
 #: Whether what is being done is still wanted.
 Wanted = Callable[[], bool]
@@ -119,6 +114,12 @@ class AbstractCarrier(ABC):
             Exception: If the worker has gone.
         """
 
+    def drop(self) -> None:  # noqa: B027
+        """Note that the worker has gone: what it still says doesn't count."""
+
+    def hurry(self) -> None:  # noqa: B027
+        """Note that the run ends."""
+
 
 def at_home(folder: Folder) -> Ask:
     """Return what calls the methods of a folder here; the loop doesn't wait for the disk."""
@@ -164,6 +165,47 @@ async def copy(
 
 
 @final
+class Logs:
+    """Brings what a rank prints home, piece by piece, as it grows."""
+
+    def __init__(self, home: Ask, there: Ask, pieces: Pieces) -> None:
+        """Make it for an attempt.
+
+        Args:
+            home: Calls a method of the trial's folder in the run directory.
+            there: The same on the worker.
+            pieces: Bounds what is under way.
+        """
+        self._home, self._there, self._pieces = home, there, pieces
+        self.name = ""
+        #: Where the log begins in the one at home, and how much of it is there.
+        self._from = self._done = 0
+
+    def begin(self, name: str, at_home: Listing) -> None:
+        """Note which log it is, and how long the one at home is by now."""
+        self.name, self._from, self._done = name, at_home.logs.get(name, 0), 0
+
+    async def bring(self, size: int | None) -> None:
+        """Bring all that there is.
+
+        Args:
+            size: How long the log is on the worker; None if there is none.
+        """
+        if size is None:
+            return
+        if size == 0:  # messages name it all the same
+            await self._home("append", self.name, self._from, b"")
+        while self._done < size:
+            length = min(PIECE_BYTES, size - self._done)
+            async with self._pieces:
+                (data,) = await self._there("read", [Piece(self.name, self._done, length)])
+                if data is None:
+                    return
+                await self._home("append", self.name, self._from + self._done, data)
+            self._done += length
+
+
+@final
 class ThroughDotrain(AbstractCarrier):
     """Files go over Dask's own connections, in pieces."""
 
@@ -186,9 +228,6 @@ class ThroughDotrain(AbstractCarrier):
         self._is_out = False
         #: What is alike here and there.
         self._known: dict[str, tuple[Stamp | None, Stamp | None]] = {}
-        self._log = ""
-        #: Where the rank's log begins in the one at home, and how much of it is there.
-        self._log_from = self._log_bytes = 0
         self._checkpoint: str | None = None
 
     async def _there(self, method: str, *arguments: Any) -> Any:
@@ -204,10 +243,10 @@ class ThroughDotrain(AbstractCarrier):
                     self._run_dir.trial_dir(trial_id), self._run_dir.arriving / trial_id
                 )
                 self._home = at_home(folder)
+                self._logs = Logs(self._home, self._there, self._pieces)
             self._rank, self._checkpoint = rank, None
-            self._log = self._run_dir.trial_log(trial_id, rank).name
             home: Listing = await self._home("listing")
-            self._log_from, self._log_bytes = home.logs.get(self._log, 0), 0
+            self._logs.begin(self._run_dir.trial_log(trial_id, rank).name, home)
             there: Listing = await self._there("begin")
             plan = make_plan(home.entries, there.entries, self._known, in_scope=self._is_handed_out)
             if plan:
@@ -226,7 +265,7 @@ class ThroughDotrain(AbstractCarrier):
         async with self._lock:
             if not self._is_out:
                 return
-            await self._bring_log(log_bytes)
+            await self._logs.bring(log_bytes or None)
             if self._rank != 0 or checkpoint in (None, self._checkpoint):
                 return
             if not await self._bring(await self._there("listing"), running=True):
@@ -238,7 +277,7 @@ class ThroughDotrain(AbstractCarrier):
             if not self._is_out:
                 return {}
             there: Listing = await self._there("listing")
-            await self._bring_log(there.logs.get(self._log, 0))
+            await self._logs.bring(there.logs.get(self._logs.name))
             if self._rank != 0:
                 return {}
             for _ in range(_TIMES):
@@ -260,13 +299,10 @@ class ThroughDotrain(AbstractCarrier):
         )
         if not plan:
             return []
+        await self._home("drop_partial")  # of a copy that broke off, from whatever worker
         copied, wrong = await copy(self._there, self._home, plan, self._pieces, lambda: True)
-        quiet_ns = there.taken_ns - _TICK_NS
         for path, stamp in copied.items():
-            found = there.entries[path]
-            if found is not None and running and not checkpoint_of(path):
-                found = found if found.changed_ns < quiet_ns else _UNSURE
-            self._known[path] = stamp, found
+            self._known[path] = stamp, as_known(path, there, running=running)
         self._forget(plan, wrong)
         return wrong
 
@@ -274,13 +310,3 @@ class ThroughDotrain(AbstractCarrier):
         """Note what has been removed: nothing, if anything has not come."""
         for path in () if wrong else plan.removed:
             self._known.pop(path, None)
-
-    async def _bring_log(self, size: int) -> None:
-        while self._log_bytes < size:
-            length = min(PIECE_BYTES, size - self._log_bytes)
-            async with self._pieces:
-                (data,) = await self._there("read", [Piece(self._log, self._log_bytes, length)])
-                if data is None:
-                    return
-                await self._home("append", self._log, self._log_from + self._log_bytes, data)
-            self._log_bytes += length

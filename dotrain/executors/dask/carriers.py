@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import final
 
 from dotrain.executors.dask.carrier import AbstractCarrier, Pieces, ThroughDotrain
+from dotrain.executors.dask.stored import ToStorage
 from dotrain.executors.dask.wire import Wire
 from dotrain.executors.group import Group
 from dotrain.store import RunDir
+from dotrain.store.kept import Kept
+from dotrain.store.storage import Storage
+from dotrain.training.program import Program
 
 #: How long the processes of a slot may take to end when the run is over, in seconds.
 _QUIET_S = 6.0
@@ -28,15 +33,20 @@ class Carriers:
         pieces: What is under way.
     """
 
-    def __init__(self, wire: Wire, run_dir: RunDir) -> None:
+    def __init__(self, wire: Wire, program: Program, say: Callable[[str], None]) -> None:
         """Make it; nothing is carried yet.
 
         Args:
             wire: To the workers.
-            run_dir: At home.
+            program: What attempts run.
+            say: Tells people.
         """
         self._wire = wire
-        self._run_dir = run_dir
+        self._run_dir = RunDir(Path(program.run_dir))
+        self._kept: Kept | None = None
+        if program.storage is not None:
+            self._kept = Kept(self._run_dir, Storage(program.storage))
+        self._say = say
         self.pieces = Pieces()
         self._carriers: dict[str, AbstractCarrier] = {}
         #: What is to be looked for next on slots where that is being done already.
@@ -51,14 +61,21 @@ class Carriers:
     def add(self, address: str) -> None:
         """Begin to carry the files of a slot's trials."""
         ask = partial(self._wire.files, address)
-        self._carriers[address] = ThroughDotrain(self._run_dir, ask, self.pieces)
+        self._carriers[address] = (
+            ThroughDotrain(self._run_dir, ask, self.pieces)
+            if self._kept is None
+            else ToStorage(self._run_dir, self._kept, ask, self.pieces, self._say)
+        )
         self._quiet[address] = asyncio.Event()
 
     def drop(self, address: str) -> bool:
         """Note that a slot has gone; return whether its files were carried."""
         if address in self._quiet:
             self._quiet.pop(address).set()
-        return self._carriers.pop(address, None) is not None
+        carrier = self._carriers.pop(address, None)
+        if carrier is not None:
+            carrier.drop()
+        return carrier is not None
 
     async def hand_out(self, group: Group) -> dict[str, Exception]:
         """Give the ranks of a group what they may go on from; return what went wrong, by address."""
@@ -102,6 +119,7 @@ class Carriers:
     async def bring_last(self, address: str) -> None:
         """Bring home what the attempt of a slot has left when the run was broken off."""
         if address in self._carriers:
+            self._carriers[address].hurry()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._quiet[address].wait(), _QUIET_S)
         if address in self._carriers:

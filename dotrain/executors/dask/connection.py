@@ -1,12 +1,10 @@
-"""Ways to a Dask scheduler: one at an address, one of a cluster class."""
+"""The way to a Dask scheduler at an address."""
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
 
 from distributed import Client
 from distributed.security import Security
@@ -17,13 +15,16 @@ from dotrain.errors import ResourcesUnavailable
 @contextmanager
 def quiet_dask() -> Iterator[None]:
     """Keep Dask's own log off the terminal: what matters in it is told in our words."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    # What a cluster has against being scaled comes to Tornado's, and to us.
+    loggers = [logging.getLogger(name) for name in ("distributed", "tornado.application")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 @asynccontextmanager
@@ -79,27 +80,3 @@ def _security(tls: Mapping[str, str]) -> Security:
     except OSError as error:
         raise ResourcesUnavailable(f"cluster.tls: these files don't make TLS: {error}") from None
     return security
-
-
-@asynccontextmanager
-async def of_class(
-    path: str, options: Mapping[str, Any], workers: int | None
-) -> AsyncIterator[Client]:
-    """Start a cluster of a Dask cluster class, such as ``dask_jobqueue.SLURMCluster``.
-
-    Raises:
-        ResourcesUnavailable: If the class can't be imported, or its cluster can't be started.
-    """
-    module_name, _, name = path.rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module_name), name)
-        cluster = await cls(**options, asynchronous=True)
-    except Exception as error:
-        raise ResourcesUnavailable(
-            f"cluster.kind {path} can't be started: {type(error).__name__}: {error}"
-        ) from error
-    async with cluster:
-        if workers is not None:
-            cluster.scale(workers)
-        async with Client(cluster, asynchronous=True, set_as_default=False) as client:
-            yield client

@@ -9,32 +9,41 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import math
 import os
 import queue
+import socket
 import sys
 import threading
 import traceback
 from abc import abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
 from dotrain.errors import ClusterGone, DotrainError, ResourcesUnavailable
 from dotrain.executors.base import AbstractExecutor, Post
 from dotrain.executors.threads import Threads, asked
-from dotrain.training.environment import Environment
+from dotrain.training.environment import Environment, Sealed
 from dotrain.training.program import Program, load_strategy
 
 if TYPE_CHECKING:
     from distributed import Client
 
-#: How long the loop's thread may take to end, in seconds.
-_CLOSE_TIMEOUT_S = 10.0
+    from dotrain.executors.dask.slot import SlotHost
+    from dotrain.executors.dask.slots import SlotTable
+
 #: The same after a second Ctrl-C.
 _ABORT_TIMEOUT_S = 2.0
+
+#: How often what has happened is looked at while the first slot is waited for, in seconds.
+_LOOK_S = 0.1
+#: How often it is said what is waited for, if that has changed, in seconds.
+_SAY_S = 5.0
 
 #: How often the connection to the scheduler is looked at, in seconds.
 _WATCH_S = 0.2
@@ -57,6 +66,9 @@ class DaskExecutor(AbstractExecutor):
     """Runs attempts on Dask workers, one at a time on each worker process."""
 
     sets_variables = True
+    stores_files = True
+    #: How long the loop's thread may take to end, in seconds.
+    _close_timeout_s = 10.0
 
     def __init__(
         self, workers: int | None, connect_timeout_s: float, threads: int | None = None
@@ -111,7 +123,8 @@ class DaskExecutor(AbstractExecutor):
         self._thread = threading.Thread(target=self._run_loop, name="dotrain-dask", daemon=True)
         self._loop_ended.clear()
         self._thread.start()
-        self._first_slot.wait()
+        while not self._first_slot.wait(_LOOK_S):
+            self.pump(0)  # what it waits for
         self.pump(0)
 
     def interrupt(self) -> None:
@@ -151,7 +164,7 @@ class DaskExecutor(AbstractExecutor):
                 self._loop.call_soon_threadsafe(self._leave)
             # No join: one that Ctrl-C breaks off takes the thread for ended (Python 3.11).
             moved = self._moved()
-            while not self._loop_ended.wait(_CLOSE_TIMEOUT_S) and moved < self._moved():
+            while not self._loop_ended.wait(self._close_timeout_s) and moved < self._moved():
                 moved = self._moved()
         self._thread = None
 
@@ -197,22 +210,32 @@ class DaskExecutor(AbstractExecutor):
             self._is_connected = True
             slots = self._slots = SlotTable(
                 client,
-                self._program,
+                self._slot_host(),
+                Sealed.of(self._program.environment),
                 self._events.put,
                 self._events.put,
                 per_trial=self._strategy.slots,
                 max_slots=self._max_slots,
             )
             watching = asyncio.create_task(self._watch_connection(client))
+            keeping = asyncio.create_task(self._keep_workers(slots))
             try:
-                await self._register(client)
                 await slots.open()
-                await self._wait_for_slots(client)
+                await self._wait_for_slots(client, keeping)
                 await self._end.wait()
                 await slots.let_go()
             finally:
                 watching.cancel()
+                keeping.cancel()
                 slots.close()
+
+    async def _keep_workers(self, slots: SlotTable) -> None:
+        """See to it that there are the workers that the run needs; until cancelled.
+
+        Raises:
+            ResourcesUnavailable: If none can be had.
+        """
+        await self._end.wait()
 
     async def _watch_connection(self, client: Client) -> None:
         """Notice that the scheduler is gone: its slots are, and everything that it knew."""
@@ -222,46 +245,68 @@ class DaskExecutor(AbstractExecutor):
         if not self._end.is_set():
             self._events.put(ClusterGone(f"the Dask scheduler at {address} is gone"))
 
-    async def _register(self, client: Client) -> None:
+    def _slot_host(self) -> SlotHost:
+        from dotrain.executors.dask.holding import Holder
         from dotrain.executors.dask.slot import SlotHost
 
-        # Dask keeps plugins, and logs what a worker can't load: variables go apart from this.
+        # Dask logs what a worker can't load: variables go apart from this.
         program = replace(self._program, environment=Environment())
-        host = SlotHost(program, self._threads, waits=bool(self._program.environment))
-        try:
-            await client.register_plugin(host, name=host.name)
-        except Exception as error:
-            # Those that can't load dotrain are refused one by one, by what they say; if none is left:
-            self._slots.admission.unloadable = f"{type(error).__name__}: {error}"
+        run_dir = Path(program.run_dir)
+        name = f"{run_dir.parent.name}/{run_dir.name}"
+        owner = Holder(program.token, name, os.getpid(), socket.gethostname())
+        return SlotHost(program, self._threads, owner, waits=bool(self._program.environment))
 
-    async def _wait_for_slots(self, client: Client) -> None:
+    async def _wait_for_slots(self, client: Client, keeping: asyncio.Task[None]) -> None:
         """Return when there are slots for one trial.
 
         Raises:
             ResourcesUnavailable: After the time-out.
         """
-        slots = self._slots
-        tasks = [asyncio.create_task(event.wait()) for event in (slots.enough, self._end)]
-        await asyncio.wait(
-            tasks, timeout=self._connect_timeout_s, return_when=asyncio.FIRST_COMPLETED
-        )
-        for task in tasks:
+        slots, loop = self._slots, asyncio.get_running_loop()
+        waits = [asyncio.create_task(event.wait()) for event in (slots.enough, self._end)]
+        began_s = loop.time()
+        limit_s = math.inf if self.waits else self._connect_timeout_s
+        done: set[asyncio.Task[Any]] = set()
+        while not done and (left_s := began_s + limit_s - loop.time()) > 0:
+            done, _ = await asyncio.wait(
+                [*waits, keeping], timeout=min(left_s, _SAY_S), return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done and left_s > _SAY_S:
+                what = await self._waiting_for(client.scheduler.address)
+                if not slots.enough.is_set():
+                    slots.say(what)
+        for task in waits:
             task.cancel()
-        if not (slots.enough.is_set() or self._end.is_set()):
-            raise ResourcesUnavailable(self._too_few(client.scheduler.address))
+        if keeping in done:
+            keeping.result()
+        if not done:
+            raise ResourcesUnavailable(await self._too_few(client.scheduler.address))
         self._first_slot.set()
 
-    def _too_few(self, address: str) -> str:
+    async def _waiting_for(self, address: str) -> str:
+        """Say in a line what a run waits for that has no slots yet."""
+        ready, needed = self._slots.ready, self._strategy.slots
+        why = "; ".join([*self._slots.admission.waits_for(), *await self._workers_to_come()])
+        what = f"waiting for workers of the Dask scheduler at {address}: {ready} of {needed}"
+        return f"{what}{': ' if why else ''}{why}"
+
+    async def _workers_to_come(self) -> Sequence[str]:
+        """Return in lines what is known of workers that haven't come yet."""
+        return ()
+
+    async def _too_few(self, address: str) -> str:
         slots = self._slots
-        why = "".join(f"\n{line}" for line in slots.admission.refused.values())
+        lines = [*slots.admission.waits_for(), *await self._workers_to_come()]
+        why = "".join(f"\n{line}" for line in lines)
         within = f"within {self._connect_timeout_s:g} s (cluster.connect_timeout_s)"
+        more = self._more_workers(address)
         if slots.ready:
             return (
                 f"one trial takes {self._strategy.slots} workers (distribution.workers), and the "
-                f"Dask scheduler at {address} has {slots.ready} that got ready {within}; start "
-                f"more with: dask worker {address}{why}"
+                f"Dask scheduler at {address} has {slots.ready} that got ready {within}; {more}{why}"
             )
-        return (
-            f"the Dask scheduler at {address} has no worker that got ready {within}; "
-            f"start one with: dask worker {address} (a worker serves one run at a time){why}"
-        )
+        return f"the Dask scheduler at {address} has no worker that got ready {within}; {more}{why}"
+
+    def _more_workers(self, address: str) -> str:
+        """Say how to get more workers."""
+        return f"start one with: dask worker {address} (a worker serves one run at a time)"

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import psutil
 from pydantic import Field
 
-from dotrain.config.schema import Tls
+from dotrain.config.where import Adapt, Tls
 from dotrain.executors.dask.executor import DaskExecutor
 from dotrain.executors.neighbours import others_here
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from dotrain.executors.dask.slots import SlotTable
+    from dotrain.training.program import Program
 
 _USE_TLS = (
     "use a tls:// address with cluster.tls: {ca_file: ..., cert: ..., key: ...} (SECURITY.md)"
@@ -99,11 +102,20 @@ class Address(DaskExecutor):
 class ClusterClass(DaskExecutor):
     """The class of a Dask cluster; options are its arguments."""
 
+    schema_rules = (
+        {
+            "if": {"required": ["adapt"]},
+            "then": {"properties": {"workers": {"enum": [None]}}},
+        },
+    )
+    _close_timeout_s = 90.0
+
     def __init__(
         self,
         kind: str,
         connect_timeout_s: float,
         workers: int | None = None,
+        adapt: Adapt | None = None,
         options: dict[str, Any] = {},  # noqa: B006
         threads: int | None = None,
     ) -> None:
@@ -113,12 +125,24 @@ class ClusterClass(DaskExecutor):
             kind: The class, as package.module.Class.
             connect_timeout_s: How long to wait for a first worker, in seconds.
             workers: How many it is scaled to; by default as it starts.
+            adapt: As many as have something to do, instead of workers.
             options: Its keyword arguments.
             threads: Of each worker; by default those that it is started with.
         """
-        super().__init__(workers, connect_timeout_s, threads)
+        super().__init__(adapt.maximum if adapt else workers, connect_timeout_s, threads)
         self._path = kind
+        self._adapt = adapt
+        self._workers_too = workers is not None
         self._options = options
+
+    def problems(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Refuse two sizes, and one that is upside down."""
+        if self._adapt is None:
+            return
+        if self._workers_too:
+            yield ("adapt",), "says how many workers there are, and so does workers; leave one out"
+        if self._adapt.minimum > self._adapt.maximum:
+            yield ("adapt", "minimum"), f"is more than adapt.maximum, {self._adapt.maximum}"
 
     def warnings(self) -> Iterable[tuple[tuple[str, ...], str]]:
         """Warn of a scheduler that takes orders from anyone."""
@@ -130,10 +154,31 @@ class ClusterClass(DaskExecutor):
             )
             yield ("kind",), message
 
-    def _connect(self) -> AbstractAsyncContextManager[Client]:
-        from dotrain.executors.dask.connection import of_class
+    def prepare(self, log_dir: Path, per_trial: int, program: Program | None = None) -> None:
+        """Import Dask and the class, while this is the main thread."""
+        super().prepare(log_dir, per_trial, program)
+        from dotrain.executors.dask.cluster_class import find_class
 
-        return of_class(self._path, self._options, self._max_slots)
+        self._class = find_class(self._path)
+
+    def _connect(self) -> AbstractAsyncContextManager[Client]:
+        from dotrain.executors.dask.cluster_class import OwnCluster
+
+        run_dir = Path(self._program.run_dir)
+        self._own = OwnCluster(self._class, self._path, self._options, run_dir)
+        return self._own.open()
+
+    async def _keep_workers(self, slots: SlotTable) -> None:
+        least = self._adapt.minimum if self._adapt else self._max_slots
+        await self._own.keep(slots, least, self._max_slots, self._strategy.slots)
+
+    async def _workers_to_come(self) -> list[str]:
+        return await self._own.to_come()
+
+    def _more_workers(self, address: str) -> str:
+        return (
+            f"give {self._path} more time (cluster.connect_timeout_s), or look why it starts none"
+        )
 
 
 def _is_this_machine(host: str) -> bool:

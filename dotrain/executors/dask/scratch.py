@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import final
+from typing import NamedTuple, final
 
 from dotrain.store import RunDir
+from dotrain.store.exchange import Exchange, Sent
 from dotrain.store.files import Entries, Listing, Piece, Plan, newest_checkpoint
 from dotrain.store.folder import Folder, checkpoint_names, remove_others
+from dotrain.store.manifest import from_json
+from dotrain.store.storage import Storage, StorageError
+from dotrain.temporary import Kind, OwnFolder
 
-#: How the names of such folders begin, and while nobody holds them yet.
-_PREFIX, _NEW = "dotrain-files-", "dotrain-new-files-"
-_LOCK = "lock"
+
+class Trouble(NamedTuple):
+    """What the storage has against what was asked for.
+
+    Attributes:
+        why: In words.
+        passes: Whether it may be otherwise later.
+    """
+
+    why: str
+    passes: bool
 
 
 @final
@@ -30,24 +36,23 @@ class Scratch:
         run_dir: The folder.
     """
 
-    def __init__(self) -> None:
-        """Make it, and remove those whose owners have died.
+    def __init__(self, storage: Storage | None = None) -> None:
+        """Make it.
+
+        Args:
+            storage: Where the trials' files are kept, if not at home.
 
         Raises:
             OSError: If it can't be made.
         """
-        sweep()
-        new = Path(tempfile.mkdtemp(prefix=_NEW))  # nobody else may look into it
-        self._lock = open(new / _LOCK, "wb")  # noqa: SIM115
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        path = new.with_name(new.name.replace(_NEW, _PREFIX, 1))
-        os.rename(new, path)
-        self.run_dir = RunDir(path)
+        self._own = OwnFolder(Kind.FILES)
+        self.run_dir = RunDir(self._own.path)
+        self._storage = storage
+        self._exchange: tuple[str, Exchange] | None = None
 
     def remove(self) -> None:
         """Remove it with all that is in it."""
-        shutil.rmtree(self.run_dir.path, ignore_errors=True)
-        self._lock.close()
+        self._own.remove()
 
     def news(self, trial_id: str, rank: int) -> tuple[int, str | None]:
         """Return how many bytes a rank has printed, and the name of the newest checkpoint."""
@@ -91,16 +96,31 @@ class Scratch:
         """As of `Folder`."""
         return self._folder(trial_id).commit(plan, digests)
 
+    # ---- the same, where files are kept in a storage ----
+
+    def fetch(self, trial_id: str, manifest: str, is_chief: bool) -> Trouble | None:
+        """Make the trial's folder like what the storage has, after `begin`; as of `Exchange`.
+
+        Returns:
+            What the storage has against it.
+        """
+        assert self._storage is not None
+        if self._exchange is None or self._exchange[0] != trial_id:
+            self._exchange = trial_id, Exchange(trial_id, self._folder(trial_id), self._storage)
+        try:
+            self._exchange[1].fetch(from_json(manifest), is_chief=is_chief)
+        except StorageError as error:
+            return Trouble(str(error), error.passes)
+        return None
+
+    def send(self, trial_id: str, running: bool) -> Sent | Trouble:
+        """Send what is new, after `fetch`; as of `Exchange`."""
+        assert self._exchange is not None
+        assert self._exchange[0] == trial_id
+        try:
+            return self._exchange[1].send(running=running)
+        except StorageError as error:
+            return Trouble(str(error), error.passes)
+
     def _folder(self, trial_id: str) -> Folder:
         return Folder(self.run_dir.trial_dir(trial_id), self.run_dir.arriving / trial_id)
-
-
-def sweep() -> None:
-    """Remove the folders of workers that have died."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # another user's, or another sweeps it
-            if folder.stat().st_uid != os.getuid() or folder.is_symlink():
-                continue
-            with open(folder / _LOCK, "rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)

@@ -22,7 +22,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import final
 
-from dotrain.usercode.function import Functions
+from dotrain.store.run_dir import SEEN
+from dotrain.store.storage import Place, Storage, StorageError
+from dotrain.training.program import Program
 from dotrain.versions import own_version
 
 
@@ -31,6 +33,7 @@ class Way(Enum):
 
     SHARED = "shared disk"
     CARRIED = "through dotrain"
+    STORED = "storage"
 
 
 @final
@@ -44,6 +47,7 @@ class Question:
         text: What it holds.
         packages: Those that the user's code can't do without, and the driver has.
         path: Folders that it imports from besides.
+        storage: Where the trials' files are kept, if not in the run directory.
     """
 
     run_dir: str
@@ -51,6 +55,7 @@ class Question:
     text: str
     packages: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
+    storage: Place | None = None
 
 
 @final
@@ -67,6 +72,9 @@ class Site:
         missing: The packages that aren't there.
         temp: Its folder for temporary files.
         cant_keep: Why nothing can be written there, or ``""``.
+        stores: Whether files go to a storage.
+        cant_store: Why nothing can be written there, or ``""``.
+        store_may_come: Whether that may be otherwise later.
     """
 
     host: str
@@ -77,32 +85,45 @@ class Site:
     missing: tuple[str, ...] = ()
     temp: str = ""
     cant_keep: str = ""
+    stores: bool = False
+    cant_store: str = ""
+    store_may_come: bool = False
 
 
 @final
 @dataclass(frozen=True)
 class Refusal:
-    """Why a worker isn't used, and what to do."""
+    """Why a worker isn't used, and what to do.
+
+    Attributes:
+        why: In words.
+        passes: Whether it is asked again.
+    """
 
     why: str
+    passes: bool = False
 
 
 # ---- asked at home ----
 
 
 @contextmanager
-def question(run_dir: Path, functions: Functions) -> Iterator[Question]:
+def question(program: Program) -> Iterator[Question]:
     """Yield what workers are asked; the file that they are to find lies there until the end.
+
+    Args:
+        program: What attempts run.
 
     Raises:
         OSError: If it can't be written.
     """
-    token, text = f".seen-{secrets.token_hex(8)}", secrets.token_hex(16)
+    run_dir, functions = Path(program.run_dir), program.functions
+    token, text = f"{SEEN}{secrets.token_hex(8)}", secrets.token_hex(16)
     # A package that isn't here either is the function's own affair: it may ask for it and do without.
     packages = tuple(name for name in functions.needed if _is_there(name, functions.path))
     (run_dir / token).write_text(text)
     try:
-        yield Question(str(run_dir), token, text, packages, functions.path)
+        yield Question(str(run_dir), token, text, packages, functions.path, program.storage)
     finally:
         (run_dir / token).unlink(missing_ok=True)
 
@@ -130,6 +151,8 @@ def decide(site: Site, here: Site) -> Way | Refusal:
         names = ", ".join(f"'{name}'" for name in site.missing)
         what = "package" if len(site.missing) == 1 else "packages"
         return Refusal(f"no {what} {names} there; install what the code imports")
+    if site.stores:
+        return _stored(site)
     if site.sees and not site.cant_write:
         return Way.SHARED
     if site.cant_keep:
@@ -143,6 +166,21 @@ def decide(site: Site, here: Site) -> Way | Refusal:
             "give it one of the two (TMPDIR names another folder than the second)"
         )
     return Way.CARRIED
+
+
+def _stored(site: Site) -> Way | Refusal:
+    if site.cant_store:
+        return Refusal(
+            f"storage: {site.cant_store}; credentials, region and address are taken from the "
+            "worker's own environment",
+            passes=site.store_may_come,
+        )
+    if site.cant_keep:
+        return Refusal(
+            f"it can't keep files in {site.temp} ({site.cant_keep}) until they are in the storage; "
+            "TMPDIR names another folder"
+        )
+    return Way.STORED
 
 
 def other_python(python: str, here: Site) -> Refusal | None:
@@ -169,19 +207,23 @@ def cant_load(error: str) -> Refusal:
     return Refusal(f"it can't load dotrain ({error}); install the same version there")
 
 
-def ways_text(ways: Iterable[tuple[Way, str]]) -> str:
+def ways_text(ways: Iterable[tuple[Way, str]], storage: Place | None = None) -> str:
     """Return in a line which way files go, and for whom.
 
     Args:
         ways: Of each worker, with its host.
+        storage: Where files are kept, if not in the run directory.
     """
     counts = Counter(ways)
     shared = sum(number for (way, _), number in counts.items() if way is Way.SHARED)
     carried = {host: number for (way, host), number in counts.items() if way is Way.CARRIED}
+    stored = {host: number for (way, host), number in counts.items() if way is Way.STORED}
+    top = "" if storage is None else storage.top
     parts = [f"{Way.SHARED.value} ({_workers(shared)})"] if shared else []
-    if carried:
-        hosts = ", ".join(f"{host}: {_workers(number)}" for host, number in sorted(carried.items()))
-        parts.append(f"{Way.CARRIED.value} ({hosts})")
+    for on, name in (carried, Way.CARRIED.value), (stored, f"{Way.STORED.value}: {top}"):
+        if on:
+            hosts = ", ".join(f"{host}: {_workers(number)}" for host, number in sorted(on.items()))
+            parts.append(f"{name} ({hosts})")
     return "files: " + "; ".join(parts)
 
 
@@ -219,6 +261,7 @@ def look_around(asked: Question) -> Site:
     except (OSError, ValueError):
         sees = False
     temp = _temp()
+    trouble = None if asked.storage is None else _try_storage(asked.storage, asked.token)
     return Site(
         host=socket.gethostname(),
         dotrain=_own_version(),
@@ -228,7 +271,18 @@ def look_around(asked: Question) -> Site:
         missing=tuple(name for name in asked.packages if not _is_there(name, asked.path)),
         temp=temp,
         cant_keep=_cant_write(temp),
+        stores=asked.storage is not None,
+        cant_store="" if trouble is None else str(trouble),
+        store_may_come=trouble is not None and trouble.passes,
     )
+
+
+def _try_storage(place: Place, token: str) -> StorageError | None:
+    try:
+        Storage(place).try_out(f"seen/{token}-{secrets.token_hex(4)}")
+    except StorageError as error:
+        return error
+    return None
 
 
 def _python() -> str:

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from inspect import isawaitable
 from typing import Any
 
 import dask
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Status, Worker, WorkerPlugin, get_worker
 from distributed.comm import get_address_host
 
 from dotrain.attempts.host import Host
 from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe
+from dotrain.executors.dask import holding
+from dotrain.executors.dask.holding import Holder
 from dotrain.executors.dask.scratch import Scratch
 from dotrain.executors.dask.site import Question, Site, look_around
 from dotrain.executors.environment import environment_of_attempts
 from dotrain.executors.table import free_addresses
 from dotrain.executors.threads import Threads, asked
+from dotrain.store.storage import Storage
 from dotrain.training.environment import Sealed
 from dotrain.training.program import Program
 
-#: Held by the run whose slot this process serves. Another run may have a slot here too, if its
-#: worker has several threads; it waits.
-_ONE_RUN = threading.Lock()
-
+#: How long it stays on a worker to which its driver never comes, in seconds: that has died.
+_LEASE_S = 60.0
 #: How often a waiting slot looks whether it is still wanted, in seconds.
 _LOOK_S = 0.2
 #: How often it is told that a log has grown or a checkpoint is there, where files are carried, in seconds.
@@ -36,7 +39,10 @@ _NEWS_S = 1.0
 
 
 class SlotHost(WorkerPlugin):  # type: ignore[misc]
-    """Lives on each worker of a run; one rank of one attempt runs on it at a time.
+    """Lives on a worker of a run; one rank of one attempt runs on it at a time.
+
+    It is put there by the driver itself, worker by worker, and goes when the slot's task does: the scheduler,
+    and so a worker that joins later, never hears of it.
 
     Its messages are dicts, on the topic `topic`: ``{"slot": address, "wants": "environment"}`` once if the
     config has variables, ``{"slot": address, "ready": name}`` once, when the slot can take its first
@@ -47,19 +53,28 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     any more.
     """
 
-    def __init__(self, program: Program, threads: int | None, *, waits: bool = False) -> None:
+    def __init__(
+        self, program: Program, threads: int | None, owner: Holder, *, waits: bool = False
+    ) -> None:
         """Make it on the driver's machine.
 
         Args:
             program: What attempts run, without its variables.
             threads: Of each attempt's libraries; None are the worker's.
+            owner: The run.
             waits: Whether there are variables to ask for.
         """
         self.program = program
         self.threads = threads
+        self.owner = owner
         self.waits = waits
         self.name = topic_of(program.token)
         self.topic = self.name
+        self.serial = secrets.token_hex(4)
+
+    def anew(self) -> SlotHost:
+        """Return one whose slot is told from all before it."""
+        return SlotHost(self.program, self.threads, self.owner, waits=self.waits)
 
     def setup(self, worker: Worker) -> None:
         """Get ready; called by Dask on the worker."""
@@ -72,16 +87,33 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         self._running: RankLaunch | None = None
         self._told: tuple[int, str | None] | None = None
         self._outbox: list[tuple[str, dict[str, Any]]] = []
+        self._key = slot_key(self.program.token, worker.address, self.serial)
+        self._has_task = False
+        worker.loop.call_later(_LEASE_S, self._lapse)
+
+    def teardown(self, worker: Worker) -> None:
+        """End whatever runs here if another one takes its place; a worker that closes ends all by itself."""
+        if worker.status is Status.running:
+            self.quit()
+            self._done.set()
 
     def transition(self, key: str, start: str, finish: str, **kwargs: Any) -> None:
         """Notice that the driver is gone: Dask then cancels the slot's task."""
-        if key == slot_key(self.program.token, self._worker.address) and finish in (
-            "cancelled",
-            "released",
-            "forgotten",
-        ):
-            self.quit()
-            self._done.set()
+        if key != self._key:
+            return
+        self._has_task = True
+        if finish in ("cancelled", "released", "forgotten"):
+            self._worker.loop.add_callback(self._go)
+
+    def _lapse(self) -> None:
+        if not self._has_task:
+            self._go()
+
+    def _go(self) -> None:
+        self.quit()
+        self._done.set()
+        if self._worker.plugins.get(self.name) is self:
+            del self._worker.plugins[self.name]
 
     def serve(self, carried: bool) -> None:
         """Keep the slot open until told to quit; this is its Dask task.
@@ -89,12 +121,13 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         Args:
             carried: Whether the trials' files are carried, so that they lie in a folder of this worker's.
         """
-        while not _ONE_RUN.acquire(timeout=_LOOK_S):
+        while not holding.hold(replace(self.owner, since_s=time.time()), _LOOK_S):
             if self._left.is_set():
                 return
         try:
             if carried:
-                self._scratch = Scratch()
+                place = self.program.storage
+                self._scratch = Scratch(None if place is None else Storage(place))
             self._worker.loop.add_callback(self._open)
             self._left.wait()
             if self._host is not None:
@@ -105,7 +138,7 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         finally:
             if self._scratch is not None:
                 self._scratch.remove()
-            _ONE_RUN.release()
+            holding.let_go()
 
     # ---- everything below runs on the worker's loop ----
 
@@ -191,10 +224,6 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         """Let the files go: they are where they belong."""
         self._done.set()
 
-    async def site(self, question: Question) -> Site:
-        """Return what this worker is asked of its place."""
-        return await asyncio.to_thread(look_around, question)
-
     async def files(self, method: str, *arguments: Any) -> tuple[Any, str]:
         """Call a method of the `Scratch`; return its answer, and what the disk has against it."""
         if self._scratch is None:
@@ -234,14 +263,26 @@ def topic_of(token: str) -> str:
     return f"dotrain-{token}"
 
 
-def slot_key(token: str, address: str) -> str:
+def slot_key(token: str, address: str, serial: str) -> str:
     """Return the key of a slot's Dask task."""
-    return f"{topic_of(token)}-slot-{address}"
+    return f"{topic_of(token)}-slot-{address}-{serial}"
 
 
-def serve_slot(token: str, carried: bool) -> None:
+def serve_slot(token: str, serial: str, carried: bool) -> None:
     """Serve the slot of this worker; submitted as a Dask task."""
-    get_worker().plugins[topic_of(token)].serve(carried)
+    host = get_worker().plugins.get(topic_of(token))
+    if host is not None and host.serial == serial:
+        host.serve(carried)
+
+
+async def look(question: Question) -> tuple[Site, Holder | None]:
+    """Return what a worker is asked of its place, and who has it; run by ``client.run``."""
+    return await asyncio.to_thread(look_around, question), holding.holder()
+
+
+async def settle(host: SlotHost, dask_worker: Worker) -> None:
+    """Put a run's `SlotHost` on a worker; run by ``client.run``."""
+    await dask_worker.plugin_add(plugin=host, name=host.name)
 
 
 async def call_host(

@@ -23,12 +23,12 @@ from dotrain.executors.dask.admission import Admission
 from dotrain.executors.dask.carrier import FilesLost, HomeError
 from dotrain.executors.dask.carriers import Carriers, News
 from dotrain.executors.dask.site import Way
+from dotrain.executors.dask.slot import SlotHost
 from dotrain.executors.dask.wire import Wire
 from dotrain.executors.group import Group
 from dotrain.executors.table import AbstractSlotTable
 from dotrain.store import RunDir
 from dotrain.training.environment import Sealed
-from dotrain.training.program import Program
 
 #: What a disk says that is full.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -46,7 +46,8 @@ class SlotTable(AbstractSlotTable):
     def __init__(
         self,
         client: Client,
-        program: Program,
+        host: SlotHost,
+        environment: Sealed,
         post: Callable[[Event], None],
         fail: Callable[[DotrainError], None],
         *,
@@ -57,18 +58,19 @@ class SlotTable(AbstractSlotTable):
 
         Args:
             client: Connected.
-            program: What every attempt runs.
+            host: What is put on each worker, with what every attempt runs.
+            environment: The variables of attempts, for those who ask.
             post: Where events go.
             fail: Called with what ends the run.
             per_trial: How many slots a trial takes.
             max_slots: The most slots to open; None is all.
         """
         super().__init__(post)
-        self._wire = Wire(client, program.token)
-        self._environment = Sealed.of(program.environment)
-        self._run_dir = RunDir(Path(program.run_dir))
-        self.carriers = Carriers(self._wire, self._run_dir)
-        self.admission = Admission(self._wire, self._run_dir.path, program.functions, self._changed)
+        self._wire = Wire(client, host)
+        self._environment = environment
+        self._run_dir = RunDir(Path(host.program.run_dir))
+        self.carriers = Carriers(self._wire, host.program, self._changed)
+        self.admission = Admission(self._wire, host.program, self._changed, self._add)
         self._fail = fail
         #: What is under way before ranks begin, by the token of their group.
         self._starting: dict[str, asyncio.Task[Any]] = {}
@@ -86,7 +88,7 @@ class SlotTable(AbstractSlotTable):
     async def open(self) -> None:
         """Listen to the workers, and open a slot on each."""
         self._wire.listen(self._on_message, self._on_cluster_event)
-        await self._ask(self._new_slots(await self._wire.workers()))
+        self._add(await self._wire.workers())
 
     def _add(self, addresses: Iterable[str]) -> None:
         if new := self._new_slots(addresses):
@@ -116,19 +118,19 @@ class SlotTable(AbstractSlotTable):
             if self._slots.get(slot.address) is not slot or self._closing:
                 continue
             if way is None:
-                self._remove(slot.address)
+                again = slot.address in self.admission.silent  # then it is asked alone
+                self._open_anew(slot.address) if again else self._remove(slot.address)
                 continue
-            if way is Way.CARRIED:
+            if way is not Way.SHARED:
                 self.carriers.add(slot.address)
-            self._wire.hold(slot.address, way is Way.CARRIED, partial(self._on_task_done, slot))
+            self._wire.hold(slot.address, way is not Way.SHARED, partial(self._on_task_done, slot))
         if any(slot.address in self.admission.refused for slot in new):
             self._add(self._wire.known_workers())  # there may be others in their place
 
     def _on_task_done(self, slot: Slot, status: str) -> None:
         """Open a slot anew if its task has ended though nobody told it to."""
         if self._slots.get(slot.address) is slot and not self._closing:
-            self._remove(slot.address, f"its slot's task ended ({status})")
-            self._spawn(self._add_if_there(slot.address))
+            self._open_anew(slot.address, f"its slot's task ended ({status})")
 
     def _remove(self, address: str, cause: str = "") -> None:
         slot = self._slots.pop(address, None)
@@ -147,10 +149,7 @@ class SlotTable(AbstractSlotTable):
             self._changed()
 
     def _changed(self, why: str | None = None) -> None:
-        if self.ready < self._needed:
-            self.enough.clear()
-        else:
-            self.enough.set()
+        (self.enough.clear if self.ready < self._needed else self.enough.set)()
         super()._changed(why)
 
     def _on_cluster_event(self, event: tuple[float, Any]) -> None:
@@ -162,7 +161,7 @@ class SlotTable(AbstractSlotTable):
             self._add([message["worker"]])
         elif action == "remove-worker":
             self._remove(message["worker"])
-            self.admission.refused.pop(message["worker"], None)
+            self.admission.gone(message["worker"])
             self._add(a for a in self._wire.known_workers() if a != message["worker"])
 
     def _on_message(self, event: tuple[float, Any]) -> None:
@@ -174,6 +173,7 @@ class SlotTable(AbstractSlotTable):
             self._spawn(self._send([slot.address], "take", self._environment))
         if "ready" in message:
             slot.name = message["ready"]
+            self.admission.took(slot.address)
             self._bookings.admit(slot)
             self._changed()
             self._launch_pending()
@@ -307,8 +307,11 @@ class SlotTable(AbstractSlotTable):
 
     def _unreachable(self, address: str, error: Exception) -> None:
         """Close a slot that can't be reached: Dask is about to notice, or it is opened anew."""
+        self._open_anew(address, f"its worker can't be reached: {error}")
+
+    def _open_anew(self, address: str, cause: str = "") -> None:
         if address in self._slots:
-            self._remove(address, f"its worker can't be reached: {error}")
+            self._remove(address, cause)
             self._spawn(self._add_if_there(address))
 
     async def _add_if_there(self, address: str) -> None:
@@ -321,10 +324,7 @@ class SlotTable(AbstractSlotTable):
     # ---- the end ----
 
     async def let_go(self) -> None:
-        """Let the slots end, and whatever runs there.
-
-        Call `close` after it, in any case.
-        """
+        """Let the slots end, and whatever runs there; call `close` after it, in any case."""
         self._closing = True
         for starting in self._starting.values():
             starting.cancel()

@@ -12,8 +12,17 @@ from distributed import Client, Future
 from distributed.comm import get_address_host
 
 from dotrain.executors.dask.carrier import FilesLost
+from dotrain.executors.dask.holding import Holder
 from dotrain.executors.dask.site import Question, Site
-from dotrain.executors.dask.slot import call_host, serve_slot, slot_key, topic_of
+from dotrain.executors.dask.slot import (
+    SlotHost,
+    call_host,
+    look,
+    serve_slot,
+    settle,
+    slot_key,
+    topic_of,
+)
 from dotrain.executors.group import Group
 from dotrain.executors.table import ranks_of
 
@@ -23,6 +32,14 @@ OnEvent = Callable[[tuple[float, Any]], None]
 
 #: How long slots may take to end, in seconds.
 _ENDING_S = 6.0
+#: How long all workers may take to answer a question that they are asked together, in seconds.
+_TOGETHER_S = 2.0
+#: How long a worker may take that is asked alone, in seconds.
+ANSWER_S = 10.0
+
+
+class NoAnswer(Exception):
+    """A worker hasn't answered in time: it may hang, or be busy."""
 
 
 async def _end(future: Future) -> None:
@@ -33,21 +50,24 @@ async def _end(future: Future) -> None:
 class Wire:
     """The connection to the workers of one run."""
 
-    def __init__(self, client: Client, token: str) -> None:
+    def __init__(self, client: Client, host: SlotHost) -> None:
         """Make it.
 
         Args:
             client: Connected.
-            token: Names the run.
+            host: What is put on each worker that is used.
         """
         self._client = client
-        self._token = token
-        #: The Dask task behind each slot, by the worker's address.
+        self._host = host
+        self._token = token = host.program.token
+        self._topic = topic_of(token)
+        #: By the worker's address: which `SlotHost` it has, and the Dask task behind its slot.
+        self._serials: dict[str, str] = {}
         self._held: dict[str, Future] = {}
 
     def listen(self, on_message: OnEvent, on_cluster_event: OnEvent) -> None:
         """Hear what slots tell, and which workers come and go."""
-        self._client.subscribe_topic(topic_of(self._token), on_message)
+        self._client.subscribe_topic(self._topic, on_message)
         self._client.subscribe_topic("all", on_cluster_event)
 
     async def workers(self) -> list[str]:
@@ -60,17 +80,45 @@ class Wire:
 
     async def ask(
         self, addresses: Sequence[str], question: Question
-    ) -> dict[str, Site | Exception | None]:
-        """Ask workers about the place that they are in.
+    ) -> dict[str, tuple[Site, Holder | None] | Exception]:
+        """Ask workers about the place that they are in, and which run has them.
 
         Returns:
-            What each says, or why it doesn't; None if it has never heard of this run.
+            What each says, or why it doesn't; `NoAnswer` after some time, which is longer if only
+            one is asked.
         """
-        answers: dict[str, Site | Exception | None] = await self._client.run(
-            call_host, self._token, "site", question,
-            workers=list(addresses), on_error="return",
-        )  # fmt: skip
+        answers: dict[str, tuple[Site, Holder | None] | Exception]
+        answers = await self._each(addresses, look, question)
         return answers
+
+    async def settle(self, addresses: Sequence[str]) -> dict[str, Exception]:
+        """Put this run's `SlotHost` on workers; return why not, by address."""
+        host = self._host.anew()
+        self._serials.update(dict.fromkeys(addresses, host.serial))
+        answers = await self._each(addresses, settle, host)
+        return {a: answer for a, answer in answers.items() if isinstance(answer, Exception)}
+
+    async def _each(self, addresses: Sequence[str], function: Any, *arguments: Any) -> Any:
+        """Run something on workers; one that hangs holds up the others for a moment only."""
+
+        async def ask(several: Sequence[str], within_s: float) -> Any:
+            asked = self._client.run(function, *arguments, workers=list(several), on_error="return")
+            return await asyncio.wait_for(asked, within_s)
+
+        async def alone(address: str) -> Any:
+            within_s = ANSWER_S if len(addresses) == 1 else _TOGETHER_S
+            try:
+                return (await ask([address], within_s))[address]
+            except TimeoutError:
+                return NoAnswer(f"it has not answered for {within_s:g} s")
+            except Exception as error:
+                return error
+
+        if len(addresses) > 1:
+            with contextlib.suppress(Exception):
+                return await ask(addresses, _TOGETHER_S)
+        answers = await asyncio.gather(*map(alone, addresses))
+        return dict(zip(addresses, answers, strict=True))
 
     async def files(self, address: str, method: str, *arguments: Any) -> Any:
         """Call a method of a worker's `Scratch`.
@@ -98,8 +146,9 @@ class Wire:
         task = self._held[address] = self._client.submit(
             serve_slot,
             self._token,
+            self._serials[address],
             carried,
-            key=slot_key(self._token, address),
+            key=slot_key(self._token, address, self._serials[address]),
             workers=[address],
             allow_other_workers=False,
             pure=False,
@@ -149,21 +198,28 @@ class Wire:
 
     async def python_of(self, address: str) -> str | None:
         """Return a worker's version of Python; None if it doesn't answer."""
+        asked = self._client.run(platform.python_version, workers=[address])
         try:
-            found = await self._client.run(platform.python_version, workers=[address])
+            found = await asyncio.wait_for(asked, ANSWER_S)
         except Exception:
             return None
         return str(found[address])
 
     async def quit(self, addresses: Iterable[str]) -> None:
         """End whatever runs on some slots; they begin nothing any more."""
+        await self._tell_all("quit", addresses)
+
+    async def _tell_all(self, method: str, addresses: Iterable[str]) -> None:
+        """Call a method of `SlotHost`; whoever hangs isn't waited for."""
         if self._client.status == "running" and (workers := list(addresses)):
-            await self._client.run(
-                call_host, self._token, "quit", workers=workers, on_error="ignore"
+            told = self._client.run(
+                call_host, self._token, method, workers=workers, on_error="ignore"
             )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(told, _ENDING_S)
 
     async def let_go(self, addresses: Iterable[str]) -> None:
-        """Let the slots end, after `quit`.
+        """Let the slots end, after `quit`; what is on their workers goes with them.
 
         Args:
             addresses: Of their workers.
@@ -171,12 +227,10 @@ class Wire:
         if self._client.status != "running":
             return
         if workers := list(addresses):
-            await self._client.run(
-                call_host, self._token, "leave", workers=workers, on_error="ignore"
-            )
+            await self._tell_all("leave", workers)
             # Their tasks end when the processes on their workers have.
             held = [asyncio.ensure_future(_end(future)) for future in self._held.values()]
-            await asyncio.wait(held, timeout=_ENDING_S)
-        await self._client.unregister_worker_plugin(topic_of(self._token))
+            if held:
+                await asyncio.wait(held, timeout=_ENDING_S)
         for task in self._held.values():
             task.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dotrain.config.writing import to_yaml
@@ -60,7 +61,8 @@ class Document:
         config: The resolved config, in YAML.
         table: Of all trials.
         marks: What must be known of the values, a sentence for each mark.
-        checkpoint: Where that of the best trial lies in the run directory; ``""`` if there is none.
+        checkpoint: Where that of the best trial lies, in the run directory or as a URL; ``""`` if
+            there is none.
         freed: What became of the others, a sentence each.
         charts: Every chart by its id on the page.
         data: The datasets of all charts by name.
@@ -136,7 +138,7 @@ def make_document(run: Run, made_at: str) -> Document:
         config=to_yaml(header["config"]),
         table=table_of(trials, metric, direction),
         marks=[line for line in result.caveats.lines if line != SIMULATED],
-        checkpoint=str(checkpoint.relative_to(run.run_dir.path)) if checkpoint else "",
+        checkpoint=_shown(checkpoint, run) if checkpoint else "",
         freed=result.checkpoints.lines,
         charts={name: spec for name, spec in charts.items() if spec is not None},
         data={name: rows for part in parts for name, rows in part.data.items()},
@@ -147,3 +149,8 @@ def _configuration(fixed: Mapping[str, Any], best: Trial | None) -> Configuratio
     if best is None or not (best.params or fixed):
         return None
     return configuration_of(best.params, fixed)
+
+
+def _shown(checkpoint: str, run: Run) -> str:
+    is_here = Path(checkpoint).is_relative_to(run.run_dir.path)
+    return str(Path(checkpoint).relative_to(run.run_dir.path)) if is_here else checkpoint

@@ -1,0 +1,181 @@
+"""Files that a worker itself sends to, and gets from, the storage that the config names.
+
+The driver says when, and what of it counts: it alone writes the lists of what is there (`store/kept.py`), so
+that a worker that was cut off, and writes on, changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from dotrain.executors.dask.carrier import (
+    AbstractCarrier,
+    Ask,
+    FilesLost,
+    HomeError,
+    Logs,
+    Pieces,
+    Wanted,
+    at_home,
+)
+from dotrain.executors.dask.scratch import Trouble
+from dotrain.executors.patience import LAST_PATIENCE_S, PATIENCE_S, Patience, waiting_text
+from dotrain.store import RunDir
+from dotrain.store.exchange import Sent
+from dotrain.store.files import Listing
+from dotrain.store.folder import Folder
+from dotrain.store.kept import Kept, ManifestError
+from dotrain.store.manifest import Manifest, to_json, unnamed
+from dotrain.store.storage import StorageError
+
+#: How often the driver notes that a worker is still at it, in seconds.
+_PULSE_S = 1.0
+
+
+@final
+class ToStorage(AbstractCarrier):
+    """A worker sends files itself; its log comes home as it does elsewhere."""
+
+    def __init__(
+        self, run_dir: RunDir, kept: Kept, ask: Ask, pieces: Pieces, say: Callable[[str], None]
+    ) -> None:
+        """Make it for a slot.
+
+        Args:
+            run_dir: At home.
+            kept: Where the files of trials are.
+            ask: Calls a method of the worker's `Scratch` by name, for a trial.
+            pieces: Bounds what of logs is under way.
+            say: Tells people.
+        """
+        self._run_dir = run_dir
+        self._kept = kept
+        self._ask = ask
+        self._pieces = pieces
+        self._say = say
+        #: One thing at a time.
+        self._lock = asyncio.Lock()
+        self._trial_id = ""
+        self._rank = 0
+        #: Whether what is there has grown out of what is kept: else it must not be kept.
+        self._is_out = False
+        self._checkpoint: str | None = None
+        self._has_gone = self._is_last = False
+
+    async def _there(self, method: str, *arguments: Any) -> Any:
+        return await self._ask(method, self._trial_id, *arguments)
+
+    def drop(self) -> None:
+        """Nothing that the worker says counts any more: another may have the trial."""
+        self._has_gone = True
+
+    def hurry(self) -> None:
+        """The run ends: no storage is waited for as long as else."""
+        self._is_last = True
+
+    async def hand_out(self, trial_id: str, rank: int, wanted: Wanted) -> None:
+        """As of `AbstractCarrier`: the worker gets it from the storage."""
+        async with self._lock:
+            self._is_out = False
+            self._trial_id, self._rank, self._checkpoint = trial_id, rank, None
+            staging = self._run_dir.arriving / trial_id
+            home = at_home(Folder(self._run_dir.trial_dir(trial_id), staging))
+            self._logs = Logs(home, self._there, self._pieces)
+            listing: Listing = await home("listing")
+            self._logs.begin(self._run_dir.trial_log(trial_id, rank).name, listing)
+            await self._there("begin")
+            try:
+                manifest = to_json(self._kept.manifest(trial_id))
+            except ManifestError as error:
+                raise FilesLost(str(error)) from error
+            await self._patiently(wanted, "fetch", manifest, rank == 0)
+            self._is_out = wanted()
+
+    async def follow(self, log_bytes: int, checkpoint: str | None) -> None:
+        """As of `AbstractCarrier`: with each new checkpoint the worker sends all that lies beside it."""
+        async with self._lock:
+            if not self._is_out:
+                return
+            await self._logs.bring(log_bytes or None)
+            if self._rank != 0 or checkpoint in (None, self._checkpoint):
+                return
+            sent = await self._at_it("send", True)
+            if isinstance(sent, Sent):  # else it is sent later
+                await self._keep(sent)
+                if not sent.wrong:
+                    self._checkpoint = checkpoint
+
+    async def bring_home(self) -> Mapping[str, str]:
+        """As of `AbstractCarrier`."""
+        async with self._lock:
+            if not self._is_out:
+                return {}
+            there: Listing = await self._there("listing")
+            await self._logs.bring(there.logs.get(self._logs.name))
+            if self._rank != 0:
+                return {}
+            sent: Sent = await self._patiently(lambda: not self._has_gone, "send", False)
+            if sent.wrong:
+                raise FilesLost(f"{sent.wrong[0]} has changed while it was sent, and nothing runs")
+            await self._keep(sent)
+            return sent.skipped
+
+    async def _keep(self, sent: Sent) -> None:
+        """Let what was sent count, and remove what doesn't any more."""
+        if self._has_gone:
+            return
+        # From here to the next `await` nothing else happens: what is written is what counts.
+        try:
+            before = self._kept.manifest(self._trial_id)
+            if sent.manifest == before:
+                return
+            self._kept.write_manifest(self._trial_id, sent.manifest)
+        except OSError as error:
+            raise HomeError(error) from error
+        except ManifestError as error:
+            raise FilesLost(str(error)) from error
+        await asyncio.to_thread(self._tidy, self._trial_id, before, sent.manifest)
+
+    def _tidy(self, trial_id: str, before: Manifest, now: Manifest) -> None:
+        self._kept.sync_manifest(trial_id)
+        with contextlib.suppress(StorageError, ManifestError):  # it goes when the run next goes on
+            if self._kept.manifest(trial_id) == now:
+                self._kept.storage().remove(unnamed(before, now))
+
+    async def _patiently(self, wanted: Wanted, method: str, *arguments: Any) -> Any:
+        """Ask the worker again and again, as long as the storage doesn't answer it.
+
+        Raises:
+            FilesLost: If that takes too long, or will never help.
+        """
+        loop = asyncio.get_running_loop()
+        bound_s = LAST_PATIENCE_S if self._is_last else PATIENCE_S
+        patience, is_said = Patience(loop.time(), bound_s), False
+        while wanted():
+            answer = await self._at_it(method, *arguments)
+            if not isinstance(answer, Trouble):
+                return answer
+            if self._is_last and bound_s != LAST_PATIENCE_S:
+                bound_s = LAST_PATIENCE_S
+                patience = Patience(loop.time(), bound_s)
+            delay_s = patience.next_delay_s(loop.time())
+            if delay_s is None or not answer.passes:
+                raise FilesLost(f"storage: {answer.why}")
+            if not is_said:
+                is_said = True
+                self._say(waiting_text(answer.why, bound_s))
+            await asyncio.sleep(delay_s)
+        raise FilesLost("its worker has gone")
+
+    async def _at_it(self, method: str, *arguments: Any) -> Any:
+        """Call a method there that may take long; note that something goes on meanwhile."""
+        call = asyncio.ensure_future(self._there(method, *arguments))
+        try:
+            while not (await asyncio.wait([call], timeout=_PULSE_S))[0]:
+                self._pieces.count += 1
+            return await call
+        finally:
+            call.cancel()

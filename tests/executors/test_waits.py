@@ -1,0 +1,236 @@
+"""Every wait for workers has a limit, and says what it waits for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dotrain.config import load_config
+from dotrain.core.events import Event, SlotsChanged
+from dotrain.core.observer import Observer
+from dotrain.executors.dask import wire
+from dotrain.executors.dask.holding import Holder, held_text
+from dotrain.runs.definition import Experiment
+from dotrain.runs.result import Result
+from dotrain.runs.session import run
+from dotrain.store import read_journal
+from tests.conftest import ROOT, Moment, Project, start
+
+
+class Cluster:
+    """A scheduler started by hand, and workers that come when they are told to."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._file = folder / "scheduler.json"
+        self._log = open(folder / "log", "w")  # noqa: SIM115
+        self._folder = folder
+        self.processes: list[subprocess.Popen[Any]] = []
+        self._start("scheduler", "--port", "0")
+        self.address = self.wait_for(0)
+
+    def _start(self, what: str, *options: str, **environment: str) -> subprocess.Popen[Any]:
+        common = ["--scheduler-file", str(self._file), "--host", "127.0.0.1", "--no-dashboard"]
+        process = start(
+            [sys.executable, "-m", "dask", what, *common, *options],
+            stdout=self._log,
+            stderr=self._log,
+            cwd=self._folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        )
+        self.processes.append(process)
+        return process
+
+    def worker(self, *options: str, **environment: str) -> subprocess.Popen[Any]:
+        return self._start("worker", "--nthreads", "1", "--no-nanny", *options, **environment)
+
+    def wait_for(self, workers: int) -> str:
+        """Wait for so many workers; the scheduler's address."""
+        from distributed import Client
+
+        with Client(scheduler_file=str(self._file), timeout=60, set_as_default=False) as client:
+            if workers:
+                client.wait_for_workers(workers, timeout=60)
+            return str(client.scheduler.address)
+
+    def ask(self, function: Any, *arguments: Any) -> Any:
+        """Run something on every worker that answers."""
+        from distributed import Client
+
+        with Client(scheduler_file=str(self._file), timeout=60, set_as_default=False) as client:
+            return client.run(function, *arguments)
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self._log.close()
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[Cluster]:
+    found = Cluster(folder)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def said(result: Result) -> list[str]:
+    records = read_journal(result.run_dir / "journal.jsonl")
+    return [record["why"] for record in records if record.get("why")]
+
+
+def at(found: Cluster, **more: Any) -> dict[str, Any]:
+    return {"kind": "address", "address": found.address, **more}
+
+
+class Told(Observer):
+    """Opens a pipe when something is said."""
+
+    def __init__(self, words: str, pipe: Path) -> None:
+        self._words, self._pipe = words, pipe
+
+    def on_event(self, event: Event, *rest: Any) -> None:
+        if isinstance(event, SlotsChanged) and self._words in (event.why or ""):
+            self._opened = os.open(self._pipe, os.O_RDWR)  # waits for no reader
+
+
+def test_a_worker_that_hangs_is_named_and_the_others_go_on(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "ANSWER_S", 0.5)
+    monkeypatch.setattr(wire, "_TOGETHER_S", 0.5)
+    monkeypatch.setattr(wire, "_ENDING_S", 0.5)
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    project.write("user.py", f"def train():\n    open('{told}').close()\n    return 1.0\n")
+    with cluster(tmp_path / "cluster") as found:
+        hanging = found.worker("--name", "hanging")
+        found.worker()
+        found.wait_for(2)
+        hanging.send_signal(signal.SIGSTOP)
+        asked = Experiment.of(load_config(project.config(cluster=at(found))))
+        observer = Told("isn't used yet", told)
+        result = run(asked, project.path / "runs", observer)
+    assert result.summary["trials"]["finished"] == 1
+    assert "it has not answered for 0.5 s; it is asked again" in " ".join(said(result))
+
+
+def test_nobody_but_a_worker_that_hangs_ends_with_its_name(
+    project: Project, tmp_path: Path
+) -> None:
+    with cluster(tmp_path / "cluster") as found:
+        hanging = found.worker("--name", "hanging")
+        found.wait_for(1)
+        hanging.send_signal(signal.SIGSTOP)
+        project.write("user.py", "def train(): return 1.0")
+        project.config(cluster=at(found, connect_timeout_s=1.0))
+        done = project.cli("run", "config.yaml", "--quiet")
+    assert done.returncode == 3
+    assert "has not answered so far" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def plugins(dask_scheduler: Any = None, dask_worker: Any = None) -> list[str]:
+    found = dask_worker.plugins if dask_worker else dask_scheduler.worker_plugins
+    return [name for name in found if name.startswith("dotrain")]
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_nothing_for_workers_that_join_later(
+    project: Project, tmp_path: Path
+) -> None:
+    from distributed import Client
+
+    project.write(
+        "user.py",
+        f"""
+        import threading
+
+        def train():
+            open("{tmp_path}/began", "w").close()
+            threading.Event().wait()
+        """,
+    )
+    began = Moment(tmp_path / "began")
+    with cluster(tmp_path / "cluster") as found:
+        found.worker()
+        project.config(cluster=at(found))
+        process = start(
+            [sys.executable, "-m", "dotrain", "run", "config.yaml", "--quiet"], cwd=project.path
+        )
+        began.wait(process)
+        process.kill()
+        process.wait()
+        # One that has never heard of dotrain.
+        empty = tmp_path / "empty"
+        (empty / "dotrain").mkdir(parents=True)
+        (empty / "dotrain" / "__init__.py").write_text("raise ImportError('no such thing')")
+        found.worker("--name", "later", PYTHONPATH=str(empty))
+        found.wait_for(2)
+        with Client(found.address, timeout=60, set_as_default=False) as client:
+            assert client.run_on_scheduler(plugins) == []
+            assert client.submit(sum, [1, 2], workers=["later"]).result(timeout=60) == 3
+        # And the run's own worker takes the next run.
+        result = project.run("def train(): return 1.0", cluster=at(found))
+    assert result.best is not None
+    assert any("isn't used: it can't load dotrain" in line for line in said(result))
+
+
+@pytest.mark.slow
+def test_a_busy_cluster_says_who_holds_it_and_waiting_gets_it(
+    project: Project, tmp_path: Path
+) -> None:
+    project.write(
+        "user.py",
+        f"""
+        def train(held):
+            if held:
+                open("{tmp_path}/began", "w").close()
+                open("{tmp_path}/over").close()
+            return 1.0
+        """,
+    )
+    began = Moment(tmp_path / "began")
+    os.mkfifo(tmp_path / "over")
+    with cluster(tmp_path / "cluster") as found:
+        found.worker()
+        where = at(found, connect_timeout_s=1.0)
+        project.config(
+            name="first", cluster={**where, "connect_timeout_s": 60.0}, hparams={"held": 1}
+        )
+        command = [sys.executable, "-m", "dotrain", "run", "config.yaml"]
+        first = start([*command, "--quiet"], cwd=project.path)
+        began.wait(first)
+        project.config(name="second", cluster=where, hparams={"held": 0})
+        refused = project.cli("run", "config.yaml", "--quiet")
+        assert refused.returncode == 3
+        held = "1 worker is held by run first/"
+        assert held in refused.stderr
+        assert f"(pid {first.pid} on " in refused.stderr
+        assert "--wait waits for them" in refused.stderr
+
+        second = start([*command, "--wait"], cwd=project.path, stderr=subprocess.PIPE, text=True)
+        assert second.stderr is not None
+        line = next(line for line in second.stderr if "held by" in line)
+        assert held in line
+        (tmp_path / "over").write_text("")
+        second.communicate(timeout=60)
+        assert (first.wait(60), second.returncode) == (0, 0)
+
+
+def test_who_holds_what_is_said_in_a_line() -> None:
+    one = Holder("a", "digits/1", 7, "node-a", 0.0)
+    text = held_text([one, one, Holder("b", "mnist/2", 8, "node-b", 0.0)])
+    assert text.startswith("2 workers are held by run digits/1 since ")
+    assert text.endswith("(pid 8 on node-b)")
+    assert "(pid 7 on node-a); 1 worker is held by run mnist/2 since" in text
