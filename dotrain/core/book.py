@@ -163,7 +163,6 @@ class TrialBook:
     def fail(self, trial: Trial, failure: Failure, time_s: float) -> None:
         """End a trial for good."""
         trial.error = failure
-        self.hosts.drop(trial.trial_id)
         if trial.host:
             trial.tries.append(Try(trial.host, failure))
         self._move(trial, "fail", time_s, failure.message)
@@ -314,6 +313,8 @@ class TrialBook:
             return
         self.counts[before] -= 1
         self.counts[trial.state] += 1
+        if trial.state.ended:  # however: nobody waits for what it could say of a host
+            self.hosts.drop(trial.trial_id)
         if trial.state.active and not before.active:
             self.active[trial.trial_id] = trial
             self.held += trial.slots

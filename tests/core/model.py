@@ -349,6 +349,7 @@ class Model:
         return known.started_s + max(0.0, limit_s - sum(known.spans))
 
     def value(self, known: Known, value: float, state: str, now: float) -> None:
+        self.hosts.questions.pop(known.trial_id, None)
         if known.trial_id not in self.finalized:
             self.finalized.append(known.trial_id)
         known.final_metric = value

@@ -133,6 +133,46 @@ def test_a_lost_trial_waits_until_there_is_room_and_goes_before_new_ones() -> No
     scheduler.validate()
 
 
+def test_a_run_whose_last_trial_waits_for_a_slot_is_not_over() -> None:
+    scheduler = make(*trials(1), num_trials=1)
+    scheduler.handle(SlotsChanged(2), 0.0)
+    scheduler.handle(SlotsChanged(0), 1.0)
+    assert scheduler.handle(Lost("t0000", 1, "its worker died"), 2.0) == []
+    assert scheduler.status is None
+    scheduler.validate()
+
+
+def test_a_run_whose_last_trial_is_tried_elsewhere_is_not_over() -> None:
+    scheduler = make(*trials(2), num_trials=2)
+    scheduler.handle(SlotsChanged(2, hosts={"a": 1, "b": 1}), 0.0)
+    scheduler.handle(Started("t0000", 1, hosts=["a"]), 0.1)
+    assert scheduler.handle(Failed("t0001", 1, BROKEN, host="b"), 0.2) == []
+    scheduler.validate()
+    out = scheduler.handle(Finished("t0000", 1, 0.5, host="a"), 1.0)
+    assert launched(out) == ["t0001"]
+    assert out[0].avoid == ("b",)
+    assert out[0].reason.endswith("after: failed on b: ValueError: no")
+
+
+def test_a_host_waits_for_no_trial_that_was_stopped_and_lost() -> None:
+    class AtOnce(AbstractEarlyStop):
+        def earlystop_check(self, to_check: Any, finalized_trials: Any, direction: Any) -> Any:
+            return list(to_check)
+
+    scheduler = make(*trials(3), rule=AtOnce())
+    scheduler.handle(SlotsChanged(2, hosts={"a": 1, "b": 1}), 0.0)
+    scheduler.handle(Started("t0001", 1, hosts=["a"]), 0.0)
+    scheduler.handle(Failed("t0000", 1, BROKEN, host="b"), 0.1)
+    assert scheduler.book.hosts.closed(1) == {"b"}
+    scheduler.handle(Finished("t0001", 1, 0.5, host="a"), 1.0)
+    scheduler.handle(Started("t0000", 2, hosts=["a"]), 1.1)
+    scheduler.handle(Reported("t0000", 2, 0, 0.5), 1.2)
+    scheduler.handle(Lost("t0000", 2, "its worker died", host="a"), 1.3)
+    assert scheduler.book.trials["t0000"].state is TrialState.STOPPED
+    assert scheduler.book.hosts.are_all_open
+    scheduler.validate()
+
+
 def test_lost_trials_are_launched_again_in_the_order_of_their_losses() -> None:
     scheduler = make(*trials(3))
     scheduler.handle(SlotsChanged(3), 0.0)
