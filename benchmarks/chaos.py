@@ -318,6 +318,14 @@ class Cluster:
         self._log.close()
 
 
+def _free_port() -> int:
+    """Return a free port that no client gets for its own end while the server is away."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 class S3Server:
     """An S3 server that keeps its data when it is killed."""
 
@@ -328,8 +336,7 @@ class S3Server:
             folder: For its data.
             command: Of s3rver.
         """
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = _free_port()
         self._log = open(folder / "log", "w")  # noqa: SIM115
         places = ["--directory", str(folder), "--address", "127.0.0.1", "--port", str(port)]
         self._command = [command, *places, "--configure-bucket", "chaos"]
@@ -352,6 +359,7 @@ class S3Server:
 
     def kill(self) -> None:
         """Kill it, and start another with the same data."""
+        assert self._process.poll() is None, f"{self._command[0]} has ended by itself"
         self._process.kill()
         self._process.wait()
         self._start()
