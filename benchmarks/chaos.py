@@ -347,6 +347,7 @@ class S3Server:
             "AWS_SECRET_ACCESS_KEY": "S3RVER",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",  # it knows no other
+            "AWS_MAX_ATTEMPTS": "1",  # who waits for it, and how long, is to be dotrain's affair
         }
         self._start()
         while True:
