@@ -320,6 +320,7 @@ class Scheduler:
         new = {i for i, t in self.book.trials.items() if t.state is TrialState.NEW}
         assert new <= set(accepted), "an accepted trial has been forgotten"
         assert not self._to_tell or self._over, "the optimizer has not been told of an ended trial"
-        if line and (self.book.hosts.are_all_open or not self.book.active):
+        waits = bool(line.elsewhere) or not self.book.hosts.are_all_open  # for a host, it may
+        if line and not (waits and self.book.active):
             free = self.slots - self.book.held
             assert free < self._slots_per_trial, "a trial waits although slots are free"
