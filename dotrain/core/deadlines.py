@@ -9,6 +9,10 @@ from typing import NamedTuple, final
 from dotrain.core.limits import Limits
 from dotrain.core.trial import Trial
 
+#: Decimals of the times, in seconds, that anything is decided with: as many as the journal has.
+TIME_DIGITS = 6
+_TICK_S = 1e-6
+
 
 class Deadline(NamedTuple):
     """When the time of an attempt is up.
@@ -41,7 +45,7 @@ class Deadlines:
         """Note an attempt that has just started."""
         name = trial.trial_id, trial.attempt
         if limits.trial_timeout_s is not None:
-            due_s = time_s + limits.trial_timeout_s
+            due_s = round(time_s + limits.trial_timeout_s, TIME_DIGITS)
             heapq.heappush(self._heap, Deadline(due_s, *name, is_hard=True))
         soft_s = trained_enough_s(trial, limits)
         if soft_s is not None:
@@ -62,4 +66,11 @@ def trained_enough_s(trial: Trial, limits: Limits) -> float | None:
     """Return when a running trial will have trained for as long as it may; None if it has no limit."""
     if limits.max_trial_time_s is None or trial.started_s is None:
         return None
-    return trial.started_s + max(0.0, limits.max_trial_time_s - trial.busy_s)
+    left_s = max(0.0, limits.max_trial_time_s - trial.busy_s)
+    return round(trial.started_s + left_s, TIME_DIGITS)
+
+
+def first_after(time_s: float) -> float:
+    """Return the first time of so many decimals at which some time has passed."""
+    rounded = round(time_s, TIME_DIGITS)
+    return rounded if rounded >= time_s else round(rounded + _TICK_S, TIME_DIGITS)

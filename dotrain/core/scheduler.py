@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from dotrain.core.asking import may_continue, next_suggestion, tell_end
 from dotrain.core.book import TrialBook
-from dotrain.core.deadlines import Deadlines
+from dotrain.core.deadlines import Deadlines, first_after
 from dotrain.core.events import (
     Event,
     Freed,
@@ -297,7 +297,8 @@ class Scheduler:
 
     def next_deadline(self) -> float | None:
         """When a `TimePassed` event is due at the latest, in seconds since the run began."""
-        due = (self._deadlines.next_s, self.limits.max_time_s)
+        limit_s = self.limits.max_time_s
+        due = (self._deadlines.next_s, None if limit_s is None else first_after(limit_s))
         return min((one for one in due if one is not None), default=None)
 
     def validate(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 
+from dotrain.core.deadlines import TIME_DIGITS
 from dotrain.core.events import (
     Event,
     Failed,
@@ -29,7 +30,7 @@ from dotrain.core.trial import Trial
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, Interrupt
 from dotrain.executors.base import AbstractExecutor
 from dotrain.runs.freeing import Freeing
-from dotrain.store import TIME_DIGITS, Journal, Requests
+from dotrain.store import Journal, Requests
 from dotrain.training.program import Program
 
 #: The longest the loop waits before it looks at the clock and the display again, in seconds.
@@ -186,7 +187,8 @@ class Driver:
             self._tell("on_pulse", now)
 
     def _now(self) -> float:
-        return self._executor.clock_s() - self._began_s
+        # As the journal has it: what is decided by the time is decided alike when it is read.
+        return round(self._executor.clock_s() - self._began_s, TIME_DIGITS)
 
     def _post(self, event: Event) -> None:
         if self._scheduler.status is not None and not isinstance(event, Resumed):
@@ -194,8 +196,7 @@ class Driver:
         if isinstance(event, Failed) and event.failure.kind.ends_run:
             # Not recorded: the trial is in flight for whoever goes on with the run.
             raise DiskFull(f"{event.trial_id} can't go on: {event.failure.message}")
-        # As the journal has it: what is decided by the time is decided alike when it is read.
-        time_s = self.elapsed_s = round(self._now(), TIME_DIGITS)
+        time_s = self.elapsed_s = self._now()
         self._posting = True
         try:
             self._journal.append_event(event, time_s)

@@ -12,7 +12,6 @@ from dotrain.store.code import (
 from dotrain.store.filesystem import check_place
 from dotrain.store.journal import (
     NEEDS,
-    TIME_DIGITS,
     VERSION,
     Contents,
     Journal,
@@ -43,7 +42,6 @@ from dotrain.store.run_dir import RunDir, replace_file
 
 __all__ = [
     "NEEDS",
-    "TIME_DIGITS",
     "VERSION",
     "Contents",
     "Holder",

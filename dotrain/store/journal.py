@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from dotrain.core import events, instructions
+from dotrain.core.deadlines import TIME_DIGITS
 from dotrain.errors import JournalError
 from dotrain.space import plain_or_text
 from dotrain.store.arms import write_instruction
@@ -45,8 +46,6 @@ from dotrain.store.disk import sync_data
 
 #: Version of the format as it is written here.
 VERSION = 3
-#: Decimals of a record's time, which is in seconds.
-TIME_DIGITS = 6
 #: The least version that can go on with what is written here.
 NEEDS = 3
 #: Fields with which a writer names itself.

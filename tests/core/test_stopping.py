@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dotrain.core.deadlines import TIME_DIGITS, Deadlines, first_after
 from dotrain.core.events import (
     Finished,
     Lost,
@@ -14,7 +18,7 @@ from dotrain.core.events import (
 from dotrain.core.instructions import Stop
 from dotrain.core.limits import Limits
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import TrialState
+from dotrain.core.trial import Trial, TrialState
 from dotrain.earlystop.none import NoStop
 from dotrain.optimizers.random import RandomSearch
 from dotrain.space import Float, Searchspace
@@ -90,3 +94,22 @@ def test_a_wish_outlives_a_lost_attempt_but_not_the_end_of_the_trial() -> None:
     over.handle(Finished("t0000", 1, 0.9), 3.0)
     assert over.book.trials["t0000"].state is TrialState.FINISHED
     assert over.handle(StopAsked("t0000", 1, "ann@lab"), 4.0) == []
+
+
+@given(start_s=st.floats(0, 1e6), limit_s=st.floats(1e-9, 1e6))
+def test_what_is_due_at_a_time_is_due_when_that_time_is_recorded(
+    start_s: float, limit_s: float
+) -> None:
+    """A clock that stands where the next deadline is (in virtual time) must not stand there for ever."""
+    start_s = round(start_s, TIME_DIGITS)
+    deadlines = Deadlines()
+    trial = Trial({}, trial_id="t0000")
+    trial.started_s = start_s
+    for limits in (Limits(trial_timeout_s=limit_s), Limits(max_trial_time_s=limit_s)):
+        deadlines.begin(trial, limits, start_s)
+        due_s = deadlines.next_s
+        assert due_s is not None
+        assert list(deadlines.take_due(round(due_s, TIME_DIGITS)))
+        assert deadlines.next_s is None
+    due_s = first_after(limit_s)
+    assert round(due_s, TIME_DIGITS) == due_s >= limit_s

@@ -132,7 +132,7 @@ def test_a_local_run_opens_nothing_and_its_files_are_its_users_own(project: Proj
 def test_unpacked_code_is_its_users_own(tmp_path: Path) -> None:
     file = tmp_path / "user.py"
     file.write_text("secret = 1")
-    folder = unpack(Code.of({file: "user.py"}).archive, "dotrain-test-")
+    folder = unpack(Code.of({file: "user.py"}).archive, tmp_path)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 

@@ -21,6 +21,7 @@ import pytest
 from dotrain import experiment
 from dotrain.errors import ResourcesUnavailable, UsageError
 from dotrain.executors import stored as stored_here
+from dotrain.executors.bookings import Slot
 from dotrain.executors.dask import admission
 from dotrain.executors.dask.admission import Admission
 from dotrain.executors.dask.carrier import Pieces
@@ -492,21 +493,24 @@ def test_a_worker_is_asked_again_while_the_storage_does_not_answer_it(
     answers = iter([*away, STORES])
     lines: list[str] = []
 
-    async def answer(addresses: list[str], asked: object) -> dict[str, Site]:
-        return dict.fromkeys(addresses, next(answers))
+    async def answer(addresses: list[str], asked: object) -> dict[str, Any]:
+        return dict.fromkeys(addresses, (next(answers), None))
+
+    async def nobody(addresses: list[str]) -> dict[str, Exception]:
+        return {}
 
     async def ask_all() -> list[Way | None]:
         asked_again: asyncio.Queue[Sequence[str]] = asyncio.Queue()
-        wire: Any = SimpleNamespace(ask=answer)
+        wire: Any = SimpleNamespace(ask=answer, settle=nobody)
         letting: Any = Admission(wire, program, lines.append, asked_again.put_nowait)  # type: ignore[arg-type]
         ways = []
         for _ in range(3):
-            ways += (await letting.ask(["tcp://w"])).values()
+            ways += (await letting.ask([Slot("tcp://w", "w")])).values()
             if ways[-1] is None:
-                assert "nobody answers" in letting.last["tcp://w"]
+                assert "nobody answers" in letting.passing["tcp://w"]
                 assert await asked_again.get() == ["tcp://w"]
         assert not letting.refused
-        assert not letting.last
+        assert not letting.passing
         return ways
 
     assert asyncio.run(ask_all()) == [None, None, Way.STORED]

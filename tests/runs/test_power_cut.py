@@ -151,7 +151,9 @@ def outlives(folder: Path, options: dict[str, Any], drawn: st.DataObject) -> Non
     for number in range(2):
         at = drawn.draw(st.integers(0, len(seen.moments) - 1), label="carried out")
         _, synced, written = seen.moments[at]
-        cut = drawn.draw(st.integers(synced, written), label="journal cut")
+        # Of the same length each time: that of a journal depends on where it lies.
+        share = drawn.draw(st.integers(0, 1_000_000), label="journal cut")
+        cut = synced + (written - synced) * share // 1_000_000
         copy = run_dir.parent / f"cut-{number}"
         copy.mkdir()
         shutil.copy(run_dir / "config.yaml", copy)

@@ -114,7 +114,7 @@ def test_a_file_that_is_linked_to_an_installers_cache_is_a_librarys(tmp_path: Pa
 
 def test_the_code_that_came_with_a_program_is_the_users(tmp_path: Path):
     (tmp_path / "main.py").write_text("x = 1\n")
-    folder = unpack(Code.of({tmp_path / "main.py": "main.py"}).archive, "dotrain-code-")
+    folder = unpack(Code.of({tmp_path / "main.py": "main.py"}).archive, tmp_path, "dotrain-code-")
     try:
         assert whose_file(folder / "main.py") is Whose.USER
     finally:
