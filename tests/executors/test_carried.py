@@ -89,7 +89,7 @@ def records(run_dir: Path, *types: str) -> list[dict[str, Any]]:
 
 def plain(run_dir: Path, *types: str) -> list[dict[str, Any]]:
     """Return records without what tells one run, or one host, from another."""
-    own = ("crc", "n", "t", "usage", "worker")
+    own = ("crc", "n", "t", "usage", "worker", "host", "hosts")
     return [{k: v for k, v in r.items() if k not in own} for r in records(run_dir, *types)]
 
 
