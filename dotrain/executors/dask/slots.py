@@ -30,6 +30,8 @@ from dotrain.executors.table import AbstractSlotTable
 from dotrain.store import RunDir
 from dotrain.training.environment import Sealed
 
+#: When workers are counted once more after the start, in seconds.
+_SOON_S = 1.0
 #: What a disk says that is full.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -89,6 +91,8 @@ class SlotTable(AbstractSlotTable):
         """Listen to the workers, and open a slot on each."""
         self._wire.listen(self._on_message, self._on_cluster_event)
         self._add(await self._wire.workers())
+        # One may have come after they were counted, and before we were told of such.
+        asyncio.get_running_loop().call_later(_SOON_S, lambda: self._spawn(self._add_if_there()))
 
     def _add(self, addresses: Iterable[str]) -> None:
         if new := self._new_slots(addresses):
@@ -107,8 +111,6 @@ class SlotTable(AbstractSlotTable):
 
     async def _ask(self, new: Sequence[Slot]) -> None:
         """Open slots on those workers whose place will do, and say which way their files go."""
-        if not new:
-            return
         try:
             ways = await self.admission.ask(new)
         except HomeError as error:
@@ -314,9 +316,9 @@ class SlotTable(AbstractSlotTable):
             self._remove(address, cause)
             self._spawn(self._add_if_there(address))
 
-    async def _add_if_there(self, address: str) -> None:
-        if address in await self._wire.workers():
-            self._add([address])
+    async def _add_if_there(self, *addresses: str) -> None:
+        there = () if self._closing else await self._wire.workers()
+        self._add(one for one in there if one in addresses or not addresses)
 
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(delay_s, call)
