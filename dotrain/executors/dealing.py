@@ -176,10 +176,11 @@ class Dealing:
         return [worker for worker in without if self._find(worker) is not None]
 
     def idle_gpus(self, worker: str) -> list[str]:
-        """Return the GPUs of a worker that would do for one rank more, if it had more of all else."""
-        if not (self._needs.gpus and self._shares.get(worker)):
+        """Return the GPUs of a worker that would do for one rank more, if only it had more of all else."""
+        shares = self._shares.get(worker)
+        if not (self._needs.gpus and shares) or self._find(worker) is not None:
             return []
-        if self._most is not None and len(self._shares[worker]) >= self._most:
+        if self._most is not None and len(shares) >= self._most:
             return []
         free = self._free_gpus(self._offers[worker])
         return [gpu.name for gpu in free] if len(free) >= self._needs.visible_gpus else []

@@ -175,6 +175,10 @@ def test_gpus_that_only_threads_are_missing_for_are_told() -> None:
     dealing = Dealing(Wish(Needs(gpus=2)))
     dealing.join({"a": offer("0", "1", "2")})
     assert dealing.idle_gpus("a") == [], "no rank can be had with one"
+    dealing = Dealing(Wish(Needs(gpus=1)))
+    dealing.join({"a": offer("0", "1", threads=2), "b": offer("0", "1", threads=2)})
+    dealing.leave("b")
+    assert dealing.idle_gpus("a") == [], "who joins gets what has been given back"
 
 
 # ---- which GPU it is ----

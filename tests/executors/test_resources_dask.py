@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +23,10 @@ from tests.conftest import Project
 from tests.executors.test_resources import SEARCH, TELL, seen
 from tests.executors.test_waits import Cluster, at, cluster, said
 
+GRID = {
+    "space": {"n": {"type": "categorical", "values": [0, 1, 2, 3]}},
+    "optimizer": {"name": "grid"},
+}
 PAIRS = """
 from contextlib import nullcontext
 from dotrain.abc import AbstractStrategy
@@ -50,10 +55,63 @@ def most_slots(result: Result) -> int:
 def test_a_worker_with_two_gpus_has_two_slots_and_each_its_own(
     project: Project, two_gpus: Cluster
 ) -> None:
-    result = project.run(TELL, search=SEARCH, cluster=at(two_gpus), resources={"gpus": 1})
+    function = """
+    import contextlib, os
+
+    def train(n, trial_dir):
+        if n < 2:  # a pipe opens when both of its ends are
+            pipe = trial_dir.parent / "pipe"
+            with contextlib.suppress(FileExistsError):
+                os.mkfifo(pipe)
+            open(pipe, "rw"[n]).close()
+        seen = [os.environ.get(n) for n in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
+        (trial_dir / "seen-0").write_text(repr(seen))
+        return n
+    """
+    result = project.run(function, search=GRID, cluster=at(two_gpus), resources={"gpus": 1})
     assert most_slots(result) == 2
     # It has four threads, of which each slot has its share.
-    assert {tuple(one) for one in seen(result.run_dir)} == {("GPU-a", "2"), ("GPU-b", "2")}
+    found = seen(result.run_dir)
+    assert sorted(found[:2]) == [["GPU-a", "2"], ["GPU-b", "2"]]
+    assert {tuple(one) for one in found} == {("GPU-a", "2"), ("GPU-b", "2")}
+
+
+def test_what_is_ended_on_one_slot_of_a_worker_goes_on_on_the_other(
+    project: Project, two_gpus: Cluster
+) -> None:
+    function = """
+    import threading
+
+    def train(n):
+        if n == 0:
+            threading.Event().wait()
+        return n
+    """
+    result = project.run(
+        function,
+        search=GRID,
+        cluster=at(two_gpus),
+        resources={"gpus": 1},
+        limits={"trial_timeout_s": 3.0, "retries": 0},
+    )
+    assert result.summary["trials"]["finished"] == 3
+    assert result.summary["failures"][0]["kind"] == "timeout"
+    assert [trial.losses for trial in result.trials] == [0, 0, 0, 0]
+
+
+def test_jobs_that_both_call_their_gpu_0_have_a_slot_each(project: Project, tmp_path: Path) -> None:
+    with cluster(tmp_path / "cluster") as found:
+        for key in "ab":
+            folder = tmp_path / key
+            folder.mkdir()
+            (folder / "nvidia-smi").write_text(f"#!/bin/sh\necho 0, GPU-{key}\n")
+            (folder / "nvidia-smi").chmod(0o755)
+            path = f"{folder}:{os.environ['PATH']}"
+            found.worker(CUDA_VISIBLE_DEVICES="0", PATH=path)
+        found.wait_for(2)
+        result = project.run(TELL, search=SEARCH, cluster=at(found), resources={"gpus": 1})
+    assert most_slots(result) == 2
+    assert {gpus for gpus, _ in seen(result.run_dir)} == {"0"}
 
 
 def test_shares_of_a_gpu_are_spread_and_cores_are_threads(

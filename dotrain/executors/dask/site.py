@@ -174,7 +174,10 @@ def decide(site: Site, here: Site, needs: Needs = NOTHING) -> Way | Refusal:
         return Refusal(f"it can't tell which GPUs it has: {site.cant_count}", passes=True)
     if site.offer is not None and (lack := site.offer.lack(needs)):
         what = lack.partition(",")[0]
-        return Refusal(f"every rank is to have {needs} (resources), and it has only {what}")
+        return Refusal(
+            f"every rank is to have {needs} (resources), and it has only {what}; start it with more "
+            "(CUDA_VISIBLE_DEVICES, --nthreads, --memory-limit), or ask for less"
+        )
     if site.stores:
         return _stored(site)
     if site.sees and not site.cant_write:
