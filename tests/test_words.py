@@ -21,7 +21,15 @@ PACKAGE = ROOT / "dotrain"
 #: Words after "dotrain" that are no commands.
 PROSE = {"that", "config", "has", "there", "sees", "itself"}
 #: Options of other programs: of dask scheduler and dask worker, of tensorboard, of pip, of nvidia-smi.
-OTHERS_OPTIONS = {"--port", "--logdir", "--editable", "--memory-limit", "--query-gpu", "--format"}
+OTHERS_OPTIONS = {
+    "--port",
+    "--logdir",
+    "--editable",
+    "--memory-limit",
+    "--nthreads",
+    "--query-gpu",
+    "--format",
+}
 
 TEXTS = sorted(
     path

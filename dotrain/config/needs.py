@@ -24,7 +24,7 @@ class Resources(Section):
         default=None,
         ge=0,
         description="GPUs: a whole number, or a share of one, such as 0.5; 0 hides them. By default those of "
-        "the machine are dealt out evenly.",
+        "the machine, or of a Dask worker, are dealt out evenly among its slots.",
     )
     cpus: int | None = Field(
         default=None, ge=1, description="Cores, and so the threads that its libraries may use."

@@ -250,6 +250,10 @@ def test_a_worker_without_a_gpu_left_waits_for_one_that_another_gives_back(
     assert result.trials[0].losses == 1
     assert sorted(seen(result.run_dir)) == [["GPU-a", "one"], ["GPU-a", "two"]]
     assert most_slots(result) == 1
+    assert any(
+        line.startswith("slots: ") and "1 on 1 worker; each with gpus: 1" in line
+        for line in said(result)
+    )
     (line,) = [line for line in said(result) if "has no slot for now" in line]
     assert "what it sees there is dealt to others, gpus: 1 each (resources)" in line
 

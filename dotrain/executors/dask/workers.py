@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -139,7 +140,7 @@ class AbstractWorkerTable(AbstractSlotTable):
             self._add(self._wire.known_workers())  # there may be others in their place
         self._reconsider()
         if self._dealing is not None:
-            for line in self._without_slots():
+            for line in (*self._with_slots(there), *self._without_slots()):
                 self._say_once(line)
             self._later(_IDLE_S, self._say_what_is_idle)
 
@@ -227,6 +228,15 @@ class AbstractWorkerTable(AbstractSlotTable):
     def waits_for(self) -> list[str]:
         """Return in lines why workers can't be used, or not yet."""
         return [*self.admission.waits_for(), *self._without_slots()]
+
+    def _with_slots(self, workers: Iterable[Worker]) -> list[str]:
+        slots, count = Counter[str](), Counter[str]()
+        for worker in workers:
+            slots[worker.host] += len(worker.slots)
+            count[worker.host] += bool(worker.slots)
+        parts = [f"{h}: {slots[h]} on {count_text(count[h], 'worker')}" for h in +slots]
+        each = f"each with {self._wish.needs} (resources)"
+        return [f"slots: {', '.join(parts)}; {each}"] if parts else []
 
     def _without_slots(self) -> list[str]:
         why = f"what it sees there is dealt to others, {self._wish.needs} each (resources)"
