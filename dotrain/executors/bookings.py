@@ -43,14 +43,14 @@ class Load:
         has_room: Whether a slot is free on a worker where something runs.
         waits: Whether attempts wait for slots.
         ended: How many attempts have ended so far.
-        per_worker: How many slots a worker has, the most of any.
+        per_worker: How many slots a worker has, the most of any; None while nobody knows.
     """
 
     idle: frozenset[str] = frozenset()
     waits: bool = False
     ended: int = 0
     has_room: bool = False
-    per_worker: int = 1
+    per_worker: int | None = 1
 
 
 class Bookings:

@@ -271,6 +271,24 @@ def test_gpus_that_lie_idle_are_told_with_what_to_do(
     assert "too few threads or too little memory for more than 1 slot; give it more" in line
 
 
+def test_a_cluster_that_grows_gets_no_more_workers_than_a_group_has_slots_on(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a")
+    project.write("pairs.py", PAIRS)
+    options = {"threads_per_worker": 2, "dashboard_address": ":0", "host": "127.0.0.1"}
+    adapt = {"minimum": 0, "maximum": 1}
+    result = project.run(
+        "def train(x, dist_strategy): return x",
+        hparams={"x": 1.0},
+        distribution={"strategy": "pairs:Pairs"},
+        cluster={"kind": "distributed.LocalCluster", "adapt": adapt, "options": options},
+        resources={"gpus": 0.5},
+    )
+    assert result.status == "finished"
+    assert most_slots(result) == 2
+
+
 def test_workers_of_a_cluster_that_the_run_starts_are_counted_too(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def test_workers_are_wanted_up_to_the_last_that_a_trial_has_room_on(
 ) -> None:
     useful = useful_workers(least, most, per_trial, per_worker)
     assert useful == least or useful <= most
+    assert useful_workers(least, most, per_trial, None) == most
     trials = most * per_worker // per_trial
     assert useful * per_worker // per_trial >= trials
     if useful > least:

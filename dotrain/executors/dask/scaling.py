@@ -211,15 +211,17 @@ async def keep(
         await asyncio.sleep(_LOOK_S)
 
 
-def useful_workers(least: int, most: int, per_trial: int, per_worker: int) -> int:
+def useful_workers(least: int, most: int, per_trial: int, per_worker: int | None) -> int:
     """Return how many workers are of use: on another one no trial more would have room.
 
     Args:
         least: The fewest workers.
         most: The most.
         per_trial: How many slots one trial takes.
-        per_worker: How many each worker has.
+        per_worker: How many each worker has; None while nobody knows.
     """
+    if per_worker is None:
+        return most
     slots = most * per_worker // per_trial * per_trial
     return max(least, math.ceil(slots / per_worker))
 

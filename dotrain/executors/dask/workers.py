@@ -9,13 +9,14 @@ import asyncio
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from distributed.comm import get_address_host
 
 from dotrain.core.events import Event
-from dotrain.executors.bookings import Slot
+from dotrain.executors.bookings import Load, Slot
 from dotrain.executors.dask.admission import Admission, Worker
 from dotrain.executors.dask.carrier import HomeError
 from dotrain.executors.dask.site import Way
@@ -136,7 +137,7 @@ class AbstractWorkerTable(AbstractSlotTable):
                 self._open_anew([worker.address])
             else:
                 self._remove(worker.address)
-        if any(worker.address in self.admission.refused or not worker.slots for worker in new):
+        if any(w.address in self.admission.refused or (w.is_in and not w.slots) for w in new):
             self._add(self._wire.known_workers())  # there may be others in their place
         self._reconsider()
         if self._dealing is not None:
@@ -166,8 +167,9 @@ class AbstractWorkerTable(AbstractSlotTable):
         for each in worker.slots:
             self._slots[each].name = name
             self._bookings.admit(self._slots[each])
-        self._changed()
-        self._launch_pending()
+        if worker.slots:
+            self._changed()
+            self._launch_pending()
 
     # ---- and go ----
 
@@ -223,7 +225,13 @@ class AbstractWorkerTable(AbstractSlotTable):
         (self.enough.clear if self.ready < self._needed else self.enough.set)()
         super()._changed(why)
 
-    # ---- what people should know ----
+    # ---- what people and the size of the cluster should know ----
+
+    def load(self) -> Load:
+        """Return what the slots do now; how many a worker has is known when one has some."""
+        load = super().load()
+        is_known = self._dealing is None or self.ready
+        return load if is_known else replace(load, per_worker=None)
 
     def waits_for(self) -> list[str]:
         """Return in lines why workers can't be used, or not yet."""
