@@ -91,5 +91,8 @@ def give(
     if executor.shares_machine:
         executor.needs = needs
     else:
-        message = f"kind '{kind}' gives nobody a share of its machine; use cluster.kind: local, or workers of a Dask cluster"
+        message = (
+            f"kind '{kind}' gives nobody a share of its machine; use cluster.kind: local, or workers "
+            "of a Dask cluster"
+        )
         yield source.problem(("resources",), message, at_key=True)

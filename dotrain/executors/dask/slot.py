@@ -297,7 +297,7 @@ def topic_of(token: str) -> str:
 
 
 def slot_of(worker: str, index: int) -> str:
-    """Return the name of a slot; for whom it is that of `worker_of`.
+    """Return the name of a slot; `worker_of` tells its worker.
 
     Args:
         worker: The address of its worker.
