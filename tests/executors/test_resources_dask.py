@@ -17,11 +17,13 @@ from dotrain.config.errors import ConfigError
 from dotrain.errors import ResourcesUnavailable
 from dotrain.executors.dask import admission, site, workers
 from dotrain.executors.dask.site import Question
+from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
+from dotrain.runs.session import run
 from dotrain.store import read_journal
 from tests.conftest import Project
 from tests.executors.test_resources import SEARCH, TELL, seen
-from tests.executors.test_waits import Cluster, at, cluster, said
+from tests.executors.test_waits import Cluster, Told, at, cluster, said
 
 GRID = {
     "space": {"n": {"type": "categorical", "values": [0, 1, 2, 3]}},
@@ -76,26 +78,31 @@ def test_a_worker_with_two_gpus_has_two_slots_and_each_its_own(
     assert {tuple(one) for one in found} == {("GPU-a", "2"), ("GPU-b", "2")}
 
 
-def test_what_is_ended_on_one_slot_of_a_worker_goes_on_on_the_other(
-    project: Project, two_gpus: Cluster
+def test_a_rank_that_is_ended_on_one_slot_of_a_worker_takes_no_other_with_it(
+    project: Project, two_gpus: Cluster, tmp_path: Path
 ) -> None:
-    function = """
-    import threading
+    project.write("pairs.py", PAIRS)
+    function = f"""
+    import os, threading
 
-    def train(n):
+    def train(n, dist_strategy):
         if n == 0:
+            try:
+                os.mkdir("{tmp_path}/first")
+            except FileExistsError:
+                raise ValueError("the second") from None
             threading.Event().wait()
         return n
     """
     result = project.run(
         function,
         search=GRID,
+        distribution={"strategy": "pairs:Pairs"},
         cluster=at(two_gpus),
-        resources={"gpus": 1},
-        limits={"trial_timeout_s": 3.0, "retries": 0},
+        resources={"gpus": 0.5},
     )
     assert result.summary["trials"]["finished"] == 3
-    assert result.summary["failures"][0]["kind"] == "timeout"
+    assert "ValueError: the second" in result.summary["failures"][0]["message"]
     assert [trial.losses for trial in result.trials] == [0, 0, 0, 0]
 
 
@@ -190,23 +197,35 @@ def test_each_rank_on_one_worker_has_a_gpu_and_files_of_its_own(
     assert (disk == "another") is any("through dotrain" in line for line in said(result))
 
 
-@pytest.mark.parametrize(
-    ("wanted", "message"),
-    [
-        ({"gpus": 3}, "every rank is to have gpus: 3 .resources., and it has only gpus: 2"),
-        ({"memory": "2GB"}, "memory: 2GB .resources., and it has only memory: 1GB"),
-    ],
-)
-def test_too_much_asked_for_ends_with_what_there_is(
-    project: Project, two_gpus: Cluster, wanted: dict[str, Any], message: str
+def test_a_worker_with_too_little_is_named_with_what_it_has_and_others_go_on(
+    project: Project, tmp_path: Path
 ) -> None:
-    where = at(two_gpus, connect_timeout_s=1.0)
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    project.write("user.py", f"def train():\n    open('{told}').close()\n    return 1.0\n")
+    with cluster(tmp_path / "cluster") as found:
+        found.worker(CUDA_VISIBLE_DEVICES="GPU-a")
+        found.worker(CUDA_VISIBLE_DEVICES="")
+        found.wait_for(2)
+        config = project.config(cluster=at(found), resources={"gpus": 1})
+        observer = Told("isn't used: every rank is to have gpus: 1 (resources)", told)
+        result = run(Experiment.of(load_config(config)), project.path / "runs", observer)
+    assert result.status == "finished"
+    (line,) = [line for line in said(result) if "isn't used" in line]
+    assert "and it has only gpus: 0; start it with more (CUDA_VISIBLE_DEVICES, --nthreads" in line
+
+
+@pytest.mark.slow
+def test_too_much_asked_for_ends_with_what_there_is(project: Project, two_gpus: Cluster) -> None:
+    where = at(two_gpus, connect_timeout_s=10.0)
+    message = "every rank is to have gpus: 1, memory: 2GB .resources., and it has only memory: 1GB"
     with pytest.raises(ResourcesUnavailable, match=message) as caught:
-        project.run(TELL, search=SEARCH, cluster=where, resources=wanted)
+        project.run(TELL, search=SEARCH, cluster=where, resources={"gpus": 1, "memory": "2GB"})
     assert caught.value.exit_code == 3
-    assert "has no worker that got ready within 1 s" in str(caught.value)
+    assert "has no worker that got ready within 10 s" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_group_for_which_there_are_too_few_slots_ends_with_how_many(
     project: Project, two_gpus: Cluster
 ) -> None:
@@ -217,7 +236,7 @@ def test_a_group_for_which_there_are_too_few_slots_ends_with_how_many(
             "def train(x, dist_strategy): return x",
             hparams={"x": 1.0},
             distribution={"strategy": "pairs:Pairs"},
-            cluster=at(two_gpus, connect_timeout_s=1.0),
+            cluster=at(two_gpus, connect_timeout_s=10.0),
             resources={"gpus": 2},
         )
 
