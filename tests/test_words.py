@@ -20,8 +20,16 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "dotrain"
 #: Words after "dotrain" that are no commands.
 PROSE = {"that", "config", "has", "there", "sees", "itself"}
-#: Options of other programs: of dask scheduler, of tensorboard, of pip.
-OTHERS_OPTIONS = {"--port", "--logdir", "--editable"}
+#: Options of other programs: of dask scheduler and dask worker, of tensorboard, of pip, of nvidia-smi.
+OTHERS_OPTIONS = {
+    "--port",
+    "--logdir",
+    "--editable",
+    "--memory-limit",
+    "--nthreads",
+    "--query-gpu",
+    "--format",
+}
 
 TEXTS = sorted(
     path

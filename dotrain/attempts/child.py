@@ -117,7 +117,9 @@ class _Rank:
         held = held_bytes(os.getpid())
         asked: RankLaunch = self._host.wait()
         channel = _HostChannel(self._host, asked.seat)
-        end = self._attempt(asked.launch, asked.seat, channel)
+        run_dir = RunDir(Path(asked.run_dir or self._program.run_dir))
+        log = run_dir.trial_log(asked.launch.trial_id, asked.seat.rank)
+        end = self._attempt(asked.launch, asked.seat, channel, log)
         held = max(0, held_bytes(os.getpid()) - held)
         self._host.send({"end": to_record(end), "held_bytes": held})
         if asked.seat.ranks > 1:
@@ -125,12 +127,10 @@ class _Rank:
             while True:
                 self._host.wait()
 
-    def _attempt(self, launch: Launch, seat: Seat, channel: Channel) -> TrialEvent:
+    def _attempt(self, launch: Launch, seat: Seat, channel: Channel, log: Path) -> TrialEvent:
         try:
             # What can't be run has a log, too: messages name it.
             if self._strategy.slots > 1 or isinstance(self._code, Failure):
-                run_dir = RunDir(Path(self._program.run_dir))
-                log = run_dir.trial_log(launch.trial_id, seat.rank)
                 log.parent.mkdir(parents=True, exist_ok=True)
                 redirect(log)
             os.environ.update(past_proxies(os.environ, seat) if seat.ranks > 1 else {})
@@ -154,6 +154,7 @@ class _Rank:
             worker=", ".join(seat.workers),
             place=place,
             capture=_captured if self._strategy.slots == 1 else _as_it_is,
+            log=log,
         )
         place.agreement.close()
         return event

@@ -17,7 +17,9 @@ class RankLaunch:
     Attributes:
         launch: The attempt.
         seat: Which rank of it.
+        run_dir: Where its files are to lie, if not in the program's run directory.
     """
 
     launch: Launch
     seat: Seat
+    run_dir: str | None = None

@@ -11,7 +11,7 @@ from dotrain.config.errors import Problem
 from dotrain.config.section import Section
 from dotrain.config.source import Source
 from dotrain.executors.base import AbstractExecutor
-from dotrain.executors.machine import Needs
+from dotrain.executors.machine import NOTHING, Needs
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGTP]?)(i?)B")
 _THOUSANDS = {letter: power for power, letter in enumerate(("", "K", "M", "G", "T", "P"))}
@@ -24,7 +24,7 @@ class Resources(Section):
         default=None,
         ge=0,
         description="GPUs: a whole number, or a share of one, such as 0.5; 0 hides them. By default those of "
-        "the machine are dealt out evenly.",
+        "the machine, or of a Dask worker, are dealt out evenly among its slots.",
     )
     cpus: int | None = Field(
         default=None, ge=1, description="Cores, and so the threads that its libraries may use."
@@ -86,10 +86,13 @@ def give(
     if needs.cpus is not None and threads is not None and threads != needs.cpus:
         message = f"differs from cluster.threads, {threads}; give one of the two"
         yield source.problem(("resources", "cpus"), message)
-    if executor is None or needs == Needs():
+    if executor is None or needs == NOTHING:
         return
     if executor.shares_machine:
         executor.needs = needs
     else:
-        message = f"kind '{kind}' gives nobody a share of its machine; use cluster.kind: local"
+        message = (
+            f"kind '{kind}' gives nobody a share of its machine; use cluster.kind: local, or workers "
+            "of a Dask cluster"
+        )
         yield source.problem(("resources",), message, at_key=True)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
 from dotrain.errors import ResourcesUnavailable
-from dotrain.executors.machine import Needs
+from dotrain.executors.machine import NOTHING, Needs
 from dotrain.executors.threads import Threads
 
 #: Tells the driver of an event.
@@ -45,7 +45,7 @@ class AbstractExecutor(ABC):
     #: Whether each rank can be given its share of a machine, the config's ``resources:``; refused else.
     shares_machine: ClassVar[bool] = False
     #: What each rank is to have.
-    needs: Needs = Needs()
+    needs: Needs = NOTHING
     #: How many trials there will be at most, so that nothing is divided among more; None if nobody knows.
     most_trials: int | None = None
     #: Whether `start` waits for slots for ever, whatever the time-out; set before it.

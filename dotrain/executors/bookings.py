@@ -20,9 +20,9 @@ class Slot:
     """A place where ranks run, one after another.
 
     Attributes:
-        address: Names it.
+        address: Names it; no other has that name.
         host: The machine's name, which launches may avoid; ``""`` where machines aren't told from each other.
-        name: The worker's, for people.
+        name: The worker's, for people; several slots may be on one.
         ready: Whether it takes ranks; one that is busy stays ready.
         group: The ranks of which it runs one, or None if it is free.
     """
@@ -40,13 +40,17 @@ class Load:
 
     Attributes:
         idle: The workers on which nothing runs, by name.
+        has_room: Whether a slot is free on a worker where something runs.
         waits: Whether attempts wait for slots.
         ended: How many attempts have ended so far.
+        per_worker: How many slots a worker has, the most of any; None while nobody knows.
     """
 
     idle: frozenset[str] = frozenset()
     waits: bool = False
     ended: int = 0
+    has_room: bool = False
+    per_worker: int | None = 1
 
 
 class Bookings:
@@ -83,8 +87,13 @@ class Bookings:
 
     def load(self) -> Load:
         """Return what the slots do now."""
-        free = (slot.name for slot in self.slots.values() if slot.ready and slot.group is None)
-        return Load(frozenset(free), bool(self._pending), self._ended)
+        count = Counter(slot.name for slot in self.slots.values() if slot.ready)
+        free = Counter(
+            slot.name for slot in self.slots.values() if slot.ready and slot.group is None
+        )
+        idle = frozenset(name for name, slots in free.items() if slots == count[name])
+        most = max(count.values(), default=1)
+        return Load(idle, bool(self._pending), self._ended, len(free) > len(idle), most)
 
     def ask(self, launch: Launch) -> None:
         """Let a launch wait for its slots."""

@@ -39,7 +39,7 @@ class Group:
     Attributes:
         launch: The attempt.
         token: Of this start of it; one whose ports were taken is started again.
-        addresses: Dask's address of each rank's worker, by number.
+        addresses: The slot of each rank, by number.
         names: The workers' names, for people.
         verdict: What the attempt has come to, once that is known.
         port_taken: Whether it has come to nothing for want of a port.
@@ -87,7 +87,7 @@ class Group:
         return self.verdict is not None or self._suspicion is not None
 
     def to_end(self) -> list[str]:
-        """Return the workers whose ranks are to be ended now; each of them once."""
+        """Return the slots whose ranks are to be ended now; each of them once."""
         if not self.is_settled:
             return []
         left = [address for address, state in self._ranks.items() if state is not Rank.GONE]
@@ -125,7 +125,7 @@ class Group:
         """Note that a rank's process is gone, or its worker.
 
         Args:
-            address: Of the rank's worker.
+            address: The rank's slot.
             cause: What it died of, where it has not told how its train function ended.
             usage: What it has used; None where nobody knows.
         """

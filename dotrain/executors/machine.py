@@ -24,9 +24,23 @@ class Needs:
     cpus: int | None = None
     memory_bytes: int | None = None
 
+    @property
+    def visible_gpus(self) -> int:
+        """How many GPUs each rank sees."""
+        return max(1, int(self.gpus)) if self.gpus else 0
+
+    @property
+    def sharers(self) -> int:
+        """How many ranks may share a GPU that one has a share of, >= 1."""
+        return max(1, int(1 / self.gpus + _TOLERANCE)) if self.gpus else 1
+
     def __str__(self) -> str:
         told = {"gpus": self.gpus, "cpus": self.cpus, "memory": self.memory_bytes}
         return ", ".join(_amount(name, value) for name, value in told.items() if value is not None)
+
+
+#: If nothing is asked for.
+NOTHING = Needs()
 
 
 @dataclass(frozen=True)
@@ -47,10 +61,7 @@ class Machine:
         """Return for how many ranks it has enough at once; None if nothing is asked for that bounds it."""
         bounds = []
         if needs.gpus:
-            per_gpu = int(1 / needs.gpus + _TOLERANCE)
-            bounds.append(
-                len(self.gpus) * per_gpu if per_gpu else len(self.gpus) // int(needs.gpus)
-            )
+            bounds.append(len(self.gpus) * needs.sharers // needs.visible_gpus)
         if needs.cpus is not None:
             bounds.append(self.cores // needs.cpus)
         if needs.memory_bytes is not None:
@@ -80,13 +91,25 @@ class Machine:
             needs: Of each rank; there is enough for all slots.
             slots: How many, >= 1.
         """
-        count = len(self.gpus)
-        if needs.gpus is None and not count:
-            return None
-        each = count // slots if needs.gpus is None else int(needs.gpus)
-        if each or needs.gpus == 0:
-            return [self.gpus[slot * each : (slot + 1) * each] for slot in range(slots)]
-        return [(self.gpus[slot * count // slots],) for slot in range(slots)]
+        if needs.gpus is None:
+            return self.spread(slots) if self.gpus else None
+        each = int(needs.gpus)
+        return self._apart(slots, each) if each or needs.gpus == 0 else self._shared(slots)
+
+    def spread(self, slots: int) -> list[tuple[str, ...]]:
+        """Return all GPUs dealt out evenly.
+
+        Args:
+            slots: How many, >= 1; there is at least one GPU.
+        """
+        each = len(self.gpus) // slots
+        return self._apart(slots, each) if each else self._shared(slots)
+
+    def _apart(self, slots: int, each: int) -> list[tuple[str, ...]]:
+        return [self.gpus[slot * each : (slot + 1) * each] for slot in range(slots)]
+
+    def _shared(self, slots: int) -> list[tuple[str, ...]]:
+        return [(self.gpus[slot * len(self.gpus) // slots],) for slot in range(slots)]
 
 
 def _amount(name: str, value: float) -> str:

@@ -175,6 +175,8 @@ def _gpus_text(gpus: Sequence[Sequence[str]]) -> str:
 
 def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     slots = "as many slots as the cluster has workers"
+    if plan["resources"]:
+        slots = "as many slots as its workers have room for"
     if plan["slots"] is not None:
         slots = "1 slot" if plan["slots"] == 1 else f"{plan['slots']} slots"
     if plan["threads"] is not None:

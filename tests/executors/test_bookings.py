@@ -7,7 +7,7 @@ from dataclasses import replace
 from dotrain.core.events import Failed, Finished, Lost
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
-from dotrain.executors.bookings import Bookings, Slot
+from dotrain.executors.bookings import Bookings, Load, Slot
 from dotrain.executors.group import Group
 
 
@@ -138,3 +138,16 @@ def test_machines_that_are_not_told_from_each_other_have_no_hosts() -> None:
     made.ask(launch("pair", 2))
     (pair,) = made.book()
     assert pair.hosts == ()
+
+
+def test_a_worker_is_idle_when_nothing_runs_on_any_of_its_slots() -> None:
+    made = bookings("h", "h", "h")
+    for slot, worker in zip(made.slots.values(), ("w", "w", "v"), strict=True):
+        slot.name = worker
+    assert made.load() == Load(frozenset({"w", "v"}), per_worker=2)
+    made.ask(launch("one"))
+    made.book()
+    assert made.load() == Load(frozenset({"v"}), per_worker=2, has_room=True)
+    made.ask(launch("two", 2))
+    made.book()
+    assert made.load() == Load(frozenset(), per_worker=2)

@@ -18,9 +18,10 @@ import pytest
 from dotrain.config import load_config
 from dotrain.core.observer import Observer
 from dotrain.errors import ResourcesUnavailable
+from dotrain.executors.dask.admission import ways_text
 from dotrain.executors.dask.carrier import Pieces, ThroughDotrain
 from dotrain.executors.dask.scratch import Scratch
-from dotrain.executors.dask.site import Refusal, Site, Way, decide, ways_text
+from dotrain.executors.dask.site import Refusal, Site, Way, decide
 from dotrain.experiment import resume
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result

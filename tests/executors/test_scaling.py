@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Collection
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from dotrain.errors import ResourcesUnavailable
 from dotrain.executors.bookings import Load
 from dotrain.executors.dask.cluster_class import find_class
 from dotrain.executors.dask.jobs import in_queue, name_of
-from dotrain.executors.dask.scaling import Demand, WholeSize
+from dotrain.executors.dask.scaling import Demand, WholeSize, useful_workers
 from tests.conftest import Project, start
 
 EMPTY, BUSY = Load(), Load(frozenset(), False, 0)
@@ -39,6 +40,26 @@ def test_work_is_expected_until_a_slot_is_left_free() -> None:
     assert demand.look(Load(frozenset(), False, 3), 13.0) == (False, set())
     # One of these has ended, and its slot was filled again.
     assert demand.look(Load(frozenset(), False, 4), 14.0) == (True, set())
+
+
+def test_workers_with_room_are_no_reason_for_more_and_are_not_let_go() -> None:
+    demand = Demand(idle_s=0.0)
+    partly = Load(frozenset(), False, 1, has_room=True)
+    assert demand.look(partly, 0.0) == (False, set())
+    assert demand.look(replace(partly, has_room=False), 0.0) == (True, set())
+
+
+@given(st.integers(0, 5), st.integers(1, 20), st.integers(1, 7), st.integers(1, 7))
+def test_workers_are_wanted_up_to_the_last_that_a_trial_has_room_on(
+    least: int, most: int, per_trial: int, per_worker: int
+) -> None:
+    useful = useful_workers(least, most, per_trial, per_worker)
+    assert useful == least or useful <= most
+    assert useful_workers(least, most, per_trial, None) == most
+    trials = most * per_worker // per_trial
+    assert useful * per_worker // per_trial >= trials
+    if useful > least:
+        assert (useful - 1) * per_worker // per_trial < trials
 
 
 def test_a_slot_that_was_busy_meanwhile_is_not_idle_for_long() -> None:

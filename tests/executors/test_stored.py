@@ -21,13 +21,13 @@ import pytest
 from dotrain import experiment
 from dotrain.errors import ResourcesUnavailable, UsageError
 from dotrain.executors import stored as stored_here
-from dotrain.executors.bookings import Slot
 from dotrain.executors.dask import admission
-from dotrain.executors.dask.admission import Admission
+from dotrain.executors.dask.admission import Admission, Worker, ways_text
 from dotrain.executors.dask.carrier import Pieces
 from dotrain.executors.dask.scratch import Scratch
-from dotrain.executors.dask.site import Refusal, Site, Way, decide, ways_text
+from dotrain.executors.dask.site import Refusal, Site, Way, decide
 from dotrain.executors.dask.stored import ToStorage
+from dotrain.executors.dealing import NO_WISH
 from dotrain.executors.patience import Patience
 from dotrain.report.artifacts import read_artifacts
 from dotrain.report.copying import copy_artifacts
@@ -502,10 +502,10 @@ def test_a_worker_is_asked_again_while_the_storage_does_not_answer_it(
     async def ask_all() -> list[Way | None]:
         asked_again: asyncio.Queue[Sequence[str]] = asyncio.Queue()
         wire: Any = SimpleNamespace(ask=answer, settle=nobody)
-        letting: Any = Admission(wire, program, lines.append, asked_again.put_nowait)  # type: ignore[arg-type]
+        letting: Any = Admission(wire, program, NO_WISH, lines.append, asked_again.put_nowait)  # type: ignore[arg-type]
         ways = []
         for _ in range(3):
-            ways += (await letting.ask([Slot("tcp://w", "w")])).values()
+            ways += (await letting.ask([Worker("tcp://w", "w")])).values()
             if ways[-1] is None:
                 assert "nobody answers" in letting.passing["tcp://w"]
                 assert await asked_again.get() == ["tcp://w"]

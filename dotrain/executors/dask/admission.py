@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import final
 
-from dotrain.executors.bookings import Slot
 from dotrain.executors.dask.carrier import HomeError
 from dotrain.executors.dask.holding import Holder, held_text
 from dotrain.executors.dask.site import (
@@ -21,13 +22,37 @@ from dotrain.executors.dask.site import (
     other_python,
     question,
     refusal_text,
-    ways_text,
 )
 from dotrain.executors.dask.wire import NoAnswer, Wire
+from dotrain.executors.dealing import Offer, Wish
+from dotrain.results.text import count_text
+from dotrain.store.storage import Place
 from dotrain.training.program import Program
 
 #: When a worker is asked again that can't be used for the moment, in seconds.
 _AGAIN_S = 2.0
+
+
+@final
+@dataclass(eq=False)
+class Worker:
+    """A worker, from when it is first heard of.
+
+    Attributes:
+        address: Dask's.
+        host: What its address says of its machine; when it is let in, the machine's name.
+        name: For people; known when it is ready.
+        offer: What it has, if anybody asks.
+        slots: Their names, from when it is let in.
+        is_in: Whether it has been let in; one without slots then waits for room.
+    """
+
+    address: str
+    host: str
+    name: str = ""
+    offer: Offer | None = None
+    slots: Sequence[str] = ()
+    is_in: bool = False
 
 
 @final
@@ -45,6 +70,7 @@ class Admission:
         self,
         wire: Wire,
         program: Program,
+        wish: Wish,
         say: Callable[[str], None],
         ask_again: Callable[[Sequence[str]], None],
     ) -> None:
@@ -53,11 +79,13 @@ class Admission:
         Args:
             wire: To the workers.
             program: What attempts run.
+            wish: What the run wants of them.
             say: Tells people.
             ask_again: Called with workers that may be of use by now.
         """
         self._wire = wire
         self._program = program
+        self._wish = wish
         self._say = say
         self._ask_again = ask_again
         self._here = here()
@@ -69,8 +97,8 @@ class Admission:
         self.silent: set[str] = set()
         self.held: dict[str, Holder] = {}
 
-    async def ask(self, slots: Sequence[Slot]) -> dict[str, Way | None]:
-        """Ask workers, name the hosts of their slots, and say what came of it.
+    async def ask(self, workers: Sequence[Worker]) -> dict[str, Way | None]:
+        """Ask workers, note their hosts and what they have, and say what came of it.
 
         Returns:
             By address, which way files go; None if it isn't used, or has gone.
@@ -78,18 +106,18 @@ class Admission:
         Raises:
             HomeError: If the run directory can't be written.
         """
-        addresses = [slot.address for slot in slots]
+        addresses = [worker.address for worker in workers]
         self.silent.update(addresses)
         with ExitStack() as finally_:
             try:
-                asked = finally_.enter_context(question(self._program))
+                asked = finally_.enter_context(question(self._program, self._wish))
             except OSError as error:
                 raise HomeError(error) from error
             answers = await self._wire.ask(addresses, asked)
         ways: dict[str, Way | None] = dict.fromkeys(addresses)
         news: list[tuple[Way, str]] = []
-        for slot in slots:
-            address = slot.address
+        for worker in workers:
+            address = worker.address
             answer = answers.get(address)
             if isinstance(answer, NoAnswer) and len(addresses) == 1:
                 self._say_once(f"worker {address} isn't used yet: {answer}; it is asked again")
@@ -98,7 +126,8 @@ class Admission:
                 news.append((verdict, "" if verdict is Way.SHARED else host))
                 ways[address] = verdict
                 self.passing.pop(address, None)
-                slot.host = host_name(slot.host, host, self._hosts)
+                worker.host = host_name(worker.host, host, self._hosts)
+                worker.offer = answer[0].offer if isinstance(answer, tuple) else None
             elif isinstance(verdict, Refusal):
                 self._refuse(address, host, verdict)
         accepted = [address for address, way in ways.items() if way is not None]
@@ -124,7 +153,7 @@ class Admission:
             site, holder = answer
             if holder is not None and holder.token != self._program.token:
                 self.held[address] = holder
-            return site.host, decide(site, self._here)
+            return site.host, decide(site, self._here, self._wish.needs)
         python = await self._wire.python_of(address)
         if python is None:
             return "", None
@@ -177,3 +206,25 @@ class Admission:
         if what not in self._said:
             self._said.add(what)
             self._say(text)
+
+
+def ways_text(ways: Iterable[tuple[Way, str]], storage: Place | None = None) -> str:
+    """Return in a line which way files go, and for whom.
+
+    Args:
+        ways: Of each worker, with its host.
+        storage: Where files are kept, if not in the run directory.
+    """
+    counts = Counter(ways)
+    shared = sum(number for (way, _), number in counts.items() if way is Way.SHARED)
+    carried = {host: number for (way, host), number in counts.items() if way is Way.CARRIED}
+    stored = {host: number for (way, host), number in counts.items() if way is Way.STORED}
+    top = "" if storage is None else storage.top
+    parts = [f"{Way.SHARED.value} ({count_text(shared, 'worker')})"] if shared else []
+    for on, name in (carried, Way.CARRIED.value), (stored, f"{Way.STORED.value}: {top}"):
+        if on:
+            hosts = ", ".join(
+                f"{host}: {count_text(number, 'worker')}" for host, number in sorted(on.items())
+            )
+            parts.append(f"{name} ({hosts})")
+    return "files: " + "; ".join(parts)

@@ -125,9 +125,7 @@ class OwnCluster:
         size = size_of(self._cluster, asyncio.get_running_loop().time)
         if least is None or most is None:
             least = most = size.requested()
-        elif least < most:
-            most = max(least, most - most % per_trial)  # a slot too many would always be idle
-        await keep(size, least, most, slots.load, slots.say)
+        await keep(size, least, most, per_trial, slots.load, slots.say)
 
     async def to_come(self) -> list[str]:
         """Return in lines what is known of workers that haven't come yet."""

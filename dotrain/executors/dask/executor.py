@@ -27,6 +27,8 @@ from dotrain.core.events import Event
 from dotrain.core.instructions import Instruction
 from dotrain.errors import ClusterGone, DotrainError, ResourcesUnavailable
 from dotrain.executors.base import AbstractExecutor, Post
+from dotrain.executors.dealing import Wish
+from dotrain.executors.machine import NOTHING, VISIBLE
 from dotrain.executors.threads import Threads, asked
 from dotrain.training.environment import Environment, Sealed
 from dotrain.training.program import Program, load_strategy
@@ -63,9 +65,10 @@ def _not_imported(error: Exception) -> str:
 
 
 class DaskExecutor(AbstractExecutor):
-    """Runs attempts on Dask workers, one at a time on each worker process."""
+    """Runs attempts on Dask workers, one at a time on each worker process unless the config says what each is to have."""
 
     sets_variables = True
+    shares_machine = True
     stores_files = True
     #: How long the loop's thread may take to end, in seconds.
     _close_timeout_s = 10.0
@@ -80,7 +83,7 @@ class DaskExecutor(AbstractExecutor):
             connect_timeout_s: How long to wait for a first worker, in seconds.
             threads: Of each worker; None are those that it was started with.
         """
-        self._max_slots = workers
+        self._max_workers = workers
         self._connect_timeout_s = connect_timeout_s
         self._threads = threads
         self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
@@ -99,12 +102,12 @@ class DaskExecutor(AbstractExecutor):
         """Open the connection to a scheduler."""
 
     def slots(self, per_trial: int) -> int | None:
-        """Return the most workers to use; how many there are, only the cluster knows."""
-        return self._max_slots
+        """Return the most workers to use, each of them a slot; how many there are, only the cluster knows."""
+        return self._max_workers if self.needs == NOTHING else None
 
     def threads(self, per_trial: int) -> Threads | None:
         """Return what has been asked for; else only the workers know."""
-        return asked(self._threads, {})
+        return asked(self._threads, {}, self.needs.cpus)
 
     def prepare(self, log_dir: Path, per_trial: int, program: Program | None = None) -> None:
         """Import Dask: that takes longest, and not on the loop's thread.
@@ -214,8 +217,9 @@ class DaskExecutor(AbstractExecutor):
                 Sealed.of(self._program.environment),
                 self._events.put,
                 self._events.put,
+                wish=self._wish(),
                 per_trial=self._strategy.slots,
-                max_slots=self._max_slots,
+                max_workers=self._max_workers,
             )
             self._is_connected = True
             watching = asyncio.create_task(self._watch_connection(client))
@@ -229,6 +233,10 @@ class DaskExecutor(AbstractExecutor):
                 watching.cancel()
                 keeping.cancel()
                 slots.close()
+
+    def _wish(self) -> Wish:
+        most_slots = self.most_trials and self.most_trials * self._strategy.slots
+        return Wish(self.needs, most_slots, self._program.environment.values().get(VISIBLE))
 
     async def _keep_workers(self, slots: SlotTable) -> None:
         """See to it that there are the workers that the run needs; until cancelled.
@@ -255,7 +263,8 @@ class DaskExecutor(AbstractExecutor):
         run_dir = Path(program.run_dir)
         name = f"{run_dir.parent.name}/{run_dir.name}"
         owner = Holder(program.token, name, os.getpid(), socket.gethostname())
-        return SlotHost(program, self._threads, owner, waits=bool(self._program.environment))
+        waits = bool(self._program.environment)
+        return SlotHost(program, self._threads, owner, cpus=self.needs.cpus, waits=waits)
 
     async def _wait_for_slots(self, client: Client, keeping: asyncio.Task[None]) -> None:
         """Return when there are slots for one trial.
@@ -287,7 +296,7 @@ class DaskExecutor(AbstractExecutor):
     async def _waiting_for(self, address: str) -> str:
         """Say in a line what a run waits for that has no slots yet."""
         ready, needed = self._slots.ready, self._strategy.slots
-        why = "; ".join([*self._slots.admission.waits_for(), *await self._workers_to_come()])
+        why = "; ".join([*self._slots.waits_for(), *await self._workers_to_come()])
         what = f"waiting for workers of the Dask scheduler at {address}: {ready} of {needed}"
         return f"{what}{': ' if why else ''}{why}"
 
@@ -297,13 +306,14 @@ class DaskExecutor(AbstractExecutor):
 
     async def _too_few(self, address: str) -> str:
         slots = self._slots
-        lines = [*slots.admission.waits_for(), *await self._workers_to_come()]
+        lines = [*slots.waits_for(), *await self._workers_to_come()]
         why = "".join(f"\n{line}" for line in lines)
         within = f"within {self._connect_timeout_s:g} s (cluster.connect_timeout_s)"
         more = self._more_workers(address)
         if slots.ready:
+            what = "workers" if self.needs == NOTHING else f"slots of {self.needs} (resources) each"
             return (
-                f"one trial takes {self._strategy.slots} workers (distribution.workers), and the "
+                f"one trial takes {self._strategy.slots} {what} (distribution.workers), and the "
                 f"Dask scheduler at {address} has {slots.ready} that got ready {within}; {more}{why}"
             )
         return f"the Dask scheduler at {address} has no worker that got ready {within}; {more}{why}"

@@ -169,8 +169,8 @@ class ClusterClass(DaskExecutor):
         return self._own.open()
 
     async def _keep_workers(self, slots: SlotTable) -> None:
-        least = self._adapt.minimum if self._adapt else self._max_slots
-        await self._own.keep(slots, least, self._max_slots, self._strategy.slots)
+        least = self._adapt.minimum if self._adapt else self._max_workers
+        await self._own.keep(slots, least, self._max_workers, self._strategy.slots)
 
     async def _workers_to_come(self) -> list[str]:
         return await self._own.to_come()

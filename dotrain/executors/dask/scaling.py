@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from inspect import isawaitable
@@ -53,7 +54,8 @@ class Demand:
         needless = set() if load.waits else long
         if needless:
             self._sated = load.ended
-        return load.waits or (not load.idle and load.ended > self._sated), needless
+        is_full = not (load.idle or load.has_room)
+        return load.waits or (is_full and load.ended > self._sated), needless
 
 
 class AbstractSize(ABC):
@@ -174,6 +176,7 @@ async def keep(
     size: AbstractSize,
     least: int,
     most: int,
+    per_trial: int,
     load: Callable[[], Load],
     say: Callable[[str], None],
 ) -> None:
@@ -183,6 +186,7 @@ async def keep(
         size: The cluster's.
         least: The fewest workers.
         most: The most.
+        per_trial: How many slots one trial takes.
         load: What the slots do now.
         say: Tells people.
 
@@ -194,7 +198,9 @@ async def keep(
     while True:
         try:
             if loop.time() >= paused_s:
-                await _look(size, least, most, demand, load(), loop.time())
+                now = load()
+                useful = useful_workers(least, most, per_trial, now.per_worker)
+                await _look(size, least, useful, demand, now, loop.time())
                 has_grown = True
         except Exception as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())
@@ -203,6 +209,21 @@ async def keep(
             say(f"the cluster gives no more workers: {why}; it is asked again")
             paused_s = loop.time() + _AGAIN_S
         await asyncio.sleep(_LOOK_S)
+
+
+def useful_workers(least: int, most: int, per_trial: int, per_worker: int | None) -> int:
+    """Return how many workers are of use: on another one no trial more would have room.
+
+    Args:
+        least: The fewest workers.
+        most: The most.
+        per_trial: How many slots one trial takes.
+        per_worker: How many each worker has; None while nobody knows.
+    """
+    if per_worker is None:
+        return most
+    slots = most * per_worker // per_trial * per_trial
+    return max(least, math.ceil(slots / per_worker))
 
 
 async def _look(

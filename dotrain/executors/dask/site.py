@@ -11,7 +11,6 @@ import platform
 import secrets
 import socket
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import final
 
+from dotrain.executors.dealing import NO_WISH, Offer, Wish
+from dotrain.executors.environment import this_offer
+from dotrain.executors.gpus import NotTold
+from dotrain.executors.machine import NOTHING, VISIBLE, Needs
 from dotrain.store.run_dir import SEEN
 from dotrain.store.storage import Place, Storage, StorageError
 from dotrain.training.program import Program
@@ -48,6 +51,7 @@ class Question:
         packages: Those that the user's code can't do without, and the driver has.
         path: Folders that it imports from besides.
         storage: Where the trials' files are kept, if not in the run directory.
+        wish: What the run wants of it.
     """
 
     run_dir: str
@@ -56,6 +60,7 @@ class Question:
     packages: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
     storage: Place | None = None
+    wish: Wish = NO_WISH
 
 
 @final
@@ -75,6 +80,8 @@ class Site:
         stores: Whether files go to a storage.
         cant_store: Why nothing can be written there, or ``""``.
         store_may_come: Whether that may be otherwise later.
+        offer: What the worker has, if that was asked.
+        cant_count: Why it can't tell that now, or ``""``.
     """
 
     host: str
@@ -88,6 +95,8 @@ class Site:
     stores: bool = False
     cant_store: str = ""
     store_may_come: bool = False
+    offer: Offer | None = None
+    cant_count: str = ""
 
 
 @final
@@ -108,11 +117,12 @@ class Refusal:
 
 
 @contextmanager
-def question(program: Program) -> Iterator[Question]:
+def question(program: Program, wish: Wish) -> Iterator[Question]:
     """Yield what workers are asked; the file that they are to find lies there until the end.
 
     Args:
         program: What attempts run.
+        wish: What the run wants of them.
 
     Raises:
         OSError: If it can't be written.
@@ -123,7 +133,15 @@ def question(program: Program) -> Iterator[Question]:
     packages = tuple(name for name in functions.needed if _is_there(name, functions.path))
     (run_dir / token).write_text(text)
     try:
-        yield Question(str(run_dir), token, text, packages, functions.path, program.storage)
+        yield Question(
+            str(run_dir),
+            token,
+            text,
+            packages,
+            functions.path,
+            program.storage,
+            wish,
+        )
     finally:
         (run_dir / token).unlink(missing_ok=True)
 
@@ -133,12 +151,13 @@ def here() -> Site:
     return Site(socket.gethostname(), _own_version(), _python(), sees=True)
 
 
-def decide(site: Site, here: Site) -> Way | Refusal:
+def decide(site: Site, here: Site, needs: Needs = NOTHING) -> Way | Refusal:
     """Return how the files of a worker's trials go, or why it can have none.
 
     Args:
         site: The worker's.
         here: The driver's.
+        needs: What each rank is to have.
     """
     if (refusal := other_python(site.python, here)) is not None:
         return refusal
@@ -151,6 +170,14 @@ def decide(site: Site, here: Site) -> Way | Refusal:
         names = ", ".join(f"'{name}'" for name in site.missing)
         what = "package" if len(site.missing) == 1 else "packages"
         return Refusal(f"no {what} {names} there; install what the code imports")
+    if site.cant_count:
+        return Refusal(f"it can't tell which GPUs it has: {site.cant_count}", passes=True)
+    if site.offer is not None and (lack := site.offer.lack(needs)):
+        what = lack.partition(",")[0]
+        return Refusal(
+            f"every rank is to have {needs} (resources), and it has only {what}; start it with more "
+            "(CUDA_VISIBLE_DEVICES, --nthreads, --memory-limit), or ask for less"
+        )
     if site.stores:
         return _stored(site)
     if site.sees and not site.cant_write:
@@ -207,26 +234,6 @@ def cant_load(error: str) -> Refusal:
     return Refusal(f"it can't load dotrain ({error}); install the same version there")
 
 
-def ways_text(ways: Iterable[tuple[Way, str]], storage: Place | None = None) -> str:
-    """Return in a line which way files go, and for whom.
-
-    Args:
-        ways: Of each worker, with its host.
-        storage: Where files are kept, if not in the run directory.
-    """
-    counts = Counter(ways)
-    shared = sum(number for (way, _), number in counts.items() if way is Way.SHARED)
-    carried = {host: number for (way, host), number in counts.items() if way is Way.CARRIED}
-    stored = {host: number for (way, host), number in counts.items() if way is Way.STORED}
-    top = "" if storage is None else storage.top
-    parts = [f"{Way.SHARED.value} ({_workers(shared)})"] if shared else []
-    for on, name in (carried, Way.CARRIED.value), (stored, f"{Way.STORED.value}: {top}"):
-        if on:
-            hosts = ", ".join(f"{host}: {_workers(number)}" for host, number in sorted(on.items()))
-            parts.append(f"{name} ({hosts})")
-    return "files: " + "; ".join(parts)
-
-
 def host_name(address: str, said: str, known: dict[str, str]) -> str:
     """Return the name of a machine: what it calls itself, with its address if another one does so too.
 
@@ -247,20 +254,23 @@ def refusal_text(address: str, host: str, refusal: Refusal) -> str:
     return f"worker {address}{on} isn't used: {refusal.why}"
 
 
-def _workers(number: int) -> str:
-    return "1 worker" if number == 1 else f"{number} workers"
-
-
 # ---- answered there ----
 
 
-def look_around(asked: Question) -> Site:
-    """Answer; nothing is imported for it, and what is written is removed again."""
+def look_around(asked: Question, threads: int = 1, memory_bytes: int | None = None) -> Site:
+    """Answer; nothing is imported for it, and what is written is removed again.
+
+    Args:
+        asked: The question.
+        threads: That the worker was started with.
+        memory_bytes: That it was started with; None is no limit.
+    """
     try:
         sees = Path(asked.run_dir, asked.token).read_text() == asked.text
     except (OSError, ValueError):
         sees = False
     temp = _temp()
+    offer, cant_count = _count(asked, threads, memory_bytes)
     trouble = None if asked.storage is None else _try_storage(asked.storage, asked.token)
     return Site(
         host=socket.gethostname(),
@@ -274,7 +284,20 @@ def look_around(asked: Question) -> Site:
         stores=asked.storage is not None,
         cant_store="" if trouble is None else str(trouble),
         store_may_come=trouble is not None and trouble.passes,
+        offer=offer,
+        cant_count=cant_count,
     )
+
+
+def _count(asked: Question, threads: int, memory_bytes: int | None) -> tuple[Offer | None, str]:
+    """Return what this worker has, if that is asked, or why it can't tell."""
+    if not asked.wish.counts:
+        return None, ""
+    said = {} if asked.wish.visible is None else {VISIBLE: asked.wish.visible}
+    try:
+        return this_offer(asked.wish.needs, threads, memory_bytes, {**os.environ, **said}), ""
+    except NotTold as error:
+        return None, str(error)
 
 
 def _try_storage(place: Place, token: str) -> StorageError | None:

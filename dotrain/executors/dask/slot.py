@@ -1,4 +1,4 @@
-"""The worker's side of a slot: hands ranks to its processes, and sends what they tell."""
+"""The worker's side of its slots: hands ranks to their processes, and sends what they tell."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import Any
 
@@ -25,7 +25,7 @@ from dotrain.executors.dask.scratch import Scratch
 from dotrain.executors.dask.site import Question, Site, look_around
 from dotrain.executors.environment import environment_of_attempts
 from dotrain.executors.table import free_addresses
-from dotrain.executors.threads import Threads, asked
+from dotrain.executors.threads import asked, share
 from dotrain.store.storage import Storage
 from dotrain.training.environment import Sealed
 from dotrain.training.program import Program
@@ -38,34 +38,49 @@ _LOOK_S = 0.2
 _NEWS_S = 1.0
 
 
-class SlotHost(WorkerPlugin):  # type: ignore[misc]
-    """Lives on a worker of a run; one rank of one attempt runs on it at a time.
+@dataclass
+class _Files:
+    """A slot's own place for the files of its trials, and what has been told of what runs there."""
 
-    It is put there by the driver itself, worker by worker, and goes when the slot's task does: the scheduler,
+    scratch: Scratch
+    running: RankLaunch | None = None
+    told: tuple[int, str | None] | None = None
+
+
+class SlotHost(WorkerPlugin):  # type: ignore[misc]
+    """Lives on a worker of a run; on each of its slots runs one rank of one attempt at a time.
+
+    It is put there by the driver itself, worker by worker, and goes when the slots' task does: the scheduler,
     and so a worker that joins later, never hears of it.
 
-    Its messages are dicts, on the topic `topic`: ``{"slot": address, "wants": "environment"}`` once if the
-    config has variables, ``{"slot": address, "ready": name}`` once, when the slot can take its first
-    rank, then ``{"slot": address, "items": [(token, item), ...]}``, with the token of the rank's group, and
-    items as of `attempts.host.Host`. Where files are carried besides
-    ``{"slot": address, "news": (token, bytes, name)}``, how long a rank's log is and which its newest
-    checkpoint, if either has changed; and at last ``{"slot": address, "quiet": True}`` when nothing runs
-    any more.
+    Its messages are dicts, on the topic `topic`, all with ``"worker": address``: ``{"wants": "environment"}`` once if the
+    config has variables, ``{"ready": name}`` once, when the slots can take their first rank, then ``{"items": [(slot,
+    token, item), ...]}``, with the token of the rank's group, and items as of `attempts.host.Host`. Where files are
+    carried besides ``{"news": (slot, token, bytes, name)}``, how long a rank's log is and which its newest checkpoint, if
+    either has changed; and at last ``{"quiet": True}`` when nothing runs any more.
     """
 
     def __init__(
-        self, program: Program, threads: int | None, owner: Holder, *, waits: bool = False
+        self,
+        program: Program,
+        threads: int | None,
+        owner: Holder,
+        *,
+        cpus: int | None = None,
+        waits: bool = False,
     ) -> None:
         """Make it on the driver's machine.
 
         Args:
             program: What attempts run, without its variables.
-            threads: Of each attempt's libraries; None are the worker's.
+            threads: Of each attempt's libraries; None is its share of the worker's.
             owner: The run.
+            cpus: What the config says of cores, which are threads too.
             waits: Whether there are variables to ask for.
         """
         self.program = program
         self.threads = threads
+        self.cpus = cpus
         self.owner = owner
         self.waits = waits
         self.name = topic_of(program.token)
@@ -73,21 +88,21 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         self.serial = secrets.token_hex(4)
 
     def anew(self) -> SlotHost:
-        """Return one whose slot is told from all before it."""
-        return SlotHost(self.program, self.threads, self.owner, waits=self.waits)
+        """Return one whose slots are told from all before them."""
+        return SlotHost(self.program, self.threads, self.owner, cpus=self.cpus, waits=self.waits)
 
     def setup(self, worker: Worker) -> None:
         """Get ready; called by Dask on the worker."""
         self._worker = worker
         self._host: Host | None = None
-        #: Where the trials' files lie, if not in the run directory.
-        self._scratch: Scratch | None = None
+        #: The GPUs that each slot sees; None are the worker's.
+        self._slots: dict[str, Sequence[str] | None] = {}
+        #: Where the files of each slot's trials lie, if not in the run directory.
+        self._files: dict[str, _Files] = {}
         #: Set when nothing is to begin here any more, and when nobody wants the files.
         self._left, self._done = threading.Event(), threading.Event()
-        self._running: RankLaunch | None = None
-        self._told: tuple[int, str | None] | None = None
-        self._outbox: list[tuple[str, dict[str, Any]]] = []
-        self._key = slot_key(self.program.token, worker.address, self.serial)
+        self._outbox: list[tuple[str, str, dict[str, Any]]] = []
+        self._key = task_key(self.program.token, worker.address, self.serial)
         self._has_task = False
         worker.loop.call_later(_LEASE_S, self._lapse)
 
@@ -115,35 +130,40 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         if self._worker.plugins.get(self.name) is self:
             del self._worker.plugins[self.name]
 
-    def serve(self, carried: bool) -> None:
-        """Keep the slot open until told to quit; this is its Dask task.
+    def serve(self, carried: bool, seen: Sequence[Sequence[str] | None]) -> None:
+        """Keep the slots open until told to quit; this is their Dask task.
 
         Args:
             carried: Whether the trials' files are carried, so that they lie in a folder of this worker's.
+            seen: The GPUs that each slot sees; None are the worker's. Without any slot the worker is held all the same:
+                what it has is the run's.
         """
         while not holding.hold(replace(self.owner, since_s=time.time()), _LOOK_S):
             if self._left.is_set():
                 return
         try:
+            self._slots = {slot_of(self._worker.address, i): gpus for i, gpus in enumerate(seen)}
             if carried:
                 place = self.program.storage
-                self._scratch = Scratch(None if place is None else Storage(place))
+                for slot in self._slots:
+                    scratch = Scratch(None if place is None else Storage(place))
+                    self._files[slot] = _Files(scratch)
             self._worker.loop.add_callback(self._open)
             self._left.wait()
             if self._host is not None:
                 self._host.wait()
-            if self._scratch is not None:
+            if self._files:
                 self._worker.loop.add_callback(self._send_message, {"quiet": True})
                 self._done.wait()
         finally:
-            if self._scratch is not None:
-                self._scratch.remove()
+            for files in self._files.values():
+                files.scratch.remove()
             holding.let_go()
 
     # ---- everything below runs on the worker's loop ----
 
     def _open(self) -> None:
-        if self.waits and not self._left.is_set():
+        if self.waits and self._slots and not self._left.is_set():
             self._send_message({"wants": "environment"})
         else:
             self._open_with(self.program)
@@ -156,15 +176,17 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     def _open_with(self, program: Program) -> None:
         if self._left.is_set():
             return
-        if self._scratch is not None:
-            program = replace(program, run_dir=str(self._scratch.run_dir.path))
-        self._host = Host(
-            program,
-            [self._worker.address],
-            environment=self._environment(),
-            loop=self,
-            emit=self._emit,
-        )
+        for files in self._files.values():  # which of them each rank is told
+            program = replace(program, run_dir=str(files.scratch.run_dir.path))
+        if self._slots:
+            self._host = Host(
+                program,
+                [*self._slots],
+                environment=self._environment(),
+                devices={slot: gpus for slot, gpus in self._slots.items() if gpus is not None},
+                loop=self,
+                emit=self._emit,
+            )
         self._send_message({"ready": str(self._worker.name)})
 
     def watch(self, way: Pipe, call: Callable[[], None]) -> None:
@@ -182,40 +204,49 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
             # The one thread that it gives each library nobody has asked for.
             its_own = dask.config.get("distributed.nanny.pre-spawn-environ", {})
             environment = {n: v for n, v in os.environ.items() if str(its_own.get(n)) != v}
-        given = Threads(self._worker.state.nthreads, "the worker's")
-        return environment_of_attempts(asked(self.threads, environment) or given, environment)
+        its_share = share(self._worker.state.nthreads, len(self._slots))
+        threads = asked(self.threads, environment, self.cpus) or its_share
+        return environment_of_attempts(threads, environment)
 
-    def reserve(self, *, alone: bool) -> tuple[str, str]:
-        """Return two free addresses of this machine, for a rank that may run here.
+    def reserve(self, ranks: Mapping[str, int], *, alone: bool) -> list[tuple[str, str]]:
+        """Return two free addresses of this machine for each rank that may run here.
 
         Args:
+            ranks: How many those are, by worker.
             alone: Whether all ranks are at the host of this worker's address; if that is this
                 machine, no other machine need reach them.
         """
-        found = free_addresses(get_address_host(self._worker.address))
-        return free_addresses("127.0.0.1") if alone else found
+        own = get_address_host(self._worker.address)
+        free_addresses(own)  # raises if it isn't this machine's
+        host = "127.0.0.1" if alone else own
+        return [free_addresses(host) for _ in range(ranks[self._worker.address])]
 
     def launch(self, ranks: Mapping[str, RankLaunch]) -> None:
-        """Begin the rank that is this worker's, of all ranks by worker."""
-        if self._host is not None:
-            asked = ranks[self._worker.address]
-            self._host.begin(self._worker.address, asked)
-            if self._scratch is not None:
-                self._running, self._told = asked, None
-                self._worker.loop.call_later(_NEWS_S, self._look, asked)
+        """Begin the ranks that are this worker's, of all ranks by slot."""
+        if self._host is None:
+            return
+        for slot in self._slots.keys() & ranks.keys():
+            asked, files = ranks[slot], self._files.get(slot)
+            if files is not None:
+                asked = replace(asked, run_dir=str(files.scratch.run_dir.path))
+                files.running, files.told = asked, None
+                self._worker.loop.call_later(_NEWS_S, self._look, slot, asked)
+            self._host.begin(slot, asked)
 
     def stop(self, token: str, reason: str) -> None:
-        """Let a rank end at its next report."""
+        """Let the ranks of a group end at their next report."""
         if self._host is not None:
-            self._host.stop(self._worker.address, token, reason)
+            for slot in self._slots:
+                self._host.stop(slot, token, reason)
 
     def kill(self, token: str) -> None:
-        """End a rank now."""
+        """End the ranks of a group now."""
         if self._host is not None:
-            self._host.kill(self._worker.address, token)
+            for slot in self._slots:
+                self._host.kill(slot, token)
 
     def quit(self) -> None:
-        """End the slot's task, and whatever runs here."""
+        """End the slots' task, and whatever runs here."""
         if self._host is not None and not self._left.is_set():
             self._host.let_go()
         self._left.set()
@@ -224,38 +255,40 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         """Let the files go: they are where they belong."""
         self._done.set()
 
-    async def files(self, method: str, *arguments: Any) -> tuple[Any, str]:
-        """Call a method of the `Scratch`; return its answer, and what the disk has against it."""
-        if self._scratch is None:
+    async def files(self, slot: str, method: str, *arguments: Any) -> tuple[Any, str]:
+        """Call a method of a slot's `Scratch`; return its answer, and what the disk has against it."""
+        if slot not in self._files:
             return None, "its slot has been closed"
+        scratch = self._files[slot].scratch
         try:
-            return await asyncio.to_thread(getattr(self._scratch, method), *arguments), ""
+            return await asyncio.to_thread(getattr(scratch, method), *arguments), ""
         except OSError as error:
-            return None, f"{error.filename or self._scratch.run_dir.path}: {error.strerror}"
+            return None, f"{error.filename or scratch.run_dir.path}: {error.strerror}"
 
-    def _look(self, asked: RankLaunch) -> None:
-        if self._running is not asked or self._scratch is None:
+    def _look(self, slot: str, asked: RankLaunch) -> None:
+        files = self._files[slot]
+        if files.running is not asked:
             return
-        news = self._scratch.news(asked.launch.trial_id, asked.seat.rank)
-        if news != self._told:
-            self._told = news
-            self._send_message({"news": (asked.seat.token, *news)})
-        self._worker.loop.call_later(_NEWS_S, self._look, asked)
+        news = files.scratch.news(asked.launch.trial_id, asked.seat.rank)
+        if news != files.told:
+            files.told = news
+            self._send_message({"news": (slot, asked.seat.token, *news)})
+        self._worker.loop.call_later(_NEWS_S, self._look, slot, asked)
 
     def _emit(self, slot: str, token: str, item: dict[str, Any]) -> None:
-        if "gone" in item:
-            self._running = None
+        if "gone" in item and slot in self._files:
+            self._files[slot].running = None
         # What comes in one turn of the loop shares a message.
         if not self._outbox:
             self._worker.loop.add_callback(self._flush)
-        self._outbox.append((token, item))
+        self._outbox.append((slot, token, item))
 
     def _flush(self) -> None:
         items, self._outbox = self._outbox, []
         self._send_message({"items": items})
 
     def _send_message(self, message: dict[str, Any]) -> None:
-        self._worker.log_event(self.topic, {"slot": self._worker.address, **message})
+        self._worker.log_event(self.topic, {"worker": self._worker.address, **message})
 
 
 def topic_of(token: str) -> str:
@@ -263,21 +296,40 @@ def topic_of(token: str) -> str:
     return f"dotrain-{token}"
 
 
-def slot_key(token: str, address: str, serial: str) -> str:
-    """Return the key of a slot's Dask task."""
-    return f"{topic_of(token)}-slot-{address}-{serial}"
+def slot_of(worker: str, index: int) -> str:
+    """Return the name of a slot; `worker_of` tells its worker.
+
+    Args:
+        worker: The address of its worker.
+        index: Which of its slots, from 0.
+    """
+    return f"{worker}/{index}"
 
 
-def serve_slot(token: str, serial: str, carried: bool) -> None:
-    """Serve the slot of this worker; submitted as a Dask task."""
+def worker_of(slot: str) -> str:
+    """Return the address of a slot's worker."""
+    return slot.rpartition("/")[0]
+
+
+def task_key(token: str, address: str, serial: str) -> str:
+    """Return the key of the Dask task behind a worker's slots."""
+    return f"{topic_of(token)}-slots-{address}-{serial}"
+
+
+def serve_slots(
+    token: str, serial: str, carried: bool, seen: Sequence[Sequence[str] | None]
+) -> None:
+    """Serve the slots of this worker; submitted as a Dask task."""
     host = get_worker().plugins.get(topic_of(token))
     if host is not None and host.serial == serial:
-        host.serve(carried)
+        host.serve(carried, seen)
 
 
-async def look(question: Question) -> tuple[Site, Holder | None]:
+async def look(question: Question, dask_worker: Worker) -> tuple[Site, Holder | None]:
     """Return what a worker is asked of its place, and who has it; run by ``client.run``."""
-    return await asyncio.to_thread(look_around, question), holding.holder()
+    memory_bytes = dask_worker.memory_manager.memory_limit
+    started_with = dask_worker.state.nthreads, memory_bytes
+    return await asyncio.to_thread(look_around, question, *started_with), holding.holder()
 
 
 async def settle(host: SlotHost, dask_worker: Worker) -> None:

@@ -1,4 +1,4 @@
-"""The slots of a Dask cluster: one on each worker.
+"""The slots of a Dask cluster, and what runs on them.
 
 Everything here runs on the event loop of the connection, and only there.
 """
@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from distributed import Client
-from distributed.comm import get_address_host
 
 from dotrain.core.events import Event, Failed
 from dotrain.core.failure import Failure, FailureKind
@@ -23,26 +21,24 @@ from dotrain.executors.dask.admission import Admission
 from dotrain.executors.dask.carrier import FilesLost, HomeError
 from dotrain.executors.dask.carriers import Carriers, News
 from dotrain.executors.dask.site import Way
-from dotrain.executors.dask.slot import SlotHost
+from dotrain.executors.dask.slot import SlotHost, worker_of
 from dotrain.executors.dask.wire import Wire
+from dotrain.executors.dask.workers import AbstractWorkerTable
+from dotrain.executors.dealing import Wish
 from dotrain.executors.group import Group
-from dotrain.executors.table import AbstractSlotTable
 from dotrain.store import RunDir
 from dotrain.training.environment import Sealed
 
-#: When workers are counted once more after the start, in seconds.
-_SOON_S = 1.0
 #: What a disk says that is full.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class SlotTable(AbstractSlotTable):
+@final
+class SlotTable(AbstractWorkerTable):
     """Every slot of a run on a cluster.
 
     Attributes:
-        enough: Set while there are at least as many slots as one trial takes.
         carriers: Who brings files home from workers that don't share the driver's disk.
-        admission: Which workers are used.
     """
 
     def __init__(
@@ -53,8 +49,9 @@ class SlotTable(AbstractSlotTable):
         post: Callable[[Event], None],
         fail: Callable[[DotrainError], None],
         *,
+        wish: Wish,
         per_trial: int,
-        max_slots: int | None,
+        max_workers: int | None,
     ) -> None:
         """Make an empty table.
 
@@ -64,128 +61,67 @@ class SlotTable(AbstractSlotTable):
             environment: The variables of attempts, for those who ask.
             post: Where events go.
             fail: Called with what ends the run.
+            wish: What the run wants of workers.
             per_trial: How many slots a trial takes.
-            max_slots: The most slots to open; None is all.
+            max_workers: The most workers to use; None is all.
         """
-        super().__init__(post)
-        self._wire = Wire(client, host)
+        wire = Wire(client, host)
+        super().__init__(
+            post,
+            wire,
+            Admission(wire, host.program, wish, self._changed, self._add),
+            wish=wish,
+            per_trial=per_trial,
+            max_workers=max_workers,
+        )
         self._environment = environment
         self._run_dir = RunDir(Path(host.program.run_dir))
-        self.carriers = Carriers(self._wire, host.program, self._changed)
-        self.admission = Admission(self._wire, host.program, self._changed, self._add)
+        self.carriers = Carriers(wire, host.program, self._changed)
         self._fail = fail
         #: What is under way before ranks begin, by the token of their group.
         self._starting: dict[str, asyncio.Task[Any]] = {}
-        self._needed = per_trial
-        self._max_slots = max_slots
-        self._tasks: set[asyncio.Task[Any]] = set()
         #: Whether the run ends because nothing can be kept.
         self._failed = False
-        #: No slot is opened or missed any more.
-        self._closing = False
-        self.enough = asyncio.Event()
 
     # ---- slots come and go ----
 
-    async def open(self) -> None:
-        """Listen to the workers, and open a slot on each."""
-        self._wire.listen(self._on_message, self._on_cluster_event)
-        self._add(await self._wire.workers())
-        # One may have come after they were counted, and before we were told of such.
-        asyncio.get_running_loop().call_later(_SOON_S, lambda: self._spawn(self._add_if_there()))
+    def _opened(self, slot: Slot, way: Way) -> None:
+        if way is not Way.SHARED:
+            self.carriers.add(slot.address)
 
-    def _add(self, addresses: Iterable[str]) -> None:
-        if new := self._new_slots(addresses):
-            self._spawn(self._ask(new))
-
-    def _new_slots(self, addresses: Iterable[str]) -> list[Slot]:
-        """Return slots, not yet open, for workers that have none and aren't refused."""
-        new = []
-        for address in addresses:
-            full = self._max_slots is not None and len(self._slots) >= self._max_slots
-            if full or self._closing or address in self._slots or address in self.admission.refused:
-                continue
-            self._slots[address] = slot = Slot(address, str(get_address_host(address)))
-            new.append(slot)
-        return new
-
-    async def _ask(self, new: Sequence[Slot]) -> None:
-        """Open slots on those workers whose place will do, and say which way their files go."""
-        try:
-            ways = await self.admission.ask(new)
-        except HomeError as error:
-            return self._home_broke(error)
-        for slot in new:
-            way = ways[slot.address]
-            if self._slots.get(slot.address) is not slot or self._closing:
-                continue
-            if way is None:
-                again = slot.address in self.admission.silent  # then it is asked alone
-                self._open_anew(slot.address) if again else self._remove(slot.address)
-                continue
-            if way is not Way.SHARED:
-                self.carriers.add(slot.address)
-            self._wire.hold(slot.address, way is not Way.SHARED, partial(self._on_task_done, slot))
-        if any(slot.address in self.admission.refused for slot in new):
-            self._add(self._wire.known_workers())  # there may be others in their place
-
-    def _on_task_done(self, slot: Slot, status: str) -> None:
-        """Open a slot anew if its task has ended though nobody told it to."""
-        if self._slots.get(slot.address) is slot and not self._closing:
-            self._open_anew(slot.address, f"its slot's task ended ({status})")
-
-    def _remove(self, address: str, cause: str = "") -> None:
-        slot = self._slots.pop(address, None)
-        if slot is None:
-            return
-        self._wire.release(address)
-        was_carried = self.carriers.drop(address)
+    def _dropped(self, slot: Slot, cause: str) -> None:
+        was_carried = self.carriers.drop(slot.address)
         if slot.group is not None:
-            cause = cause or f"its worker {slot.name} ({slot.address}) left the cluster"
             slot.group.gone(slot.address, cause)
-            if was_carried and address == slot.group.addresses[0]:
+            if was_carried and slot.address == slot.group.addresses[0]:
                 slot.group.files_lost(f"{cause}, before the trial's files were home")
             self._go_on(slot.group)
-            self._changed()
-        elif slot.ready:
-            self._changed()
-
-    def _changed(self, why: str | None = None) -> None:
-        (self.enough.clear if self.ready < self._needed else self.enough.set)()
-        super()._changed(why)
-
-    def _on_cluster_event(self, event: tuple[float, Any]) -> None:
-        if self._closing:
-            return  # the client knows no workers any more
-        message = event[1]
-        action = message.get("action") if isinstance(message, dict) else None
-        if action == "add-worker":
-            self._add([message["worker"]])
-        elif action == "remove-worker":
-            self._remove(message["worker"])
-            self.admission.gone(message["worker"])
-            self._add(a for a in self._wire.known_workers() if a != message["worker"])
 
     def _on_message(self, event: tuple[float, Any]) -> None:
         message = event[1]
-        slot = self._slots.get(message["slot"])
-        if slot is None:
+        worker = self._workers.get(message["worker"])
+        if worker is None:
             return
         if "wants" in message:
-            self._spawn(self._send([slot.address], "take", self._environment))
+            self._spawn(self._send([worker.address], "take", self._environment))
         if "ready" in message:
-            slot.name = message["ready"]
-            self.admission.took(slot.address)
-            self._bookings.admit(slot)
-            self._changed()
-            self._launch_pending()
+            self._ready(worker, message["ready"])
         if "news" in message:
-            token, *news = message["news"]
-            if slot.group is not None and slot.group.token == token:
+            name, token, *news = message["news"]
+            slot = self._slots.get(name)
+            if slot is not None and slot.group is not None and slot.group.token == token:
                 self._spawn(self._follow(slot, slot.group, (news[0], news[1])))
         if "quiet" in message:
-            self.carriers.note_quiet(slot.address)
-        items = message.get("items", ())
+            for name in worker.slots:
+                self.carriers.note_quiet(name)
+        items: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+        for name, token, item in message.get("items", ()):
+            items.setdefault(name, []).append((token, item))
+        for name, told in items.items():
+            if (slot := self._slots.get(name)) is not None:
+                self._hear(slot, told)
+
+    def _hear(self, slot: Slot, items: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         if slot.address not in self.carriers:
             self.take(slot, items)
             return
@@ -244,15 +180,15 @@ class SlotTable(AbstractSlotTable):
             self.take(slot, gone)
 
     async def _cause(self, slot: Slot, error: Exception) -> str | None:
-        """Return why files couldn't come or go; None if the worker has gone, and its slot with it."""
-        if not isinstance(error, FilesLost) and await self._wire.python_of(slot.address) is None:
-            self._unreachable(slot.address, error)
+        """Return why files couldn't come or go; None if the worker has gone, and its slots with it."""
+        worker = worker_of(slot.address)
+        if not isinstance(error, FilesLost) and await self._wire.python_of(worker) is None:
+            self._unreachable(worker, error)
             return None
-        where = f"{slot.name} ({slot.address})"
+        where = f"{slot.name} ({worker})"
         return f"the trial's files can't come or go between here and {where}: {error}"
 
     def _home_broke(self, broke: HomeError, group: Group | None = None) -> None:
-        """End the run: nothing that trials have done can be kept."""
         error = broke.error
         self._failed = True
         what = f"{error.filename or self._run_dir.path}: {error.strerror}"
@@ -281,15 +217,16 @@ class SlotTable(AbstractSlotTable):
             failed = await self._wire.launch(group)
         except Exception as error:
             for address in group.addresses:
-                if address in self._slots and not await self._wire.python_of(address):
-                    self._unreachable(address, error)
+                worker = worker_of(address)
+                if address in self._slots and not await self._wire.python_of(worker):
+                    self._unreachable(worker, error)
                 if (slot := self._slots.get(address)) is not None:
                     group.never_began(address)
                     self._bookings.free(slot)
             self._go_on(group)
             return
-        for address, why in failed.items():
-            self._unreachable(address, why)
+        for worker, why in failed.items():
+            self._unreachable(worker, why)
 
     def _tell(self, addresses: Sequence[str], method: str, *arguments: Any) -> None:
         self._spawn(self._send_when_begun(addresses, method, *arguments))
@@ -299,29 +236,18 @@ class SlotTable(AbstractSlotTable):
     ) -> None:
         if (starting := self._starting.get(token)) is not None:
             await asyncio.wait([starting])  # else it is heard before there is anything to stop
-        await self._send(to, method, token, *more)
+        workers = dict.fromkeys(worker_of(slot) for slot in to if slot in self._slots)
+        await self._send([*workers], method, token, *more)
 
-    async def _send(self, addresses: Sequence[str], method: str, *arguments: Any) -> None:
-        here = [address for address in addresses if address in self._slots]
+    async def _send(self, workers: Sequence[str], method: str, *arguments: Any) -> None:
+        here = [worker for worker in workers if worker in self._workers]
         failed = await self._wire.tell(here, method, *arguments) if here else {}
-        for address, error in failed.items():
-            self._unreachable(address, error)
+        for worker, error in failed.items():
+            self._unreachable(worker, error)
 
-    def _unreachable(self, address: str, error: Exception) -> None:
-        """Close a slot that can't be reached: Dask is about to notice, or it is opened anew."""
-        self._open_anew(address, f"its worker can't be reached: {error}")
-
-    def _open_anew(self, address: str, cause: str = "") -> None:
-        if address in self._slots:
-            self._remove(address, cause)
-            self._spawn(self._add_if_there(address))
-
-    async def _add_if_there(self, *addresses: str) -> None:
-        there = () if self._closing else await self._wire.workers()
-        self._add(one for one in there if one in addresses or not addresses)
-
-    def _later(self, delay_s: float, call: Callable[[], None]) -> None:
-        asyncio.get_running_loop().call_later(delay_s, call)
+    def _unreachable(self, worker: str, error: Exception) -> None:
+        """Close the slots of a worker that can't be reached: Dask is about to notice, or they are opened anew."""
+        self._open_anew([worker], f"its worker can't be reached: {error}")
 
     # ---- the end ----
 
@@ -330,10 +256,10 @@ class SlotTable(AbstractSlotTable):
         self._closing = True
         for starting in self._starting.values():
             starting.cancel()
-        await self._wire.quit(self._slots)
+        await self._wire.quit(self._workers)
         busy = [address for address, slot in self._slots.items() if slot.group is not None]
         await asyncio.gather(*map(self.carriers.bring_last, busy))
-        await self._wire.let_go(self._slots)
+        await self._wire.let_go(self._workers)
 
     def close(self) -> None:
         """Give up whatever is under way."""
@@ -341,9 +267,3 @@ class SlotTable(AbstractSlotTable):
         for task in self._tasks:
             task.cancel()
         self.carriers.close()
-
-    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -18,10 +19,11 @@ from dotrain.executors.dask.slot import (
     SlotHost,
     call_host,
     look,
-    serve_slot,
+    serve_slots,
     settle,
-    slot_key,
+    task_key,
     topic_of,
+    worker_of,
 )
 from dotrain.executors.group import Group
 from dotrain.executors.table import ranks_of
@@ -61,7 +63,7 @@ class Wire:
         self._host = host
         self._token = token = host.program.token
         self._topic = topic_of(token)
-        #: By the worker's address: which `SlotHost` it has, and the Dask task behind its slot.
+        #: By the worker's address: which `SlotHost` it has, and the Dask task behind its slots.
         self._serials: dict[str, str] = {}
         self._held: dict[str, Future] = {}
 
@@ -120,35 +122,43 @@ class Wire:
         answers = await asyncio.gather(*map(alone, addresses))
         return dict(zip(addresses, answers, strict=True))
 
-    async def files(self, address: str, method: str, *arguments: Any) -> Any:
-        """Call a method of a worker's `Scratch`.
+    async def files(self, slot: str, method: str, *arguments: Any) -> Any:
+        """Call a method of a slot's `Scratch`.
 
         Raises:
             FilesLost: If the disk there has something against it.
             Exception: If the worker has gone.
         """
         answers = await self._client.run(
-            call_host, self._token, "files", method, *arguments, workers=[address]
+            call_host, self._token, "files", slot, method, *arguments, workers=[worker_of(slot)]
         )
-        found, problem = answers[address] or (None, "its slot has been closed")
+        found, problem = answers[worker_of(slot)] or (None, "its slot has been closed")
         if problem:
             raise FilesLost(problem)
         return found
 
-    def hold(self, address: str, carried: bool, on_end: Callable[[str], None]) -> None:
-        """Submit the task that serves a worker's slot.
+    def hold(
+        self,
+        address: str,
+        carried: bool,
+        seen: Sequence[Sequence[str] | None],
+        on_end: Callable[[str], None],
+    ) -> None:
+        """Submit the task that serves a worker's slots.
 
         Args:
             address: The worker's.
             carried: Whether the files of its trials are carried.
+            seen: The GPUs that each slot sees; None are the worker's.
             on_end: Called on the loop with the task's status when it has ended.
         """
         task = self._held[address] = self._client.submit(
-            serve_slot,
+            serve_slots,
             self._token,
             self._serials[address],
             carried,
-            key=slot_key(self._token, address, self._serials[address]),
+            seen,
+            key=task_key(self._token, address, self._serials[address]),
             workers=[address],
             allow_other_workers=False,
             pure=False,
@@ -163,25 +173,25 @@ class Wire:
         task.add_done_callback(done)
 
     def release(self, address: str) -> None:
-        """Let go of a slot's task."""
+        """Let go of the task behind a worker's slots."""
         if (task := self._held.pop(address, None)) is not None:
             task.release()
 
     async def launch(self, group: Group) -> dict[str, Exception]:
-        """Send every rank of a group to its worker; what goes wrong is as of `tell`.
+        """Send every rank of a group to the worker of its slot; what goes wrong is as of `tell`.
 
         Raises:
             Exception: If the ranks can't get their addresses; nothing has been sent then.
         """
-        addresses = list(group.addresses)
+        ranks = Counter(map(worker_of, group.addresses))
         reserved: list[tuple[str, str]] = []
-        if len(addresses) > 1:
-            alone = len({get_address_host(address) for address in addresses}) == 1
+        if len(group.addresses) > 1:
+            alone = len({get_address_host(worker) for worker in ranks}) == 1
             answers = await self._client.run(
-                call_host, self._token, "reserve", workers=addresses, alone=alone
+                call_host, self._token, "reserve", ranks, workers=[*ranks], alone=alone
             )
-            reserved = [answers[address] for address in addresses]
-        return await self.tell(addresses, "launch", ranks_of(group, reserved))
+            reserved = [answers[worker_of(slot)].pop() for slot in group.addresses]
+        return await self.tell([*ranks], "launch", ranks_of(group, reserved))
 
     async def tell(
         self, addresses: Sequence[str], method: str, *arguments: Any
@@ -206,7 +216,7 @@ class Wire:
         return str(found[address])
 
     async def quit(self, addresses: Iterable[str]) -> None:
-        """End whatever runs on some slots; they begin nothing any more."""
+        """End whatever runs on some workers; they begin nothing any more."""
         await self._tell_all("quit", addresses)
 
     async def _tell_all(self, method: str, addresses: Iterable[str]) -> None:
