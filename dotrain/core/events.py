@@ -79,6 +79,14 @@ class Freed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Proposed(Event):
+    """A sampler has answered the question of that `number` with a configuration."""
+
+    number: int
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class TrialEvent(Event):
     """Base class of the events of one attempt of one trial."""
 
@@ -197,6 +205,7 @@ EVENTS: dict[str, type[Event]] = {
         Interrupted,
         Resumed,
         Freed,
+        Proposed,
         Started,
         Reported,
         Noted,

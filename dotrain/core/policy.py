@@ -15,6 +15,7 @@ from enum import Enum
 from random import Random
 from typing import Any, ClassVar, Final, Literal, NamedTuple, final
 
+from dotrain.core.sampling import Proposals
 from dotrain.core.seeding import derive_rng
 from dotrain.core.trial import Trial
 from dotrain.core.untried import Untried
@@ -117,6 +118,8 @@ class AbstractOptimizer(ABC):
         trials: Every trial so far by id, in order of acceptance; read only.
         tries_once: Whether a configuration of a finite space is tried only once. False goes on with
             a run that began before that was the rule; to be set before `initialize`.
+        proposals: What a sampler proposes, for one that has a sampler; to be made in `initialize`. While an
+            answer is waited for, `WAIT` may be returned though nothing runs.
     """
 
     #: Whether `search.num_trials` must be given.
@@ -130,6 +133,7 @@ class AbstractOptimizer(ABC):
     rng: Random
     trials: Mapping[str, Trial]
     tries_once: bool = True
+    proposals: Proposals | None = None
     _untried: Untried | None = None
 
     def setup(

@@ -8,16 +8,24 @@ Halving). The names r, R and eta of the paper are `resource_min`, `resource_max`
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 from sortedcontainers import SortedList
 
 from dotrain.core.policy import WAIT, AbstractOptimizer, Plan, Promotion, Rung, Suggestion
+from dotrain.core.sampling import Proposals
 from dotrain.core.trial import Trial, TrialState
+from dotrain.optimizers.new_trials import NewTrials
+from dotrain.samplers import make_sampler
 
 #: (negative score, trial number, trial id): best first, equal scores in the order of sampling.
 _Key = tuple[float, int, str]
+
+#: A model is made of the highest rung with so many results.
+_MODELLED = 10
+#: How many configurations are drawn at random beside a model.
+_RANDOM_SHARE = 1 / 3
 
 
 class _Rung:
@@ -28,6 +36,8 @@ class _Rung:
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
+        #: How many have a value there.
+        self.finished = 0
         self._all: SortedList[_Key] = SortedList()
         self._promotable: SortedList[_Key] = SortedList()
 
@@ -64,10 +74,17 @@ class ASHA(AbstractOptimizer):
     all that the space has, and no promotion is due any more. A trial that was stopped early or diverged takes the last
     place of its rung; a failed one takes none.
 
+    With a `sampler`, new configurations are proposed by a model of the highest rung that has 10 results or more; one
+    in three is drawn at random even so.
+
+    Source of that: Falkner, Klein and Hutter, "BOHB: Robust and Efficient Hyperparameter Optimization at
+    Scale", ICML 2018, section 4, with its fraction of random configurations.
+
     Args:
         resource_max: R, the most steps that one trial may use (>= 1).
         resource_min: r, the steps of the lowest rung (>= 1).
         reduction_factor: eta (>= 2): one in `reduction_factor` is promoted.
+        sampler: Where new configurations come from: `random`, or `tpe`, which takes optuna.
     """
 
     gives_budget: ClassVar[bool] = True
@@ -78,6 +95,7 @@ class ASHA(AbstractOptimizer):
         resource_max: Annotated[int, Ge(1)],
         resource_min: Annotated[int, Ge(1)] = 1,
         reduction_factor: Annotated[int, Ge(2)] = 3,
+        sampler: Literal["random", "tpe"] = "random",
     ) -> None:
         if resource_min > resource_max:
             raise ValueError(
@@ -86,6 +104,12 @@ class ASHA(AbstractOptimizer):
         self.resource_min = resource_min
         self.resource_max = resource_max
         self.reduction_factor = reduction_factor
+        self.sampler = None if sampler == "random" else make_sampler(sampler)
+
+    def check(self) -> None:
+        """Refuse what the sampler can't do."""
+        if self.sampler is not None:
+            self.sampler.check(self.searchspace, self.num_trials)
 
     @property
     def budgets(self) -> list[int]:
@@ -100,18 +124,26 @@ class ASHA(AbstractOptimizer):
         self._rungs = [_Rung(budget) for budget in self.budgets]
         #: Rung of each trial's current or last attempt, by trial id.
         self._rung_of: dict[str, int] = {}
-        self._sampled = 0
         self._running = 0
+        self._new = NewTrials(
+            self,
+            self.sampler,
+            self._level,
+            random_share=_RANDOM_SHARE,
+            budget=self.resource_min,
+            drawn="random draw for the lowest rung",
+        )
+        self.proposals = self._new.proposals
 
     def get_suggestion(self, trial: Trial | None = None) -> Suggestion:
         """Return a promotion that is due, else a new configuration, else WAIT, else None."""
         if trial is not None:
             self._running -= 1
             self._complete(trial)
-        suggestion = self._promotion() or self._sample()
+        suggestion = self._promotion() or self._new.next()
         if suggestion is None:
             return WAIT if self._running else None
-        self._running += 1
+        self._running += suggestion is not WAIT
         return suggestion
 
     def may_continue(self, trial: Trial) -> bool:
@@ -123,6 +155,7 @@ class ASHA(AbstractOptimizer):
         if trial.state is TrialState.FINISHED and trial.final_metric is not None:
             key = (-self.score(trial.final_metric), trial.number, trial.trial_id)
             rung.add(key, promotable=rung is not self._rungs[-1])
+            rung.finished += 1
         elif trial.state in (TrialState.STOPPED, TrialState.DIVERGED):
             rung.add((float("inf"), trial.number, trial.trial_id), promotable=False)
 
@@ -143,14 +176,10 @@ class ASHA(AbstractOptimizer):
             return Promotion(trial_id, budget, reason)
         return None
 
-    def _sample(self) -> Trial | None:
-        if self._sampled == self.num_trials:
-            return None
-        params = self.draw_untried()
-        if params is None:
-            return None
-        self._sampled += 1
-        return self.create_trial(params, self.resource_min, "random draw for the lowest rung")
+    def _level(self, proposals: Proposals) -> float | bool:
+        """Return the budget of the highest rung with results enough for a model."""
+        modelled = (rung.budget for rung in reversed(self._rungs) if rung.finished >= _MODELLED)
+        return next(modelled, False)
 
     def plan(self) -> Plan:
         """The least the rungs will hold: ``n_0`` configurations, ``n_(k+1) = n_k // eta``.

@@ -166,8 +166,8 @@ def _apply(state: RunState, record: Record) -> None:
         case "SlotsChanged":
             state.slots = record["slots"]
             book.hosts.changed(record.get("hosts") or {})
-        case "SetAside":
-            pass  # the book has seen what it follows from
+        case "SetAside" | "Ask":
+            pass  # the book has seen what it follows from, or will see what follows
         case "Resumed":
             state.status, state.reason, state.slots = None, "", 0
             limits = Limits.of(record["limits"])
