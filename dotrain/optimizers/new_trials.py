@@ -59,7 +59,8 @@ class NewTrials:
         if self._is_done:
             return None
         proposed = None
-        if self.proposals is not None and self._asks(self.proposals):
+        if self._asks():
+            assert self.proposals is not None
             proposed = self.proposals.take()
             if proposed is None:
                 return WAIT
@@ -70,8 +71,8 @@ class NewTrials:
         reason = drawn if proposed is None else "proposed by the model"
         self._suggested += 1
         self._is_asked = None
-        if self.proposals is not None and not self._is_done:
-            self._asks(self.proposals)
+        if not self._is_done:
+            self._asks()
         return self._optimizer.create_trial(params, budget, reason)
 
     @property
@@ -87,8 +88,11 @@ class NewTrials:
         others = iter(lambda: optimizer.searchspace.sample(optimizer.rng), None)
         return optimizer.draw_untried(chain([proposed], others).__next__)
 
-    def _asks(self, proposals: Proposals) -> bool:
+    def _asks(self) -> bool:
         """Decide whether the next one is the sampler's, and have it asked."""
+        proposals = self.proposals
+        if proposals is None or self._optimizer.first:
+            return False
         if self._is_asked is None:
             level = self._level(proposals)
             if level is False:
