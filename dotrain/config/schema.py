@@ -13,6 +13,22 @@ from dotrain.config.where import Cluster
 from dotrain.space import Scalar
 
 
+class WarmStart(Section):
+    """Earlier results for the model to learn from."""
+
+    from_: str = Field(
+        alias="from",
+        min_length=1,
+        description="An earlier run, by its directory or name, or a CSV file with a column for each "
+        "hyperparameter and one for the metric; a path relative to the config.",
+    )
+    trials: int | None = Field(
+        default=None,
+        ge=1,
+        description="The most to learn from, spread evenly from the best to the worst; by default all.",
+    )
+
+
 class Search(Section):
     """A parallel hyperparameter search."""
 
@@ -35,6 +51,9 @@ class Search(Section):
         default=[],
         description="Configurations to try before any other, such as today's; what one leaves out is drawn. "
         "More may be added when a run goes on.",
+    )
+    warm_start: WarmStart | None = Field(
+        default=None, description="Earlier results for the model of a sampler to learn from."
     )
 
 

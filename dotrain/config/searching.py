@@ -47,6 +47,10 @@ def set_up(
         optimizer.check()
     except ValueError as error:
         yield source.problem(("search", "optimizer"), str(error))
+    if search and search.warm_start and optimizer.sampler is None:
+        name = search.optimizer.name
+        message = f"'{name}' learns nothing from results; use tpe, or asha with sampler: tpe"
+        yield source.problem(("search", "warm_start"), message, at_key=True)
     if search:
         problems = list(_first_problems(search.try_first, space, source))
         yield from problems

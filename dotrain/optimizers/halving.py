@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal, final
 
 from sortedcontainers import SortedList
@@ -142,7 +143,11 @@ class SuccessiveHalving(AbstractOptimizer):
         #: Ladder and rung of each trial's current or last attempt, by trial id.
         self._place: dict[str, tuple[int, int]] = {}
         #: Results by budget.
-        self._finished: Counter[int] = Counter()
+        self._finished: Counter[float] = Counter()
+        # What was had without a budget had all there is.
+        top = self.budgets[-1]
+        self.earlier = [e if e.budget else replace(e, budget=top) for e in self.earlier]
+        self._finished.update(one.budget or top for one in self.earlier)
         self._running = 0
         self._new = NewTrials(self, self.sampler, self._level, random_share=_RANDOM_SHARE)
         self.proposals = self._new.proposals

@@ -10,6 +10,7 @@ from dotrain.core.asking import calling
 from dotrain.core.limits import Limits
 from dotrain.core.scheduler import Scheduler
 from dotrain.runs.definition import Experiment
+from dotrain.runs.warm_start import earlier_of
 from dotrain.store import VERSION, code_of, counts_from_one, marks_of
 
 
@@ -21,6 +22,7 @@ def make_scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Schedul
         header: The journal's first record.
     """
     experiment.optimizer.num_trials = header["num_trials"]
+    experiment.optimizer.earlier = earlier_of(header)
     search = header["config"].get("search") or {}
     experiment.optimizer.first = deque(search.get("try_first") or ())
     # Version 1 of the journal may hold configurations that were drawn twice.
