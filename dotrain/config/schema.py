@@ -8,53 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator
 
 from dotrain.config.needs import Resources
+from dotrain.config.search import Search
 from dotrain.config.section import NO_RULE, SINGLE, DomainSpec, Named, Plugin, Section
 from dotrain.config.where import Cluster
 from dotrain.space import Scalar
-
-
-class WarmStart(Section):
-    """Earlier results for the model to learn from."""
-
-    from_: str = Field(
-        alias="from",
-        min_length=1,
-        description="An earlier run, by its directory or name, or a CSV file with a column for each "
-        "hyperparameter and one for the metric; a path relative to the config.",
-    )
-    trials: int | None = Field(
-        default=None,
-        ge=1,
-        description="The most to learn from, spread evenly from the best to the worst; by default all.",
-    )
-
-
-class Search(Section):
-    """A parallel hyperparameter search."""
-
-    space: dict[str, DomainSpec] = Field(
-        min_length=1, description="What each hyperparameter may be, by name."
-    )
-    optimizer: Plugin = Field(
-        default=Plugin(name="random"), description="What to try next: its name, and its own keys."
-    )
-    num_trials: int | None = Field(
-        default=None,
-        ge=1,
-        description="How many configurations to sample. A grid needs none; given one, it leaves out the rest.",
-    )
-    early_stop: Plugin = Field(
-        default=NO_RULE,
-        description="Which trials to stop before their end: the rule's name, and its own keys.",
-    )
-    try_first: list[dict[str, Any]] = Field(
-        default=[],
-        description="Configurations to try before any other, such as today's; what one leaves out is drawn. "
-        "More may be added when a run goes on.",
-    )
-    warm_start: WarmStart | None = Field(
-        default=None, description="Earlier results for the model of a sampler to learn from."
-    )
 
 
 class LayerPrefix(Section):

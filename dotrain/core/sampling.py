@@ -28,6 +28,7 @@ class Outcome:
         budget: That of the attempt in steps, None where there is none.
         score: Its value, larger is better; None if it has none.
         steps: Reports that it has made.
+        violations: By how much it is beyond each constraint, negative within; empty if there are none.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Outcome:
     budget: float | None
     score: float | None
     steps: int
+    violations: tuple[float, ...] = ()
 
 
 @final
@@ -182,7 +184,9 @@ class Proposals:
         self.valued += score is not None
         steps = len(trial.metric_history)
         number = len(self.earlier) + trial.number
-        self.outcomes.append(Outcome(number, trial.state, trial.budget, score, steps))
+        self.outcomes.append(
+            Outcome(number, trial.state, trial.budget, score, steps, trial.violations)
+        )
 
     def want(self, level: float | None = None) -> None:
         """Let a configuration be asked for, unless one is already, or is there.

@@ -89,7 +89,7 @@ class SuccessiveHalving(AbstractOptimizer):
 
     A free slot promotes the best trial that is due, of the largest budget that has one; if none is,
     a new one begins. The search ends when `num_trials` configurations are sampled, or all that the space has,
-    and no promotion is due any more. A trial that was stopped early or diverged takes the last
+    and no promotion is due any more. A trial that was stopped early, diverged or is infeasible takes the last
     place of its rung; a failed one takes none.
 
     With a `sampler`, new configurations are proposed by a model of the largest budget that has 10 results or
@@ -178,7 +178,9 @@ class SuccessiveHalving(AbstractOptimizer):
     def _complete(self, trial: Trial) -> None:
         ladder, k = self._where(trial)
         rungs = self._ladders[ladder].rungs
-        if trial.state is TrialState.FINISHED and trial.final_metric is not None:
+        if max(trial.violations, default=0.0) > 0:
+            rungs[k].add((float("inf"), trial.number, trial.trial_id), promotable=False)
+        elif trial.state is TrialState.FINISHED and trial.final_metric is not None:
             key = (-self.score(trial.final_metric), trial.number, trial.trial_id)
             rungs[k].add(key, promotable=k < len(rungs) - 1)
             self._finished[rungs[k].budget] += 1

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dotrain.core.asking import calling
+from dotrain.core.constraints import Constraints
 from dotrain.core.limits import Limits
 from dotrain.core.scheduler import Scheduler
 from dotrain.runs.definition import Experiment
@@ -40,4 +41,5 @@ def make_scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Schedul
         code=code_of(header),
         marks=marks_of(header),
         counts_from_one=counts_from_one(header),
+        constraints=Constraints.of(header),
     )
