@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from dotrain.core.checking import check_book
+from dotrain.core.checking import check_trials
 from dotrain.core.constraints import Constraints
 from dotrain.core.events import (
     AttemptEnd,
@@ -341,4 +341,7 @@ class TrialBook:
         Raises:
             AssertionError: If one doesn't hold.
         """
-        check_book(self)
+        check_trials(self.trials, self.active, self.finalized, self.counts)
+        assert self.held == sum(t.slots for t in self.active.values()), "slots held are miscounted"
+        busy = sum(len(t.hosts) for t in self.active.values())
+        assert self.hosts.busy == busy, "slots held on hosts are miscounted"

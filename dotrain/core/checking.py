@@ -1,33 +1,37 @@
-"""What always holds of a book of trials."""
+"""What always holds of the trials of a run."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
-if TYPE_CHECKING:
-    from dotrain.core.book import TrialBook
+from dotrain.core.trial import Trial, TrialState
 
 
-def check_book(book: TrialBook) -> None:
-    """Assert every invariant.
+def check_trials(
+    trials: Mapping[str, Trial],
+    active: Iterable[str],
+    finalized: Iterable[Trial],
+    counts: Counter[TrialState],
+) -> None:
+    """Assert that trials and the indexes of them agree.
 
     Args:
-        book: After any event.
+        trials: All, by id.
+        active: The ids of those that hold slots.
+        finalized: Those with a value.
+        counts: How many there are of each state.
 
     Raises:
-        AssertionError: If one doesn't hold.
+        AssertionError: If they don't.
     """
-    active = {t.trial_id for t in book.trials.values() if t.state.active}
-    assert active == set(book.active), "active trials and the index of them differ"
-    assert book.held == sum(t.slots for t in book.active.values()), "slots held are miscounted"
-    busy = sum(len(t.hosts) for t in book.active.values())
-    assert book.hosts.busy == busy, "slots held on hosts are miscounted"
-    counted = Counter(t.state for t in book.trials.values())
-    assert counted == +book.counts, "counts by state are off"
-    for index, (trial_id, trial) in enumerate(book.trials.items()):
+    holding = {t.trial_id for t in trials.values() if t.state.active}
+    assert holding == set(active), "active trials and the index of them differ"
+    counted = Counter(t.state for t in trials.values())
+    assert counted == +counts, "counts by state are off"
+    for index, (trial_id, trial) in enumerate(trials.items()):
         assert (trial.trial_id, trial.number) == (trial_id, index), "trials are misnumbered"
         trial.validate()
-    valued = {t.trial_id for t in book.finalized}
-    assert len(valued) == len(book.finalized), "a trial is finalized twice"
-    assert valued == {i for i, t in book.trials.items() if t.final_metric is not None}
+    listed = [t.trial_id for t in finalized]
+    assert len(set(listed)) == len(listed), "a trial is finalized twice"
+    assert set(listed) == {i for i, t in trials.items() if t.final_metric is not None}
