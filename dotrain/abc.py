@@ -1,7 +1,7 @@
 """The interfaces of all plugins, and what goes through them that `dotrain` itself doesn't name.
 
-Events and instructions are what executors post and carry out, and observers are told. Strategies,
-executors, observers and frameworks are provisional: until the first release they may still change.
+Events and instructions are what executors post and carry out, and observers are told. Samplers,
+strategies, executors, observers and frameworks are provisional: until the first release they may still change.
 """
 
 from dotrain.ablation.ablators import AbstractAblator
@@ -15,6 +15,7 @@ from dotrain.core.events import (
     Interrupted,
     Lost,
     Noted,
+    Proposed,
     Reported,
     Resumed,
     SlotsChanged,
@@ -26,10 +27,11 @@ from dotrain.core.events import (
     Used,
 )
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.instructions import Finish, Instruction, Kill, Launch, SetAside, Stop
+from dotrain.core.instructions import Ask, Finish, Instruction, Kill, Launch, SetAside, Stop
 from dotrain.core.limits import Limits
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
+from dotrain.core.sampling import AbstractSampler, Outcome, Question
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.core.trial import ArmRun, Mark
 from dotrain.core.usage import Usage
@@ -43,8 +45,10 @@ __all__ = [
     "AbstractExecutor",
     "AbstractFramework",
     "AbstractOptimizer",
+    "AbstractSampler",
     "AbstractStrategy",
     "ArmRun",
+    "Ask",
     "AttemptEnd",
     "Diverged",
     "Event",
@@ -62,7 +66,10 @@ __all__ = [
     "Mark",
     "Noted",
     "Observer",
+    "Outcome",
     "Post",
+    "Proposed",
+    "Question",
     "Reported",
     "Resumed",
     "RunView",

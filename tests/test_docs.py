@@ -6,6 +6,7 @@ import importlib
 import re
 import shlex
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import typer
 
 from dotrain.cli import app
 from dotrain.config import load_config
-from dotrain.testing import check_framework
+from dotrain.testing import check_framework, check_optimizer, check_sampler
 from tests.conftest import ROOT, Project
 
 #: The tours of the hardest rooms.
@@ -34,6 +35,18 @@ def test_the_plugins_of_the_guide_keep_the_contract() -> None:
     test = names["test_contract"]
     assert callable(test)
     test()
+
+
+def test_the_sampler_of_the_guide_keeps_the_contract() -> None:
+    sampler = next(one for one in blocks("docs/plugins.md", "python") if "AbstractSampler" in one)
+    module = types.ModuleType("of_the_guide")
+    sys.modules[module.__name__] = module  # pickled by its name
+    try:
+        exec(sampler, vars(module))
+        check_sampler(module.Neighbour)
+        check_optimizer(module.Neighbours, num_trials=14)
+    finally:
+        del sys.modules[module.__name__]
 
 
 def test_the_strategy_of_the_guide_runs(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ LAYERS = [
     {"errors", "temporary"},
     {"space", "executors.threads", "executors.machine"},
     {"core"},
+    {"samplers"},
     {"optimizers", "earlystop", "ablation"},
     {"frameworks.base", "executors.base"},
     {"abc"},

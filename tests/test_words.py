@@ -129,7 +129,6 @@ RETIRED = {
     r"experiment runs?": "run",
     r"sub-trials?": "attempt",
     r"pruners?": "early-stop rule",
-    r"samplers?": "optimizer",
 }
 #: Titles of papers, names of other libraries' modules, what is asked of a cluster, and the key that asks.
 OTHERS_WORDS = re.compile(

@@ -79,6 +79,19 @@ class SetAside(Instruction):
     back: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Ask(Instruction):
+    """Let a sampler answer a question; what it may know are the first so many trials and outcomes.
+
+    Attributes, but for `reason`, are those of `core.sampling.Question`.
+    """
+
+    number: int
+    trials: int
+    outcomes: int
+    level: float | None = None
+
+
 class RunStatus(OpenStrEnum):
     """How a run stands, or how it has ended."""
 
@@ -107,7 +120,7 @@ class Finish(Instruction):
     status: RunStatus
 
 
-INSTRUCTIONS = frozenset(cls.__name__ for cls in (Launch, Stop, Kill, SetAside, Finish))
+INSTRUCTIONS = frozenset(cls.__name__ for cls in (Launch, Stop, Kill, SetAside, Ask, Finish))
 
 
 def to_record(instruction: Instruction) -> dict[str, Any]:

@@ -7,17 +7,18 @@ simulation and in the replay of a journal.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 
-from dotrain.core.asking import may_continue, next_suggestion, tell_end
+from dotrain.core.asking import may_continue, tell_end
 from dotrain.core.book import TrialBook
+from dotrain.core.constraints import Constraints
 from dotrain.core.deadlines import Deadlines, first_after
 from dotrain.core.events import (
     Event,
     Freed,
     Interrupted,
     Noted,
+    Proposed,
     Reported,
     Resumed,
     SlotsChanged,
@@ -27,21 +28,15 @@ from dotrain.core.events import (
     Used,
 )
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.instructions import Finish, Instruction, Kill, RunStatus, SetAside
+from dotrain.core.instructions import Ask, Finish, Instruction, Kill, RunStatus, SetAside
 from dotrain.core.limits import Limits
 from dotrain.core.line import Line
-from dotrain.core.policy import (
-    WAIT,
-    AbstractEarlyStop,
-    AbstractOptimizer,
-    Direction,
-    Promotion,
-)
+from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
+from dotrain.core.sampling import Question
 from dotrain.core.stopping import Stopping
 from dotrain.core.streak import Streak
+from dotrain.core.suggestions import Suggestions
 from dotrain.core.trial import Mark, Trial, TrialState
-from dotrain.errors import PolicyError
-from dotrain.space import plain_params
 
 
 class Scheduler:
@@ -66,6 +61,7 @@ class Scheduler:
         code: str | None = None,
         marks: Mapping[Mark, str] | None = None,
         counts_from_one: bool = True,
+        constraints: Constraints | None = None,
     ) -> None:
         """Make a scheduler; nothing happens before the first event.
 
@@ -79,10 +75,16 @@ class Scheduler:
             code: Digest of the user's code that the run begins with, None where it isn't known.
             marks: What must be known of every trial.
             counts_from_one: As of `TrialBook`.
+            constraints: As of `TrialBook`.
         """
         self.limits = limits or Limits()
         self.book = TrialBook(
-            seed, self.limits, code=code, marks=marks, counts_from_one=counts_from_one
+            seed,
+            self.limits,
+            code=code,
+            marks=marks,
+            counts_from_one=counts_from_one,
+            constraints=constraints,
         )
         self.slots = 0
         self.status: RunStatus | None = None
@@ -93,10 +95,7 @@ class Scheduler:
         self._stopping = Stopping(early_stop, direction, self.book)
         optimizer.trials = self.book.trials
         self._line = Line(self.book)
-        #: Ended trials the optimizer has not been told of.
-        self._to_tell: deque[Trial] = deque()
-        #: The optimizer has said that nothing is left to suggest.
-        self._over = False
+        self._suggestions = Suggestions(optimizer, self.book, self._line)
         self._streak = Streak()
         self._deadlines = Deadlines()
 
@@ -131,9 +130,13 @@ class Scheduler:
                 self.slots = event.slots
                 self.book.hosts.changed(event.hosts or {})
                 self._fill(time_s, out)
+            case Proposed():
+                self.took_in = self._suggestions.proposed(event)
+                self._fill(time_s, out)
             case TrialEvent():
                 self._trial_event(event, time_s, out)
         self._check_time(time_s, out)
+        self._ask(out)
         return out
 
     def _resume(self, event: Resumed, time_s: float) -> None:
@@ -146,10 +149,7 @@ class Scheduler:
         self.slots = 0
         self._slots_per_trial = event.slots_per_trial
         self.status = None
-        before = self._optimizer.num_trials
-        if event.num_trials is not None and before is not None and event.num_trials > before:
-            self._optimizer.num_trials = event.num_trials
-            self._over = False
+        self._suggestions.restart(event.num_trials, event.try_first or ())
 
     def _trial_event(self, event: TrialEvent, time_s: float, out: list[Instruction]) -> None:
         aside = set(self.book.hosts.aside)
@@ -191,61 +191,21 @@ class Scheduler:
 
     def _fill(self, time_s: float, out: list[Instruction]) -> None:
         """Launch what fits, asking the optimizer for more while slots are free."""
-        waiting = False
         slots, needed = self.slots, self._slots_per_trial
         self._line.launch_elsewhere(slots, needed, time_s, out)
-        while not self._over:
-            if self._to_tell:
-                suggestion = next_suggestion(self._optimizer, self._to_tell.popleft())
-            elif not waiting and self._line.room(slots, needed) >= needed:
-                suggestion = next_suggestion(self._optimizer, None)
-            else:
-                break
-            waiting = suggestion is WAIT
-            if isinstance(suggestion, Trial):
-                self._accept(suggestion)
-            elif isinstance(suggestion, Promotion):
-                self._accept_promotion(suggestion)
-            elif suggestion is None:
-                self._over = True
+        waiting = self._suggestions.gather(slots, needed)
         self._line.launch(slots, needed, time_s, out)
         idle = not (self.book.active or self._line)
-        if idle and self._over:
+        if idle and self._suggestions.over:
             self._end(RunStatus.FINISHED, "every trial has ended", time_s, out)
         elif idle and waiting and slots >= needed:
-            name = type(self._optimizer).__name__
-            raise PolicyError(
-                f"optimizer {name} returned WAIT while no trial is running: it would wait for ever"
-            )
+            self._suggestions.refuse_to_wait()
 
-    def _accept(self, trial: Trial) -> None:
-        name = type(self._optimizer).__name__
-        if trial.state is not TrialState.NEW or trial.trial_id:
-            raise PolicyError(
-                f"optimizer {name} suggested {trial.trial_id} again; to go on with a trial, "
-                "return a Promotion"
-            )
-        limit = self._optimizer.num_trials
-        if limit is not None and len(self.book.trials) >= limit:
-            self._over = True
-            return
-        try:
-            trial.params = plain_params(trial.params)
-        except TypeError as error:
-            raise PolicyError(f"optimizer {name} suggested hyperparameter {error}") from None
-        self.book.accept(trial)
-        self._line.accepted.append((trial, trial.budget, trial.reason or f"suggested by {name}"))
-
-    def _accept_promotion(self, promotion: Promotion) -> None:
-        name = type(self._optimizer).__name__
-        trial = self.book.trials.get(promotion.trial_id)
-        if trial is None or trial.state is not TrialState.FINISHED:
-            state = "unknown" if trial is None else f"{trial.state}, not finished"
-            raise PolicyError(f"optimizer {name} promotes {promotion.trial_id}, which is {state}")
-        if self._line.has(trial):
-            raise PolicyError(f"optimizer {name} promotes {promotion.trial_id} twice")
-        reason = promotion.reason or f"promoted by {name}"
-        self._line.accepted.append((trial, promotion.budget, reason))
+    def _ask(self, out: list[Instruction]) -> None:
+        question = None if self.status is not None else self._suggestions.question()
+        if question is not None:
+            fields = (getattr(question, name) for name in Question.__slots__)
+            out.append(Ask("a new configuration is wanted", *fields))
 
     def _check_time(self, time_s: float, out: list[Instruction]) -> None:
         if self.status is not None:
@@ -283,7 +243,7 @@ class Scheduler:
     def _note_end(self, trial: Trial) -> None:
         self._stopping.forget(trial)
         tell_end(self._early_stop, trial)
-        self._to_tell.append(trial)
+        self._suggestions.to_tell.append(trial)
 
     def is_over(self, trial: Trial) -> bool:
         """Whether a trial has ended and is never launched again, however the run goes on.
@@ -320,7 +280,9 @@ class Scheduler:
         assert len(set(accepted)) == len(accepted), "a trial is accepted twice"
         new = {i for i, t in self.book.trials.items() if t.state is TrialState.NEW}
         assert new <= set(accepted), "an accepted trial has been forgotten"
-        assert not self._to_tell or self._over, "the optimizer has not been told of an ended trial"
+        assert not self._suggestions.to_tell or self._suggestions.over, (
+            "the optimizer has not been told of an ended trial"
+        )
         waits = bool(line.elsewhere) or not self.book.hosts.are_all_open  # for a host, it may
         if line and not (waits and self.book.active):
             free = self.slots - self.book.held

@@ -132,6 +132,9 @@ class AbstractExecutor(ABC):
             timeout_s: The longest to wait, in seconds.
         """
 
+    def wake(self) -> None:  # noqa: B027
+        """Let a `pump` that waits return soon; called on any thread. One that isn't waiting needn't heed it."""
+
     @abstractmethod
     def close(self) -> None:
         """End whatever still runs and leave nothing behind; safe to call twice, or unstarted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -58,6 +59,8 @@ class Local(AbstractExecutor):
         self._storing: StoringTable | None = None
         self._interrupted = False
         self._closed = False
+        #: What `wake` writes to, while there is anything to wake.
+        self._waker: socket.socket | None = None
 
     def problems(self) -> Iterable[tuple[tuple[str, ...], str]]:
         """Refuse a number of threads in the environment that is none."""
@@ -106,6 +109,11 @@ class Local(AbstractExecutor):
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._selector = selectors.DefaultSelector()
         self._events: deque[Event] = deque()
+        wakes, self._waker = socket.socketpair()
+        wakes.setblocking(False)
+        self._waker.setblocking(False)
+        self._selector.register(wakes, selectors.EVENT_READ, lambda: wakes.recv(4096))
+        self._wakes = wakes
         names = [f"worker-{index}" for index in range(self._count)]
         # The config's own variables may say which GPUs are meant.
         machine = this_machine({**os.environ, **program.environment.values()})
@@ -179,6 +187,11 @@ class Local(AbstractExecutor):
         while self._events:
             self._post(self._events.popleft())
 
+    def wake(self) -> None:
+        """Let `pump` return."""
+        with contextlib.suppress(OSError, AttributeError):  # enough is written, or all is closed
+            self._waker.send(b".")  # type: ignore[union-attr]
+
     def _turn(self, timeout_s: float) -> None:
         due_s = self._table.due_s()
         if due_s is not None:
@@ -215,4 +228,7 @@ class Local(AbstractExecutor):
                 self._storing.keep_last()
                 self._storing.close()
             self._selector.close()
+            self._wakes.close()
+            if self._waker is not None:
+                self._waker.close()
             self._host = None

@@ -23,12 +23,13 @@ from dotrain.core.events import (
     StopAsked,
     TimePassed,
 )
-from dotrain.core.instructions import RunStatus
+from dotrain.core.instructions import Ask, RunStatus
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, Interrupt
 from dotrain.executors.base import AbstractExecutor
+from dotrain.runs.asking import AbstractAsker
 from dotrain.runs.freeing import Freeing
 from dotrain.store import Journal, Requests
 from dotrain.training.program import Program
@@ -56,6 +57,7 @@ class Driver:
         observers: Iterable[Observer] = (),
         freeing: Freeing | None = None,
         requests: Requests | None = None,
+        asker: AbstractAsker | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._executor = executor
@@ -64,6 +66,7 @@ class Driver:
         self._observers = list(observers)
         self._freeing = freeing
         self._requests = requests
+        self._asker = asker
         #: When requests are looked for again, on the executor's clock.
         self._look_s = -math.inf
         self.freed: Counter[str] = Counter()
@@ -90,7 +93,7 @@ class Driver:
             ResourcesUnavailable: If the executor gets no workers.
             ClusterGone: If the executor loses its cluster; the run can be resumed.
             DiskFull: If a trial has no room in the run directory; the run can be resumed.
-            PolicyError: If a plugin breaks its contract.
+            PolicyError: If a plugin breaks its contract, or a sampler can't answer.
             JournalError: If the journal can't be written.
             KeyboardInterrupt: At the second Ctrl-C.
         """
@@ -173,6 +176,10 @@ class Driver:
     def _loop(self) -> None:
         scheduler = self._scheduler
         while scheduler.status is None:
+            if self._asker is not None and (answers := self._asker.answers()):
+                for answer in answers:
+                    self._post(answer)
+                continue
             deadline = scheduler.next_deadline()
             now = self._now()
             pulse_s = _PULSE_S if self._executor.concurrent else math.inf
@@ -209,7 +216,11 @@ class Driver:
         finally:
             self._posting = False
         for instruction in instructions:
-            self._executor.carry_out(instruction)
+            if isinstance(instruction, Ask):
+                assert self._asker is not None, "a question, and nobody to put it to"
+                self._asker.ask(instruction)
+            else:
+                self._executor.carry_out(instruction)
         # Of what is late or comes twice, nothing has come but what the time may have brought.
         news = event if self._scheduler.took_in else TimePassed()
         self._tell("on_event", news, instructions, time_s)

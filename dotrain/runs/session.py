@@ -14,7 +14,6 @@ from dotrain.config.writing import to_yaml
 from dotrain.core.asking import calling
 from dotrain.core.events import Resumed
 from dotrain.core.instructions import RunStatus
-from dotrain.core.limits import Limits
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
@@ -22,11 +21,13 @@ from dotrain.errors import ClusterGone, DiskFull, DotrainError, PolicyError
 from dotrain.executors.base import AbstractExecutor, refuse_too_few
 from dotrain.results import result_of
 from dotrain.results.resuming import resume_command
-from dotrain.runs.changes import refuse_changes
+from dotrain.runs.asking import make_asker
+from dotrain.runs.changes import added_first, refuse_changes
 from dotrain.runs.definition import Experiment
 from dotrain.runs.driver import Driver
 from dotrain.runs.freeing import Freeing, keep_of
 from dotrain.runs.header import make_header
+from dotrain.runs.policies import make_scheduler
 from dotrain.runs.result import Demands, Result
 from dotrain.runs.stopped import StoppedRun
 from dotrain.runs.storing import taken
@@ -41,10 +42,7 @@ from dotrain.store import (
     Requests,
     Restored,
     RunDir,
-    code_of,
     code_that_goes_on,
-    counts_from_one,
-    marks_of,
     restore,
 )
 from dotrain.store.kept import Kept
@@ -91,7 +89,7 @@ def run(
         if experiment.functions.code.archive:
             run_dir.write_code(experiment.functions.code.archive)
         header = make_header(experiment, run_dir=run_dir.path)
-        scheduler = _scheduler(experiment, header)
+        scheduler = make_scheduler(experiment, header)
         kept = Kept(run_dir, taken(run_dir, experiment.settings))
         freeing = _freeing(experiment, kept, header, scheduler)
         start = _Start(scheduler, header, Contents([]), Restored(0.0, []), None, freeing, kept)
@@ -132,10 +130,11 @@ def resume(
         if stopped.died is not None and not quiet:
             sys.stderr.write(f"the driver before, {stopped.died}, has died; going on\n")
         refuse_changes(run_dir.path, header, experiment)
-        scheduler = _scheduler(experiment, header)
+        first = added_first(run_dir.path, records, experiment)
+        scheduler = make_scheduler(experiment, header)
         restored = restore(scheduler, islice(records, 1, None))
         # Whoever only judges what has finished runs no code.
-        runs = experiment.functions.code if is_to_train(stopped, experiment.num_trials) else Code()
+        runs = experiment.functions.code if is_to_train(stopped, experiment) else Code()
         code = code_that_goes_on(run_dir, runs, records)
         if code.changes and not quiet:
             sys.stderr.write(f"note: {code.text}\n")
@@ -149,9 +148,10 @@ def resume(
             version=VERSION,
             needs=NEEDS,
             archived=archived,
+            try_first=first or None,
         )
         now, before = experiment.num_trials, experiment.optimizer.num_trials
-        grows = now is not None and before is not None and now > before
+        grows = bool(first) or (now is not None and before is not None and now > before)
         goes_on = grows or scheduler.status is not RunStatus.FINISHED
         # Whoever only judges what has finished asks for no file.
         began_with = header["config"].get("storage")
@@ -206,27 +206,6 @@ def _freeing(experiment: Experiment, kept: Kept, header: Record, scheduler: Sche
     return Freeing(kept, keep, scheduler, experiment.direction, aside=concurrent)
 
 
-def _scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Scheduler:
-    """Return a scheduler as the run began with it."""
-    experiment.optimizer.num_trials = header["num_trials"]
-    # Version 1 of the journal may hold configurations that were drawn twice.
-    experiment.optimizer.tries_once = header.get("version", VERSION) > 1
-    for policy in (experiment.optimizer, experiment.early_stop):
-        with calling(policy):
-            policy.initialize()
-    return Scheduler(
-        experiment.optimizer,
-        experiment.early_stop,
-        direction=experiment.direction,
-        seed=experiment.seed,
-        limits=Limits.of(header["limits"]),
-        slots_per_trial=header.get("slots_per_trial", 1),
-        code=code_of(header),
-        marks=marks_of(header),
-        counts_from_one=counts_from_one(header),
-    )
-
-
 class _Run:
     """One driver's part of a run."""
 
@@ -266,8 +245,21 @@ class _Run:
             start.freeing.finish()
             requests = Requests(self.run_dir)
             requests.clear()
+            optimizer, seed = self.experiment.optimizer, self.experiment.seed
+            asker = make_asker(optimizer, seed, executor, self.run_dir.logs)
+            if asker is not None:
+                finally_.callback(asker.close)
             driver = Driver(
-                start.scheduler, executor, journal, view, observers, start.freeing, requests
+                *(
+                    start.scheduler,
+                    executor,
+                    journal,
+                    view,
+                    observers,
+                    start.freeing,
+                    requests,
+                    asker,
+                )
             )
             return self._to_its_end(driver, start, program)
 

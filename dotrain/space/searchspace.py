@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from random import Random
 from typing import Any, ClassVar, final
@@ -194,10 +194,31 @@ class Searchspace:
     def from_unit(self, point: Sequence[float]) -> Params:
         """Map a point of the unit cube, one coordinate per name of `names`, to a configuration."""
         unit = dict(zip(self.names, point, strict=True))
+        return self.build(lambda name: self.domains[name].from_unit(unit[name]))
+
+    def complete(self, given: Mapping[str, Any], rng: Random) -> Params:
+        """Return the configuration that has some values given, and the others drawn.
+
+        Args:
+            given: Values of parameters by name; one that turns out not to be in use is left out.
+            rng: The only source of randomness.
+        """
+
+        def value_of(name: str) -> Any:
+            return given[name] if name in given else self.domains[name].from_unit(rng.random())
+
+        return self.build(value_of)
+
+    def build(self, value_of: Callable[[str], Any]) -> Params:
+        """Return the configuration of the values that are given, each asked for if it is in use.
+
+        Args:
+            value_of: Returns a parameter's value by its name; is asked for those it depends on first.
+        """
         params: Params = {}
         for name in self._order:
             if self._is_active(name, params):
-                params[name] = self.domains[name].from_unit(unit[name])
+                params[name] = value_of(name)
         return {name: params[name] for name in self.names if name in params}
 
     def to_unit(self, params: Params) -> list[float]:

@@ -22,7 +22,8 @@ configuration. A launch's `arm` came later than version 2, in addition to what s
 
 Version 3 tells hosts from each other: ``SlotsChanged`` and ``Started`` have `hosts`, ends their `host`, and a
 launch what it is to `avoid`. So a trial may go on after a ``Failed``; where no host is told, it never does, and
-what was before is decided as it was. ``SetAside`` says what has followed.
+what was before is decided as it was. ``SetAside`` says what has followed. ``Ask`` and ``Proposed`` came later: what a
+sampler was asked, and what it has answered.
 """
 
 from __future__ import annotations
@@ -53,12 +54,13 @@ _WRITER = ("dotrain", "version", "needs")
 
 #: What is on the disk before anything follows from it: what lasts, nothing, or every record.
 Sync = Literal["trial", "system", "record"]
-#: Records that last: what ends an attempt, and all that is carried out but a stop. Reports, and stops
-#: on them, are made again by the attempt that takes the place of one that a power cut has ended.
+#: Records that last: what ends an attempt, and all that is carried out but a stop or a question. Reports, and stops
+#: on them, are made again by the attempt that takes the place of one that a power cut has ended; a question
+#: that nothing has come of is put again.
 _LASTING = frozenset(
     ["Run", "Resumed", "Freed"]
     + [name for name, cls in events.EVENTS.items() if issubclass(cls, events.AttemptEnd)]
-    + [name for name in instructions.INSTRUCTIONS if name != "Stop"]
+    + [name for name in instructions.INSTRUCTIONS if name not in ("Stop", "Ask")]
 )
 
 Record = dict[str, Any]

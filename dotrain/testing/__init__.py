@@ -1,6 +1,6 @@
 """For authors of plugins: contract kits to run on a plugin of one's own, and a simulation.
 
-Each kit raises `AssertionError` with what is wrong. Those of strategies, executors, observers and
+Each kit raises `AssertionError` with what is wrong. Those of samplers, strategies, executors, observers and
 frameworks are provisional: until the first release they may still change. In a test::
 
     from dotrain.testing import check_early_stop, check_optimizer
@@ -10,7 +10,12 @@ frameworks are provisional: until the first release they may still change. In a 
 """
 
 from dotrain.testing.ablators import check_ablator
-from dotrain.testing.contracts import check_early_stop, check_optimizer, check_strategy
+from dotrain.testing.contracts import (
+    check_early_stop,
+    check_optimizer,
+    check_sampler,
+    check_strategy,
+)
 from dotrain.testing.executors import check_executor
 from dotrain.testing.frameworks import check_framework
 from dotrain.testing.observers import check_observer
@@ -24,6 +29,7 @@ __all__ = [
     "check_framework",
     "check_observer",
     "check_optimizer",
+    "check_sampler",
     "check_strategy",
     "simulate",
 ]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import random
 from collections.abc import Callable
 from typing import Any
 
 from dotrain.core.limits import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction, Promotion
+from dotrain.core.sampling import AbstractSampler, Outcome, Question
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.core.trial import TrialState
 from dotrain.earlystop.none import NoStop
 from dotrain.optimizers.random import RandomSearch
+from dotrain.samplers.process import Learner
 from dotrain.space import Categorical, Discrete, Float, Int, Params, Searchspace
 from dotrain.testing.simulation import Simulation, simulate
 from dotrain.training.program import Program, load_strategy
@@ -20,6 +23,7 @@ from dotrain.usercode.by_value import packed
 from dotrain.usercode.function import FunctionRef, Functions
 
 OptimizerFactory = Callable[[], AbstractOptimizer]
+SamplerFactory = Callable[[], AbstractSampler]
 EarlyStopFactory = Callable[[], AbstractEarlyStop]
 StrategyFactory = Callable[[], AbstractStrategy]
 
@@ -53,7 +57,8 @@ def check_optimizer(
     seed 0 included, whatever the global random state; `min` of f and `max` of -f decide alike;
     failures and losses don't stop it; trials are not written to; it promotes no trial of which it
     has said that it may not continue, and being asked that changes nothing. Of a finite space it tries no
-    configuration twice, whatever became of the first trial, and ends when there is none left.
+    configuration twice, whatever became of the first trial, and ends when there is none left. Killed and resumed
+    at any moment, with one worker, it tries what it would have tried.
 
     Args:
         make: Returns a new instance.
@@ -102,6 +107,7 @@ def check_optimizer(
     assert faulty.scheduler.status in ("finished", "failed")
     _check_reads_only(make, space, num_trials)
     _check_may_continue(make, space, num_trials)
+    _check_goes_on(make, space, num_trials)
     size = space.size
     if size is not None and size <= _GONE_THROUGH:
         _check_tries_once(make, space, None if num_trials is None else size + 3)
@@ -117,6 +123,84 @@ def _check_tries_once(make: OptimizerFactory, space: Searchspace, num_trials: in
         tried = [repr(sorted(trial.params.items())) for trial in run.scheduler.book.trials.values()]
         twice = [params for params in tried if tried.count(params) > 1]
         assert not twice, f"{twice[0]} is tried twice"
+
+
+def _check_goes_on(make: OptimizerFactory, space: Searchspace, num_trials: int | None) -> None:
+    given: dict[str, Any] = {"space": space, "num_trials": num_trials, "workers": 1}
+    # By the configuration alone: a trial that is launched again may take other steps of its own.
+    curve = lambda params, step, _: example_curve(params, step, 0)  # noqa: E731
+    whole = simulate(make(), NoStop(), curve, **given)
+    tried = _attempts(whole)
+    for after in range(1, len(whole.log), max(1, len(whole.log) // 25)):
+        resumed = simulate(make(), NoStop(), curve, killed=whole, after=after, **given)
+        assert _attempts(resumed) == tried, f"killed after {after} events, it tries something else"
+
+
+def _attempts(run: Simulation) -> list[Any]:
+    """Return every configuration with the budget that it was launched with, in order, retries left out."""
+    found: list[Any] = []
+    for launch in run.launches:
+        one = (launch.trial_id, launch.params, launch.budget)
+        if one not in found[-1:]:
+            found.append(one)
+    return found
+
+
+def check_sampler(make: SamplerFactory, *, level: float | None = None, trials: int = 40) -> None:
+    """Check the contract of a sampler; provisional, more may be asked.
+
+    It proposes configurations of the space; a proposal depends on what is known, and neither on the portions in
+    which it was learned nor on what was asked before; equal seeds give equal proposals, other seeds others;
+    it survives being pickled before it begins; failed, diverged and stopped trials don't stop it.
+
+    Args:
+        make: Returns a new instance.
+        level: A budget of whose results it is asked; None for all.
+        trials: How many it learns of.
+
+    Raises:
+        AssertionError: If a promise is broken.
+    """
+    space = example_space()
+    rng = random.Random(0)
+    params = [space.sample(rng) for _ in range(trials)]
+    endings = [TrialState.FINISHED] * 7 + [
+        TrialState.STOPPED,
+        TrialState.DIVERGED,
+        TrialState.FAILED,
+    ]
+    ended = [
+        _outcome(number, endings[number % len(endings)], level, params[number])
+        for number in range(trials - 3)
+    ]
+
+    def proposals(portion: int, seed: int = 0) -> list[Params]:
+        sampler = pickle.loads(pickle.dumps(make()))
+        learner = Learner(sampler, space, seed)
+        found = []
+        for number in range(0, trials + 1, portion):
+            known = max(0, number - 3)
+            since = max(0, number - portion - 3)
+            new = params[max(0, number - portion) : number]
+            question = Question(number, number, known, level)
+            if known < 2:
+                learner.learn(new, ended[since:known])
+                continue
+            found.append(learner.answer(new, ended[since:known], question))
+        return found
+
+    one_by_one = proposals(1)
+    assert all(one in space for one in one_by_one), "it proposes what is not in the space"
+    assert one_by_one == proposals(1), "the same was asked twice, and answered otherwise"
+    at_once = proposals(trials)
+    assert at_once[-1] == one_by_one[-1], "learned at once, it proposes something else"
+    assert one_by_one != proposals(1, seed=1), "the seed changes nothing"
+
+
+def _outcome(number: int, state: TrialState, level: float | None, params: Params) -> Outcome:
+    score = example_curve(params, 3, 0)
+    has_score = state in (TrialState.FINISHED, TrialState.STOPPED)
+    return Outcome(number, state, level, score if has_score else None, 3)
 
 
 def _check_reads_only(make: OptimizerFactory, space: Searchspace, num_trials: int | None) -> None:

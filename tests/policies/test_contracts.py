@@ -12,13 +12,16 @@ from dotrain.core.asking import may_continue
 from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.trial import Trial, TrialState
 from dotrain.errors import PolicyError
+from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.grid import GridSearch
 from dotrain.optimizers.random import RandomSearch
 from dotrain.space import Float, Searchspace
 from dotrain.testing import check_early_stop, check_optimizer
 
 #: What a plugin must be given; the rest of its options have defaults.
-OPTIONS: dict[str, dict[str, int]] = {"asha": {"resource_max": 9}}
+OPTIONS: dict[str, dict[str, int]] = {
+    name: {"resource_max": 9} for name in ("asha", "hyperband", "bohb")
+}
 
 
 @pytest.mark.parametrize("name", sorted(plugins.registered(plugins.OPTIMIZERS)))
@@ -26,6 +29,10 @@ def test_every_optimizer_keeps_the_contract(name: str) -> None:
     make = _factory(plugins.OPTIMIZERS, name)
     space = Searchspace() if name == "single" else None
     check_optimizer(make, space=space, num_trials=1 if name == "single" else 14)
+
+
+def test_asha_with_a_sampler_keeps_the_contract() -> None:
+    check_optimizer(lambda: ASHA(resource_max=9, sampler="tpe"), num_trials=24)
 
 
 @pytest.mark.parametrize("name", sorted(plugins.registered(plugins.OPTIMIZERS)))
@@ -66,8 +73,6 @@ def test_the_optimizer_kit_notices_an_optimizer_that_ignores_its_seed() -> None:
 
 
 def test_the_optimizer_kit_notices_an_optimizer_that_ignores_the_direction() -> None:
-    from dotrain.optimizers.asha import ASHA
-
     class MaximizesOnly(ASHA):
         def score(self, value: float) -> float:
             return value
@@ -92,8 +97,6 @@ def test_the_optimizer_kit_notices_values_outside_the_space() -> None:
 
 
 def test_the_optimizer_kit_notices_a_promotion_of_a_trial_that_was_not_to_continue() -> None:
-    from dotrain.optimizers.asha import ASHA
-
     class Forgetful(ASHA):
         def may_continue(self, trial: Trial) -> bool:
             return False

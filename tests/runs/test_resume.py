@@ -25,6 +25,11 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "random": {"optimizer": {"name": "random"}, "num_trials": 8},
     "grid": {"optimizer": {"name": "grid", "points": 3}},
     "asha": {"optimizer": {"name": "asha", "resource_max": 9}, "num_trials": 9},
+    "tpe": {"optimizer": {"name": "tpe", "startup_trials": 3}, "num_trials": 8},
+    "asha+tpe": {
+        "optimizer": {"name": "asha", "resource_max": 9, "sampler": "tpe"},
+        "num_trials": 16,
+    },
 }
 
 

@@ -86,7 +86,7 @@ class DaskExecutor(AbstractExecutor):
         self._max_workers = workers
         self._connect_timeout_s = connect_timeout_s
         self._threads = threads
-        self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._first_slot = threading.Event()
@@ -148,10 +148,15 @@ class DaskExecutor(AbstractExecutor):
             while True:
                 if isinstance(item, BaseException):
                     raise item
-                self._post(item)
+                if item is not None:
+                    self._post(item)
                 item = self._events.get(False)
         except queue.Empty:
             return
+
+    def wake(self) -> None:
+        """Let `pump` return."""
+        self._events.put(None)
 
     def abort(self) -> None:
         """Leave the workers to themselves."""

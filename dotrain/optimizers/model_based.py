@@ -1,0 +1,76 @@
+"""Searches whose configurations a sampler proposes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge
+
+from dotrain.core.policy import AbstractOptimizer, Plan, Suggestion
+from dotrain.core.sampling import AbstractSampler, Proposals
+from dotrain.core.trial import Trial
+from dotrain.optimizers.new_trials import NewTrials
+from dotrain.samplers import make_sampler
+
+
+class ModelSearch(AbstractOptimizer):
+    """A search by a sampler: random configurations first, then what it proposes; base of such plugins.
+
+    A finite space is tried once each; what a model proposes a second time, is drawn at random instead.
+
+    Attributes:
+        sampler: To be set in ``__init__``.
+        startup_trials: Results that must be there before it is asked, 1 or more.
+    """
+
+    sampler: AbstractSampler
+    startup_trials: int = 1
+
+    def check(self) -> None:
+        """Refuse what the sampler can't do."""
+        self.sampler.check(self.searchspace, self.num_trials)
+
+    def initialize(self) -> None:
+        """Nothing suggested, nothing asked."""
+        self._new = NewTrials(self, self.sampler, self._level)
+        self.proposals = self._new.proposals
+
+    def get_suggestion(self, trial: Trial | None = None) -> Suggestion:
+        """Return a new trial, WAIT until the sampler has proposed one, or None after the last."""
+        return self._new.next()
+
+    def may_continue(self, trial: Trial) -> bool:
+        """Never: a trial is launched once."""
+        return False
+
+    def plan(self) -> Plan:
+        """One launch per configuration: `num_trials`, or all that there are."""
+        configurations, notes = self.configurations_at_most()
+        return Plan(configurations or 0, configurations or 0, notes=notes)
+
+    def _level(self, proposals: Proposals) -> bool:
+        return proposals.valued >= self.startup_trials
+
+
+class TPE(ModelSearch):
+    """Tree-structured Parzen estimator: optuna's sampler, multivariate, told of what runs.
+
+    Trials that run count as bad ones (a constant liar), so that several at a time aren't alike. Trials that were
+    stopped early rank below those that finished, the longer ones first.
+
+    Source: Bergstra, Bardenet, Bengio and Kégl, "Algorithms for Hyper-Parameter Optimization", NIPS 2011;
+    multivariate as in Falkner, Klein and Hutter, "BOHB", ICML 2018.
+
+    Args:
+        startup_trials: Trials with a value before the model is asked (>= 1); random until then.
+        candidates: Configurations of which the most promising is taken (>= 1).
+    """
+
+    def __init__(
+        self,
+        *,
+        startup_trials: Annotated[int, Ge(1)] = 10,
+        candidates: Annotated[int, Ge(1)] = 24,
+    ) -> None:
+        self.startup_trials = startup_trials
+        self.sampler = make_sampler("tpe", candidates=candidates)

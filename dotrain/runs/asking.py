@@ -1,0 +1,240 @@
+"""Asking a run's sampler: in a process of its own, so that neither slots nor the driver wait for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any, final
+
+import cloudpickle
+
+from dotrain.core.events import Proposed
+from dotrain.core.instructions import Ask
+from dotrain.core.policy import AbstractOptimizer
+from dotrain.core.sampling import Question
+from dotrain.errors import PolicyError
+from dotrain.executors.base import AbstractExecutor
+from dotrain.samplers.process import Learner, told
+from dotrain.space import Params, plain_params
+
+#: How often the process may die before an answer has come.
+_MOST_DEATHS = 3
+#: How long it may take to end, in seconds.
+_GRACE_S = 3.0
+#: Its arithmetic takes one thread, as the trials beside it need theirs.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+class AbstractAsker(ABC):
+    """Puts questions to the sampler of an optimizer, one at a time, and has its answers."""
+
+    def __init__(self, optimizer: AbstractOptimizer, seed: int) -> None:
+        """Ask nothing yet.
+
+        Args:
+            optimizer: Initialized; knows trials and outcomes.
+            seed: Of the run.
+        """
+        assert optimizer.proposals is not None
+        self._optimizer = optimizer
+        self._known = optimizer.proposals.outcomes
+        self._earlier = optimizer.proposals.earlier
+        self._sampler = optimizer.proposals.sampler
+        self._made_from = (self._sampler, optimizer.searchspace, seed)
+        self._answers: deque[Proposed | PolicyError] = deque()
+        self._learned = (0, 0)
+
+    @abstractmethod
+    def ask(self, ask: Ask) -> None:
+        """Put a question; the one before has been answered."""
+
+    def answers(self) -> list[Proposed]:
+        """Return the answers that have come since the last call.
+
+        Raises:
+            PolicyError: If the sampler can't answer, or answers something else than was asked.
+        """
+        answers = []
+        while self._answers:
+            answer = self._answers.popleft()
+            if isinstance(answer, PolicyError):
+                raise answer
+            answers.append(answer)
+        return answers
+
+    def close(self) -> None:  # noqa: B027 - not every one has anything to close
+        """Ask no more; safe to call twice."""
+
+    def _portion(self, ask: Ask) -> tuple[Any, ...]:
+        """Return what the sampler doesn't know yet, and the question."""
+        trials, outcomes = self._learned
+        self._learned = (ask.trials, ask.outcomes)
+        params = [self._params(number) for number in range(trials, ask.trials)]
+        question = Question(ask.number, ask.trials, ask.outcomes, ask.level)
+        return params, self._known[outcomes : ask.outcomes], question
+
+    def _params(self, number: int) -> Params:
+        """Return the configuration of a trial, earlier ones first."""
+        earlier = self._earlier
+        if number < len(earlier):
+            return earlier[number]
+        return self._optimizer.trials[f"t{number - len(earlier):04d}"].params
+
+    def _take(self, number: int, params: Any) -> None:
+        """Take in an answer, or say what is wrong with it."""
+        name = type(self._sampler).__name__
+        try:
+            params = plain_params(params)
+            if params not in self._optimizer.searchspace:
+                raise TypeError("is not in the space")
+        except (TypeError, AttributeError) as error:
+            fault = f"{name} proposed {params!r}: {error}"
+            self._answers.append(PolicyError(fault))
+            return
+        self._answers.append(Proposed(number, params))
+
+    def _fail(self, why: str) -> None:
+        self._answers.append(PolicyError(f"{type(self._sampler).__name__} {why}"))
+
+
+@final
+class HereAsker(AbstractAsker):
+    """Asks in this process, where time is virtual or a debugger may look on."""
+
+    _learner: Learner | None = None
+
+    def ask(self, ask: Ask) -> None:
+        """Put a question, and wait for the answer."""
+        try:
+            if self._learner is None:
+                self._learner = Learner(*self._made_from)
+            self._take(ask.number, self._learner.answer(*self._portion(ask)))
+        except Exception as error:
+            self._fail(f"raised {told(error)}")
+
+
+@final
+class AsideAsker(AbstractAsker):
+    """Asks a process of its own, which is started at once, and again if it dies.
+
+    Attributes:
+        process: The same.
+    """
+
+    def __init__(
+        self, optimizer: AbstractOptimizer, seed: int, wake: Callable[[], None], log: Path
+    ) -> None:
+        """Start the process.
+
+        Args:
+            optimizer: As of `AbstractAsker`.
+            seed: Of the run.
+            wake: Is called when an answer has come, on another thread.
+            log: Where the process writes what it has to say.
+        """
+        super().__init__(optimizer, seed)
+        self._wake = wake
+        self._log = log
+        self._questions: deque[Ask | None] = deque()
+        self._has_question = threading.Semaphore(0)
+        self._closing = False
+        self._start()
+        self._thread = threading.Thread(target=self._run, name="dotrain-sampler", daemon=True)
+        self._thread.start()
+
+    def ask(self, ask: Ask) -> None:
+        """Put a question; the answer comes later."""
+        self._questions.append(ask)
+        self._has_question.release()
+
+    def close(self) -> None:
+        """End the process."""
+        if self._closing:
+            return
+        self._closing = True
+        self._questions.append(None)
+        self._has_question.release()
+        self.process.terminate()  # it may be in the middle of a long answer
+        self._thread.join(_GRACE_S)
+        self._end()
+
+    def _start(self) -> None:
+        self._connection, theirs = Pipe()
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with theirs, open(self._log, "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "dotrain.samplers.process", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **_ONE_THREAD},
+                start_new_session=True,  # Ctrl-C is for the driver alone
+            )
+        with contextlib.suppress(OSError):  # it is found to be gone, then
+            self._connection.send((sys.path, cloudpickle.dumps(self._made_from)))
+        self._learned = (0, 0)
+
+    def _end(self) -> None:
+        self._connection.close()
+        try:
+            self.process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _run(self) -> None:
+        while True:
+            self._has_question.acquire()
+            ask = self._questions.popleft()
+            if ask is None:
+                return
+            self._have_answered(ask)
+            if self._closing:
+                return
+            self._wake()
+
+    def _have_answered(self, ask: Ask) -> None:
+        for _ in range(_MOST_DEATHS):
+            try:
+                self._connection.send(self._portion(ask))
+                is_well, answer = self._connection.recv()
+            except (EOFError, OSError):
+                if self._closing:
+                    return
+                self._end()
+                self._start()
+                continue
+            if is_well:
+                self._take(ask.number, answer)
+            else:
+                self._fail(f"raised {answer}")
+            return
+        code = self.process.poll()
+        self._fail(f"died {_MOST_DEATHS} times (exit status {code}); its last words: {self._log}")
+
+
+def make_asker(
+    optimizer: AbstractOptimizer, seed: int, executor: AbstractExecutor, logs: Path
+) -> AbstractAsker | None:
+    """Return what asks an optimizer's sampler; None if it has none.
+
+    Args:
+        optimizer: Initialized.
+        seed: Of the run.
+        executor: Is woken when an answer has come.
+        logs: Where a process may write what it has to say; it needn't exist.
+    """
+    if optimizer.proposals is None:
+        return None
+    if executor.is_virtual or executor.runs_in_this_process:
+        return HereAsker(optimizer, seed)
+    return AsideAsker(optimizer, seed, executor.wake, logs / "sampler.log")

@@ -1,0 +1,45 @@
+"""The policies of a run, and the scheduler that asks them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from dotrain.core.asking import calling
+from dotrain.core.constraints import Constraints
+from dotrain.core.limits import Limits
+from dotrain.core.scheduler import Scheduler
+from dotrain.runs.definition import Experiment
+from dotrain.runs.warm_start import earlier_of
+from dotrain.store import VERSION, code_of, counts_from_one, marks_of
+
+
+def make_scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Scheduler:
+    """Return a scheduler as the run began with it.
+
+    Args:
+        experiment: What is run; its policies are initialized.
+        header: The journal's first record.
+    """
+    experiment.optimizer.num_trials = header["num_trials"]
+    experiment.optimizer.earlier = earlier_of(header)
+    search = header["config"].get("search") or {}
+    experiment.optimizer.first = deque(search.get("try_first") or ())
+    # Version 1 of the journal may hold configurations that were drawn twice.
+    experiment.optimizer.tries_once = header.get("version", VERSION) > 1
+    for policy in (experiment.optimizer, experiment.early_stop):
+        with calling(policy):
+            policy.initialize()
+    return Scheduler(
+        experiment.optimizer,
+        experiment.early_stop,
+        direction=experiment.direction,
+        seed=experiment.seed,
+        limits=Limits.of(header["limits"]),
+        slots_per_trial=header.get("slots_per_trial", 1),
+        code=code_of(header),
+        marks=marks_of(header),
+        counts_from_one=counts_from_one(header),
+        constraints=Constraints.of(header),
+    )
