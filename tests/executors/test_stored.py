@@ -28,7 +28,7 @@ from dotrain.store import RunDir, read_journal
 from dotrain.store.kept import Kept
 from dotrain.store.manifest import keys_of
 from dotrain.store.storage import Storage
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, said
 from tests.store.cut import Cut
 
 TRAIN = """
@@ -115,11 +115,6 @@ def files(result: Result, to: Path, *without: str) -> dict[str, bytes]:
         for path in found
         if not any(name in path.name for name in ("tfevents", *without))
     }
-
-
-def said(result: Result) -> list[str]:
-    records = read_journal(result.run_dir / "journal.jsonl")
-    return [record["why"] for record in records if record.get("why")]
 
 
 def check_nothing_else_is_there(result: Result) -> None:
