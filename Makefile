@@ -37,7 +37,8 @@ test: $(READY) ## Run the tests that a change needs.
 slow: $(READY) ## Run the tests that `make test` leaves out: whole trainings, killed processes.
 	$(PYTEST) -m slow
 
-test-all: test slow ## Run all tests.
+test-all: $(READY) ## Run all tests.
+	$(PYTEST)
 
 lint: $(READY) ## Check style and formatting.
 	$(BIN)/ruff check .
@@ -68,7 +69,7 @@ scale: $(READY) ## Measure how costs grow to 100,000 trials.
 distribution: $(READY) ## Measure training by two workers, against ranks started by hand in the same run.
 	$(BIN)/python benchmarks/distribution.py
 
-ci: lint types test slow ## What continuous integration runs.
+ci: lint types test-all ## What continuous integration runs.
 
 clean: ## Remove the environment.
 	rm -rf $(VENV)

@@ -29,6 +29,7 @@ from dotrain.core.observer import Observer
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
+from dotrain.store import read_journal
 from dotrain.training import rehearsal
 from tests.folder import TRAIN, Folder
 from tests.warm import Warm
@@ -209,40 +210,12 @@ def rehearsed_here(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a scheduler with two workers, started by hand as a user would."""
-    folder = tmp_path_factory.mktemp("cluster")
-    file = folder / "scheduler.json"
-    common = ["--scheduler-file", str(file), "--host", "127.0.0.1"]
-    dask = [sys.executable, "-m", "dask"]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        # As docs/architecture.md asks for.
-        "DASK_DISTRIBUTED__COMM__OFFLOAD": "False",
-        # It lives as long as the tests do, and watching itself takes a tenth of a core.
-        "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "500ms",
-        "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
-    }
-    log = open(folder / "cluster.log", "w")  # noqa: SIM115
-    processes = [
-        start(command, stdout=log, stderr=log, cwd=folder, env=environment)
-        for command in (
-            [*dask, "scheduler", *common, "--port", "0", "--no-dashboard"],
-            [*dask, "worker", *common, "--nworkers", "2", "--nthreads", "1", "--no-dashboard"],
-        )
-    ]
-    try:
-        from distributed import Client
+    from tests.cluster import cluster
 
-        with Client(scheduler_file=str(file), timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=60)
-            address = client.scheduler.address
-        yield address
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(20)
-        log.close()
+    with cluster(tmp_path_factory.mktemp("dask") / "cluster") as found:
+        found.worker("--nworkers", "2", nanny=True)
+        found.wait_for(2)
+        yield found.address
 
 
 @pytest.fixture(params=["inline", "local", "address"])
@@ -255,3 +228,9 @@ def make_cluster(kind: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     if kind == "address":
         return {"kind": "address", "address": request.getfixturevalue("dask_address")}
     return {"kind": kind} if kind == "inline" else {"kind": kind, "workers": 2}
+
+
+def said(result: Result) -> list[str]:
+    """What the driver has said of workers, in lines."""
+    records = read_journal(result.run_dir / "journal.jsonl")
+    return [record["why"] for record in records if record.get("why")]

@@ -103,6 +103,7 @@ def test_plain_python_runs_in_every_way_that_it_tells(project: Project) -> None:
 # in this process.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("rehearsed_here")
 def test_the_keras_model_runs_in_a_search_and_in_an_ablation(tmp_path: Path) -> None:
     create_project(tmp_path, "keras")
 

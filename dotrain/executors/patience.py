@@ -12,7 +12,11 @@ _FIRST_S, _LONGEST_S = 0.25, 10.0
 
 @final
 class Patience:
-    """Of one thing that is tried again and again."""
+    """Of one thing that is tried again and again.
+
+    Attributes:
+        bound_s: How long it is tried.
+    """
 
     def __init__(self, began_s: float, bound_s: float) -> None:
         """Begin.
@@ -21,8 +25,16 @@ class Patience:
             began_s: The time, on a clock that never goes back.
             bound_s: How long it is tried.
         """
+        self.bound_s = bound_s
         self._ends_s = began_s + bound_s
         self._next_s = _FIRST_S
+
+    def hurry(self, now_s: float) -> None:
+        """Be done with it soon: the run ends. That it is said again changes nothing."""
+        if now_s + LAST_PATIENCE_S < self._ends_s:
+            self.bound_s = LAST_PATIENCE_S
+            self._ends_s = now_s + LAST_PATIENCE_S
+            self._next_s = _FIRST_S
 
     def next_delay_s(self, now_s: float) -> float | None:
         """Return how long to wait before the next try, or None if it has been tried long enough."""

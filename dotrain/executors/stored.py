@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import final
 
-from dotrain.executors.patience import LAST_PATIENCE_S, PATIENCE_S, Patience, waiting_text
+from dotrain.executors.patience import PATIENCE_S, Patience, waiting_text
 from dotrain.store import RunDir
 from dotrain.store.exchange import Exchange
 from dotrain.store.files import PIECE_BYTES, Piece, newest_checkpoint
@@ -207,8 +207,8 @@ class StoredHere:
             gone, self._idle = self._idle[: -self._copies], self._idle[-self._copies :]
             for one in gone:
                 del self._trials[one]
-        for one in gone:
-            shutil.rmtree(self.run_dir.trial_dir(one), ignore_errors=True)
+                # Under the lock: who goes on with it meanwhile would lose what was handed out.
+                shutil.rmtree(self.run_dir.trial_dir(one), ignore_errors=True)
 
     def _keep(
         self, trial_id: str, trial: _Trial, *, running: bool
@@ -223,20 +223,19 @@ class StoredHere:
 
     def _patiently(self, call: Callable[[], None], wanted: Callable[[], bool]) -> None:
         patience, is_said = Patience(time.monotonic(), PATIENCE_S), False
-        hurried: Patience | None = None
         while wanted():
             try:
                 return call()
             except StorageError as error:
-                if self._is_closing.is_set() and hurried is None:
-                    patience = hurried = Patience(time.monotonic(), LAST_PATIENCE_S)
+                if is_last := self._is_closing.is_set():
+                    patience.hurry(time.monotonic())
                 delay_s = patience.next_delay_s(time.monotonic())
                 if delay_s is None or not error.passes:
                     raise FilesLost(f"storage: {error}") from error
                 if not is_said:
                     is_said = True
-                    self._say(waiting_text(str(error), PATIENCE_S))
-                self._is_closing.wait(delay_s) if hurried is None else time.sleep(delay_s)
+                    self._say(waiting_text(str(error), patience.bound_s))
+                time.sleep(delay_s) if is_last else self._is_closing.wait(delay_s)
 
 
 def not_kept_text(trial_id: str, skipped: Mapping[str, str]) -> str:

@@ -122,17 +122,18 @@ def test_arms_begin_with_the_baselines_weights(project: Project) -> None:
     assert first["baseline"] != second["baseline"], "seeds differ"
 
 
+@pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("rehearsed_here")
 def test_arms_of_a_group_of_workers_begin_with_the_baselines_weights(project: Project) -> None:
     project.write("user.py", USER)
-    project.config(
+    config = project.config(
         **BASE,
         ablation={"features": ["b"], "layers": ["block_b"], "seeds": 1},
         distribution={"strategy": "multi_worker_mirrored", "workers": 2},
         cluster={"kind": "local", "workers": 2},
     )
-    done = project.cli("ablate", "config.yaml", "--json")
-    assert done.returncode == 0, done.stderr
-    (arms,) = arms_of(json.loads(done.stdout), project.path, seeds=1)
+    result = experiment.ablate(config, runs_dir=project.path / "runs", quiet=True)
+    (arms,) = arms_of(result.summary, project.path, seeds=1)
     assert set(arms["layer:block_b"]) == set(arms["baseline"]) - {"block_b"}
     assert begin_alike(arms)
 

@@ -12,6 +12,7 @@ import pytest
 
 from dotrain.config import load_config
 from dotrain.core.observer import Observer
+from dotrain.core.trial import Trial
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
@@ -153,21 +154,43 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def refusals(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """One search: every case is a trial."""
+def trained_by_workers(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """One search: every case that is refused is a trial, and one whose rank 1 is killed in its third epoch."""
     folder = tmp_path_factory.mktemp("refused")
     project = Project(folder)
     return project.run(
         f"""
+        import os, signal
         import keras
         import numpy as np
         import tensorflow as tf
+        from dotrain.callbacks import KerasCheckpoint, KerasEpochEnd
+
+        class Kill(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                if epoch == 2 and self.first and os.environ["TF_CONFIG"].endswith('"index": 1}}}}'):
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        def train_on(dist_strategy, reporter, checkpoint):
+            x = np.ones((16, 2), "float32")
+            with dist_strategy():
+                model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+                model.compile("sgd", "mse")
+            kill = Kill()
+            kill.first = not checkpoint.step
+            model.fit(
+                x, x[:, :1], epochs=4, initial_epoch=checkpoint.step, verbose=0,
+                callbacks=[KerasCheckpoint(checkpoint), KerasEpochEnd(reporter, "loss"), kill],
+            )
+            return 1
 
         OFF = tf.data.Options()
         OFF.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         REFUSED = {REFUSED!r}
 
-        def train(case, dist_strategy):
+        def train(case, dist_strategy, reporter, checkpoint):
+            if case == "a lost rank":
+                return train_on(dist_strategy, reporter, checkpoint)
             inside, _, outside = REFUSED[case][0].partition("\\n")
             names = {{"keras": keras, "OFF": OFF}}
             x = np.ones((8, 2), "float32")
@@ -185,7 +208,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> Result:
             return 1
         """,
         search={
-            "space": {"case": {"type": "categorical", "values": list(REFUSED)}},
+            "space": {"case": {"type": "categorical", "values": [*REFUSED, "a lost rank"]}},
             "optimizer": {"name": "grid"},
         },
         distribution=MODES["workers"],
@@ -193,12 +216,27 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> Result:
     )
 
 
+def trial_of(found: Result, case: str) -> Trial:
+    (trial,) = (t for t in found.trials if t.params["case"] == case)
+    return trial
+
+
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_done_is_refused_with_the_reason(refusals: Result, case: str) -> None:
-    (trial,) = (t for t in refusals.trials if t.params["case"] == case)
+def test_what_cannot_be_done_is_refused_with_the_reason(
+    trained_by_workers: Result, case: str
+) -> None:
+    trial = trial_of(trained_by_workers, case)
     assert trial.error is not None
     assert REFUSED[case][1] in trial.error.message
     assert trial.error.kind == "setup"
+
+
+def test_a_lost_rank_of_a_real_training_is_noticed_and_goes_on(trained_by_workers: Result) -> None:
+    trial = trial_of(trained_by_workers, "a lost rank")
+    assert str(trial.state) == "finished", trial.error
+    assert trial.losses == 1
+    assert trial.step_history == [0, 1, 2, 3]
+    assert any("rank 1: its process was killed by SIGKILL" in line.what for line in trial.story)
 
 
 def test_a_loop_of_ones_own_is_told_of_a_share_of_no_rows(project: Project) -> None:
@@ -240,40 +278,3 @@ def test_tensorflows_own_tutorial_runs_with_its_strategy_replaced(project: Proje
     assert result.best, project.log(result)
     assert trial.metrics is not None
     assert result.best["value"] < trial.metrics["first"]
-
-
-def test_a_lost_rank_of_a_real_training_is_noticed_and_goes_on(tmp_path: Path) -> None:
-    project = Project(tmp_path)
-    result = project.run(
-        """
-        import os, signal
-        import keras
-        import numpy as np
-        from dotrain.callbacks import KerasCheckpoint, KerasEpochEnd
-
-        class Kill(keras.callbacks.Callback):
-            def on_epoch_begin(self, epoch, logs=None):
-                if epoch == 2 and self.first and os.environ["TF_CONFIG"].endswith('"index": 1}}'):
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        def train(dist_strategy, reporter, checkpoint):
-            x = np.ones((16, 2), "float32")
-            with dist_strategy():
-                model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
-                model.compile("sgd", "mse")
-            kill = Kill()
-            kill.first = not checkpoint.step
-            model.fit(
-                x, x[:, :1], epochs=4, initial_epoch=checkpoint.step, verbose=0,
-                callbacks=[KerasCheckpoint(checkpoint), KerasEpochEnd(reporter, "loss"), kill],
-            )
-            return 1
-        """,
-        distribution=MODES["workers"],
-        cluster={"kind": "local", "workers": 2},
-    )
-    (trial,) = result.trials
-    assert result.best, trial.error
-    assert trial.losses == 1
-    assert trial.step_history == [0, 1, 2, 3]
-    assert any("rank 1: its process was killed by SIGKILL" in line.what for line in trial.story)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,8 @@ from dotrain.report.result import result_lines
 from dotrain.results import SearchResult
 from dotrain.runs.result import Result
 from dotrain.store import read_journal
-from tests.conftest import ROOT, Project, start
+from tests.cluster import cluster
+from tests.conftest import ROOT, Project
 
 pytestmark = pytest.mark.slow
 
@@ -31,30 +31,13 @@ def two_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "name.py").write_text(
         "import os, socket\nsocket.gethostname = lambda: os.environ['NODE']\n"
     )
-    file = folder / "scheduler.json"
-    common = ["--scheduler-file", str(file), "--no-dashboard"]
-    dask = [sys.executable, "-m", "dask"]
-    commands = {"": [*dask, "scheduler", *common, "--host", "127.0.0.1", "--port", "0"]}
-    for name, address in HOSTS.items():
-        worker = [*dask, "worker", *common, "--nthreads", "1", "--no-nanny", "--host", address]
-        commands[name] = [*worker, "--preload", str(folder / "name.py")]
     paths = {"node-a": f"{ROOT}{os.pathsep}{folder / 'installed'}"}
-    processes = []
-    with open(folder / "log", "w") as log:
-        for name, command in commands.items():
-            environment = {**os.environ, "NODE": name, "PYTHONPATH": paths.get(name, str(ROOT))}
-            processes.append(start(command, stdout=log, stderr=log, env=environment, cwd=folder))
-    try:
-        from distributed import Client
-
-        with Client(scheduler_file=str(file), timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=60)
-            address = client.scheduler.address
-        yield address
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    with cluster(folder / "cluster") as found:
+        for name, host in HOSTS.items():
+            named = ["--preload", str(folder / "name.py")]
+            found.worker(*named, host=host, NODE=name, PYTHONPATH=paths.get(name, str(ROOT)))
+        found.wait_for(2)
+        yield found.address
 
 
 def search(project: Project, address: str, function: str, trials: int, **sections: Any) -> Result:

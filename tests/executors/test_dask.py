@@ -15,7 +15,8 @@ import pytest
 
 from dotrain.attempts.deaths import cause_of_death
 from dotrain.errors import ResourcesUnavailable
-from tests.conftest import Project, start
+from tests.cluster import at, cluster
+from tests.conftest import Project
 
 LOCAL = {"kind": "local", "workers": 2}
 SEARCH: dict[str, Any] = {
@@ -232,27 +233,11 @@ def test_a_broken_file_of_dasks_settings_is_named_in_a_line(
 
 
 def test_a_scheduler_without_workers_is_named(project: Project, tmp_path: Path) -> None:
-    file = tmp_path / "scheduler.json"
-    scheduler = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0"),
-            *("--no-dashboard", "--scheduler-file", str(file)),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert scheduler.stderr is not None
-        line = next(line for line in scheduler.stderr if "Scheduler at:" in line)
-        address = line.split()[-1]
-        with pytest.raises(ResourcesUnavailable, match=f"{address} has no worker.*dask worker"):
-            project.run(
-                "def train(): return 1.0",
-                cluster={"kind": "address", "address": address, "connect_timeout_s": 3},
-            )
-    finally:
-        scheduler.terminate()
-        scheduler.communicate()
+    with (
+        cluster(tmp_path / "cluster") as found,
+        pytest.raises(ResourcesUnavailable, match=f"{found.address} has no worker.*dask worker"),
+    ):
+        project.run("def train(): return 1.0", cluster=at(found, connect_timeout_s=3))
 
 
 def test_any_dask_cluster_class_will_do(project: Project) -> None:
@@ -364,18 +349,9 @@ def test_local_workers_that_die_at_once_are_not_waited_for(
 def test_a_scheduler_that_goes_away_ends_the_run_so_that_it_can_be_resumed(
     project: Project, tmp_path: Path
 ) -> None:
-    file = tmp_path / "scheduler.json"
-    common = ["--scheduler-file", str(file), "--host", "127.0.0.1", "--no-dashboard"]
-    dask = [sys.executable, "-m", "dask"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    scheduler = start([*dask, "scheduler", *common, "--port", "0"], **quiet)
-    worker = start([*dask, "worker", *common, "--nthreads", "1"], **quiet)
-    try:
-        from distributed import Client
-
-        with Client(scheduler_file=str(file), timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(1, timeout=60)
-            address = client.scheduler.address
+    with cluster(tmp_path / "cluster") as found:
+        found.worker()
+        found.wait_for(1)
         project.write(
             "user.py",
             f"""
@@ -384,26 +360,22 @@ def test_a_scheduler_that_goes_away_ends_the_run_so_that_it_can_be_resumed(
             def train(n, reporter):
                 if n < 3:
                     return n
-                os.kill({scheduler.pid}, signal.SIGKILL)
+                os.kill({found.processes[0].pid}, signal.SIGKILL)
                 for step in itertools.count():
                     reporter.broadcast(n, step)
                     time.sleep(0.01)
             """,
         )
-        project.config(search=SEARCH, cluster={"kind": "address", "address": address})
+        project.config(search=SEARCH, cluster=at(found))
         done = project.cli("run", "config.yaml", "--json")
         assert done.returncode == 1
-        assert f"the Dask scheduler at {address} is gone" in done.stderr
+        assert f"the Dask scheduler at {found.address} is gone" in done.stderr
         result = json.loads(done.stdout)
         assert result["status"] == "interrupted"
         assert result["trials"] == {
             **{"total": 4, "finished": 3, "stopped": 0, "diverged": 0, "failed": 0},
             "unfinished": 1,
         }
-    finally:
-        for process in (scheduler, worker):
-            process.kill()
-            process.wait()
     project.write("user.py", "def train(n): return n")
     how = ("--set", "cluster={kind: inline}", "--code", "current")
     again = project.cli("resume", result["run_dir"], "--json", *how)

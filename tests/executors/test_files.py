@@ -28,7 +28,7 @@ from dotrain.runs.result import Result
 from dotrain.runs.session import run
 from dotrain.store import RunDir, read_journal
 from dotrain.store.folder import Folder
-from tests.conftest import Project
+from tests.conftest import Project, said
 from tests.distribution.conftest import STRATEGY
 
 OTHERS_FOLDER = Path("/proc/self/cwd/runs")
@@ -74,11 +74,6 @@ def files(result: Result) -> dict[str, bytes]:
         for path in trials.rglob("*")
         if "tfevents" not in path.name
     }
-
-
-def said(result: Result) -> list[str]:
-    records = read_journal(result.run_dir / "journal.jsonl")
-    return [record["why"] for record in records if record.get("why")]
 
 
 def test_the_same_files_come_home_as_there_are_on_a_shared_disk(

@@ -122,6 +122,14 @@ def test_jobs_are_named_after_the_run_directory_and_where_it_lies(tmp_path: Path
     assert in_queue(object, {"n_workers": 1}, here) == ({"n_workers": 1}, None)
 
 
+def test_the_name_of_jobs_is_one_word_for_slurm_and_never_the_names_of_others(
+    tmp_path: Path,
+) -> None:
+    name = name_of(tmp_path / "a run, moved", "theirs,and mine")
+    assert name.startswith("theirs-and-mine-a-run--moved-")
+    assert name != name_of(tmp_path / "a-run--moved", "theirs,and mine"), "the path tells"
+
+
 def test_a_class_that_takes_ctrl_c_for_itself_doesnt_keep_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -10,10 +9,8 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,14 +18,6 @@ import pytest
 from dotrain import experiment
 from dotrain.errors import ResourcesUnavailable, UsageError
 from dotrain.executors import stored as stored_here
-from dotrain.executors.dask import admission
-from dotrain.executors.dask.admission import Admission, Worker, ways_text
-from dotrain.executors.dask.carrier import Pieces
-from dotrain.executors.dask.scratch import Scratch
-from dotrain.executors.dask.site import Refusal, Site, Way, decide
-from dotrain.executors.dask.stored import ToStorage
-from dotrain.executors.dealing import NO_WISH
-from dotrain.executors.patience import Patience
 from dotrain.report.artifacts import read_artifacts
 from dotrain.report.copying import copy_artifacts
 from dotrain.report.page.document import make_document
@@ -36,11 +25,10 @@ from dotrain.report.reading import read_run
 from dotrain.report.story import read_trial
 from dotrain.runs.result import Result
 from dotrain.store import RunDir, read_journal
-from dotrain.store.claim import take_storage
 from dotrain.store.kept import Kept
 from dotrain.store.manifest import keys_of
-from dotrain.store.storage import Place, Storage
-from tests.conftest import ROOT, Project
+from dotrain.store.storage import Storage
+from tests.conftest import ROOT, Project, said
 from tests.store.cut import Cut
 
 TRAIN = """
@@ -127,11 +115,6 @@ def files(result: Result, to: Path, *without: str) -> dict[str, bytes]:
         for path in found
         if not any(name in path.name for name in ("tfevents", *without))
     }
-
-
-def said(result: Result) -> list[str]:
-    records = read_journal(result.run_dir / "journal.jsonl")
-    return [record["why"] for record in records if record.get("why")]
 
 
 def check_nothing_else_is_there(result: Result) -> None:
@@ -309,49 +292,6 @@ def test_a_checkpoint_is_kept_and_a_log_is_home_while_the_trial_runs(
     check_nothing_else_is_there(result)
 
 
-def test_a_worker_that_was_cut_off_changes_nothing_that_counts(tmp_path: Path) -> None:
-    Cut.clear()
-    run_dir = RunDir(tmp_path / "run" / "2026")
-    run_dir.path.mkdir(parents=True)
-    storage = take_storage(run_dir, "cut://bucket", goes_on=False)
-    kept = Kept(run_dir, storage)
-    scratches = [Scratch(storage), Scratch(storage)]
-
-    def save(scratch: Scratch, step: int) -> None:
-        folder = scratch.run_dir.checkpoint("t0000") / f"step-{step:09d}"
-        folder.mkdir(parents=True)
-        (folder / "weights").write_text(f"of step {step}")
-
-    async def tell() -> None:
-        async def ask(method: str, *arguments: Any) -> Any:
-            return getattr(scratches[1], method)(*arguments)
-
-        async def ask_cut_off(method: str, *arguments: Any) -> Any:
-            answer = getattr(scratches[0], method)(*arguments)
-            if method == "send":  # it arrives late: the trial has gone on elsewhere, and ended
-                cut_off.drop()
-                await other.hand_out("t0000", 0, lambda: True)
-                save(scratches[1], 1)
-                await other.bring_home()
-            return answer
-
-        more = (Pieces(), lambda what: None)
-        cut_off = ToStorage(run_dir, kept, ask_cut_off, *more)
-        other = ToStorage(run_dir, kept, ask, *more)
-        await cut_off.hand_out("t0000", 0, lambda: True)
-        save(scratches[0], 5)
-        await cut_off.bring_home()
-
-    asyncio.run(tell())
-    newest = kept.newest_checkpoint("t0000")
-    assert newest is not None
-    assert newest.endswith("/checkpoint/step-000000001")
-    assert len(storage.list_keys()) == 2
-    assert kept.sweep() == 1
-    for scratch in scratches:
-        scratch.remove()
-
-
 def test_a_storage_that_does_not_answer_for_a_moment_costs_nothing_but_time(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -393,16 +333,6 @@ def test_a_storage_that_stays_away_loses_the_attempt_and_says_why(
     assert trial.error is not None
     assert "storage: it isn't there" in trial.error.message
     assert "from 0" in project.log(result)
-
-
-def test_patience_ends_and_grows_no_further_than_it_should() -> None:
-    patience, now_s, delays = Patience(5.0, 60.0), 5.0, []
-    while (delay_s := patience.next_delay_s(now_s)) is not None:
-        delays.append(delay_s)
-        now_s += delay_s
-    assert now_s == 65.0
-    assert delays[:4] == [0.25, 0.5, 1.0, 2.0]
-    assert max(delays) == 10.0
 
 
 @pytest.mark.parametrize("kind", ["inline", "local", "address"])
@@ -453,70 +383,6 @@ def test_a_worker_that_cant_use_the_storage_is_named_and_isnt_used(
     assert re.search(
         r"worker tcp://\S+ on \S+ isn't used: storage: .*something else", str(caught.value)
     )
-
-
-HERE = Site("home", "0.2.0", "3.11", sees=True)
-STORES = replace(HERE, host="node7", stores=True)
-
-
-def test_a_place_that_stores_shares_no_disk_and_says_where_files_go() -> None:
-    assert decide(STORES, HERE) is Way.STORED
-    assert decide(replace(STORES, sees=False), HERE) is Way.STORED
-    for site, passes, what in (
-        (replace(STORES, cant_store="no access"), False, "storage: no access; credentials"),
-        (replace(STORES, cant_store="nobody answers", store_may_come=True), True, "nobody answers"),
-        (replace(STORES, cant_keep="full", temp="/tmp"), False, "can't keep files in /tmp (full)"),
-    ):
-        found = decide(site, HERE)
-        assert isinstance(found, Refusal)
-        assert found.passes is passes
-        assert what in found.why
-    ways = [(Way.STORED, "a"), (Way.STORED, "b"), (Way.STORED, "a")]
-    assert ways_text(ways, Place("s3://bucket", "run")) == (
-        "files: storage: s3://bucket/run (a: 2 workers, b: 1 worker)"
-    )
-
-
-def test_a_worker_is_asked_again_while_the_storage_does_not_answer_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(admission, "here", lambda: HERE)
-    monkeypatch.setattr(admission, "_AGAIN_S", 0.0)
-    place = Place("s3://bucket", "run")
-    program = SimpleNamespace(
-        run_dir=str(tmp_path), functions=SimpleNamespace(needed=(), path=()), storage=place
-    )
-    away = [
-        replace(STORES, cant_store=f"nobody answers {index}", store_may_come=True)
-        for index in range(2)
-    ]
-    answers = iter([*away, STORES])
-    lines: list[str] = []
-
-    async def answer(addresses: list[str], asked: object) -> dict[str, Any]:
-        return dict.fromkeys(addresses, (next(answers), None))
-
-    async def nobody(addresses: list[str]) -> dict[str, Exception]:
-        return {}
-
-    async def ask_all() -> list[Way | None]:
-        asked_again: asyncio.Queue[Sequence[str]] = asyncio.Queue()
-        wire: Any = SimpleNamespace(ask=answer, settle=nobody)
-        letting: Any = Admission(wire, program, NO_WISH, lines.append, asked_again.put_nowait)  # type: ignore[arg-type]
-        ways = []
-        for _ in range(3):
-            ways += (await letting.ask([Worker("tcp://w", "w")])).values()
-            if ways[-1] is None:
-                assert "nobody answers" in letting.passing["tcp://w"]
-                assert await asked_again.get() == ["tcp://w"]
-        assert not letting.refused
-        assert not letting.passing
-        return ways
-
-    assert asyncio.run(ask_all()) == [None, None, Way.STORED]
-    refused, used = lines
-    assert "worker tcp://w on node7 isn't used: storage: nobody answers 0" in refused
-    assert used == "files: storage: s3://bucket/run (node7: 1 worker)"
 
 
 def test_unfinished_uploads_are_aborted_at_the_next_start(project: Project, s3: str) -> None:
@@ -622,9 +488,3 @@ def test_a_call_from_python_keeps_files_too(tmp_path: Path) -> None:
     assert result.summary["best"]["checkpoint"].startswith(f"file://{tmp_path}/store/")
     (weights,) = (tmp_path / "store").rglob("weights")
     assert weights.read_text() == "w"
-
-
-def test_a_place_is_joined_once() -> None:
-    place = Place("s3://bucket/a/", "run")
-    assert place.url_of("t0000/x") == "s3://bucket/a/run/t0000/x"
-    assert os.path.basename(place.top) == "run"

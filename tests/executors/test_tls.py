@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import trustme
 
 from dotrain.config import ConfigError, load_config
 from dotrain.errors import ResourcesUnavailable
-from tests.conftest import Project, start
+from tests.cluster import cluster
+from tests.conftest import Project
 
 
 def certificate(folder: Path, ca: trustme.CA, name: str) -> dict[str, str]:
@@ -32,44 +32,23 @@ def certificate(folder: Path, ca: trustme.CA, name: str) -> dict[str, str]:
 def tls_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
     folder = tmp_path_factory.mktemp("tls")
     ours = certificate(folder / "ours", trustme.CA(), "127.0.0.1")
-    common = [
-        *("--scheduler-file", str(folder / "scheduler.json"), "--host", "127.0.0.1"),
-        *("--protocol", "tls", "--no-dashboard"),
-        *("--tls-ca-file", ours["ca_file"], "--tls-cert", ours["cert"], "--tls-key", ours["key"]),
-    ]
-    dask = [sys.executable, "-m", "dask"]
-    with open(folder / "log", "w") as log:
-        output: dict[str, Any] = {"stdout": log, "stderr": log}
-        processes = [
-            start([*dask, "scheduler", *common, "--port", "0"], **output),
-            start([*dask, "worker", *common, "--nthreads", "1"], **output),
-        ]
-        try:
-            from distributed import Client
-            from distributed.security import Security
+    from distributed.security import Security
 
-            security = Security(
-                tls_ca_file=ours["ca_file"],
-                tls_client_cert=ours["cert"],
-                tls_client_key=ours["key"],
-                require_encryption=True,
-            )
-            with Client(
-                scheduler_file=str(folder / "scheduler.json"),
-                security=security,
-                timeout=60,
-                set_as_default=False,
-            ) as client:
-                client.wait_for_workers(1, timeout=60)
-                address = client.scheduler.address
-            yield address, ours
-        finally:
-            for process in processes:
-                process.kill()
-                process.wait()
+    files = {"ca-file": ours["ca_file"], "cert": ours["cert"], "key": ours["key"]}
+    options = [part for name, file in files.items() for part in (f"--tls-{name}", file)]
+    security = Security(
+        tls_ca_file=ours["ca_file"],
+        tls_client_cert=ours["cert"],
+        tls_client_key=ours["key"],
+        require_encryption=True,
+    )
+    with cluster(folder / "cluster", ["--protocol", "tls", *options], security) as found:
+        found.worker()
+        found.wait_for(1)
+        yield found.address, ours
 
 
-def cluster(address: str, tls: dict[str, str]) -> dict[str, Any]:
+def section(address: str, tls: dict[str, str]) -> dict[str, Any]:
     return {"kind": "address", "address": address, "tls": tls, "connect_timeout_s": 2}
 
 
@@ -78,7 +57,7 @@ def test_the_right_certificates_work(
 ) -> None:
     address, ours = tls_cluster
     assert address.startswith("tls://")
-    patient = {**cluster(address, ours), "connect_timeout_s": 60}
+    patient = {**section(address, ours), "connect_timeout_s": 60}
     result = project.run("def train(): return 0.5", cluster=patient)
     assert result.best is not None
     assert result.best["value"] == 0.5
@@ -90,7 +69,7 @@ def test_certificates_of_another_authority_are_refused(
     address, _ = tls_cluster
     theirs = certificate(tmp_path / "theirs", trustme.CA(), "127.0.0.1")
     with pytest.raises(ResourcesUnavailable, match="don't accept each other's certificates"):
-        project.run("def train(): return 0.5", cluster=cluster(address, theirs))
+        project.run("def train(): return 0.5", cluster=section(address, theirs))
 
 
 def test_no_certificates_are_refused(
@@ -106,9 +85,9 @@ def test_mistakes_in_the_section_are_shown_where_they_stand(project: Project) ->
     project.write("user.py", "def train(): return 1")
     nothing = {"ca_file": "no.pem", "cert": "no.pem", "key": "no.pem"}
     with pytest.raises(ConfigError, match=r"cluster\.tls\.key: no file .*no\.pem"):
-        load_config(project.config(cluster=cluster("tls://127.0.0.1:1", nothing)))
+        load_config(project.config(cluster=section("tls://127.0.0.1:1", nothing)))
     with pytest.raises(ConfigError, match=r"cluster\.tls: goes with an address that starts with"):
-        load_config(project.config(cluster=cluster("tcp://127.0.0.1:1", nothing)))
+        load_config(project.config(cluster=section("tcp://127.0.0.1:1", nothing)))
     bare = {"kind": "address", "address": "tls://127.0.0.1:1"}
     with pytest.raises(ConfigError, match=r"cluster\.address: a tls:// address needs cluster\.tls"):
         load_config(project.config(cluster=bare))
@@ -119,7 +98,7 @@ def test_files_that_hold_no_certificate_are_named(project: Project) -> None:
         project.write(name, "nonsense")
     files = {"ca_file": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
     with pytest.raises(ResourcesUnavailable, match="these files don't make TLS"):
-        project.run("def train(): return 1.0", cluster=cluster("tls://127.0.0.1:1", files))
+        project.run("def train(): return 1.0", cluster=section("tls://127.0.0.1:1", files))
 
 
 def test_a_cluster_class_makes_certificates_of_its_own(

@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,78 +17,9 @@ from dotrain.core.observer import Observer
 from dotrain.executors.dask import wire
 from dotrain.executors.dask.holding import Holder, held_text
 from dotrain.runs.definition import Experiment
-from dotrain.runs.result import Result
 from dotrain.runs.session import run
-from dotrain.store import read_journal
-from tests.conftest import ROOT, Moment, Project, start
-
-
-class Cluster:
-    """A scheduler started by hand, and workers that come when they are told to."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self._file = folder / "scheduler.json"
-        self._log = open(folder / "log", "w")  # noqa: SIM115
-        self._folder = folder
-        self.processes: list[subprocess.Popen[Any]] = []
-        self._start("scheduler", "--port", "0")
-        self.address = self.wait_for(0)
-
-    def _start(self, what: str, *options: str, **environment: str) -> subprocess.Popen[Any]:
-        common = ["--scheduler-file", str(self._file), "--host", "127.0.0.1", "--no-dashboard"]
-        process = start(
-            [sys.executable, "-m", "dask", what, *common, *options],
-            stdout=self._log,
-            stderr=self._log,
-            cwd=self._folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        )
-        self.processes.append(process)
-        return process
-
-    def worker(self, *options: str, **environment: str) -> subprocess.Popen[Any]:
-        return self._start("worker", "--nthreads", "1", "--no-nanny", *options, **environment)
-
-    def wait_for(self, workers: int) -> str:
-        """Wait for so many workers; the scheduler's address."""
-        from distributed import Client
-
-        with Client(scheduler_file=str(self._file), timeout=60, set_as_default=False) as client:
-            if workers:
-                client.wait_for_workers(workers, timeout=60)
-            return str(client.scheduler.address)
-
-    def ask(self, function: Any, *arguments: Any) -> Any:
-        """Run something on every worker that answers."""
-        from distributed import Client
-
-        with Client(scheduler_file=str(self._file), timeout=60, set_as_default=False) as client:
-            return client.run(function, *arguments)
-
-    def close(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-        self._log.close()
-
-
-@contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
-    found = Cluster(folder)
-    try:
-        yield found
-    finally:
-        found.close()
-
-
-def said(result: Result) -> list[str]:
-    records = read_journal(result.run_dir / "journal.jsonl")
-    return [record["why"] for record in records if record.get("why")]
-
-
-def at(found: Cluster, **more: Any) -> dict[str, Any]:
-    return {"kind": "address", "address": found.address, **more}
+from tests.cluster import at, cluster
+from tests.conftest import Moment, Project, said, start
 
 
 class Told(Observer):
@@ -150,8 +79,6 @@ def plugins(dask_scheduler: Any = None, dask_worker: Any = None) -> list[str]:
 def test_a_killed_driver_leaves_nothing_for_workers_that_join_later(
     project: Project, tmp_path: Path
 ) -> None:
-    from distributed import Client
-
     project.write(
         "user.py",
         f"""
@@ -178,7 +105,7 @@ def test_a_killed_driver_leaves_nothing_for_workers_that_join_later(
         (empty / "dotrain" / "__init__.py").write_text("raise ImportError('no such thing')")
         found.worker("--name", "later", PYTHONPATH=str(empty))
         found.wait_for(2)
-        with Client(found.address, timeout=60, set_as_default=False) as client:
+        with found.client() as client:
             assert client.run_on_scheduler(plugins) == []
             assert client.submit(sum, [1, 2], workers=["later"]).result(timeout=60) == 3
         # And the run's own worker takes the next run.

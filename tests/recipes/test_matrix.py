@@ -19,13 +19,19 @@ from tests.conftest import ROOT, Project, make_cluster
 SIMULATED = ("forecast",)
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 TRAINING = [config for config in CONFIGS if config.stem not in SIMULATED]
+#: Two configurations, the better of which goes on.
+ONE_PROMOTION = [
+    "search.num_trials=2",
+    "search.optimizer.resource_max=2",
+    "search.optimizer.reduction_factor=2",
+]
 #: Less of the same, so that the matrix takes seconds.
 SHORTER = {
     "digits-single": ["hparams.budget=1"],
-    "digits-random": ["search.num_trials=3", "hparams.budget=2"],
-    "digits-asha": ["search.num_trials=4", "search.optimizer.resource_max=3"],
+    "digits-random": ["search.num_trials=2", "hparams.budget=1"],
+    "digits-asha": ONE_PROMOTION,
     "digits-distributed": ["hparams.budget=1"],
-    "digits-groups": ["search.num_trials=3", "search.optimizer.resource_max=3"],
+    "digits-groups": ONE_PROMOTION,
     "loop-mirrored": ["hparams.epochs=1"],
     "titanic-ablation": [
         "ablation={features: [sex], layers: [dense_2], seeds: 1}",
@@ -56,18 +62,18 @@ def test_every_config_is_sound_as_shipped(config: Path) -> None:
     assert load(config).name == config.stem
 
 
-#: Where each is trained: every kind of run on every executor. More would train the same once more:
-#: what an executor promises holds for any function (tests/executors/test_contract.py), and
-#: tests/recipes/test_same_numbers.py trains all of them inline. The workers at an address have
-#: imported TensorFlow since the first of them.
+#: Where each is trained: every kind of run on every executor, and Keras on each. More would train the
+#: same once more: what an executor promises holds for any function (tests/executors/test_contract.py), and
+#: tests/recipes/test_same_numbers.py trains all of them inline. Most of the time goes to importing
+#: TensorFlow: `local` does so once a run, each worker at an address too, this process once for all.
 EXECUTORS = {
-    "digits-single": ["address"],
-    "digits-random": ["address"],
-    "digits-asha": ["inline", "address"],
+    "digits-single": ["local"],
+    "digits-random": ["local"],
+    "digits-asha": ["local"],
     "digits-distributed": ["local"],
     "digits-groups": ["address"],
     "loop-mirrored": ["local"],
-    "titanic-ablation": ["address"],
+    "titanic-ablation": ["local"],
     "digits-ablation": ["inline"],
     "cancer-ablation": ["inline", "local", "address"],
     "sgd-asha": ["inline", "local", "address"],
@@ -101,7 +107,7 @@ def test_every_config_is_trained(
     assert all(trial.final_metric is not None for trial in result.trials)
     if "promotions" in result.summary:
         promotions = result.summary["promotions"]
-        assert promotions["from_checkpoint"] == promotions["total"]
+        assert promotions["from_checkpoint"] == promotions["total"] > 0
 
 
 @pytest.mark.parametrize("name", ["digits-distributed", "digits-groups"])
@@ -127,12 +133,12 @@ def test_a_processor_that_is_in_use_cannot_be_divided_inline(tmp_path: Path) -> 
 MODES: dict[str, tuple[str, str, list[str]]] = {
     "asha with early stopping": (
         "digits-asha",
-        "address",
+        "inline",
         [*SHORTER["digits-asha"], "search.early_stop={name: median, min_trials: 1}"],
     ),
     "ablation": (
         "digits-single",
-        "address",
+        "inline",
         [
             *SHORTER["digits-single"],
             "ablation={layers: [dense], components: {dropout: {dropout: 0.0}}, seeds: 1}",
@@ -147,6 +153,8 @@ MODES: dict[str, tuple[str, str, list[str]]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("rehearsed_here")
 @pytest.mark.parametrize("mode", MODES)
 def test_one_recipe_unchanged_in_the_other_modes(
     mode: str, tmp_path: Path, request: pytest.FixtureRequest

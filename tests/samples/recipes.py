@@ -43,6 +43,8 @@ ONE_THREAD = {
     "CUDA_VISIBLE_DEVICES": "-1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
+#: Of ranks, which have fewer rows each: which way oneDNN computes those, it chooses by the processor.
+OF_RANKS = {**ONE_THREAD, "TF_ENABLE_ONEDNN_OPTS": "0"}
 _INLINE = "cluster={kind: inline}"
 #: The configs that are trained, by the process they share, and what makes them small. Two have no
 #: metrics: forecast is never trained, and the groups of digits-groups train as digits-distributed.
@@ -113,7 +115,7 @@ def metrics_of(group: str) -> dict[str, Any]:
     """Return the metrics of configs that share a process of their own, at one thread."""
     done = subprocess.run(
         [sys.executable, __file__, group],
-        env={**os.environ, **ONE_THREAD},
+        env={**os.environ, **(OF_RANKS if group == "workers" else ONE_THREAD)},
         capture_output=True,
         text=True,
         check=False,

@@ -75,52 +75,6 @@ class Pieces:
         self._free.release()
 
 
-class AbstractCarrier(ABC):
-    """Brings the files of one slot's trials home."""
-
-    @abstractmethod
-    async def hand_out(self, trial_id: str, rank: int, wanted: Wanted) -> None:
-        """Give a slot what an attempt may go on from, before a rank begins there.
-
-        Raises:
-            HomeError: If the run directory can't be read.
-            FilesLost: If the worker can't take it.
-            Exception: If the worker has gone.
-        """
-
-    @abstractmethod
-    async def follow(self, log_bytes: int, checkpoint: str | None) -> None:
-        """Bring home what is new, while a rank runs.
-
-        Args:
-            log_bytes: How long its log is by now.
-            checkpoint: The name of its newest checkpoint.
-
-        Raises:
-            HomeError: If the run directory can't be written.
-            Exception: If the worker has gone.
-        """
-
-    @abstractmethod
-    async def bring_home(self) -> Mapping[str, str]:
-        """Bring home all that isn't, now that nothing of the rank is left.
-
-        Returns:
-            What stays where it is, by path, each with why.
-
-        Raises:
-            HomeError: If the run directory can't be written.
-            FilesLost: If a file can't be read.
-            Exception: If the worker has gone.
-        """
-
-    def drop(self) -> None:  # noqa: B027
-        """Note that the worker has gone: what it still says doesn't count."""
-
-    def hurry(self) -> None:  # noqa: B027
-        """Note that the run ends."""
-
-
 def at_home(folder: Folder) -> Ask:
     """Return what calls the methods of a folder here; the loop doesn't wait for the disk."""
 
@@ -205,9 +159,8 @@ class Logs:
             self._done += length
 
 
-@final
-class ThroughDotrain(AbstractCarrier):
-    """Files go over Dask's own connections, in pieces."""
+class AbstractCarrier(ABC):
+    """Brings the files of one slot's trials home: when, and what of it, is the same whichever way they go."""
 
     def __init__(self, run_dir: RunDir, ask: Ask, pieces: Pieces) -> None:
         """Make it for a slot.
@@ -224,68 +177,142 @@ class ThroughDotrain(AbstractCarrier):
         self._lock = asyncio.Lock()
         self._trial_id = ""
         self._rank = 0
-        #: Whether what is there has grown out of what is at home: else it must not come back.
+        #: Whether what is there has grown out of what is kept: else it must not come back.
         self._is_out = False
-        #: What is alike here and there.
-        self._known: dict[str, tuple[Stamp | None, Stamp | None]] = {}
+        #: The newest checkpoint that has come.
         self._checkpoint: str | None = None
 
     async def _there(self, method: str, *arguments: Any) -> Any:
         return await self._ask(method, self._trial_id, *arguments)
 
     async def hand_out(self, trial_id: str, rank: int, wanted: Wanted) -> None:
-        """As of `AbstractCarrier`: what is there unchanged stays there."""
+        """Give a slot what an attempt may go on from, before a rank begins there.
+
+        Args:
+            trial_id: The trial.
+            rank: Which of its ranks.
+            wanted: Whether it is still to begin.
+
+        Raises:
+            HomeError: If the run directory can't be read.
+            FilesLost: If the worker can't take it.
+            Exception: If the worker has gone.
+        """
         async with self._lock:
             self._is_out = False
-            if trial_id != self._trial_id:
-                self._trial_id, self._known = trial_id, {}
-                folder = Folder(
-                    self._run_dir.trial_dir(trial_id), self._run_dir.arriving / trial_id
-                )
-                self._home = at_home(folder)
-                self._logs = Logs(self._home, self._there, self._pieces)
-            self._rank, self._checkpoint = rank, None
+            self._trial_id, self._rank, self._checkpoint = trial_id, rank, None
+            staging = self._run_dir.arriving / trial_id
+            self._home = at_home(Folder(self._run_dir.trial_dir(trial_id), staging))
+            self._logs = Logs(self._home, self._there, self._pieces)
             home: Listing = await self._home("listing")
             self._logs.begin(self._run_dir.trial_log(trial_id, rank).name, home)
-            there: Listing = await self._there("begin")
-            plan = make_plan(home.entries, there.entries, self._known, in_scope=self._is_handed_out)
-            if plan:
-                copied, wrong = await copy(self._home, self._there, plan, self._pieces, wanted)
-                if wrong and wanted():
-                    raise FilesLost(f"{wrong[0]} has changed while it was sent")
-                self._known.update({path: (home.entries[path], copied[path]) for path in copied})
-                self._forget(plan, wrong)
+            await self._send(home, await self._there("begin"), wanted)
             self._is_out = wanted()
 
-    def _is_handed_out(self, path: str) -> bool:
-        return self._rank == 0 or path.split("/")[0] == CHECKPOINT
-
     async def follow(self, log_bytes: int, checkpoint: str | None) -> None:
-        """As of `AbstractCarrier`: with each new checkpoint comes all that lies beside it."""
+        """Bring home what is new, while a rank runs: with each new checkpoint all that lies beside it.
+
+        Args:
+            log_bytes: How long its log is by now.
+            checkpoint: The name of its newest checkpoint.
+
+        Raises:
+            HomeError: If the run directory can't be written.
+            Exception: If the worker has gone.
+        """
         async with self._lock:
             if not self._is_out:
                 return
             await self._logs.bring(log_bytes or None)
             if self._rank != 0 or checkpoint in (None, self._checkpoint):
                 return
-            if not await self._bring(await self._there("listing"), running=True):
+            if await self._bring_new():
                 self._checkpoint = checkpoint
 
     async def bring_home(self) -> Mapping[str, str]:
-        """As of `AbstractCarrier`."""
+        """Bring home all that isn't, now that nothing of the rank is left.
+
+        Returns:
+            What stays where it is, by path, each with why.
+
+        Raises:
+            HomeError: If the run directory can't be written.
+            FilesLost: If a file can't be read.
+            Exception: If the worker has gone.
+        """
         async with self._lock:
             if not self._is_out:
                 return {}
             there: Listing = await self._there("listing")
             await self._logs.bring(there.logs.get(self._logs.name))
-            if self._rank != 0:
-                return {}
-            for _ in range(_TIMES):
-                wrong = await self._bring(there, running=False)
-                if not wrong:
-                    return there.skipped
-                there = await self._there("listing")
-            raise FilesLost(f"{wrong[0]} is another one each time it is read")
+            return await self._bring_last(there) if self._rank == 0 else {}
+
+    @abstractmethod
+    async def _send(self, home: Listing, there: Listing, wanted: Wanted) -> None:
+        """Let the slot have what the rank goes on from; see `hand_out`.
+
+        Args:
+            home: What is in the run directory.
+            there: What is on the worker.
+            wanted: Whether the rank is still to begin.
+        """
+
+    @abstractmethod
+    async def _bring_new(self) -> bool:
+        """Bring all files while they may still be written; return whether that was all of them."""
+
+    @abstractmethod
+    async def _bring_last(self, there: Listing) -> Mapping[str, str]:
+        """Bring all files, now that nothing writes; see `bring_home`.
+
+        Args:
+            there: What is on the worker.
+        """
+
+    def drop(self) -> None:  # noqa: B027
+        """Note that the worker has gone: what it still says doesn't count."""
+
+    def hurry(self) -> None:  # noqa: B027
+        """Note that the run ends."""
+
+
+@final
+class ThroughDotrain(AbstractCarrier):
+    """Files go over Dask's own connections, in pieces."""
+
+    def __init__(self, run_dir: RunDir, ask: Ask, pieces: Pieces) -> None:
+        """As of `AbstractCarrier`."""
+        super().__init__(run_dir, ask, pieces)
+        #: Of which trial what is alike here and there.
+        self._known_of = ""
+        self._known: dict[str, tuple[Stamp | None, Stamp | None]] = {}
+
+    async def _send(self, home: Listing, there: Listing, wanted: Wanted) -> None:
+        """As of `AbstractCarrier`: what is there unchanged stays there."""
+        if self._known_of != self._trial_id:
+            self._known_of, self._known = self._trial_id, {}
+        plan = make_plan(home.entries, there.entries, self._known, in_scope=self._is_handed_out)
+        if not plan:
+            return
+        copied, wrong = await copy(self._home, self._there, plan, self._pieces, wanted)
+        if wrong and wanted():
+            raise FilesLost(f"{wrong[0]} has changed while it was sent")
+        self._known.update({path: (home.entries[path], copied[path]) for path in copied})
+        self._forget(plan, wrong)
+
+    def _is_handed_out(self, path: str) -> bool:
+        return self._rank == 0 or path.split("/")[0] == CHECKPOINT
+
+    async def _bring_new(self) -> bool:
+        return not await self._bring(await self._there("listing"), running=True)
+
+    async def _bring_last(self, there: Listing) -> Mapping[str, str]:
+        for _ in range(_TIMES):
+            wrong = await self._bring(there, running=False)
+            if not wrong:
+                return there.skipped
+            there = await self._there("listing")
+        raise FilesLost(f"{wrong[0]} is another one each time it is read")
 
     async def _bring(self, there: Listing, *, running: bool) -> list[str]:
         """Make home like there; return what has changed meanwhile, and has not come."""

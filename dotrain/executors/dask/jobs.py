@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping
@@ -33,7 +34,9 @@ def name_of(run_dir: Path, prefix: str = "") -> str:
         prefix: What the name begins with.
     """
     path = run_dir.absolute()
-    return f"{prefix or 'dotrain'}-{path.name}-{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
+    name = f"{prefix or 'dotrain'}-{path.name}-{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
+    # A comma would part names for Slurm, and a space words: it would end the jobs of others.
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name)
 
 
 def in_queue(

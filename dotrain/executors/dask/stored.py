@@ -16,17 +16,14 @@ from dotrain.executors.dask.carrier import (
     Ask,
     FilesLost,
     HomeError,
-    Logs,
     Pieces,
     Wanted,
-    at_home,
 )
 from dotrain.executors.dask.scratch import Trouble
-from dotrain.executors.patience import LAST_PATIENCE_S, PATIENCE_S, Patience, waiting_text
+from dotrain.executors.patience import PATIENCE_S, Patience, waiting_text
 from dotrain.store import RunDir
 from dotrain.store.exchange import Sent
 from dotrain.store.files import Listing
-from dotrain.store.folder import Folder
 from dotrain.store.kept import Kept, ManifestError
 from dotrain.store.manifest import Manifest, to_json, unnamed
 from dotrain.store.storage import StorageError
@@ -51,22 +48,10 @@ class ToStorage(AbstractCarrier):
             pieces: Bounds what of logs is under way.
             say: Tells people.
         """
-        self._run_dir = run_dir
+        super().__init__(run_dir, ask, pieces)
         self._kept = kept
-        self._ask = ask
-        self._pieces = pieces
         self._say = say
-        #: One thing at a time.
-        self._lock = asyncio.Lock()
-        self._trial_id = ""
-        self._rank = 0
-        #: Whether what is there has grown out of what is kept: else it must not be kept.
-        self._is_out = False
-        self._checkpoint: str | None = None
         self._has_gone = self._is_last = False
-
-    async def _there(self, method: str, *arguments: Any) -> Any:
-        return await self._ask(method, self._trial_id, *arguments)
 
     def drop(self) -> None:
         """Nothing that the worker says counts any more: another may have the trial."""
@@ -76,52 +61,27 @@ class ToStorage(AbstractCarrier):
         """The run ends: no storage is waited for as long as else."""
         self._is_last = True
 
-    async def hand_out(self, trial_id: str, rank: int, wanted: Wanted) -> None:
+    async def _send(self, home: Listing, there: Listing, wanted: Wanted) -> None:
         """As of `AbstractCarrier`: the worker gets it from the storage."""
-        async with self._lock:
-            self._is_out = False
-            self._trial_id, self._rank, self._checkpoint = trial_id, rank, None
-            staging = self._run_dir.arriving / trial_id
-            home = at_home(Folder(self._run_dir.trial_dir(trial_id), staging))
-            self._logs = Logs(home, self._there, self._pieces)
-            listing: Listing = await home("listing")
-            self._logs.begin(self._run_dir.trial_log(trial_id, rank).name, listing)
-            await self._there("begin")
-            try:
-                manifest = to_json(self._kept.manifest(trial_id))
-            except ManifestError as error:
-                raise FilesLost(str(error)) from error
-            await self._patiently(wanted, "fetch", manifest, rank == 0)
-            self._is_out = wanted()
+        try:
+            manifest = to_json(self._kept.manifest(self._trial_id))
+        except ManifestError as error:
+            raise FilesLost(str(error)) from error
+        await self._patiently(wanted, "fetch", manifest, self._rank == 0)
 
-    async def follow(self, log_bytes: int, checkpoint: str | None) -> None:
-        """As of `AbstractCarrier`: with each new checkpoint the worker sends all that lies beside it."""
-        async with self._lock:
-            if not self._is_out:
-                return
-            await self._logs.bring(log_bytes or None)
-            if self._rank != 0 or checkpoint in (None, self._checkpoint):
-                return
-            sent = await self._at_it("send", True)
-            if isinstance(sent, Sent):  # else it is sent later
-                await self._keep(sent)
-                if not sent.wrong:
-                    self._checkpoint = checkpoint
+    async def _bring_new(self) -> bool:
+        sent = await self._at_it("send", True)
+        if not isinstance(sent, Sent):
+            return False  # it is sent later
+        await self._keep(sent)
+        return not sent.wrong
 
-    async def bring_home(self) -> Mapping[str, str]:
-        """As of `AbstractCarrier`."""
-        async with self._lock:
-            if not self._is_out:
-                return {}
-            there: Listing = await self._there("listing")
-            await self._logs.bring(there.logs.get(self._logs.name))
-            if self._rank != 0:
-                return {}
-            sent: Sent = await self._patiently(lambda: not self._has_gone, "send", False)
-            if sent.wrong:
-                raise FilesLost(f"{sent.wrong[0]} has changed while it was sent, and nothing runs")
-            await self._keep(sent)
-            return sent.skipped
+    async def _bring_last(self, there: Listing) -> Mapping[str, str]:
+        sent: Sent = await self._patiently(lambda: not self._has_gone, "send", False)
+        if sent.wrong:
+            raise FilesLost(f"{sent.wrong[0]} has changed while it was sent, and nothing runs")
+        await self._keep(sent)
+        return sent.skipped
 
     async def _keep(self, sent: Sent) -> None:
         """Let what was sent count, and remove what doesn't any more."""
@@ -152,21 +112,19 @@ class ToStorage(AbstractCarrier):
             FilesLost: If that takes too long, or will never help.
         """
         loop = asyncio.get_running_loop()
-        bound_s = LAST_PATIENCE_S if self._is_last else PATIENCE_S
-        patience, is_said = Patience(loop.time(), bound_s), False
+        patience, is_said = Patience(loop.time(), PATIENCE_S), False
         while wanted():
             answer = await self._at_it(method, *arguments)
             if not isinstance(answer, Trouble):
                 return answer
-            if self._is_last and bound_s != LAST_PATIENCE_S:
-                bound_s = LAST_PATIENCE_S
-                patience = Patience(loop.time(), bound_s)
+            if self._is_last:
+                patience.hurry(loop.time())
             delay_s = patience.next_delay_s(loop.time())
             if delay_s is None or not answer.passes:
                 raise FilesLost(f"storage: {answer.why}")
             if not is_said:
                 is_said = True
-                self._say(waiting_text(answer.why, bound_s))
+                self._say(waiting_text(answer.why, patience.bound_s))
             await asyncio.sleep(delay_s)
         raise FilesLost("its worker has gone")
 
