@@ -43,6 +43,11 @@ def set_up(
         return
     if search and not space_is_sound:
         return
+    if search and search.stop is not None and not space.names:  # only a call can say so
+        message = (
+            "nothing is searched, so nothing can end early; give a searchspace, or take it out"
+        )
+        yield source.problem(("search", "stop"), message, at_key=True)
     num_trials = search.num_trials if search and search.space else 1
     plan = None if search else optimizer.plan()
     if plan is not None:

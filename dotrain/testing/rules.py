@@ -88,7 +88,13 @@ def check_early_stop(
             assert lost == whole, (
                 f"seed {seed}: steps that are done once more change who is stopped"
             )
-    faults = {"failing": 0.2, "losing": 0.2, "diverging": 0.2, "repeating": 0.3, "late": 0.3}
+    faults: dict[str, Any] = {
+        "failing": 0.2,
+        "losing": 0.2,
+        "diverging": 0.2,
+        "repeating": 0.3,
+        "late": 0.3,
+    }
     faulty = run(**faults)
     assert run(rule=used, **faults).decisions == faulty.decisions, "two runs with faults differ"
     if _takes_budgets(make(), num_trials):
