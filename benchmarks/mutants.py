@@ -79,9 +79,9 @@ EQUIVALENT: dict[str, str] = {
     ),
     **dict.fromkeys(
         (
-            "earlystop/median.py:MedianStop.on_end: leave out: "
+            "earlystop/percentile.py:PercentileStop.on_end: leave out: "
             "self._extremes.pop(trial.trial_id, None) -> pass",
-            "earlystop/median.py:MedianStop.on_end: swap arguments: "
+            "earlystop/percentile.py:PercentileStop.on_end: swap arguments: "
             "self._extremes.pop(trial.trial_id, None) -> self._extremes.pop(None, trial.trial_id)",
         ),
         "it only frees memory: an attempt that follows begins with its own history",

@@ -186,7 +186,7 @@ def resume(
 
     Args:
         path: The run directory; or a name or a config, for its newest run; or ``latest``.
-        overrides: ``key.path=value`` pairs; ``limits``, ``cluster`` and a larger
+        overrides: ``key.path=value`` pairs; ``limits``, ``cluster``, ``search.stop`` and a larger
             ``search.num_trials`` may change.
         runs_dir: Where runs are looked for by name.
         quiet: Show no progress.
@@ -235,6 +235,7 @@ def lagom(
     early_stop: str | Mapping[str, Any] | AbstractEarlyStop | None = None,
     try_first: Sequence[Mapping[str, Any]] | None = None,
     warm_start: Mapping[str, Any] | None = None,
+    stop: Mapping[str, Any] | None = None,
     hparams: Mapping[str, Any] | None = None,
     model: Callable[..., Any] | None = None,
     data: Callable[..., Any] | None = None,
@@ -271,6 +272,7 @@ def lagom(
         early_stop: A name, a name with options, or an instance; by default ``none``.
         try_first: Configurations to try before any other; what one leaves out is drawn.
         warm_start: Earlier results to learn from, as the config's ``search.warm_start:``.
+        stop: When the search has found enough, as the config's ``search.stop``: ``{"target": 0.95}``.
         hparams: Fixed hyperparameters.
         model: What ``model_gen.create()`` calls.
         data: What ``data_gen.batch()`` draws from.
@@ -306,6 +308,7 @@ def lagom(
     search = {"space": searchspace, "optimizer": optimizer, "num_trials": num_trials}
     search["try_first"] = None if try_first is None else _listed(try_first)
     search["warm_start"] = warm_start
+    search["stop"] = stop
     same: dict[str, Any] = {
         "name": name,
         "metric": metric,

@@ -175,8 +175,8 @@ def test_a_report_is_on_the_page(tree: Tree) -> None:
 def test_a_key_is_in_the_schema_on_the_page_and_does_something(tree: Tree) -> None:
     tree.follow("Add a config key")
     tree.install()
-    command = ("-m", "dotrain", "run", "config.yaml", "--json", *INLINE, "-s", "limits.enough=0")
+    command = ("-m", "dotrain", "run", "config.yaml", "--json", *INLINE, "-s", "limits.max_steps=3")
     assert json.loads(tree.python(*command))["trials"]["total"] == 1
-    assert '"enough"' in tree.python("-m", "dotrain", "schema")
+    assert '"max_steps"' in tree.python("-m", "dotrain", "schema")
     tree.python("-m", "dotrain.config.reference", "docs/config.md")
-    assert "| `enough` | number |" in (tree.path / "docs/config.md").read_text()
+    assert "| `max_steps` | whole number >= 1 |" in (tree.path / "docs/config.md").read_text()

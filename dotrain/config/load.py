@@ -169,7 +169,7 @@ class _Loader:
             self.optimizer = None if study is None else StudyRunner(study, settings.seed)
         if self._params_are_known and self.optimizer is not None:
             search = settings.search if self.mode == "run" else None
-            given = (self.optimizer, space, search, settings, self.source)
+            given = (self.optimizer, self.early_stop, space, search, settings, self.source)
             is_virtual = executor is not None and executor.is_virtual
             is_sound = self._space_is_sound
             self._add(set_up(*given, space_is_sound=is_sound, is_virtual=is_virtual))

@@ -31,6 +31,7 @@ _KINDS = {
 _DIRECTIONS = {"smaller": SMALLER, "larger": LARGER}
 _SECTIONS = {
     "search": "Search",
+    "stop": "SearchStop",
     "ablation": "Ablation",
     "distribution": "Distribution",
     "cluster": "Cluster",

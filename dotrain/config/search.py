@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from dotrain.config.section import NO_RULE, DomainSpec, Plugin, Section
 
@@ -40,6 +40,28 @@ class WarmStart(Section):
     )
 
 
+class SearchStop(Section):
+    """What ends a search before all is tried: the first that holds."""
+
+    model_config = ConfigDict(title="Stop")
+
+    target: float | None = Field(
+        default=None, description="A value that will do: the search ends when the best is as good."
+    )
+    no_better_for: int | None = Field(
+        default=None,
+        ge=1,
+        description="The search ends when so many trials have ended one after the other, failures "
+        "aside, and none has made the best value better.",
+    )
+
+    @model_validator(mode="after")
+    def _check_some(self) -> Self:
+        if self.target is None and self.no_better_for is None:
+            raise ValueError("expected target, no_better_for or both")
+        return self
+
+
 class Search(Section):
     """A parallel hyperparameter search."""
 
@@ -57,6 +79,10 @@ class Search(Section):
     early_stop: Plugin = Field(
         default=NO_RULE,
         description="Which trials to stop before their end: the rule's name, and its own keys.",
+    )
+    stop: SearchStop | None = Field(
+        default=None,
+        description="When the search has found enough; by default when all is tried.",
     )
     constraints: dict[str, Bounds] = Field(
         default={},

@@ -1,4 +1,4 @@
-"""What a config says of its search, held against the optimizer and the space."""
+"""What a config says of its search, held against the optimizer, the rule and the space."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from dotrain.config.errors import Problem
 from dotrain.config.schema import Settings
 from dotrain.config.search import Search
 from dotrain.config.source import Source
-from dotrain.core.policy import AbstractOptimizer
+from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.errors import did_you_mean
 from dotrain.space import Searchspace, condition_text, is_met
 
 
 def set_up(
     optimizer: AbstractOptimizer,
+    rule: AbstractEarlyStop | None,
     space: Searchspace,
     search: Search | None,
     settings: Settings,
@@ -28,6 +29,7 @@ def set_up(
 
     Args:
         optimizer: Not yet set up.
+        rule: The early-stop rule beside it, None if it can't be had.
         space: What is searched.
         search: The section, if the search is what is asked for.
         settings: The whole file.
@@ -41,6 +43,11 @@ def set_up(
         return
     if search and not space_is_sound:
         return
+    if search and search.stop is not None and not space.names:  # only a call can say so
+        message = (
+            "nothing is searched, so nothing can end early; give a searchspace, or take it out"
+        )
+        yield source.problem(("search", "stop"), message, at_key=True)
     num_trials = search.num_trials if search and search.space else 1
     plan = None if search else optimizer.plan()
     if plan is not None:
@@ -50,6 +57,11 @@ def set_up(
         optimizer.check()
     except ValueError as error:
         yield source.problem(("search", "optimizer"), str(error))
+    try:
+        if rule is not None:
+            rule.check_with(optimizer)
+    except ValueError as error:
+        yield source.problem(("search" if search else "ablation", "early_stop"), str(error))
     if search and search.constraints and is_virtual:
         message = "a simulated trial has no other numbers than the metric; take them out"
         yield source.problem(("search", "constraints"), message, at_key=True)

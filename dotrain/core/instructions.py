@@ -115,9 +115,15 @@ class RunStatus(OpenStrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finish(Instruction):
-    """The run is over, and how it has ended."""
+    """The run is over, and how it has ended.
+
+    Attributes:
+        status: How.
+        early: Whether a search had found enough before the optimizer had nothing left (see `Enough`).
+    """
 
     status: RunStatus
+    early: bool = False
 
 
 INSTRUCTIONS = frozenset(cls.__name__ for cls in (Launch, Stop, Kill, SetAside, Ask, Finish))

@@ -20,6 +20,9 @@ class Limits:
         max_failures: A run ends when this many trials in a row have failed, or the first so many
             have all diverged, and at least as many as there are slots. One that fails is tried on
             another host first, where there is one (see `Hosts`).
+        target: A search is over as soon as its best value is as good as this; None is no such value.
+        no_better_for: A search is over when so many trials have ended one after the other, failures
+            aside, and the best value has not become better; None is no limit. See `Enough`.
     """
 
     trial_timeout_s: float | None = None
@@ -27,6 +30,13 @@ class Limits:
     max_time_s: float | None = None
     retries: int = 2
     max_failures: int = 10
+    target: float | None = None
+    no_better_for: int | None = None
+
+    @property
+    def enough(self) -> tuple[float | None, int | None]:
+        """What ends a search before all is tried."""
+        return self.target, self.no_better_for
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Limits:

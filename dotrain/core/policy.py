@@ -276,6 +276,16 @@ class AbstractEarlyStop(ABC):
         if inspect.isfunction(rule) and _is_without_self(rule):
             cls.earlystop_check = staticmethod(rule)  # type: ignore[method-assign]
 
+    def check_with(self, optimizer: AbstractOptimizer) -> None:  # noqa: B027
+        """Refuse an optimizer that this rule can't work with, before anything runs.
+
+        Args:
+            optimizer: Set up, not yet initialized.
+
+        Raises:
+            ValueError: With what is wrong and what would be right.
+        """
+
     def initialize(self) -> None:  # noqa: B027
         """Forget every earlier run; called once before the first event."""
 

@@ -13,6 +13,7 @@ from dotrain.core.asking import may_continue, tell_end
 from dotrain.core.book import TrialBook
 from dotrain.core.constraints import Constraints
 from dotrain.core.deadlines import Deadlines, first_after
+from dotrain.core.enough import Enough
 from dotrain.core.events import (
     Event,
     Freed,
@@ -97,6 +98,7 @@ class Scheduler:
         self._line = Line(self.book)
         self._suggestions = Suggestions(optimizer, self.book, self._line)
         self._streak = Streak()
+        self._enough = Enough(self.limits, direction)
         self._deadlines = Deadlines()
 
     def handle(self, event: Event, time_s: float) -> list[Instruction]:
@@ -143,6 +145,7 @@ class Scheduler:
         self.limits = Limits.of(event.limits)
         for trial in self.book.resume(self.limits, time_s, event.code, event.began_with):
             self._written_off(trial)
+        self._enough.follow(self.limits)
         self._line.restart(self.book.trials.values())
         self._deadlines.clear()
         self._streak.restart()
@@ -191,6 +194,8 @@ class Scheduler:
 
     def _fill(self, time_s: float, out: list[Instruction]) -> None:
         """Launch what fits, asking the optimizer for more while slots are free."""
+        if self._enough.why:
+            return self._end(RunStatus.FINISHED, self._enough.why, time_s, out)
         slots, needed = self.slots, self._slots_per_trial
         self._line.launch_elsewhere(slots, needed, time_s, out)
         waiting = self._suggestions.gather(slots, needed)
@@ -233,7 +238,12 @@ class Scheduler:
             self._written_off(trial)
             out.append(Kill(reason, trial.trial_id, trial.attempt))
         self.status = status
-        out.append(Finish(reason, status))
+        out.append(Finish(reason, status, self.ended_early != ""))
+
+    @property
+    def ended_early(self) -> str:
+        """Why a run has finished before all was tried, or ``""``."""
+        return self._enough.why if self.status is RunStatus.FINISHED else ""
 
     def _written_off(self, trial: Trial) -> None:
         """Note a trial that the end of its driver has ended, because it was to stop anyway."""
@@ -241,6 +251,7 @@ class Scheduler:
             self._note_end(trial)
 
     def _note_end(self, trial: Trial) -> None:
+        self._enough.count(trial)
         self._stopping.forget(trial)
         tell_end(self._early_stop, trial)
         self._suggestions.to_tell.append(trial)

@@ -232,6 +232,12 @@ class Trial:
         return self.step_history[-1] if self.step_history else None
 
     @property
+    def steps_done(self) -> int:
+        """Steps that its reports tell of: one whose first step is 0 has done one more than its last."""
+        last = self.last_step
+        return 0 if last is None else last + (self.step_history[0] == 0)
+
+    @property
     def at_last_step(self) -> bool:
         """Whether it has reported the last step of its budget: nothing is left to save."""
         last = self.last_step

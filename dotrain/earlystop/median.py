@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from annotated_types import Ge
-from sortedcontainers import SortedList
 
-from dotrain.core.policy import AbstractEarlyStop, Direction, sign_of
-from dotrain.core.trial import Trial, TrialState
+from dotrain.earlystop.percentile import PercentileStop
 
 
-class MedianStop(AbstractEarlyStop):
+class MedianStop(PercentileStop):
     """Stop a trial whose best value so far is worse than the median of the others' averages.
 
-    At step s, a trial's best value up to s is compared with the median, over all ended trials
-    that reported at s, of their running average up to s; strictly worse stops. Trials that were
-    stopped early or diverged count at the steps they reached: leaving them out would raise the bar
-    with every stop. Averages are kept in sorted lists per step, so that a report costs O(log n) in the
-    number of trials.
+    It is `PercentileStop` with percentile 50, which see.
 
     Source: Golovin, Solnik, Moitra, Kochanski, Karro and Sculley, "Google Vizier: A Service for
     Black-Box Optimization", KDD 2017, section 3.2.1.
@@ -35,77 +28,5 @@ class MedianStop(AbstractEarlyStop):
         min_trials: Annotated[int, Ge(1)] = 5,
         min_reports: Annotated[int, Ge(0)] = 0,
     ) -> None:
-        self.min_trials = min_trials
-        self.min_reports = min_reports
-        self.initialize()
-
-    def initialize(self) -> None:
-        """Start with nothing to compare with."""
-        #: Running averages of ended trials, by step.
-        self._averages: dict[int, SortedList[float]] = {}
-        #: How many reports of an ended trial are in `_averages` already, by trial id.
-        self._counted: dict[str, int] = {}
-        #: (attempt, lowest, highest value so far) of running trials, by id.
-        self._extremes: dict[str, tuple[int, float, float]] = {}
-
-    def on_report(self, trial: Trial, step: int, value: float) -> None:
-        """Keep the trial's extremes up to date."""
-        known = self._extremes.get(trial.trial_id)
-        if known is None or known[0] != trial.attempt:
-            history = trial.metric_history
-            known = (trial.attempt, min(history), max(history))
-        _, low, high = known
-        self._extremes[trial.trial_id] = (trial.attempt, min(low, value), max(high, value))
-
-    def on_replaced(self, trial: Trial, step: int, value: float) -> None:
-        """Take the extremes of what counts now."""
-        history = trial.metric_history
-        self._extremes[trial.trial_id] = (trial.attempt, min(history), max(history))
-
-    def on_end(self, trial: Trial) -> None:
-        """Take the running averages of a trial that ended with a value, or diverged."""
-        self._extremes.pop(trial.trial_id, None)
-        if trial.final_metric is None and trial.state is not TrialState.DIVERGED:
-            return
-        total = 0.0
-        counted = self._counted.get(trial.trial_id, 0)
-        for index, value in enumerate(trial.metric_history):
-            total += value
-            if index >= counted:
-                averages = self._averages.setdefault(trial.step_history[index], SortedList())
-                averages.add(total / (index + 1))
-        self._counted[trial.trial_id] = max(counted, len(trial.metric_history))
-
-    def earlystop_check(
-        self,
-        to_check: Mapping[str, Trial],
-        finalized_trials: Sequence[Trial],
-        direction: Direction,
-    ) -> dict[str, str]:
-        """Return the trials below the median, each with the comparison that says so."""
-        sign = sign_of(direction)
-        stop: dict[str, str] = {}
-        for trial_id, trial in to_check.items():
-            step = trial.step_history[-1]
-            averages = self._averages.get(step)
-            if averages is None or len(averages) < self.min_trials:
-                continue
-            if len(trial.step_history) <= self.min_reports:
-                continue
-            _, low, high = self._extremes[trial_id]
-            best = high if direction == "max" else low
-            median = _median(averages)
-            if sign * best < sign * median:
-                relation = "<" if direction == "max" else ">"
-                stop[trial_id] = (
-                    f"best {best:.4g} {relation} median {median:.4g} "
-                    f"of {len(averages)} trials at step {step}"
-                )
-        return stop
-
-
-def _median(values: SortedList[float]) -> float:
-    middle = len(values) // 2
-    if len(values) % 2:
-        return float(values[middle])
-    return float((values[middle - 1] + values[middle]) / 2)
+        super().__init__(percentile=50.0, min_trials=min_trials, min_reports=min_reports)
+        self._bar_text = "median {:.4g}"

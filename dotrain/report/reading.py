@@ -38,8 +38,12 @@ class Run:
     @cached_property
     def result(self) -> RunResult:
         """What it has come to, as far as it has got."""
-        trials, time_s = self.state.book.trials.values(), self.state.time_s
-        return result_of(self.header, trials, self.status, time_s, self.run_dir.path)
+        state = self.state
+        return result_of(
+            *(self.header, state.book.trials.values(), self.status, state.time_s),
+            self.run_dir.path,
+            ended_early=state.ended_early,
+        )
 
     @property
     def header(self) -> Record:

@@ -98,6 +98,8 @@ def result_lines(result: SearchResult) -> list[str]:
     lines.append(
         f"{result.status}: {result.counts}, {result.steps} steps, {duration(result.elapsed_s)}"
     )
+    if result.ended_early:
+        lines.append(f"ended early: {printable(result.ended_early)}")
     lines += [printable(line) for line in result.caveats.lines]
     promotions = result.promotions
     if promotions:

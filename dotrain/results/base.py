@@ -35,6 +35,7 @@ class RunResult(ABC):
         elapsed_s: How long it took, in seconds.
         run_dir: The run directory.
         error: What ended the run against the user's will, or ``""``.
+        ended_early: Why it has finished before all was tried, or ``""``.
         demanded: The gates that it is to meet.
         freed_now: The bytes of checkpoints that the driver has freed whose end this is, by trial; None
             of a run as a whole.
@@ -48,6 +49,7 @@ class RunResult(ABC):
     error: str = ""
     demanded: Sequence[Gate] = ()
     freed_now: Mapping[str, int] | None = field(default=None, repr=False)
+    ended_early: str = ""
 
     #: What is called to begin such a run.
     command: ClassVar[Literal["run", "ablate"]]
@@ -209,6 +211,7 @@ class RunResult(ABC):
             "run_dir": str(self.run_dir),
             "name": self.name,
             "status": str(self.status),
+            **({"ended_early": self.ended_early} if self.ended_early else {}),
             "metric": self.metric,
             "direction": self.direction,
             **first,

@@ -36,6 +36,7 @@ def result_of(
     error: str = "",
     gates: Sequence[Gate] = (),
     freed_now: Mapping[str, int] | None = None,
+    ended_early: str = "",
 ) -> RunResult:
     """Return what a search, a single run or an ablation has come to.
 
@@ -48,9 +49,10 @@ def result_of(
         error: What ended it against the user's will, or ``""``.
         gates: What it is to meet.
         freed_now: As of `RunResult`.
+        ended_early: As of `RunResult`.
     """
     launched = [trial for trial in trials if trial.state is not TrialState.NEW]
-    found = status, round(elapsed_s, 3), run_dir, error, gates, freed_now
+    found = status, round(elapsed_s, 3), run_dir, error, gates, freed_now, ended_early
     return kind_of(header)(header, launched, *found)
 
 

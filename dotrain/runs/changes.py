@@ -28,6 +28,7 @@ _FREE = (
     ("search", "num_trials"),
     # What has been added is in `Resumed`.
     ("search", "try_first"),
+    ("search", "stop"),
 )
 
 
@@ -64,7 +65,8 @@ def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
             f"{path} can't go on with other settings than it began with:\n"
             f"  {lines}\n"
             "only limits, cluster, resources, distribution, checkpoints, env, ship, observers, tensorboard, "
-            "journal, the URL of storage, a larger search.num_trials and more of search.try_first may change; start a "
+            "journal, search.stop, the URL of storage, a larger search.num_trials and more of search.try_first may "
+            "change; start a "
             "new run"
         )
 

@@ -85,7 +85,9 @@ class Experiment(LoadedConfig):
     @property
     def limits(self) -> Limits:
         """What ends attempts and the run early, as far as the scheduler decides it."""
-        return Limits.of(self.settings.limits.model_dump())
+        search = self.settings.search if self.mode == "run" else None
+        stop = search.stop.model_dump() if search and search.stop else {}
+        return Limits.of({**self.settings.limits.model_dump(), **stop})
 
     @property
     def simulated(self) -> bool:

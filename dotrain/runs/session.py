@@ -108,7 +108,8 @@ def resume(
     """Go on with a run that stopped, for whatever reason, to the same total.
 
     Args:
-        experiment: What was run; its limits, cluster, strategy and a larger `num_trials` may be new.
+        experiment: What was run; its limits, what ends its search, its cluster, strategy and a larger
+            `num_trials` may be new.
         stopped: The run, as `take_up` has it; its records are let go of when the run goes on.
         observer: Shows progress.
         demands: As of `run`.
@@ -134,7 +135,8 @@ def resume(
         scheduler = make_scheduler(experiment, header)
         restored = restore(scheduler, islice(records, 1, None))
         # Whoever only judges what has finished runs no code.
-        runs = experiment.functions.code if is_to_train(stopped, experiment) else Code()
+        goes_on = is_to_train(stopped, experiment)
+        runs = experiment.functions.code if goes_on else Code()
         code = code_that_goes_on(run_dir, runs, records)
         if code.changes and not quiet:
             sys.stderr.write(f"note: {code.text}\n")
@@ -150,9 +152,6 @@ def resume(
             archived=archived,
             try_first=first or None,
         )
-        now, before = experiment.num_trials, experiment.optimizer.num_trials
-        grows = bool(first) or (now is not None and before is not None and now > before)
-        goes_on = grows or scheduler.status is not RunStatus.FINISHED
         # Whoever only judges what has finished asks for no file.
         began_with = header["config"].get("storage")
         storage = taken(run_dir, experiment.settings, began_with) if goes_on else None
@@ -329,6 +328,7 @@ class _Run:
             driver.elapsed_s,
             self.run_dir.path,
             error="" if error is None else str(error),
+            ended_early=scheduler.ended_early,
             gates=self.demands.gates,
             freed_now=driver.freed,
         )

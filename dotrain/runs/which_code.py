@@ -19,6 +19,7 @@ from dotrain.store import (
     Unpacked,
     config_folders,
     has_finished,
+    has_more,
     keeps_to_its_archive,
     ran_last,
     unpacked,
@@ -170,13 +171,10 @@ def is_to_train(stopped: StoppedRun, experiment: Experiment) -> bool:
     Raises:
         UsageError: As of `added_first`.
     """
-    records, num_trials = stopped.contents.records, experiment.num_trials
-    told = [
-        r["num_trials"] for r in records if r["type"] in ("Run", "Resumed") and "num_trials" in r
-    ]
-    more = num_trials is not None and any(num_trials > known for known in told if known is not None)
+    records = stopped.contents.records
     added = added_first(stopped.run_dir.path, records, experiment)
-    return more or bool(added) or not has_finished(records)
+    more = has_more(records, experiment.limits, experiment.num_trials, added)
+    return more or not has_finished(records)
 
 
 def with_other_files(folders: Sequence[Path], config: Mapping[str, Any]) -> Path:

@@ -28,6 +28,7 @@ class RunState:
         book: Every trial.
         status: How the run ended, or None if the journal doesn't say so.
         reason: Why it ended, or ``""``.
+        ended_early: The same if a search had found enough before all was tried, else ``""``.
         time_s: Time of the last record, in seconds since the run began.
         slots: Slots the executor last had.
         passed_over: How many records of each type that this version doesn't know.
@@ -38,6 +39,7 @@ class RunState:
     book: TrialBook
     status: RunStatus | None = None
     reason: str = ""
+    ended_early: str = ""
     time_s: float = 0.0
     slots: int = 0
     passed_over: Counter[str] = field(default_factory=Counter)
@@ -84,9 +86,35 @@ def has_finished(records: Sequence[Record]) -> bool:
     Args:
         records: The journal, header included.
     """
-    known = (record for record in reversed(records) if record["type"] in {*EVENTS, *INSTRUCTIONS})
-    last = next(known, {})
+    last = _last(records)
     return last.get("type") == "Finish" and last["status"] == RunStatus.FINISHED
+
+
+def has_more(
+    records: Sequence[Record],
+    limits: Limits,
+    num_trials: int | None,
+    added: Sequence[Mapping[str, Any]],
+) -> bool:
+    """Whether a run that has finished goes on under other settings.
+
+    Args:
+        records: The journal, header included.
+        limits: As they are to be.
+        num_trials: How many configurations are to be sampled.
+        added: Configurations that have been added to those to be tried first.
+    """
+    told = [record for record in records if record["type"] in ("Run", "Resumed")]
+    if _last(records).get("early"):
+        return Limits.of(told[-1]["limits"]).enough != limits.enough
+    known = [record["num_trials"] for record in told if record.get("num_trials") is not None]
+    grows = num_trials is not None and bool(known) and num_trials > max(known)
+    return grows or bool(added)
+
+
+def _last(records: Sequence[Record]) -> Record:
+    known = (record for record in reversed(records) if record["type"] in {*EVENTS, *INSTRUCTIONS})
+    return next(known, {})
 
 
 def replay(records: Iterable[Record]) -> RunState:
@@ -165,13 +193,14 @@ def _apply(state: RunState, record: Record) -> None:
             _apply_kill(state, record)
         case "Finish":
             state.status, state.reason = RunStatus(record["status"]), record["reason"]
+            state.ended_early = state.reason if record.get("early") else ""
         case "SlotsChanged":
             state.slots = record["slots"]
             book.hosts.changed(record.get("hosts") or {})
         case "SetAside" | "Ask":
             pass  # the book has seen what it follows from, or will see what follows
         case "Resumed":
-            state.status, state.reason, state.slots = None, "", 0
+            state.status, state.reason, state.ended_early, state.slots = None, "", "", 0
             limits = Limits.of(record["limits"])
             book.resume(limits, time_s, record.get("code"), record.get("began_with"))
         case _ if kind in EVENTS:

@@ -10,15 +10,11 @@ frameworks are provisional: until the first release they may still change. In a 
 """
 
 from dotrain.testing.ablators import check_ablator
-from dotrain.testing.contracts import (
-    check_early_stop,
-    check_optimizer,
-    check_sampler,
-    check_strategy,
-)
+from dotrain.testing.contracts import check_optimizer, check_sampler, check_strategy
 from dotrain.testing.executors import check_executor
 from dotrain.testing.frameworks import check_framework
 from dotrain.testing.observers import check_observer
+from dotrain.testing.rules import check_early_stop
 from dotrain.testing.simulation import Simulation, simulate
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What every optimizer, early-stop rule and strategy promises, as functions that check it."""
+"""What every optimizer and strategy promises, as functions that check it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from dotrain.core.limits import Limits
-from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction, Promotion
+from dotrain.core.policy import AbstractOptimizer, Direction, Promotion
 from dotrain.core.sampling import AbstractSampler, Outcome, Question
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.core.trial import TrialState
 from dotrain.earlystop.none import NoStop
-from dotrain.optimizers.random import RandomSearch
 from dotrain.samplers.process import Learner
 from dotrain.space import Categorical, Discrete, Float, Int, Params, Searchspace
 from dotrain.testing.simulation import Simulation, simulate
@@ -24,7 +23,6 @@ from dotrain.usercode.function import FunctionRef, Functions
 
 OptimizerFactory = Callable[[], AbstractOptimizer]
 SamplerFactory = Callable[[], AbstractSampler]
-EarlyStopFactory = Callable[[], AbstractEarlyStop]
 StrategyFactory = Callable[[], AbstractStrategy]
 
 #: A larger space is not gone through to its end.
@@ -249,55 +247,6 @@ def _check_may_continue(make: OptimizerFactory, space: Searchspace, num_trials: 
 def public(trial: Any) -> dict[str, Any]:
     """Return what a trial is, by attribute."""
     return {name: getattr(trial, name) for name in trial.__slots__}
-
-
-def check_early_stop(make: EarlyStopFactory, *, steps: int = 8, num_trials: int = 30) -> None:
-    """Check the contract of an early-stop rule.
-
-    `min` of f and `max` of -f stop the same trials at the same steps; the same reports lead to the
-    same stops, whatever the rule was used for before; every stop has a reason; not everything is stopped;
-    failures, divergence and replaced reports don't stop it.
-
-    Args:
-        make: Returns a new instance.
-        steps: Reports of a trial that runs to its end.
-        num_trials: Trials of the search.
-
-    Raises:
-        AssertionError: If a promise is broken.
-    """
-    used = make()
-
-    def run(
-        direction: Direction = "max",
-        seed: int = 0,
-        rule: AbstractEarlyStop | None = None,
-        **faults: Any,
-    ) -> Simulation:
-        sign = 1.0 if direction == "max" else -1.0
-        return simulate(
-            RandomSearch(),
-            rule or make(),
-            lambda params, step, trial_seed: sign * example_curve(params, step, trial_seed),
-            space=example_space(),
-            num_trials=num_trials,
-            direction=direction,
-            seed=seed,
-            steps=steps,
-            **faults,
-        )
-
-    for seed in (0, 1):
-        first = run(seed=seed)
-        assert run(seed=seed).decisions == first.decisions, f"seed {seed}: two runs differ"
-        assert run(seed=seed, rule=used).decisions == first.decisions, "a used rule differs"
-        mirrored = run("min", seed=seed)
-        assert mirrored.decisions == first.decisions, f"seed {seed}: min f and max -f differ"
-        counts = first.scheduler.book.counts
-        assert any(count for state, count in counts.items() if state == "finished"), "stops all"
-        reasons = [i.reason for _, _, out in first.log for i in out if type(i).__name__ == "Stop"]
-        assert all(" at step " in reason for reason in reasons)
-    run(failing=0.2, diverging=0.2, repeating=0.3)
 
 
 def check_strategy(make: StrategyFactory) -> None:

@@ -123,6 +123,7 @@ class _Search:
     ) -> None:
         optimizer.setup(space, num_trials, direction, seed)
         optimizer.check()
+        early_stop.check_with(optimizer)
         optimizer.initialize()
         early_stop.initialize()
         self.scheduler = Scheduler(

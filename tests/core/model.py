@@ -33,7 +33,7 @@ def said(instruction: Instruction) -> Said:
         case Kill():
             return ("kill", instruction.trial_id, instruction.attempt, instruction.timeout)
         case Finish():
-            return ("finish", instruction.status)
+            return ("finish", instruction.status, instruction.early)
     raise AssertionError(instruction)
 
 
@@ -151,6 +151,8 @@ class Model:
         self.slots, self.status, self.over = 0, None, False
         self.bad_in_a_row, self.diverged_at_first = 0, 0
         self.none_but_diverged = True
+        self.best: float | None = None
+        self.no_better, self.is_enough = 0, False
         self.unwanted: set[str] = set()
         self.out: list[Said] = []
         self.launched: list[Known] = []
@@ -402,6 +404,7 @@ class Model:
             self.bad_in_a_row = 0
         self.none_but_diverged &= known.state == "diverged"
         self.diverged_at_first += known.state == "diverged"
+        self.count_end(known)
         self.unwanted.discard(known.trial_id)
         self.quote("end", known.trial_id, known.state)
         self.untold.append(known)
@@ -412,6 +415,20 @@ class Model:
             self.end("failed", now)
         else:
             self.fill(now)
+
+    def count_end(self, known: Known) -> None:
+        if known.state == "failed":
+            return
+        values = [k.final_metric for k in self.trials.values() if k.final_metric is not None]
+        before, self.best = self.best, max(values, default=None)
+        better = self.best is not None and (before is None or self.best > before)
+        self.no_better = 0 if better else self.no_better + 1
+        self.is_enough |= self.judged()
+
+    def judged(self) -> bool:
+        target, most = self.limits.target, self.limits.no_better_for
+        reached = target is not None and self.best is not None and self.best >= target
+        return reached or (most is not None and self.no_better >= most)
 
     def free_but(self, avoided: set[str]) -> int:
         if not avoided:
@@ -448,6 +465,9 @@ class Model:
         return closed
 
     def fill(self, now: float) -> None:
+        if self.is_enough:
+            self.end("finished", now)
+            return
         for known in list(self.elsewhere):
             avoid = self.avoided_by(known)
             if self.free_but(avoid) >= self.per_trial:
@@ -503,11 +523,12 @@ class Model:
             self.write_off(known, now)
             self.out.append(("kill", known.trial_id, known.attempt, False))
         self.status = status
-        self.out.append(("finish", status))
+        self.out.append(("finish", status, status == "finished" and self.is_enough))
 
     def write_off(self, known: Known, now: float) -> None:
         self.lose(known, now)
         if known.state == "stopped":
+            self.count_end(known)
             self.quote("end", known.trial_id, "stopped")
             self.untold.append(known)
 
@@ -538,11 +559,14 @@ class Model:
                 self.stop(known, now)
 
     def resume(self, event: e.Resumed, now: float) -> None:
-        self.limits = type(self.limits)(**event.limits)
+        was, self.limits = self.limits, type(self.limits)(**event.limits)
         if event.code:
             self.codes.append(event.code)
         for known in self.active:
             self.write_off(known, now)
+        told = [(one.target, one.no_better_for) for one in (was, self.limits)]
+        if told[0] != told[1]:
+            self.is_enough = self.judged()
         waiting = [k for k in self.trials.values() if k.state == "waiting"]
         self.retries = [k for k in waiting if not k.failed_on]
         self.elsewhere = [k for k in waiting if k.failed_on]

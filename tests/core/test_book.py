@@ -341,7 +341,7 @@ def test_a_scheduler_has_the_documented_defaults() -> None:
 
 
 def test_limits_of_a_record_have_the_documented_defaults() -> None:
-    assert Limits.of({}) == Limits(None, None, None, 2, 10)
+    assert Limits.of({}) == Limits(None, None, None, 2, 10, None, None)
     told = {"trial_timeout_s": 1.0, "max_trial_time_s": 1.5, "max_time_s": 2.0, "retries": 3}
     assert Limits.of({**told, "max_failures": 4, "mood": 1}) == Limits(1.0, 1.5, 2.0, 3, 4)
 

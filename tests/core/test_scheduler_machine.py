@@ -129,6 +129,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         timeout=st.sampled_from([None, 5.0]),
         trial_time=st.sampled_from([None, 4.0, 7.0]),
         max_time=st.sampled_from([None, 40.0]),
+        enough=st.sampled_from([None, None, 2.0, 3.0]),
+        no_better_for=st.sampled_from([None, None, 2, 4]),
         waits=st.sampled_from([0.0, 0.2, 0.6]),
         hosts=st.sampled_from(["", "", "a", "ab", "abc", "abc"]),
         data=st.data(),
@@ -143,6 +145,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         timeout: float | None,
         trial_time: float | None,
         max_time: float | None,
+        enough: float | None,
+        no_better_for: int | None,
         waits: float,
         hosts: str,
         data: st.DataObject,
@@ -150,7 +154,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.hosts = hosts
         self.time_s = 0.0
         self.seed, self.waits, self.per_trial = seed, waits, per_trial
-        self.limits = Limits(timeout, trial_time, max_time, retries, max_failures)
+        self.limits = Limits(
+            timeout, trial_time, max_time, retries, max_failures, enough, no_better_for
+        )
         self.model = Model(self.limits, 9, per_trial, "code 1")
         self.scheduler, self.optimizer = self.make(self.model.asked)
         self.records: list[dict[str, Any]] = []
@@ -370,6 +376,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         timeout=st.sampled_from([None, 5.0]),
         trial_time=st.sampled_from([None, 4.0, 7.0]),
         max_failures=st.sampled_from([2, 6]),
+        enough=st.sampled_from([None, 2.0, 3.0]),
+        no_better_for=st.sampled_from([None, 2, 4]),
         seldom=st.integers(0, 3),
     )
     def resume(
@@ -380,11 +388,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         timeout: float | None,
         trial_time: float | None,
         max_failures: int,
+        enough: float | None,
+        no_better_for: int | None,
         seldom: int,
     ) -> None:
         if seldom and self.model.status is None:
             return
-        limits = vars(Limits(timeout, trial_time, None, 1, max_failures))
+        limits = vars(Limits(timeout, trial_time, None, 1, max_failures, enough, no_better_for))
         self.take(Resumed(limits, more, per_trial, code))
 
     @precondition(lambda self: len(self.past) > 3)

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from dotrain import plugins
 from dotrain.core.asking import may_continue
 from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.trial import Trial, TrialState
+from dotrain.earlystop.none import NoStop
 from dotrain.errors import PolicyError
 from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.grid import GridSearch
@@ -19,8 +22,15 @@ from dotrain.space import Float, Searchspace
 from dotrain.testing import check_early_stop, check_optimizer
 
 #: What a plugin must be given; the rest of its options have defaults.
-OPTIONS: dict[str, dict[str, int]] = {
-    name: {"resource_max": 9} for name in ("asha", "hyperband", "bohb")
+OPTIONS: dict[str, dict[str, float]] = {
+    **{name: {"resource_max": 9} for name in ("asha", "hyperband", "bohb")},
+    "patience": {"patience": 2, "min_delta": 1.0},
+    "percentile": {"percentile": 25.0},
+    "threshold": {"lower": 4.0, "upper": 50.0, "min_steps": 2},
+}
+#: The same for what is maximised as -f, where options are values of the metric.
+MIRRORED: dict[str, dict[str, float]] = {
+    "threshold": {"lower": -50.0, "upper": -4.0, "min_steps": 2}
 }
 
 
@@ -37,7 +47,6 @@ def test_asha_with_a_sampler_keeps_the_contract() -> None:
 
 @pytest.mark.parametrize("name", sorted(plugins.registered(plugins.OPTIMIZERS)))
 def test_every_optimizer_plans_what_it_does(name: str) -> None:
-    from dotrain.earlystop.none import NoStop
     from dotrain.testing import simulate
     from dotrain.testing.contracts import example_curve, example_space
 
@@ -55,7 +64,9 @@ def test_every_optimizer_plans_what_it_does(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(plugins.registered(plugins.EARLY_STOP)))
 def test_every_early_stop_rule_keeps_the_contract(name: str) -> None:
-    check_early_stop(_factory(plugins.EARLY_STOP, name))
+    make = _factory(plugins.EARLY_STOP, name)
+    mirrored = _factory(plugins.EARLY_STOP, name, MIRRORED) if name in MIRRORED else None
+    check_early_stop(make, mirrored=mirrored)
 
 
 def test_the_optimizer_kit_notices_an_optimizer_that_ignores_its_seed() -> None:
@@ -139,9 +150,26 @@ def test_the_early_stop_kit_notices_a_rule_that_ignores_the_direction() -> None:
         check_early_stop(MaximizesOnly)
 
 
-def _factory(group: str, name: str) -> Callable[[], object]:
+def test_the_early_stop_kit_notices_a_rule_that_counts_a_step_twice() -> None:
+    class Counting(NoStop):
+        def initialize(self) -> None:
+            self.reports: Counter[str] = Counter()
+
+        def on_report(self, trial: Trial, step: int, value: float) -> None:
+            self.reports[trial.trial_id] += 1
+
+        def earlystop_check(self, to_check, finalized_trials, direction):  # type: ignore[no-untyped-def]
+            return {i: " at step " for i in to_check if i != "t0000" and self.reports[i] > 5}
+
+    with pytest.raises(AssertionError, match="steps that are done once more change who is stopped"):
+        check_early_stop(Counting)
+
+
+def _factory(
+    group: str, name: str, options: Mapping[str, Mapping[str, float]] = OPTIONS
+) -> Callable[[], Any]:
     plugin = plugins.load_plugin(group, name)
-    return lambda: plugin(**OPTIONS.get(name, {}))
+    return lambda: plugin(**options.get(name, {}))
 
 
 SUGGESTIONS = """

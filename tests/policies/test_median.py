@@ -1,5 +1,7 @@
-"""The median stopping rule (Golovin et al. 2017) against a plain re-computation."""
+"""The median stopping rule (Golovin et al. 2017), and any percentile, against a plain re-computation."""
 
+from fractions import Fraction
+from math import nextafter
 from random import Random
 from statistics import median
 
@@ -11,6 +13,7 @@ from dotrain.core.events import Reported, Stopped
 from dotrain.core.instructions import Stop
 from dotrain.core.trial import Trial, TrialState
 from dotrain.earlystop.median import MedianStop
+from dotrain.earlystop.percentile import PercentileStop
 from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.random import RandomSearch
 from dotrain.space import Float, Searchspace
@@ -27,13 +30,23 @@ SPACE = Searchspace(x=Float(range=(0.0, 1.0)))
     min_reports=st.integers(0, 3),
     direction=st.sampled_from(["max", "min"]),
     failing=st.sampled_from([0.0, 0.3]),
+    percentile=st.sampled_from([None, 5.0, 25.0, 50.0, 66.6, 99.0]),
 )
 def test_it_stops_exactly_the_trials_below_the_median_of_running_averages(
-    seed: int, workers: int, min_trials: int, min_reports: int, direction: str, failing: float
+    seed: int,
+    workers: int,
+    min_trials: int,
+    min_reports: int,
+    direction: str,
+    failing: float,
+    percentile: float | None,
 ) -> None:
+    options = {"min_trials": min_trials, "min_reports": min_reports}
     run = simulate(
         RandomSearch(),
-        MedianStop(min_trials=min_trials, min_reports=min_reports),
+        MedianStop(**options)
+        if percentile is None
+        else PercentileStop(percentile=percentile, **options),
         lambda params, step, trial_seed: float(Random(f"{trial_seed}/{step}").randrange(20)),
         space=SPACE,
         num_trials=25,
@@ -57,7 +70,7 @@ def test_it_stops_exactly_the_trials_below_the_median_of_running_averages(
                 event.trial_id not in stopping
                 and len(others) >= min_trials
                 and n > min_reports
-                and max(history) < median(others)
+                and max(history) < bar_of(others, percentile)
             )
             assert (event.trial_id in stops) == expected
             stopping |= stops
@@ -65,10 +78,49 @@ def test_it_stops_exactly_the_trials_below_the_median_of_running_averages(
             ended.append(event.trial_id)
 
 
-def test_the_reason_states_the_comparison() -> None:
+def bar_of(others: list[float], percentile: float | None) -> float:
+    """The median, or what the best so many of a hundred are separated by, as in the textbook."""
+    if percentile is None:
+        return median(others)
+    exact = [Fraction(one) for one in sorted(others, reverse=True)]
+    place = Fraction(percentile) * (len(exact) - 1) / 100
+    here = exact[int(place)]
+    beyond = exact[min(int(place) + 1, len(exact) - 1)]
+    return float(here + (beyond - here) * (place - int(place)))
+
+
+@pytest.mark.parametrize("values", [[3.0], [1.0, 2.0], [0.1, 0.7, 0.3, 0.2], [1e-300, 3e300, 1.1]])
+def test_the_median_is_percentile_50(values: list[float]) -> None:
+    for direction in ("max", "min"):
+        for best in (*values, median(values), nextafter(median(values), 0.0)):
+            stops = []
+            for rule in (MedianStop(min_trials=1), PercentileStop(percentile=50.0, min_trials=1)):
+                for number, value in enumerate(values):
+                    rule.on_end(ended(f"t{number}", value))
+                trial = Trial({}, trial_id="t9", step_history=[0], metric_history=[best])
+                rule.on_report(trial, 0, best)
+                stops.append(bool(rule.earlystop_check({"t9": trial}, [], direction)))
+            is_behind = best < median(values) if direction == "max" else best > median(values)
+            assert stops == [is_behind, is_behind]
+
+
+def ended(trial_id: str, value: float) -> Trial:
+    trial = Trial({}, trial_id=trial_id, step_history=[0], metric_history=[value])
+    trial.state, trial.final_metric = TrialState.FINISHED, value
+    return trial
+
+
+@pytest.mark.parametrize(
+    ("rule", "what"),
+    [
+        (MedianStop(min_trials=2), "< median 0."),
+        (PercentileStop(percentile=12.5, min_trials=2), "< percentile 12.5 (0."),
+    ],
+)
+def test_the_reason_states_the_comparison(rule: PercentileStop, what: str) -> None:
     run = simulate(
         RandomSearch(),
-        MedianStop(min_trials=2),
+        rule,
         lambda params, step, seed: params["x"],
         space=SPACE,
         num_trials=20,
@@ -76,7 +128,7 @@ def test_the_reason_states_the_comparison() -> None:
     )
     reasons = [i.reason for _, _, out in run.log for i in out if isinstance(i, Stop)]
     assert reasons
-    assert all("< median" in reason and " trials at step " in reason for reason in reasons)
+    assert all(what in reason and " trials at step " in reason for reason in reasons)
 
 
 def test_steps_that_are_trained_twice_count_once() -> None:

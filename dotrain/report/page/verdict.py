@@ -95,7 +95,8 @@ def _fates_text(counts: Counts, planned: int | None) -> str:
 def _advice(run: Run) -> tuple[str, str]:
     """Return what a reader must know, and the command to go on with."""
     if run.status is RunStatus.FINISHED:
-        return "", ""
+        why = run.result.ended_early
+        return f"It ended before all was tried: {why}." if why else "", ""
     if run.alive is not False and run.status is RunStatus.RUNNING:
         return f"The run goes on ({run.reason}); this page shows it up to its latest record.", ""
     reason = run.reason[:1].upper() + run.reason[1:]
