@@ -232,6 +232,7 @@ def lagom(
     *,
     metric: str = "metric",
     early_stop: str | Mapping[str, Any] | AbstractEarlyStop | None = None,
+    try_first: Sequence[Mapping[str, Any]] | None = None,
     hparams: Mapping[str, Any] | None = None,
     model: Callable[..., Any] | None = None,
     data: Callable[..., Any] | None = None,
@@ -266,6 +267,7 @@ def lagom(
         direction: ``max`` or ``min``; by default as the metric's name tells, or ``max``.
         metric: Key of a returned dict, and the name shown for a plain number.
         early_stop: A name, a name with options, or an instance; by default ``none``.
+        try_first: Configurations to try before any other; what one leaves out is drawn.
         hparams: Fixed hyperparameters.
         model: What ``model_gen.create()`` calls.
         data: What ``data_gen.batch()`` draws from.
@@ -299,6 +301,7 @@ def lagom(
     """
     functions = {"train": train_fn, "model": model, "data": data, "prepare": prepare}
     search = {"space": searchspace, "optimizer": optimizer, "num_trials": num_trials}
+    search["try_first"] = None if try_first is None else _listed(try_first)
     same: dict[str, Any] = {
         "name": name,
         "metric": metric,

@@ -28,13 +28,13 @@ from dotrain.config.needs import give
 from dotrain.config.observers import make_observers
 from dotrain.config.parts import Given, Parts
 from dotrain.config.schema import PartialSettings, Settings, Table
+from dotrain.config.searching import set_up
 from dotrain.config.shipping import find_named, ship
 from dotrain.config.source import Source, read_source
 from dotrain.config.storage import storage_problems
 from dotrain.config.table import table_problems
 from dotrain.config.validation import is_echo, validate_settings
 from dotrain.config.variables import make_environment
-from dotrain.core.policy import AbstractOptimizer
 from dotrain.space import Searchspace
 from dotrain.training.table_files import TabularSource
 from dotrain.usercode.function import Described
@@ -169,7 +169,9 @@ class _Loader:
             space = Searchspace()
             self.optimizer = None if study is None else StudyRunner(study, settings.seed)
         if self._params_are_known and self.optimizer is not None:
-            self._set_up(self.optimizer, space)
+            search = settings.search if self.mode == "run" else None
+            given = (self.optimizer, space, search, settings, self.source)
+            self._add(set_up(*given, space_is_sound=self._space_is_sound))
             if self.train is not None:
                 self._check_arguments(self.train, taken, space)
                 if message := budget_not_taken(self.train, others, self.optimizer):
@@ -305,25 +307,6 @@ class _Loader:
         self._refuse(self.source.problem(("hparams", n), m, at_key=True) for n, m in fixed)
         # Whether functions take what is searched doesn't depend on what is wrong with it.
         return space
-
-    def _set_up(self, optimizer: AbstractOptimizer, space: Searchspace) -> None:
-        search = self.settings.search if self.mode == "run" else None
-        if search and optimizer.needs_num_trials and search.num_trials is None:
-            message = "required by this optimizer: how many configurations to sample"
-            self.problems.append(
-                self.source.problem(("search", "num_trials"), message, at_key=True)
-            )
-            return
-        if search and not self._space_is_sound:
-            return
-        num_trials = search.num_trials if search and search.space else 1
-        if self.mode == "ablate" and (plan := optimizer.plan()) is not None:
-            num_trials = plan.configurations
-        optimizer.setup(space, num_trials, self.settings.direction, self.settings.seed)
-        try:
-            optimizer.check()
-        except ValueError as error:
-            self.problems.append(self.source.problem(("search", "optimizer"), str(error)))
 
     def _check_arguments(
         self, train: Described, taken: set[str] | None, space: Searchspace

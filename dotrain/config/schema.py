@@ -31,6 +31,11 @@ class Search(Section):
         default=NO_RULE,
         description="Which trials to stop before their end: the rule's name, and its own keys.",
     )
+    try_first: list[dict[str, Any]] = Field(
+        default=[],
+        description="Configurations to try before any other, such as today's; what one leaves out is drawn. "
+        "More may be added when a run goes on.",
+    )
 
 
 class LayerPrefix(Section):

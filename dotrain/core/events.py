@@ -53,7 +53,8 @@ class Resumed(Event):
     `code` is the digest of the user's code from here on, None where that isn't known, and
     `began_with` that of the first, if the header doesn't say. `archived` is whether the run was told to
     keep to the code in its own directory, None where nothing was said. `dotrain` and `version` are those of the new driver and of the journal's format as it writes it, and
-    `needs` is the least format whose rules suffice to go on from there.
+    `needs` is the least format whose rules suffice to go on from there. `try_first` has the configurations
+    that are to be tried first, beside those of before.
     """
 
     limits: Mapping[str, float | None]
@@ -65,6 +66,7 @@ class Resumed(Event):
     version: int | None = None
     needs: int | None = None
     archived: bool | None = None
+    try_first: Sequence[Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -118,6 +119,7 @@ class AbstractOptimizer(ABC):
         trials: Every trial so far by id, in order of acceptance; read only.
         tries_once: Whether a configuration of a finite space is tried only once. False goes on with
             a run that began before that was the rule; to be set before `initialize`.
+        first: Configurations to be tried before any other, as far as they are given.
         proposals: What a sampler proposes, for one that has a sampler; to be made in `initialize`. While an
             answer is waited for, `WAIT` may be returned though nothing runs.
     """
@@ -134,6 +136,7 @@ class AbstractOptimizer(ABC):
     trials: Mapping[str, Trial]
     tries_once: bool = True
     proposals: Proposals | None = None
+    first: deque[Mapping[str, Any]]
     _untried: Untried | None = None
 
     def setup(
@@ -149,6 +152,8 @@ class AbstractOptimizer(ABC):
         self.direction = direction
         self.rng = derive_rng(seed, "optimizer")
         self.trials = {}
+        self.first = deque()
+        self._is_first: Params | None = None
         self._sign = sign_of(direction)
         self._untried = None if searchspace.size is None else Untried(searchspace)
 
@@ -160,14 +165,25 @@ class AbstractOptimizer(ABC):
         self, params: Mapping[str, Any], budget: float | None = None, reason: str = ""
     ) -> Trial:
         """Return a new trial to suggest."""
+        if params is self._is_first:
+            reason = "to be tried first (search.try_first)"
         if self._untried is not None:
             self._untried.note({name: plain_if_possible(v) for name, v in params.items()})
         return Trial(dict(params), budget=budget, reason=reason)
 
+    def next_first(self) -> Params | None:
+        """Return a configuration that is to be tried first, what isn't given of it drawn; None if none is left."""
+        while self.first:
+            params = self.searchspace.complete(self.first.popleft(), self.rng)
+            if self._untried is None or self._untried.is_new(params):
+                self._is_first = params
+                return params
+        return None
+
     def draw_untried(self, draw: Callable[[], Params] | None = None) -> Params | None:
         """Return a configuration that was not suggested before, or None if there is none left.
 
-        Of an infinite space every draw will do. It counts as tried what this method returns and
+        What is to be tried `first` comes first. Of an infinite space every draw will do. It counts as tried what this method returns and
         what `create_trial` is given, whatever becomes of the trials.
 
         Args:
@@ -175,6 +191,8 @@ class AbstractOptimizer(ABC):
                 It is called until it gives a new one; after many repeats one is taken from what
                 is left, each as likely.
         """
+        if (first := self.next_first()) is not None:
+            return first
         if draw is None:
             draw = lambda: self.searchspace.sample(self.rng)  # noqa: E731
         if self._untried is None or not self.tries_once:

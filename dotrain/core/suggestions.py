@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import final
+from collections.abc import Iterable, Mapping
+from typing import Any, final
 
 from dotrain.core.asking import next_suggestion
 from dotrain.core.book import TrialBook
@@ -40,12 +41,15 @@ class Suggestions:
         self._book = book
         self._line = line
 
-    def restart(self, num_trials: int | None) -> None:
+    def restart(self, num_trials: int | None, first: Iterable[Mapping[str, Any]]) -> None:
         """Go on under a new driver.
 
         Args:
             num_trials: How many configurations there may be from here on; never fewer.
+            first: Configurations to be tried before any other.
         """
+        self._optimizer.first.extend(first)
+        self.over = self.over and not self._optimizer.first
         if self._optimizer.proposals is not None:
             self._optimizer.proposals.restart()
         before = self._optimizer.num_trials
@@ -71,7 +75,7 @@ class Suggestions:
             if self.to_tell:
                 suggestion = self._tell(self.to_tell.popleft())
             elif not waiting and self._line.room(slots, needed) >= needed:
-                suggestion = next_suggestion(self._optimizer, None)
+                suggestion = self._ask(None)
             else:
                 break
             waiting = suggestion is WAIT
@@ -110,7 +114,17 @@ class Suggestions:
         if optimizer.proposals is not None:
             value = trial.final_metric
             optimizer.proposals.learn(trial, None if value is None else optimizer.score(value))
-        return next_suggestion(optimizer, trial)
+        return self._ask(trial)
+
+    def _ask(self, ended: Trial | None) -> object:
+        first = len(self._optimizer.first)
+        suggestion = next_suggestion(self._optimizer, ended)
+        if first and isinstance(suggestion, Trial) and len(self._optimizer.first) == first:
+            raise PolicyError(
+                f"optimizer {self._name} suggests another configuration than those to be tried first "
+                "(search.try_first); it is to take what draw_untried gives"
+            )
+        return suggestion
 
     def _accept(self, trial: Trial) -> None:
         if trial.state is not TrialState.NEW or trial.trial_id:

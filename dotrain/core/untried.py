@@ -58,21 +58,22 @@ class Untried:
             return None
         for _ in range(_REDRAWS if self._rest is None else 0):
             params = draw()
-            if self._is_new(params):
+            if self.is_new(params):
                 return params
         # Most of a large space is new, however seldom it is drawn; a small one is gone through.
         while self.size > max(_REDRAWS, 4 * len(self._tried)):
             params = self._all.at(rng.randrange(self.size))
-            if self._is_new(params):
+            if self.is_new(params):
                 return params
         if self._rest is None:
             self._rest = [params for params in self._all if _key(params) not in self._tried]
             rng.shuffle(self._rest)
-        while not self._is_new(params := self._rest.pop()):
+        while not self.is_new(params := self._rest.pop()):
             pass
         return params
 
-    def _is_new(self, params: Params) -> bool:
+    def is_new(self, params: Params) -> bool:
+        """Take a configuration of the space for tried; return whether it wasn't."""
         before = len(self._tried)
         self._tried.add(_key(params))
         return len(self._tried) > before

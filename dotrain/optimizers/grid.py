@@ -8,7 +8,7 @@ from annotated_types import Ge
 
 from dotrain.core.policy import AbstractOptimizer, Plan
 from dotrain.core.trial import Trial
-from dotrain.space import Axis, SpaceError
+from dotrain.space import Axis, Params, SpaceError
 
 
 class GridSearch(AbstractOptimizer):
@@ -36,16 +36,23 @@ class GridSearch(AbstractOptimizer):
         """Start at the grid's first corner."""
         self._left = self.searchspace.grid(self.points)
         self._suggested = 0
+        self._first_ones: list[Params] = []
 
     def get_suggestion(self, trial: Trial | None = None) -> Trial | None:
         """Return the next combination, or None after the last or after `num_trials`."""
         if self._suggested == self.num_trials:
             return None
-        params = next(self._left, None)
+        params = self._next()
         if params is None:
             return None
         self._suggested += 1
         return self.create_trial(params, reason=f"grid point {self._suggested}")
+
+    def _next(self) -> Params | None:
+        if (first := self.next_first()) is not None:
+            self._first_ones.append(first)
+            return first
+        return next((point for point in self._left if point not in self._first_ones), None)
 
     def may_continue(self, trial: Trial) -> bool:
         """Never: a trial is launched once."""

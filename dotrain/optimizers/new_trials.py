@@ -29,8 +29,6 @@ class NewTrials:
         level: Callable[[Proposals], float | bool] = lambda _: False,
         *,
         random_share: float = 0.0,
-        budget: float | None = None,
-        drawn: str = "random draw",
     ) -> None:
         """Begin with none suggested.
 
@@ -40,27 +38,29 @@ class NewTrials:
             level: Returns the budget whose results are to be modelled, True for all of them, and False while
                 there are too few: until then configurations are drawn at random.
             random_share: How many are drawn at random even so, in [0, 1).
-            budget: Of every trial.
-            drawn: The reason of those that are drawn at random.
         """
         self.proposals = None if sampler is None else Proposals(sampler)
         self._optimizer = optimizer
         self._level = level
         self._random_share = random_share
-        self._budget = budget
-        self._drawn = drawn
         self._suggested = 0
         #: Whether all that the space has was suggested.
         self._is_used_up = False
         #: Whether the next one is the sampler's; None while that isn't decided.
         self._is_asked: bool | None = None
 
-    def next(self) -> Suggestion:
-        """Return a new trial; WAIT while the sampler is being asked, and None if there is none left."""
+    def next(self, budget: float | None = None, *, drawn: str = "random draw") -> Suggestion:
+        """Return a new trial; WAIT while the sampler is being asked, and None if there is none left.
+
+        Args:
+            budget: Of the trial.
+            drawn: The reason of one that is drawn at random.
+        """
         if self._is_done:
             return None
         proposed = None
-        if self.proposals is not None and self._asks(self.proposals):
+        if self._asks():
+            assert self.proposals is not None
             proposed = self.proposals.take()
             if proposed is None:
                 return WAIT
@@ -68,12 +68,12 @@ class NewTrials:
         if params is None:
             self._is_used_up = True
             return None
-        reason = self._drawn if proposed is None else "proposed by the model"
+        reason = drawn if proposed is None else "proposed by the model"
         self._suggested += 1
         self._is_asked = None
-        if self.proposals is not None and not self._is_done:
-            self._asks(self.proposals)
-        return self._optimizer.create_trial(params, self._budget, reason)
+        if not self._is_done:
+            self._asks()
+        return self._optimizer.create_trial(params, budget, reason)
 
     @property
     def _is_done(self) -> bool:
@@ -88,8 +88,11 @@ class NewTrials:
         others = iter(lambda: optimizer.searchspace.sample(optimizer.rng), None)
         return optimizer.draw_untried(chain([proposed], others).__next__)
 
-    def _asks(self, proposals: Proposals) -> bool:
+    def _asks(self) -> bool:
         """Decide whether the next one is the sampler's, and have it asked."""
+        proposals = self.proposals
+        if proposals is None or self._optimizer.first:
+            return False
         if self._is_asked is None:
             level = self._level(proposals)
             if level is False:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ _FREE = (
     # Whether the same files are there is found out when the run takes them (`store/claim.py`).
     ("storage",),
     ("search", "num_trials"),
+    # What has been added is in `Resumed`.
+    ("search", "try_first"),
 )
 
 
@@ -62,8 +64,44 @@ def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
             f"{path} can't go on with other settings than it began with:\n"
             f"  {lines}\n"
             "only limits, cluster, resources, distribution, checkpoints, env, ship, observers, tensorboard, "
-            "journal, the URL of storage and a larger search.num_trials may change; start a new run"
+            "journal, the URL of storage, a larger search.num_trials and more of search.try_first may change; start a "
+            "new run"
         )
+
+
+def added_first(
+    path: Path, records: Sequence[Record], experiment: Experiment
+) -> list[dict[str, Any]]:
+    """Return the configurations to be tried first that have been added to those of before.
+
+    Args:
+        path: The run directory.
+        records: The journal, its header first.
+        experiment: As it is now.
+
+    Raises:
+        UsageError: If others were taken out or changed, or there is no room for more.
+    """
+    search = experiment.settings.search
+    now = search.try_first if search is not None else []
+    header, *others = records
+    before = list((header["config"].get("search") or {}).get("try_first") or [])
+    for record in others:
+        if record["type"] == "Resumed":
+            before += record.get("try_first") or []
+    added = now[len(before) :]
+    if now and now[: len(before)] != before:
+        raise UsageError(
+            f"{path}: search.try_first began with {before}; more may be added at its end, and nothing else"
+        )
+    launched = len({one["trial_id"] for one in others if one["type"] == "Launch"})
+    limit = experiment.num_trials
+    if added and limit is not None and launched + len(added) > limit:
+        raise UsageError(
+            f"{path}: search.try_first has {len(added)} more, and search.num_trials, {limit}, leaves room for "
+            f"{limit - launched}: -s search.num_trials={launched + len(added)}"
+        )
+    return added
 
 
 def _changed(before: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ def make_scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Schedul
         header: The journal's first record.
     """
     experiment.optimizer.num_trials = header["num_trials"]
+    search = header["config"].get("search") or {}
+    experiment.optimizer.first = deque(search.get("try_first") or ())
     # Version 1 of the journal may hold configurations that were drawn twice.
     experiment.optimizer.tries_once = header.get("version", VERSION) > 1
     for policy in (experiment.optimizer, experiment.early_stop):

@@ -22,7 +22,7 @@ from dotrain.executors.base import AbstractExecutor, refuse_too_few
 from dotrain.results import result_of
 from dotrain.results.resuming import resume_command
 from dotrain.runs.asking import make_asker
-from dotrain.runs.changes import refuse_changes
+from dotrain.runs.changes import added_first, refuse_changes
 from dotrain.runs.definition import Experiment
 from dotrain.runs.driver import Driver
 from dotrain.runs.freeing import Freeing, keep_of
@@ -130,10 +130,11 @@ def resume(
         if stopped.died is not None and not quiet:
             sys.stderr.write(f"the driver before, {stopped.died}, has died; going on\n")
         refuse_changes(run_dir.path, header, experiment)
+        first = added_first(run_dir.path, records, experiment)
         scheduler = make_scheduler(experiment, header)
         restored = restore(scheduler, islice(records, 1, None))
         # Whoever only judges what has finished runs no code.
-        runs = experiment.functions.code if is_to_train(stopped, experiment.num_trials) else Code()
+        runs = experiment.functions.code if is_to_train(stopped, experiment) else Code()
         code = code_that_goes_on(run_dir, runs, records)
         if code.changes and not quiet:
             sys.stderr.write(f"note: {code.text}\n")
@@ -147,9 +148,10 @@ def resume(
             version=VERSION,
             needs=NEEDS,
             archived=archived,
+            try_first=first or None,
         )
         now, before = experiment.num_trials, experiment.optimizer.num_trials
-        grows = now is not None and before is not None and now > before
+        grows = bool(first) or (now is not None and before is not None and now > before)
         goes_on = grows or scheduler.status is not RunStatus.FINISHED
         # Whoever only judges what has finished asks for no file.
         began_with = header["config"].get("storage")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from dotrain.errors import UsageError
 from dotrain.results.resuming import is_from_config, resume_command
+from dotrain.runs.changes import added_first
 from dotrain.runs.definition import Experiment
 from dotrain.runs.stopped import StoppedRun
 from dotrain.store import (
@@ -155,23 +156,27 @@ def refuse_other_code(stopped: StoppedRun, experiment: Experiment, chosen: Chose
     """
     code = experiment.functions.code
     changed = chosen.ran.changes(code.files, code.digest)
-    if chosen.which is None and changed and is_to_train(stopped, experiment.num_trials):
+    if chosen.which is None and changed and is_to_train(stopped, experiment):
         raise _refusal(stopped.run_dir.path, chosen, changed)
 
 
-def is_to_train(stopped: StoppedRun, num_trials: int | None) -> bool:
+def is_to_train(stopped: StoppedRun, experiment: Experiment) -> bool:
     """Whether something is left to train, as far as the journal tells.
 
     Args:
         stopped: The run.
-        num_trials: How many configurations are to be sampled now.
+        experiment: As it is now.
+
+    Raises:
+        UsageError: As of `added_first`.
     """
-    records = stopped.contents.records
+    records, num_trials = stopped.contents.records, experiment.num_trials
     told = [
         r["num_trials"] for r in records if r["type"] in ("Run", "Resumed") and "num_trials" in r
     ]
     more = num_trials is not None and any(num_trials > known for known in told if known is not None)
-    return more or not has_finished(records)
+    added = added_first(stopped.run_dir.path, records, experiment)
+    return more or bool(added) or not has_finished(records)
 
 
 def with_other_files(folders: Sequence[Path], config: Mapping[str, Any]) -> Path:

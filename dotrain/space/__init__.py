@@ -1,6 +1,7 @@
 """The search space: domains, and hyperparameters by name."""
 
 from dotrain.space.base import Domain
+from dotrain.space.conditions import condition_text, is_met
 from dotrain.space.counting import Axis, Configurations
 from dotrain.space.domains import Categorical, Discrete, Float, Int
 from dotrain.space.searchspace import (
@@ -36,7 +37,9 @@ __all__ = [
     "Searchspace",
     "SpaceError",
     "as_domain",
+    "condition_text",
     "expand_deck_form",
+    "is_met",
     "is_scalar",
     "plain_if_possible",
     "plain_or_text",

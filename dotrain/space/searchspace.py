@@ -196,6 +196,19 @@ class Searchspace:
         unit = dict(zip(self.names, point, strict=True))
         return self.build(lambda name: self.domains[name].from_unit(unit[name]))
 
+    def complete(self, given: Mapping[str, Any], rng: Random) -> Params:
+        """Return the configuration that has some values given, and the others drawn.
+
+        Args:
+            given: Values of parameters by name; one that turns out not to be in use is left out.
+            rng: The only source of randomness.
+        """
+
+        def value_of(name: str) -> Any:
+            return given[name] if name in given else self.domains[name].from_unit(rng.random())
+
+        return self.build(value_of)
+
     def build(self, value_of: Callable[[str], Any]) -> Params:
         """Return the configuration of the values that are given, each asked for if it is in use.
 

@@ -19,7 +19,9 @@ from dotrain.space import Float, Searchspace
 from dotrain.testing import check_early_stop, check_optimizer
 
 #: What a plugin must be given; the rest of its options have defaults.
-OPTIONS: dict[str, dict[str, int]] = {"asha": {"resource_max": 9}}
+OPTIONS: dict[str, dict[str, int]] = {
+    name: {"resource_max": 9} for name in ("asha", "hyperband", "bohb")
+}
 
 
 @pytest.mark.parametrize("name", sorted(plugins.registered(plugins.OPTIMIZERS)))

@@ -1,0 +1,78 @@
+"""What a config says of its search, held against the optimizer and the space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dotrain.config.errors import Problem
+from dotrain.config.schema import Search, Settings
+from dotrain.config.source import Source
+from dotrain.core.policy import AbstractOptimizer
+from dotrain.errors import did_you_mean
+from dotrain.space import Searchspace, condition_text, is_met
+
+
+def set_up(
+    optimizer: AbstractOptimizer,
+    space: Searchspace,
+    search: Search | None,
+    settings: Settings,
+    source: Source,
+    *,
+    space_is_sound: bool,
+) -> Iterator[Problem]:
+    """Tell an optimizer what is searched; yield what is wrong with that.
+
+    Args:
+        optimizer: Not yet set up.
+        space: What is searched.
+        search: The section, if the search is what is asked for.
+        settings: The whole file.
+        source: Where everything stands.
+        space_is_sound: Whether nothing is wrong with the space itself.
+    """
+    if search and optimizer.needs_num_trials and search.num_trials is None:
+        message = "required by this optimizer: how many configurations to sample"
+        yield source.problem(("search", "num_trials"), message, at_key=True)
+        return
+    if search and not space_is_sound:
+        return
+    num_trials = search.num_trials if search and search.space else 1
+    plan = None if search else optimizer.plan()
+    if plan is not None:
+        num_trials = plan.configurations
+    optimizer.setup(space, num_trials, settings.direction, settings.seed)
+    try:
+        optimizer.check()
+    except ValueError as error:
+        yield source.problem(("search", "optimizer"), str(error))
+    if search:
+        problems = list(_first_problems(search.try_first, space, source))
+        yield from problems
+        optimizer.first.extend([] if problems else search.try_first)
+
+
+def _first_problems(
+    first: list[dict[str, Any]], space: Searchspace, source: Source
+) -> Iterator[Problem]:
+    for index, given in enumerate(first):
+        path = ("search", "try_first", index)
+        for name, value in given.items():
+            if name not in space.domains:
+                message = f"no parameter of search.space{did_you_mean(name, list(space.names))}"
+                yield source.problem((*path, name), message, at_key=True)
+            elif value not in space.domains[name]:
+                message = f"{value!r} is not in {space.domains[name]}"
+                yield source.problem((*path, name), message)
+            elif unmet := _unmet(name, given, space):
+                message = f"is in use only where {unmet}; give that too"
+                yield source.problem((*path, name), message, at_key=True)
+
+
+def _unmet(name: str, given: Mapping[str, Any], space: Searchspace) -> str:
+    """Return a condition of a parameter that isn't sure to be met; ``""`` if all are."""
+    for other, condition in space.domains[name].when.items():
+        if other not in given or not is_met(condition, given[other]):
+            return condition_text(other, condition)
+    return ""
