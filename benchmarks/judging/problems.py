@@ -67,8 +67,8 @@ class Problem:
         return self.mark_s(self.marks[-1])
 
     def regret(self, score: float) -> float:
-        """Return how far a score is from the best one known: 0 there, 1 at the median."""
-        return max(0.0, (self.best - score) / (self.best - self.middle))
+        """Return how far a score is from the best one known: 0 there, 1 at the median and below."""
+        return min(max(0.0, (self.best - score) / (self.best - self.middle)), 1.0)
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,8 @@ SEARCHERS = (
     _ours("tpe + median", "tpe", "median"),
     _ours("asha", "asha", rungs=_rungs),
     _ours("asha + tpe", "asha", rungs=_rungs, sampler="tpe"),
+    _ours("hyperband", "hyperband", rungs=_rungs),
+    _ours("bohb", "bohb", rungs=_rungs),
     _optuna("optuna random", "RandomSampler"),
     _optuna("optuna TPE", "TPESampler"),
     _optuna("optuna random + SHA", "RandomSampler", "SuccessiveHalvingPruner"),

