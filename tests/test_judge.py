@@ -23,7 +23,9 @@ def judging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     before = set(sys.modules)
     from judging import problems, searchers, statistics
 
-    yield type("Judging", (), {"problems": problems, "searchers": searchers, "statistics": statistics})
+    yield type(
+        "Judging", (), {"problems": problems, "searchers": searchers, "statistics": statistics}
+    )
     for name in set(sys.modules) - before:
         if name.split(".")[0] == "judging":
             del sys.modules[name]
@@ -76,7 +78,9 @@ def test_our_virtual_time_and_optunas_are_the_same(judging: Any) -> None:
     by_name = judging.searchers.BY_NAME
     ours, theirs = (by_name[name].run(one, 0) for name in ("random", "optuna random"))
     # ours counts in the journal's decimals
-    assert [round(time_s, 6) for time_s, _ in ours.improvements] == [t for t, _ in theirs.improvements]
+    assert [round(time_s, 6) for time_s, _ in ours.improvements] == [
+        t for t, _ in theirs.improvements
+    ]
     assert [score for _, score in ours.improvements] == [score for _, score in theirs.improvements]
 
 
@@ -106,7 +110,14 @@ def test_an_interval_knows_of_problems_that_disagree(judging: Any, tmp_path: Pat
 @pytest.mark.slow
 def test_the_judge_judges_two_tables(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    command = [sys.executable, str(BENCHMARKS / "judge.py"), "--quick", "--json", "--page", str(page)]
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "judge.py"),
+        "--quick",
+        "--json",
+        "--page",
+        str(page),
+    ]
     told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
     data = json.loads(told)
     found = data["groups"]["tables"]["searchers"]

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from judging.problems import Curve, Problem
 
 from dotrain.space import Categorical, Domain, Float, Int, Params, Searchspace
+from judging.problems import Curve, Problem
 
 GROUP = "lcbench"
 TUNING = "lcbench-tuning"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from judging.problems import Problem, Trace
-
 from dotrain.core.events import Event, Reported, TimePassed
 from dotrain.core.instructions import Ask
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
@@ -14,6 +12,7 @@ from dotrain.core.scheduler import Scheduler
 from dotrain.executors.simulated import SimulatedExecutor, SimulationModel
 from dotrain.runs.asking import make_asker
 from dotrain.space import Params
+from judging.problems import Problem, Trace
 
 #: More than any search has time for.
 _MANY = 100_000

@@ -24,7 +24,12 @@ def write_page(data: dict[str, Any], file: Path) -> None:
     for group, found in data["groups"].items():
         last = found["marks"][-1]
         values = [
-            {"at": last * (i + 1) / points, "regret": max(regret, _LEAST), "searcher": name, "whose": whose}
+            {
+                "at": last * (i + 1) / points,
+                "regret": max(regret, _LEAST),
+                "searcher": name,
+                "whose": whose,
+            }
             for name, one in found["searchers"].items()
             for whose in ["optuna's" if one["peer"] else "ours"]
             for i, regret in enumerate(one["curve"])
@@ -44,11 +49,18 @@ def write_page(data: dict[str, Any], file: Path) -> None:
                     "title": "mean normalised regret",
                     "scale": {"type": "log"},
                 },
-                "color": {"field": "searcher", "type": "nominal", "sort": order, "scale": {"scheme": "tableau20"}},
+                "color": {
+                    "field": "searcher",
+                    "type": "nominal",
+                    "sort": order,
+                    "scale": {"scheme": "tableau20"},
+                },
                 "strokeDash": {"field": "whose", "type": "nominal", "sort": ["ours", "optuna's"]},
             },
         }
         parts.append(f"<h2>{html.escape(group)}</h2>\n{vl_convert.vegalite_to_svg(spec)}")
     head = '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Searchers, judged</title>'
     style = "<style>body{font-family:sans-serif;margin:2em auto;max-width:64em}</style>"
-    file.write_text(f"{head}\n{style}\n<h1>Searchers, judged</h1>\n" + "\n".join(parts) + "\n</html>\n")
+    file.write_text(
+        f"{head}\n{style}\n<h1>Searchers, judged</h1>\n" + "\n".join(parts) + "\n</html>\n"
+    )

@@ -69,7 +69,9 @@ def _predicted() -> float:
     plan = json.loads(_dotrain("check", str(_CONFIGS / "asha.yaml"), "--json"))
     rungs = plan["rungs"]
     before = [0, *(rung["budget"] for rung in rungs[:-1])]
-    steps = sum(rung["trials"] * (rung["budget"] - less) for rung, less in zip(rungs, before, strict=True))
+    steps = sum(
+        rung["trials"] * (rung["budget"] - less) for rung, less in zip(rungs, before, strict=True)
+    )
     return float(rungs[-1]["budget"] * plan["configurations"] / steps)
 
 

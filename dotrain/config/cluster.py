@@ -92,7 +92,7 @@ def _not_callable(target: Target, named: NamedFunction) -> Iterator[str]:
     given = " and ".join((", ".join(named.given[:-1]), named.given[-1]))
     for name in signature.required:
         if name not in named.given:
-            hint = did_you_mean(name, named.given)
+            hint = did_you_mean(name, [*named.given])
             yield f"{where} asks for '{name}', which nobody provides; {named.key} is given {given}{hint}"
     if target.gives_nothing():
         yield f"{where} returns nothing; expected a number"

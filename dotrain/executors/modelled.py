@@ -20,7 +20,7 @@ from dotrain.usercode.load import load_function, take_in
 ASKED_FOR = ("params", "step", "seed")
 
 
-class NotModelled(Exception):  # noqa: N818 - it carries a failure, and is none
+class NotModelled(Exception):
     """A function of the user's that gave no number.
 
     Attributes:
