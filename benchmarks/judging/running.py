@@ -11,6 +11,7 @@ from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 
+from dotrain.core.seeding import derive_seed
 from judging import lcbench, tables
 from judging.problems import Problem
 from judging.searchers import BY_NAME
@@ -55,7 +56,7 @@ class Outcome:
         group: Of the problem.
         problem: Its name.
         searcher: Its name.
-        seed: Of the search.
+        seed: The how-manieth repeat it is, from 0; the search's own seed is derived from it and the problem.
         marks: Regret at the problem's marks.
         curve: Regret at `POINTS` equal parts of the time.
         trials: As of `Trace`.
@@ -146,7 +147,8 @@ def _run(task: Task, name: str, seeds: Sequence[int]) -> list[Outcome]:
     problem, searcher = task.problem(), BY_NAME[name]
     outcomes = []
     for seed in seeds if searcher.takes(problem) else ():
-        trace = searcher.run(problem, seed)
+        # Other problems with other seeds, or all would have the same random configurations.
+        trace = searcher.run(problem, derive_seed(seed, problem.group, problem.name))
         last = problem.marks[-1]
         outcomes.append(
             Outcome(

@@ -128,7 +128,7 @@ class Verdict:
 
     def to_markdown(self) -> str:
         """Return the tables."""
-        return "\n\n".join([*self._tables(), self._comparisons()])
+        return "\n\n".join(filter(None, [*self._tables(), self._comparisons()]))
 
     def _tables(self) -> Iterator[str]:
         for group, regrets in self.groups.items():
@@ -161,7 +161,8 @@ class Verdict:
             for group, one, other, differences in self.compared()
             for mark, found in zip(MARKS[group], differences, strict=True)
         ]
-        return _table(["compared", "at", "difference", "ratio", "ahead", "repeats"], rows)
+        head = ["compared", "at", "difference", "ratio", "ahead", "repeats"]
+        return _table(head, rows) if rows else ""
 
 
 def _said(found: Difference) -> str:

@@ -97,7 +97,7 @@ class SuccessiveHalving(AbstractOptimizer):
 
     Source of that: Falkner, Klein and Hutter, "BOHB: Robust and Efficient Hyperparameter Optimization at
     Scale", ICML 2018, section 4, with its fraction of random configurations. That a model of the smallest budget
-    waits longer is ours: without it the first proposals lie around one short trial (`benchmarks/judge.py --tuning`).
+    waits longer is ours: without it the first proposals lie around one short trial (`benchmarks/judge.py` measures it).
 
     Attributes:
         resource_max: R, the most steps that one trial may use (>= 1).
