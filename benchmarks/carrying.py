@@ -34,6 +34,7 @@ class Carried:
         peak_mb: The driver's peak resident set, in MB (2**20 bytes, as the kernel tells it).
         cpu_s: The driver's processor time.
         descriptors: The most that the driver had open at once.
+        read_s: How long reading the journal took.
     """
 
     records: list[Record]
@@ -41,6 +42,7 @@ class Carried:
     peak_mb: float = 0.0
     cpu_s: float = 0.0
     descriptors: int = 0
+    read_s: float = 0.0
 
     @property
     def reports(self) -> int:
@@ -79,7 +81,9 @@ def carried(config: dict[str, Any]) -> Carried:
             time.sleep(_LOOK_S)
         assert driver.returncode == 0, f"exit code {driver.returncode}"
         (journal,) = Path(folder).glob("*/*/journal.jsonl")
+        began = time.perf_counter()
         seen.records, seen.journal_bytes = list(read_journal(journal)), journal.stat().st_size
+        seen.read_s = time.perf_counter() - began
         return seen
 
 

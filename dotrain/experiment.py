@@ -33,6 +33,7 @@ from dotrain.runs.result import Result
 from dotrain.runs.session import resume as resume_experiment
 from dotrain.runs.session import run as run_experiment
 from dotrain.runs.stopped import take_up
+from dotrain.runs.warm_start import warm_started
 from dotrain.runs.which_code import Which, choose_code, refuse_other_code
 from dotrain.space import Searchspace
 
@@ -112,7 +113,7 @@ def _begin(
     say(loaded, quiet=quiet)
     experiment = Experiment.of(loaded)
     demands = demands_of(experiment, gates, junit, allow_simulated)
-    experiment = rehearsed(experiment, loaded, quiet=quiet)
+    experiment = rehearsed(warm_started(experiment, runs_dir, quiet=quiet), loaded, quiet=quiet)
     observer = display(experiment, quiet=quiet, is_new=True)
     return run_experiment(experiment, runs_dir, observer, demands, quiet=quiet)
 
@@ -233,6 +234,7 @@ def lagom(
     metric: str = "metric",
     early_stop: str | Mapping[str, Any] | AbstractEarlyStop | None = None,
     try_first: Sequence[Mapping[str, Any]] | None = None,
+    warm_start: Mapping[str, Any] | None = None,
     hparams: Mapping[str, Any] | None = None,
     model: Callable[..., Any] | None = None,
     data: Callable[..., Any] | None = None,
@@ -268,6 +270,7 @@ def lagom(
         metric: Key of a returned dict, and the name shown for a plain number.
         early_stop: A name, a name with options, or an instance; by default ``none``.
         try_first: Configurations to try before any other; what one leaves out is drawn.
+        warm_start: Earlier results to learn from, as the config's ``search.warm_start:``.
         hparams: Fixed hyperparameters.
         model: What ``model_gen.create()`` calls.
         data: What ``data_gen.batch()`` draws from.
@@ -302,6 +305,7 @@ def lagom(
     functions = {"train": train_fn, "model": model, "data": data, "prepare": prepare}
     search = {"space": searchspace, "optimizer": optimizer, "num_trials": num_trials}
     search["try_first"] = None if try_first is None else _listed(try_first)
+    search["warm_start"] = warm_start
     same: dict[str, Any] = {
         "name": name,
         "metric": metric,

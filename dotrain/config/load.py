@@ -171,7 +171,9 @@ class _Loader:
         if self._params_are_known and self.optimizer is not None:
             search = settings.search if self.mode == "run" else None
             given = (self.optimizer, space, search, settings, self.source)
-            self._add(set_up(*given, space_is_sound=self._space_is_sound))
+            is_virtual = executor is not None and executor.is_virtual
+            is_sound = self._space_is_sound
+            self._add(set_up(*given, space_is_sound=is_sound, is_virtual=is_virtual))
             if self.train is not None:
                 self._check_arguments(self.train, taken, space)
                 if message := budget_not_taken(self.train, others, self.optimizer):

@@ -8,34 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator
 
 from dotrain.config.needs import Resources
+from dotrain.config.search import Search
 from dotrain.config.section import NO_RULE, SINGLE, DomainSpec, Named, Plugin, Section
 from dotrain.config.where import Cluster
 from dotrain.space import Scalar
-
-
-class Search(Section):
-    """A parallel hyperparameter search."""
-
-    space: dict[str, DomainSpec] = Field(
-        min_length=1, description="What each hyperparameter may be, by name."
-    )
-    optimizer: Plugin = Field(
-        default=Plugin(name="random"), description="What to try next: its name, and its own keys."
-    )
-    num_trials: int | None = Field(
-        default=None,
-        ge=1,
-        description="How many configurations to sample. A grid needs none; given one, it leaves out the rest.",
-    )
-    early_stop: Plugin = Field(
-        default=NO_RULE,
-        description="Which trials to stop before their end: the rule's name, and its own keys.",
-    )
-    try_first: list[dict[str, Any]] = Field(
-        default=[],
-        description="Configurations to try before any other, such as today's; what one leaves out is drawn. "
-        "More may be added when a run goes on.",
-    )
 
 
 class LayerPrefix(Section):

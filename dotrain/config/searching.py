@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dotrain.config.errors import Problem
-from dotrain.config.schema import Search, Settings
+from dotrain.config.schema import Settings
+from dotrain.config.search import Search
 from dotrain.config.source import Source
 from dotrain.core.policy import AbstractOptimizer
 from dotrain.errors import did_you_mean
@@ -21,6 +22,7 @@ def set_up(
     source: Source,
     *,
     space_is_sound: bool,
+    is_virtual: bool,
 ) -> Iterator[Problem]:
     """Tell an optimizer what is searched; yield what is wrong with that.
 
@@ -31,6 +33,7 @@ def set_up(
         settings: The whole file.
         source: Where everything stands.
         space_is_sound: Whether nothing is wrong with the space itself.
+        is_virtual: Whether nothing is trained, so that there is the metric and no other number.
     """
     if search and optimizer.needs_num_trials and search.num_trials is None:
         message = "required by this optimizer: how many configurations to sample"
@@ -47,6 +50,18 @@ def set_up(
         optimizer.check()
     except ValueError as error:
         yield source.problem(("search", "optimizer"), str(error))
+    if search and search.constraints and is_virtual:
+        message = "a simulated trial has no other numbers than the metric; take them out"
+        yield source.problem(("search", "constraints"), message, at_key=True)
+    if search and settings.metric in search.constraints:
+        message = (
+            f"{settings.metric} is the metric itself; constrain others, or use a gate (--require)"
+        )
+        yield source.problem(("search", "constraints", settings.metric), message, at_key=True)
+    if search and search.warm_start and optimizer.sampler is None:
+        name = search.optimizer.name
+        message = f"'{name}' learns nothing from results; use tpe, or asha with sampler: tpe"
+        yield source.problem(("search", "warm_start"), message, at_key=True)
     if search:
         problems = list(_first_problems(search.try_first, space, source))
         yield from problems

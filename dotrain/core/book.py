@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 
+from dotrain.core.checking import check_trials
+from dotrain.core.constraints import Constraints
 from dotrain.core.events import (
     AttemptEnd,
     Diverged,
@@ -54,6 +56,7 @@ class TrialBook:
         code: str | None = None,
         marks: Mapping[Mark, str] | None = None,
         counts_from_one: bool = True,
+        constraints: Constraints | None = None,
     ) -> None:
         """Open an empty book.
 
@@ -64,6 +67,7 @@ class TrialBook:
             marks: What must be known of every trial.
             counts_from_one: Whether a function that counts its steps from 1 keeps the report of the
                 very step that its checkpoint holds; version 1 of the journal lost it.
+            constraints: What trials must keep to be ranked.
         """
         self.trials: dict[str, Trial] = {}
         self.active: dict[str, Trial] = {}
@@ -74,6 +78,7 @@ class TrialBook:
         self.codes = [code] if code else []
         self._marks = dict(marks or {})
         self._counts_from_one = counts_from_one
+        self._constraints = constraints or Constraints()
         self._seed = seed
         self._limits = limits
 
@@ -205,6 +210,8 @@ class TrialBook:
                 self._start(trial, event, time_s)
             case Noted() if event.mark in list(Mark):
                 trial.notes.setdefault(Mark(event.mark), event.what)
+            case Finished() if missing := self._constraints.missing(event.metrics or trial.metrics):
+                self.fail(trial, missing, time_s)
             case Finished():
                 if event.taken:
                     guess = f"returned nothing, so its {event.taken} report counts"
@@ -212,8 +219,8 @@ class TrialBook:
                     trial.notes[Mark.GUESSED] = f"{guess}; {before}" if before else guess
                 trial.results.append(Result(trial.budget, event.value))
                 self._well(trial)
-                self._finalize(trial, "finish", event.value, time_s)
                 trial.metrics = event.metrics or trial.metrics
+                self._finalize(trial, "finish", event.value, time_s)
             case Diverged():
                 self._well(trial)
                 self._diverge(trial, event.what, time_s)
@@ -270,6 +277,7 @@ class TrialBook:
             self.finalized.append(trial)
         trial.final_metric = value
         self._move(trial, what, time_s, f"{what}: {value:.6g}")
+        self._constraints.judge(trial)
 
     def _diverge(self, trial: Trial, what: str, time_s: float) -> None:
         """End a trial without a value: what it had with a smaller budget is no result of it."""
@@ -333,16 +341,7 @@ class TrialBook:
         Raises:
             AssertionError: If one doesn't hold.
         """
-        active = {t.trial_id for t in self.trials.values() if t.state.active}
-        assert active == set(self.active), "active trials and the index of them differ"
+        check_trials(self.trials, self.active, self.finalized, self.counts)
         assert self.held == sum(t.slots for t in self.active.values()), "slots held are miscounted"
         busy = sum(len(t.hosts) for t in self.active.values())
         assert self.hosts.busy == busy, "slots held on hosts are miscounted"
-        counted = Counter(t.state for t in self.trials.values())
-        assert counted == +self.counts, "counts by state are off"
-        for index, (trial_id, trial) in enumerate(self.trials.items()):
-            assert (trial.trial_id, trial.number) == (trial_id, index), "trials are misnumbered"
-            trial.validate()
-        valued = {t.trial_id for t in self.finalized}
-        assert len(valued) == len(self.finalized), "a trial is finalized twice"
-        assert valued == {i for i, t in self.trials.items() if t.final_metric is not None}

@@ -16,7 +16,7 @@ from enum import Enum
 from random import Random
 from typing import Any, ClassVar, Final, Literal, NamedTuple, final
 
-from dotrain.core.sampling import Proposals
+from dotrain.core.sampling import AbstractSampler, Earlier, Proposals
 from dotrain.core.seeding import derive_rng
 from dotrain.core.trial import Trial
 from dotrain.core.untried import Untried
@@ -120,6 +120,8 @@ class AbstractOptimizer(ABC):
         tries_once: Whether a configuration of a finite space is tried only once. False goes on with
             a run that began before that was the rule; to be set before `initialize`.
         first: Configurations to be tried before any other, as far as they are given.
+        earlier: Results of before the run, for a sampler to learn from; to be set before `initialize`.
+        sampler: What it asks, for one that does.
         proposals: What a sampler proposes, for one that has a sampler; to be made in `initialize`. While an
             answer is waited for, `WAIT` may be returned though nothing runs.
     """
@@ -135,6 +137,8 @@ class AbstractOptimizer(ABC):
     rng: Random
     trials: Mapping[str, Trial]
     tries_once: bool = True
+    earlier: Sequence[Earlier] = ()
+    sampler: AbstractSampler | None = None
     proposals: Proposals | None = None
     first: deque[Mapping[str, Any]]
     _untried: Untried | None = None

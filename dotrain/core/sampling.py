@@ -8,6 +8,7 @@ journal. A resume takes the answers as they were, and the model learns of all re
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
@@ -27,6 +28,7 @@ class Outcome:
         budget: That of the attempt in steps, None where there is none.
         score: Its value, larger is better; None if it has none.
         steps: Reports that it has made.
+        violations: By how much it is beyond each constraint, negative within; empty if there are none.
     """
 
     number: int
@@ -34,6 +36,23 @@ class Outcome:
     budget: float | None
     score: float | None
     steps: int
+    violations: tuple[float, ...] = ()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A result of before the run, from which a sampler learns as from a trial of its own.
+
+    Attributes:
+        params: A configuration of the space.
+        value: Of the metric.
+        budget: With which it was had in steps, None where that isn't known.
+    """
+
+    params: Params
+    value: float
+    budget: float | None = None
 
 
 @final
@@ -43,8 +62,8 @@ class Question:
 
     Attributes:
         number: Of the question, from 0.
-        trials: How many trials it knows of: those before this number.
-        outcomes: How many outcomes it knows of.
+        trials: How many trials it knows of: those before this number, earlier ones first.
+        outcomes: How many outcomes it knows of, earlier ones first.
         level: The budget whose results are to be modelled, None for all.
     """
 
@@ -121,21 +140,29 @@ class Proposals:
 
     Attributes:
         sampler: Is asked.
+        earlier: Configurations that were tried before the run.
         outcomes: What is known, in the order in which it came.
         asked: The question that is not answered yet, None if there is none.
         valued: How many of the outcomes have a score.
     """
 
-    def __init__(self, sampler: AbstractSampler) -> None:
-        """Begin with nothing known and nothing asked.
+    def __init__(
+        self, sampler: AbstractSampler, earlier: Iterable[tuple[Params, float, float | None]] = ()
+    ) -> None:
+        """Begin with nothing asked.
 
         Args:
             sampler: Is asked.
+            earlier: What is known of before the run: configurations, each with its score and its budget.
         """
         self.sampler = sampler
+        self.earlier: list[Params] = []
         self.outcomes: list[Outcome] = []
+        for number, (params, score, budget) in enumerate(earlier):
+            self.earlier.append(params)
+            self.outcomes.append(Outcome(number, TrialState.FINISHED, budget, score, 0))
+        self.valued = len(self.outcomes)
         self.asked: Question | None = None
-        self.valued = 0
         self._answer: Params | None = None
         self._questions = 0
         #: The level of a question that is to be put.
@@ -156,7 +183,10 @@ class Proposals:
         """
         self.valued += score is not None
         steps = len(trial.metric_history)
-        self.outcomes.append(Outcome(trial.number, trial.state, trial.budget, score, steps))
+        number = len(self.earlier) + trial.number
+        self.outcomes.append(
+            Outcome(number, trial.state, trial.budget, score, steps, trial.violations)
+        )
 
     def want(self, level: float | None = None) -> None:
         """Let a configuration be asked for, unless one is already, or is there.
@@ -191,9 +221,10 @@ class Proposals:
         """Return the question that is to be put now, once.
 
         Args:
-            trials: How many there are.
+            trials: How many the run has.
         """
         if self._wanted is not None:
+            trials += len(self.earlier)
             self.asked = Question(self._questions, trials, len(self.outcomes), *self._wanted)
             self._questions += 1
             self._wanted, self._again = None, True

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from dotrain.core.asking import may_continue, tell_end
 from dotrain.core.book import TrialBook
+from dotrain.core.constraints import Constraints
 from dotrain.core.deadlines import Deadlines, first_after
 from dotrain.core.events import (
     Event,
@@ -60,6 +61,7 @@ class Scheduler:
         code: str | None = None,
         marks: Mapping[Mark, str] | None = None,
         counts_from_one: bool = True,
+        constraints: Constraints | None = None,
     ) -> None:
         """Make a scheduler; nothing happens before the first event.
 
@@ -73,10 +75,16 @@ class Scheduler:
             code: Digest of the user's code that the run begins with, None where it isn't known.
             marks: What must be known of every trial.
             counts_from_one: As of `TrialBook`.
+            constraints: As of `TrialBook`.
         """
         self.limits = limits or Limits()
         self.book = TrialBook(
-            seed, self.limits, code=code, marks=marks, counts_from_one=counts_from_one
+            seed,
+            self.limits,
+            code=code,
+            marks=marks,
+            counts_from_one=counts_from_one,
+            constraints=constraints,
         )
         self.slots = 0
         self.status: RunStatus | None = None

@@ -107,6 +107,7 @@ class Mark(StrEnum):
     REPLACED = "replaced"  # a step was reported more than once; the last report counts
     OVER_BUDGET = "over budget"  # it reported beyond the budget that it was given
     OTHER_CODE = "other code"  # it ran code other than the run began with
+    INFEASIBLE = "infeasible"  # it doesn't keep what search.constraints demand, and never wins
     GUESSED = "guessed"  # the function returned nothing; the value is one of its reports
 
 
@@ -195,6 +196,8 @@ class Trial:
     final_metric: float | None = None
     #: The other numbers last reported or returned beside the metric.
     metrics: Mapping[str, float] | None = None
+    #: By how much it is beyond each of the search's constraints, negative within; empty if there are none.
+    violations: tuple[float, ...] = ()
     divergence: str = ""
     error: Failure | None = None
     #: Marks that attempts have left, each with what it means here.

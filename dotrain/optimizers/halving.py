@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal, final
 
 from sortedcontainers import SortedList
@@ -89,7 +90,7 @@ class SuccessiveHalving(AbstractOptimizer):
 
     A free slot promotes the best trial that is due, of the largest budget that has one; if none is,
     a new one begins. The search ends when `num_trials` configurations are sampled, or all that the space has,
-    and no promotion is due any more. A trial that was stopped early or diverged takes the last
+    and no promotion is due any more. A trial that was stopped early, diverged or is infeasible takes the last
     place of its rung; a failed one takes none.
 
     With a `sampler`, new configurations are proposed by a model of the largest budget that has 10 results or
@@ -144,7 +145,11 @@ class SuccessiveHalving(AbstractOptimizer):
         #: Ladder and rung of each trial's current or last attempt, by trial id.
         self._place: dict[str, tuple[int, int]] = {}
         #: Results by budget.
-        self._finished: Counter[int] = Counter()
+        self._finished: Counter[float] = Counter()
+        # What was had without a budget had all there is.
+        top = self.budgets[-1]
+        self.earlier = [e if e.budget else replace(e, budget=top) for e in self.earlier]
+        self._finished.update(one.budget or top for one in self.earlier)
         self._running = 0
         self._new = NewTrials(self, self.sampler, self._level, random_share=_RANDOM_SHARE)
         self.proposals = self._new.proposals
@@ -175,7 +180,9 @@ class SuccessiveHalving(AbstractOptimizer):
     def _complete(self, trial: Trial) -> None:
         ladder, k = self._where(trial)
         rungs = self._ladders[ladder].rungs
-        if trial.state is TrialState.FINISHED and trial.final_metric is not None:
+        if max(trial.violations, default=0.0) > 0:
+            rungs[k].add((float("inf"), trial.number, trial.trial_id), promotable=False)
+        elif trial.state is TrialState.FINISHED and trial.final_metric is not None:
             key = (-self.score(trial.final_metric), trial.number, trial.trial_id)
             rungs[k].add(key, promotable=k < len(rungs) - 1)
             self._finished[rungs[k].budget] += 1

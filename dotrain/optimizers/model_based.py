@@ -19,7 +19,7 @@ class ModelSearch(AbstractOptimizer):
     A finite space is tried once each; what a model proposes a second time, is drawn at random instead.
 
     Attributes:
-        sampler: Proposes; to be set in ``__init__``.
+        sampler: To be set in ``__init__``.
         startup_trials: Results that must be there before it is asked, 1 or more.
     """
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, final
 
 from dotrain.core.book import TrialBook
 from dotrain.core.policy import Direction, sign_of
-from dotrain.core.trial import Trial
+from dotrain.core.trial import Mark, Trial
 from dotrain.results.base import RunResult
 from dotrain.results.cases import Case, trial_case
 from dotrain.results.checkpoints import checkpoint_of
@@ -21,13 +21,13 @@ from dotrain.space.values import is_number
 
 
 def ranked(trials: Iterable[Trial], direction: Direction) -> list[Trial]:
-    """Return the trials that have a value, the best first, ties in the order of sampling.
+    """Return the trials that have a value and may win, the best first, ties in the order of sampling.
 
     A value counts whatever has become of the trial since: one that is being promoted, or that
-    failed at its promotion, keeps what it had.
+    failed at its promotion, keeps what it had. What is infeasible has no rank.
     """
     sign = sign_of(direction)
-    valued = [trial for trial in trials if trial.final_metric is not None]
+    valued = [t for t in trials if t.final_metric is not None and Mark.INFEASIBLE not in t.notes]
     return sorted(valued, key=lambda t: (-sign * (t.final_metric or 0.0), t.number))
 
 
@@ -80,7 +80,7 @@ class SearchResult(RunResult):
 
     @cached_property
     def ranked(self) -> list[Trial]:
-        """The trials that have a value, the best first."""
+        """The trials that have a value and may win, the best first."""
         return ranked(self.trials, self.direction)
 
     @property
@@ -118,6 +118,8 @@ class SearchResult(RunResult):
         """The best value and its trial."""
         total = count_text(self.counts.total, "trial")
         if self.best is None:
+            if any(Mark.INFEASIBLE in trial.notes for trial in self.trials):
+                return f"no result that keeps search.constraints, from {total}"
             return f"no result from {total}"
         of = f", the best of {total}" if self.counts.total > 1 else ""
         return (

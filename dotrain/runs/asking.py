@@ -23,7 +23,7 @@ from dotrain.core.sampling import Question
 from dotrain.errors import PolicyError
 from dotrain.executors.base import AbstractExecutor
 from dotrain.samplers.process import Learner, told
-from dotrain.space import plain_params
+from dotrain.space import Params, plain_params
 
 #: How often the process may die before an answer has come.
 _MOST_DEATHS = 3
@@ -46,6 +46,7 @@ class AbstractAsker(ABC):
         assert optimizer.proposals is not None
         self._optimizer = optimizer
         self._known = optimizer.proposals.outcomes
+        self._earlier = optimizer.proposals.earlier
         self._sampler = optimizer.proposals.sampler
         self._made_from = (self._sampler, optimizer.searchspace, seed)
         self._answers: deque[Proposed | PolicyError] = deque()
@@ -76,10 +77,16 @@ class AbstractAsker(ABC):
         """Return what the sampler doesn't know yet, and the question."""
         trials, outcomes = self._learned
         self._learned = (ask.trials, ask.outcomes)
-        found = self._optimizer.trials
-        params = [found[f"t{number:04d}"].params for number in range(trials, ask.trials)]
+        params = [self._params(number) for number in range(trials, ask.trials)]
         question = Question(ask.number, ask.trials, ask.outcomes, ask.level)
         return params, self._known[outcomes : ask.outcomes], question
+
+    def _params(self, number: int) -> Params:
+        """Return the configuration of a trial, earlier ones first."""
+        earlier = self._earlier
+        if number < len(earlier):
+            return earlier[number]
+        return self._optimizer.trials[f"t{number - len(earlier):04d}"].params
 
     def _take(self, number: int, params: Any) -> None:
         """Take in an answer, or say what is wrong with it."""

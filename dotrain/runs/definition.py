@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from dotrain.config.loaded import LoadedConfig
 from dotrain.config.secrets import without_secrets
 from dotrain.core.limits import Limits
 from dotrain.core.policy import Direction
+from dotrain.core.sampling import Earlier
 from dotrain.store import Sync
 from dotrain.store.storage import Place
 from dotrain.training.program import Program
@@ -29,12 +31,14 @@ class Experiment(LoadedConfig):
         num_trials: Configurations to sample, or None if the optimizer knows.
         table_files: The table, if workers may not see it.
         rehearsal: What is known of a study before anything is trained.
+        earlier: Results of before the run, for its sampler to learn from.
     """
 
     functions: Functions
     num_trials: int | None
     table_files: Code
     rehearsal: Rehearsal | None = None
+    earlier: Sequence[Earlier] = ()
 
     @classmethod
     def of(cls, loaded: LoadedConfig) -> Experiment:

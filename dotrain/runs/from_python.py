@@ -23,7 +23,10 @@ from dotrain.usercode.by_value import GivenFunction
 _ARGUMENTS: dict[Path, str] = {
     ("train",): "train_fn",
     ("search", "space"): "searchspace",
-    **{("search", name): name for name in ("optimizer", "num_trials", "early_stop", "try_first")},
+    **{
+        ("search", name): name
+        for name in ("optimizer", "num_trials", "early_stop", "try_first", "warm_start")
+    },
     ("ablation", "early_stop"): "early_stop",
 }
 
@@ -42,7 +45,7 @@ def load_call(
 
     Args:
         functions: ``train``, and ``model``, ``data`` and ``prepare`` if given.
-        search: ``space``, ``optimizer``, ``num_trials`` and ``try_first``, None where nothing is given.
+        search: ``space``, ``optimizer``, ``num_trials``, ``try_first`` and ``warm_start``, None where nothing is given.
         ablation: The study that is run instead, or None.
         early_stop: The rule: a name, a mapping with options, an instance, or None.
         distribution: The strategy, likewise.
@@ -61,7 +64,7 @@ def load_call(
         if any(one is not None for one in search.values()):
             raise UsageError(
                 "ablation: a study runs every arm with every seed; take searchspace, optimizer, "
-                "num_trials and try_first out, and give the best hyperparameters as hparams"
+                "num_trials, try_first and warm_start out, and give the best hyperparameters as hparams"
             )
         found = ablation.generators(functions["model"], functions["data"])
         by_path |= dict(zip((("model",), ("data",)), found, strict=True))
@@ -72,7 +75,11 @@ def load_call(
         if not isinstance(space, Searchspace):
             what = type(space).__name__
             raise UsageError(f"searchspace: expected a Searchspace, got {what}")
-        more = {key: search[key] for key in ("num_trials", "try_first") if search[key] is not None}
+        more = {
+            key: search[key]
+            for key in ("num_trials", "try_first", "warm_start")
+            if search[key] is not None
+        }
         config["search"] = {"space": space.to_data(), **more}
     hparams = sections["hparams"] or {}
     if not isinstance(hparams, Mapping):
@@ -137,7 +144,7 @@ def _recorded(loaded: LoadedConfig, num_trials: int | None) -> dict[str, Any]:
             "optimizer": place(search.get("optimizer"), loaded.optimizer),
             "num_trials": loaded.optimizer.num_trials if study else num_trials,
             "early_stop": place(rule, loaded.early_stop),
-            **{key: search[key] for key in ("try_first",) if key in search},
+            **{key: search[key] for key in ("try_first", "warm_start") if key in search},
         },
         "ablation": None if study is None else ablation,
         "distribution": place(config.get("distribution"), loaded.strategy, "strategy"),

@@ -41,6 +41,7 @@ def make_header(
         "environment": environment(),
         **({} if run_dir is None else told_in_header(experiment.folder, run_dir)),
         "config": experiment.config,
+        **({"earlier": [asdict(one) for one in experiment.earlier]} if experiment.earlier else {}),
         **_study_of(experiment),
     }
 

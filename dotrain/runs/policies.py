@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from dotrain.core.asking import calling
+from dotrain.core.constraints import Constraints
 from dotrain.core.limits import Limits
 from dotrain.core.scheduler import Scheduler
 from dotrain.runs.definition import Experiment
+from dotrain.runs.warm_start import earlier_of
 from dotrain.store import VERSION, code_of, counts_from_one, marks_of
 
 
@@ -21,6 +23,7 @@ def make_scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Schedul
         header: The journal's first record.
     """
     experiment.optimizer.num_trials = header["num_trials"]
+    experiment.optimizer.earlier = earlier_of(header)
     search = header["config"].get("search") or {}
     experiment.optimizer.first = deque(search.get("try_first") or ())
     # Version 1 of the journal may hold configurations that were drawn twice.
@@ -38,4 +41,5 @@ def make_scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Schedul
         code=code_of(header),
         marks=marks_of(header),
         counts_from_one=counts_from_one(header),
+        constraints=Constraints.of(header),
     )

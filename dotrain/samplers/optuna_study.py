@@ -6,7 +6,7 @@ Importing this imports optuna.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, final
@@ -26,6 +26,9 @@ from dotrain.space import Categorical, Domain, Float, Int, Params, Searchspace
 
 #: Nothing that is asked here depends on when.
 _EVER = datetime(1970, 1, 1)
+
+#: How far beyond a constraint is what isn't known to keep it.
+_FAR = 1e9
 
 
 @contextmanager
@@ -52,17 +55,28 @@ def running(space: Searchspace, number: int, params: Params) -> FrozenTrial:
     return _trial(space, number, params, TrialState.RUNNING)
 
 
-def complete(space: Searchspace, number: int, params: Params, score: float) -> FrozenTrial:
-    """Return a trial that has finished, as of `running`, with its score."""
-    return _trial(space, number, params, TrialState.COMPLETE, score)
+def complete(
+    space: Searchspace,
+    number: int,
+    params: Params,
+    score: float,
+    violations: Sequence[float] = (),
+) -> FrozenTrial:
+    """Return a trial that has finished, as of `running`, with its score, and how it keeps constraints."""
+    return _trial(space, number, params, TrialState.COMPLETE, score, violations=violations)
 
 
 def pruned(
-    space: Searchspace, number: int, params: Params, steps: int, score: float | None
+    space: Searchspace,
+    number: int,
+    params: Params,
+    steps: int,
+    score: float | None,
+    violations: Sequence[float] = (),
 ) -> FrozenTrial:
-    """Return a trial that was stopped after some steps, as of `running`; worse than all if it has no score."""
+    """Return a trial that was stopped after some steps, as of `complete`; worse than all if it has no score."""
     reports = {} if score is None else {steps: score}
-    return _trial(space, number, params, TrialState.PRUNED, reports=reports)
+    return _trial(space, number, params, TrialState.PRUNED, reports=reports, violations=violations)
 
 
 def _trial(
@@ -72,10 +86,11 @@ def _trial(
     state: TrialState,
     score: float | None = None,
     reports: Mapping[int, float] | None = None,
+    violations: Sequence[float] = (),
 ) -> FrozenTrial:
     ended = None if state is TrialState.RUNNING else _EVER
     # The trial that asks is the study's first, and has number 0.
-    return FrozenTrial(
+    trial = FrozenTrial(
         number=number + 1,
         state=state,
         value=score,
@@ -88,6 +103,9 @@ def _trial(
         intermediate_values=dict(reports or {}),
         trial_id=number + 1,
     )
+    for index, amount in enumerate(violations):
+        trial.set_constraint(str(index), min(amount, _FAR))
+    return trial
 
 
 def ask(sampler: BaseSampler, space: Searchspace, trials: list[FrozenTrial]) -> Params:

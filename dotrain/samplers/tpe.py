@@ -87,5 +87,5 @@ class TPESampler(AbstractSampler):
         if outcome is None or outcome.state is TrialState.FAILED:
             return None
         if outcome.state is TrialState.FINISHED and outcome.score is not None:
-            return complete(*known, outcome.score)
-        return pruned(*known, outcome.steps, outcome.score)
+            return complete(*known, outcome.score, outcome.violations)
+        return pruned(*known, outcome.steps, outcome.score, outcome.violations)

@@ -57,6 +57,15 @@ def train(x, reporter, **others):
         reporter.broadcast(x, step)
     return x
 """
+TOO_LARGE = """
+def train(x):
+    return {"score": x, "memory_mb": 100 * x}
+"""
+BOUNDED = {
+    "space": {"x": {"type": "discrete", "values": [1.0, 2.0]}},
+    "optimizer": {"name": "grid"},
+    "constraints": {"memory_mb": {"max": 150}},
+}
 RETURNS_NOTHING = """
 def train(x, reporter):
     reporter.broadcast(x)
@@ -120,6 +129,7 @@ CASES: dict[str, tuple[Mark, Callable[[Project], Path]]] = {
     "replaced": (Mark.REPLACED, of(REPORTS_TWICE, **ONE)),
     "over budget": (Mark.OVER_BUDGET, of(TOO_LONG, search=ASHA)),
     "other code": (Mark.OTHER_CODE, other_code),
+    "infeasible": (Mark.INFEASIBLE, of(TOO_LARGE, search=BOUNDED)),
     "guessed value": (Mark.GUESSED, of(RETURNS_NOTHING, **ONE)),
     "guessed direction": (Mark.GUESSED, guessed_direction),
 }

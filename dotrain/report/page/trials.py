@@ -60,7 +60,8 @@ def table_of(trials: Sequence[Trial], metric: str, direction: Direction) -> Tria
     shown = list(trials)
     if len(shown) > MOST_TRIALS:
         valued = ranked(trials, direction)
-        rest = [trial for trial in trials if trial.final_metric is None]
+        chosen = {trial.trial_id for trial in valued}
+        rest = [trial for trial in trials if trial.trial_id not in chosen]
         shown = [*valued, *rest][:MOST_TRIALS]
     flat = trial_rows(shown, metric)
     reasons = [why(trial) for trial in shown]

@@ -1,0 +1,73 @@
+"""The config's `search:`, what is searched and how."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from dotrain.config.section import NO_RULE, DomainSpec, Plugin, Section
+
+
+class Bounds(Section):
+    """What a metric may be, for a trial to win."""
+
+    min: float | None = Field(default=None, description="The lowest value that will do.")
+    max: float | None = Field(default=None, description="The highest value that will do.")
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("expected min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is over max {self.max:g}; no trial could win")
+        return self
+
+
+class WarmStart(Section):
+    """Earlier results for the model to learn from."""
+
+    from_: str = Field(
+        alias="from",
+        min_length=1,
+        description="An earlier run, by its directory or name, or a CSV file with a column for each "
+        "hyperparameter and one for the metric; a path relative to the config.",
+    )
+    trials: int | None = Field(
+        default=None,
+        ge=1,
+        description="The most to learn from, spread evenly from the best to the worst; by default all.",
+    )
+
+
+class Search(Section):
+    """A parallel hyperparameter search."""
+
+    space: dict[str, DomainSpec] = Field(
+        min_length=1, description="What each hyperparameter may be, by name."
+    )
+    optimizer: Plugin = Field(
+        default=Plugin(name="random"), description="What to try next: its name, and its own keys."
+    )
+    num_trials: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many configurations to sample. A grid needs none; given one, it leaves out the rest.",
+    )
+    early_stop: Plugin = Field(
+        default=NO_RULE,
+        description="Which trials to stop before their end: the rule's name, and its own keys.",
+    )
+    constraints: dict[str, Bounds] = Field(
+        default={},
+        description="What other metrics must be for a trial to win, by their names: a trial beyond is "
+        "infeasible. The train function returns or reports them all.",
+    )
+    try_first: list[dict[str, Any]] = Field(
+        default=[],
+        description="Configurations to try before any other, such as today's; what one leaves out is drawn. "
+        "More may be added when a run goes on.",
+    )
+    warm_start: WarmStart | None = Field(
+        default=None, description="Earlier results for the model of a sampler to learn from."
+    )
