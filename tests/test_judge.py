@@ -44,8 +44,7 @@ def made_up(judging: Any) -> Any:
         group="made up",
         space=Searchspace(x=Float(range=(0.0, 1.0))),
         curve_of=curve_of,
-        best=1 - 0.5**9,
-        middle=0.5,
+        scale=judging.problems.Scale(1 - 0.5**9, 1 - 0.5**9, 0.5),
         unit_s=9 * 1.5,
         marks=(2, 8),
         workers=2,
@@ -59,7 +58,9 @@ def test_every_searcher_comes_closer_on_a_problem_of_many_steps(judging: Any) ->
         if not searcher.takes(problem):
             continue
         trace = searcher.run(problem, 3)
-        early, late = (trace.regret_at(problem, mark) for mark in problem.marks)
+        early, late = (
+            problem.scale.regret(trace.score_at(problem, mark)) for mark in problem.marks
+        )
         assert 0 <= late <= early <= 1, searcher.name
         assert late < 0.5, searcher.name
         assert trace.trials >= 4, searcher.name
@@ -88,7 +89,9 @@ def test_an_interval_knows_of_problems_that_disagree(judging: Any, tmp_path: Pat
     from judging.running import Outcome
 
     def outcome(searcher: str, problem: str, seed: int, regret: float) -> Any:
-        return Outcome("g", problem, searcher, seed, [regret], [regret], 1, 0.0)
+        scale = judging.problems.Scale(1.0, 2.0, 0.0)
+        score = 1.0 - regret
+        return Outcome("g", problem, searcher, seed, [score], [None], scale, 1, 0.0)
 
     def against(gains: list[float]) -> Any:
         outcomes = [

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dotrain.space import Categorical, Domain, Float, Int, Params, Searchspace
-from judging.problems import Curve, Problem
+from judging.problems import Curve, Problem, Scale
 
 GROUP = "lcbench"
 TUNING = "lcbench-tuning"
@@ -90,11 +90,8 @@ class Surrogate:
             [*durations.tolist(), *[0.0] * more],
         )
 
-    def scale_of(self, data_set: str) -> tuple[float, float, float]:
-        """Return the best accuracy known, the median one, and the mean seconds of a training.
-
-        The best is that of random configurations, and of a climb from the best of these.
-        """
+    def scale_of(self, data_set: str) -> tuple[Scale, float]:
+        """Return what there is to reach, and the mean seconds of a training."""
         from random import Random
 
         rng = Random(0)
@@ -102,6 +99,7 @@ class Surrogate:
         rows = np.array([row_of(one) for one in drawn])
         scores, seconds = self.ask(data_set, rows)
         middle, unit_s = float(np.median(scores)), float(np.mean(seconds))
+        best = float(scores.max())
         found = sorted(zip(scores.tolist(), drawn, strict=True), key=lambda one: -one[0])[:_KEPT]
         for number in range(_ROUNDS):
             width = 0.2 * 0.6**number
@@ -109,8 +107,8 @@ class Surrogate:
             scores, _ = self.ask(data_set, np.array([row_of(one) for one in near]))
             found += zip(scores.tolist(), near, strict=True)
             found = sorted(found, key=lambda one: -one[0])[:_KEPT]
-        best = max(max(self.curve_of(data_set, one).scores) for _, one in found)
-        return best, middle, unit_s
+        climbed = max(max(self.curve_of(data_set, one).scores) for _, one in found)
+        return Scale(best, climbed, middle), unit_s
 
     def _near(self, params: Params, width: float, rng: Any) -> Params:
         domains = self.space.domains
@@ -152,16 +150,16 @@ def data_sets(folder: Path, *, tuning: bool) -> Sequence[str]:
     return surrogate(folder).data_sets[0 if tuning else 1 :: 2]
 
 
-def lcbench(folder: Path, data_set: str, scale: tuple[float, float, float]) -> Problem:
+def lcbench(folder: Path, data_set: str, scale: Scale, unit_s: float) -> Problem:
     """Return the problem of a data set.
 
     Args:
         folder: As of `Surrogate`.
         data_set: One of `data_sets`.
         scale: As of `Surrogate.scale_of`.
+        unit_s: The same.
     """
     model = surrogate(folder)
-    best, middle, unit_s = scale
 
     @lru_cache(maxsize=4096)
     def cached(key: tuple[tuple[str, Any], ...]) -> Curve:
@@ -172,8 +170,7 @@ def lcbench(folder: Path, data_set: str, scale: tuple[float, float, float]) -> P
         group=TUNING if model.data_sets.index(data_set) % 2 == 0 else GROUP,
         space=model.space,
         curve_of=lambda params: cached(tuple(params.items())),
-        best=best,
-        middle=middle,
+        scale=scale,
         unit_s=unit_s,
         marks=MARKS,
         workers=WORKERS,

