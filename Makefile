@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # Some machines forbid it; the tests start hundreds of processes that would compile all anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo quick test slow test-all lint types format reference bench chaos mutants scale distribution ci clean
+.PHONY: help demo quick test slow test-all lint types format reference bench chaos mutants scale judge distribution ci clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -65,6 +65,10 @@ mutants: $(READY) ## Break single lines of the rooms that decide, and look which
 
 scale: $(READY) ## Measure how costs grow to 100,000 trials.
 	$(BIN)/python benchmarks/scale.py
+
+judge: $(READY) ## Judge the searchers, beside optuna's own: on tables, and with DATA=DIR on LCBench too (docs/searchers.md).
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[judge]'
+	$(BIN)/python benchmarks/judge.py $(if $(DATA),--data $(DATA)) --page judge.html
 
 distribution: $(READY) ## Measure training by two workers, against ranks started by hand in the same run.
 	$(BIN)/python benchmarks/distribution.py

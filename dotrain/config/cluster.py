@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from dotrain import plugins
+from dotrain.config.arguments import place_of
 from dotrain.config.errors import Problem, dotted
 from dotrain.config.options import arguments_of, descriptions_of
+from dotrain.config.parts import Parts
 from dotrain.config.schema import Settings
 from dotrain.config.secrets import not_kept
 from dotrain.config.source import Source
 from dotrain.config.validation import MISSING, validate_options
 from dotrain.config.where import Cluster
-from dotrain.errors import UsageError
-from dotrain.executors.base import AbstractExecutor
+from dotrain.errors import UsageError, did_you_mean
+from dotrain.executors.base import AbstractExecutor, NamedFunction
+from dotrain.usercode.target import Target
 
 #: Keys that may be left empty whatever the kind; one that isn't empty must be asked for.
 OPTIONAL_KEYS = ("workers", "threads", "adapt", "address", "options", "tls")
@@ -59,6 +62,40 @@ def make_executor(
             at_key = isinstance(given.get(inner[-1]), Mapping)
             problems.append(source.problem(path, message, at_key=at_key))
     return (None if problems else executor), problems
+
+
+def cluster_functions(executor: AbstractExecutor | None, parts: Parts) -> dict[str, Target]:
+    """Return the user's functions that the section's options name, by their key; what is wrong goes to `parts`.
+
+    Args:
+        executor: Made of the section; None if it couldn't be.
+        parts: Finds them.
+    """
+    found = {}
+    for one in () if executor is None else executor.named_functions():
+        path = ("cluster", "options", one.key)
+        target = parts.named(path, one.spec)
+        if target is None:
+            continue
+        found[one.key] = target
+        for message in _not_callable(target, one):
+            parts.problems.append(parts.source.problem(path, message))
+    return found
+
+
+def _not_callable(target: Target, named: NamedFunction) -> Iterator[str]:
+    """Yield why a function can't be called as it is meant to be."""
+    signature = target.signature()
+    if signature is None:
+        return
+    where = place_of(target, signature)
+    given = " and ".join((", ".join(named.given[:-1]), named.given[-1]))
+    for name in signature.required:
+        if name not in named.given:
+            hint = did_you_mean(name, [*named.given])
+            yield f"{where} asks for '{name}', which nobody provides; {named.key} is given {given}{hint}"
+    if target.gives_nothing():
+        yield f"{where} returns nothing; expected a number"
 
 
 def cluster_warnings(executor: AbstractExecutor | None, source: Source) -> list[Problem]:

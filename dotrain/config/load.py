@@ -18,7 +18,7 @@ from dotrain.config.arguments import (
     prepare_problems,
     reachable,
 )
-from dotrain.config.cluster import cluster_warnings, make_executor, unwatched
+from dotrain.config.cluster import cluster_functions, cluster_warnings, make_executor, unwatched
 from dotrain.config.code import code_problems
 from dotrain.config.direction import judge
 from dotrain.config.errors import ConfigError, Problem
@@ -145,6 +145,7 @@ class _Loader:
             settings.resources, cluster.kind, cluster.threads, executor, self.source
         )
         self.warnings += cluster_warnings(executor, self.source)
+        for_executor = cluster_functions(executor, parts)
         observers = make_observers(settings, parts, executor)
         environment, *found = make_environment(settings, self.source, executor, self.goes_on)
         self._add(*found)
@@ -183,8 +184,9 @@ class _Loader:
         if self.train is None or executor is None or None in made:
             raise AssertionError("a missing part that is no problem")
         executor.most_trials = self.optimizer and self.optimizer.num_trials
+        executor.functions = {key: one.reference() for key, one in for_executor.items()}
         functions = (self.train, self.model, self.dataset, self.prepare, *self.models.values())
-        closure = parts.closure([one for one in functions if one], made)
+        closure = parts.closure([*filter(None, functions), *for_executor.values()], made)
         table = self._table()
         shipment, *found = ship(closure, named, table, executor, self.source, parts.code)
         self._add(*found)

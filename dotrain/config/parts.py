@@ -62,8 +62,15 @@ class Parts:
         """
         if self.given is not None:
             return self.given.functions.get(path)
-        if spec is None:
-            return None
+        return None if spec is None else self.named(path, spec)
+
+    def named(self, path: KeyPath, spec: str) -> Target | None:
+        """Return the user's function of a name, which a call gives by name too.
+
+        Args:
+            path: The key.
+            spec: Its value.
+        """
         try:
             target = find_target(spec, self.folder, self.code)
             target.signature()

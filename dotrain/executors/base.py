@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from dotrain.core.events import Event
@@ -17,6 +19,21 @@ from dotrain.executors.threads import Threads
 
 #: Tells the driver of an event.
 Post = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class NamedFunction:
+    """A function of the user's that options of an executor name.
+
+    Attributes:
+        key: Of the options.
+        spec: As of the config's ``train``.
+        given: What it may ask for, by name.
+    """
+
+    key: str
+    spec: str
+    given: tuple[str, ...]
 
 
 class AbstractExecutor(ABC):
@@ -48,6 +65,8 @@ class AbstractExecutor(ABC):
     needs: Needs = NOTHING
     #: How many trials there will be at most, so that nothing is divided among more; None if nobody knows.
     most_trials: int | None = None
+    #: What those of `named_functions` are loaded by (`FunctionRef`), by key; set before `start`.
+    functions: Mapping[str, Any] = MappingProxyType({})
     #: Whether `start` waits for slots for ever, whatever the time-out; set before it.
     waits: bool = False
     #: Whether trials' files go to the config's ``storage:``, which is refused else.
@@ -57,6 +76,10 @@ class AbstractExecutor(ABC):
 
     def problems(self) -> Iterable[tuple[tuple[str, ...], str]]:
         """Return what is wrong with the keys beyond their types: each path, and what to do."""
+        return ()
+
+    def named_functions(self) -> Iterable[NamedFunction]:
+        """Return the user's functions that options name: they are looked for, and shipped, as ``train`` is."""
         return ()
 
     def overheard_by(self) -> str:

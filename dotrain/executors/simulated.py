@@ -1,15 +1,15 @@
 """Virtual time: the real scheduler and policies over modelled workers, curves and faults.
 
 For tests, forecasts ("how long would 60 trials take on 8 workers?") and scale studies. The train
-function is not called. Everything follows from a seed: equal runs give equal journals, byte by byte.
+function is not called; a curve and durations of the user's are, where the options name them. All else follows
+from a seed: equal runs give equal journals, byte by byte.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -34,12 +34,16 @@ from dotrain.core.events import (
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Instruction, Kill, Launch, Stop
 from dotrain.core.seeding import derive_rng
-from dotrain.executors.base import AbstractExecutor, Post
+from dotrain.executors.base import AbstractExecutor, NamedFunction, Post
+from dotrain.executors.modelled import ASKED_FOR, NotModelled, load_functions
+from dotrain.executors.virtual_clock import VirtualClock
 from dotrain.space import Params
 from dotrain.training.program import Program
 
 #: (params, step from 0, the trial's seed) -> the metric's value.
 Curve = Callable[[Params, int, int], float]
+#: The same -> how long the step takes, in seconds.
+Duration = Callable[[Params, int, int], float]
 
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -49,6 +53,16 @@ class SimulationModel(Section):
     """What a simulated run makes up: the options of ``cluster.kind: simulated``."""
 
     seed: int = Field(default=0, ge=0, description="Of what is made up, not of the search.")
+    curve: str | None = Field(
+        default=None,
+        description="The metric of a configuration at a step, as path.py:function or module:function; asks for "
+        "any of params, step (from 0) and seed (the trial's). By default it is made up.",
+    )
+    duration: str | None = Field(
+        default=None,
+        description="How long a step takes, in seconds (>= 0): a function like curve. By default step_s with its "
+        "spread.",
+    )
     steps: int = Field(default=10, ge=1, description="Steps of a trial without a budget.")
     step_s: float = Field(default=1.0, gt=0, description="Mean duration of a step, in seconds.")
     spread: float = Field(
@@ -104,37 +118,12 @@ class _Attempt:
     over: bool = False
 
 
-@dataclass
-class _Clock:
-    """What happens when: ties are first in, first out."""
-
-    now_s: float = 0.0
-    _heap: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
-    _count: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._heap)
-
-    def next_s(self) -> float:
-        """When the next thing happens."""
-        return self._heap[0][0]
-
-    def at(self, time_s: float, action: Callable[[], None]) -> None:
-        """Let something happen."""
-        self._count += 1
-        heapq.heappush(self._heap, (time_s, self._count, action))
-
-    def step(self) -> None:
-        """Go to the next thing, and let it happen."""
-        self.now_s, _, action = heapq.heappop(self._heap)
-        action()
-
-
 class SimulatedExecutor(AbstractExecutor):
     """In virtual time: nothing is trained, durations, results and faults are made up.
 
     Attributes:
         curve: The metric of a configuration at a step; one that is made up, unless it is set.
+        duration: How long a step of a configuration takes; by default that is made up.
     """
 
     concurrent = False
@@ -156,9 +145,17 @@ class SimulatedExecutor(AbstractExecutor):
         self._asked = workers
         self._model = options
         self.curve: Curve = self._made_up
-        self._clock = _Clock()
+        self.duration: Duration | None = None
+        self._clock = VirtualClock()
         self._attempts: dict[tuple[str, int], _Attempt] = {}
         self._checkpoints: dict[str, int] = {}
+
+    def named_functions(self) -> Iterator[NamedFunction]:
+        """Yield the curve and the duration, if options name them."""
+        for key in ("curve", "duration"):
+            spec: str | None = getattr(self._model, key)
+            if spec is not None:
+                yield NamedFunction(key, spec, ASKED_FOR)
 
     def slots(self, per_trial: int) -> int:
         """Return the workers asked for, or those of one trial."""
@@ -170,6 +167,10 @@ class SimulatedExecutor(AbstractExecutor):
 
     def start(self, program: Program | None, post: Post) -> None:
         """Offer the slots."""
+        if self.functions and program is not None:
+            loaded = load_functions(self.functions, program)
+            self.curve = loaded.get("curve", self.curve)
+            self.duration = loaded.get("duration", self.duration)
         self._post = post
         post(SlotsChanged(self._workers))
 
@@ -225,6 +226,27 @@ class SimulatedExecutor(AbstractExecutor):
         when = self._clock.now_s + mean_s * factor * attempt.slow
         self._clock.at(when, lambda: self._go_on(attempt))
 
+    def _work(self, attempt: _Attempt, done: Started | Reported) -> None:
+        """Let an attempt take the step after what it has done last, if there is one."""
+        if self.duration is None:
+            self._later(attempt, self._model.step_s)
+            return
+        step = done.step + 1 if isinstance(done, Reported) else done.resume_step
+        launch = attempt.launch
+        duration_s = 0.0
+        if step < self._last(launch):
+            try:
+                duration_s = self.duration(launch.varied, step, launch.seed)
+            except NotModelled as error:
+                failed = Failed(launch.trial_id, launch.attempt, error.failure)
+                attempt.events = iter([failed])
+        when = self._clock.now_s + duration_s * attempt.slow
+        self._clock.at(when, lambda: self._go_on(attempt))
+
+    def _last(self, launch: Launch) -> int:
+        """Return the step before which an attempt ends."""
+        return self._model.steps if launch.budget is None else int(launch.budget)
+
     def _go_on(self, attempt: _Attempt) -> None:
         if attempt.over:
             return
@@ -232,7 +254,10 @@ class SimulatedExecutor(AbstractExecutor):
         if attempt.stopping:
             self._end(attempt, Stopped(launch.trial_id, launch.attempt))
             return
-        event = next(attempt.events, None)
+        try:
+            event = next(attempt.events, None)
+        except NotModelled as error:
+            event = Failed(launch.trial_id, launch.attempt, error.failure)
         if event is None:
             return  # it hangs
         if isinstance(event, Lost):
@@ -240,7 +265,7 @@ class SimulatedExecutor(AbstractExecutor):
         elif isinstance(event, Started | Reported):
             if isinstance(event, Reported) and self._model.checkpoints:
                 self._checkpoints[launch.trial_id] = event.step + 1
-            self._later(attempt, self._model.step_s)
+            self._work(attempt, event)
             self._send(attempt, event)
         else:
             self._end(attempt, event)
@@ -275,7 +300,7 @@ class SimulatedExecutor(AbstractExecutor):
         """Yield what an attempt does, drawn from its own generator."""
         model, name = self._model, (launch.trial_id, launch.attempt)
         first = self._checkpoints.get(launch.trial_id, 0)
-        last = model.steps if launch.budget is None else int(launch.budget)
+        last = self._last(launch)
         fate, moment = rng.random(), rng.randint(first, max(first, last - 1))
         yield Started(*name, f"simulated-{launch.trial_id}", first)
         value = self.curve(launch.varied, max(0, first - 1), launch.seed)
@@ -290,6 +315,8 @@ class SimulatedExecutor(AbstractExecutor):
                 elif fate < model.failing + model.losing + model.hanging + model.diverging:
                     yield Diverged(*name, f"reported nan at step {step}")
             value = self.curve(launch.varied, step, launch.seed)
+            if not math.isfinite(value):
+                yield Diverged(*name, f"reported {value} at step {step}")
             if model.repeating and rng.random() < model.repeating:
                 yield Reported(*name, step, value + rng.gauss(0.0, model.noise))
                 yield Reported(*name, step, value, replaces=1)

@@ -24,7 +24,8 @@ from dotrain.samplers import make_sampler
 #: (negative score, trial number, trial id): best first, equal scores in the order of sampling.
 _Key = tuple[float, int, str]
 
-#: A model is made of the largest budget with so many results.
+#: A model is made of the largest budget with so many results; of the smallest of several budgets only with
+#: `reduction_factor` times as many: a few short trials say little, and what a model of them proposes is too alike.
 _MODELLED = 10
 #: How many configurations are drawn at random beside a model.
 _RANDOM_SHARE = 1 / 3
@@ -93,10 +94,11 @@ class SuccessiveHalving(AbstractOptimizer):
     place of its rung; a failed one takes none.
 
     With a `sampler`, new configurations are proposed by a model of the largest budget that has 10 results or
-    more; one in three is drawn at random even so.
+    more, or of the smallest once it has `reduction_factor` times as many; one in three is drawn at random even so.
 
     Source of that: Falkner, Klein and Hutter, "BOHB: Robust and Efficient Hyperparameter Optimization at
-    Scale", ICML 2018, section 4, with its fraction of random configurations.
+    Scale", ICML 2018, section 4, with its fraction of random configurations. That a model of the smallest budget
+    waits longer is ours: without it the first proposals lie around one short trial (`benchmarks/judge.py` measures it).
 
     Attributes:
         resource_max: R, the most steps that one trial may use (>= 1).
@@ -218,8 +220,10 @@ class SuccessiveHalving(AbstractOptimizer):
 
     def _level(self, proposals: Proposals) -> float | bool:
         """Return the largest budget with results enough for a model."""
-        modelled = (one for one in reversed(self.budgets) if self._finished[one] >= _MODELLED)
-        return next(modelled, False)
+        *larger, smallest = reversed(self.budgets)
+        enough = dict.fromkeys(larger, _MODELLED)
+        enough[smallest] = _MODELLED * (self.reduction_factor if larger else 1)
+        return next((one for one in enough if self._finished[one] >= enough[one]), False)
 
     def plan(self) -> Plan:
         """The least the rungs will hold: ``n_0`` configurations, ``n_(k+1) = n_k // eta`` on a ladder.

@@ -78,7 +78,7 @@ def load_call(
         more = {
             key: search[key]
             for key in ("num_trials", "stop", "try_first", "warm_start")
-            if search[key] is not None
+            if search.get(key) is not None
         }
         config["search"] = {"space": space.to_data(), **more}
     hparams = sections["hparams"] or {}
