@@ -24,6 +24,7 @@ class Slot:
         host: The machine's name, which launches may avoid; ``""`` where machines aren't told from each other.
         name: The worker's, for people.
         ready: Whether it takes ranks; one that is busy stays ready.
+        leaves: Whether its worker is about to go, and it takes no more.
         group: The ranks of which it runs one, or None if it is free.
     """
 
@@ -31,6 +32,7 @@ class Slot:
     host: str
     name: str = ""
     ready: bool = False
+    leaves: bool = False
     group: Group | None = None
 
 

@@ -63,6 +63,8 @@ class Group:
     #: A rank that has lost touch with another, until it is known which and why.
     _suspicion: Failed | None = None
     _told_to_end: set[str] = field(default_factory=set)
+    #: How it is lost if it ends because a rank can't stay, where it would have gone on.
+    _parting: Lost | None = None
     #: What each rank that is gone has used, as far as anybody knows.
     _usage: dict[str, Usage | None] = field(default_factory=dict)
 
@@ -115,6 +117,10 @@ class Group:
         ):
             self._settle(replace(event, host=self._host_of(address)))
 
+    def leave(self, address: str, why: str) -> None:
+        """Note that a rank can't stay for long: when it has stopped, the attempt is lost, not stopped."""
+        self._parting = self._parting or self._loss(address, why)
+
     def began(self, event: TrialEvent) -> TrialEvent:
         """Return what a rank tells while it runs, with what only is known here."""
         if isinstance(event, Started) and self.hosts:
@@ -166,12 +172,21 @@ class Group:
         if self.verdict is None and self._suspicion is not None:
             cause = f"a rank lost touch with the others: {self._suspicion.failure.message}"
             self._settle(Lost(self.launch.trial_id, self.launch.attempt, cause))
+        self._part()
         usage = together(self._usage.values()) if self.is_over else None
         if self.written_off and usage is not None:
             return Used(self.launch.trial_id, self.launch.attempt, usage)
         if self.written_off or self.verdict is None:
             return None
         return replace(self.verdict, usage=usage)
+
+    def _part(self) -> None:
+        """Tell a stop that nobody wanted, and a failure as everything was being ended around it, for what it is."""
+        match self._parting, self.verdict:
+            case Lost() as loss, Stopped():
+                self.verdict = loss
+            case Lost() as loss, Failed(failure=failure) if failure.kind.may_be_the_hosts:
+                self.verdict = replace(loss, cause=f"{loss.cause}, and then: {failure.message}")
 
     def _settle(self, verdict: AttemptEnd) -> None:
         if self.verdict is None:

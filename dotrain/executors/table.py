@@ -91,6 +91,9 @@ class AbstractSlotTable(ABC):
                 event = from_record(item["event"])
                 self._post(group.began(event) if isinstance(event, TrialEvent) else event)
                 continue
+            if "leaves" in item:
+                self._leave(group, slot, item["leaves"])
+                continue
             touched[token] = group
             if "end" in item:
                 ended = from_record(item["end"])
@@ -104,6 +107,11 @@ class AbstractSlotTable(ABC):
             self._go_on(group)
         if touched:
             self._launch_pending()
+
+    def _leave(self, group: Group, slot: Slot, why: str) -> None:
+        """Let an attempt come to its next report: one of its ranks can't stay for long."""
+        group.leave(slot.address, why)
+        self._tell(group.addresses, "stop", group.token, why)
 
     # ---- groups begin and end ----
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import threading
@@ -20,6 +21,7 @@ from dotrain.attempts.host import Host
 from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe
 from dotrain.executors.dask import holding
+from dotrain.executors.dask.farewell import Sigterm
 from dotrain.executors.dask.holding import Holder
 from dotrain.executors.dask.scratch import Scratch
 from dotrain.executors.dask.site import Question, Site, look_around
@@ -49,8 +51,8 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     rank, then ``{"slot": address, "items": [(token, item), ...]}``, with the token of the rank's group, and
     items as of `attempts.host.Host`. Where files are carried besides
     ``{"slot": address, "news": (token, bytes, name)}``, how long a rank's log is and which its newest
-    checkpoint, if either has changed; and at last ``{"slot": address, "quiet": True}`` when nothing runs
-    any more.
+    checkpoint, if either has changed. ``{"slot": address, "leaves": why}`` once if the worker is about to go: it
+    waits for `part`, for some time. And at last ``{"slot": address, "quiet": True}`` when nothing runs any more.
     """
 
     def __init__(
@@ -87,6 +89,9 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         self._running: RankLaunch | None = None
         self._told: tuple[int, str | None] | None = None
         self._outbox: list[tuple[str, dict[str, Any]]] = []
+        #: Whether the worker is about to go, and set when it may.
+        self._leaves, self._parted = False, asyncio.Event()
+        self._sigterm = Sigterm(worker, self.farewell)
         self._key = slot_key(self.program.token, worker.address, self.serial)
         self._has_task = False
         worker.loop.call_later(_LEASE_S, self._lapse)
@@ -110,8 +115,8 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
             self._go()
 
     def _go(self) -> None:
-        self.quit()
-        self._done.set()
+        self.part()
+        self._sigterm.close()
         if self._worker.plugins.get(self.name) is self:
             del self._worker.plugins[self.name]
 
@@ -223,6 +228,29 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     def leave(self) -> None:
         """Let the files go: they are where they belong."""
         self._done.set()
+
+    async def farewell(self, why: str) -> None:
+        """Let what runs here come to its next report, and its files home; return when the worker may go.
+
+        That is when the driver says so, and at the latest when an attempt's grace is over.
+
+        Args:
+            why: The worker is about to go.
+        """
+        if self._left.is_set() or self._worker.status not in (Status.running, Status.paused):
+            return
+        if not self._leaves:
+            self._leaves = True
+            self._send_message({"leaves": why})
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._parted.wait(), self.program.grace_s)
+        self.part()
+
+    def part(self) -> None:
+        """End the slot: whatever is wanted of it is where it belongs."""
+        self.quit()
+        self._done.set()
+        self._parted.set()
 
     async def files(self, method: str, *arguments: Any) -> tuple[Any, str]:
         """Call a method of the `Scratch`; return its answer, and what the disk has against it."""

@@ -131,7 +131,7 @@ class SlotTable(AbstractSlotTable):
 
     def _on_task_done(self, slot: Slot, status: str) -> None:
         """Open a slot anew if its task has ended though nobody told it to."""
-        if self._slots.get(slot.address) is slot and not self._closing:
+        if self._slots.get(slot.address) is slot and not (self._closing or slot.leaves):
             self._open_anew(slot.address, f"its slot's task ended ({status})")
 
     def _remove(self, address: str, cause: str = "") -> None:
@@ -183,15 +183,31 @@ class SlotTable(AbstractSlotTable):
             token, *news = message["news"]
             if slot.group is not None and slot.group.token == token:
                 self._spawn(self._follow(slot, slot.group, (news[0], news[1])))
+        if "leaves" in message and not slot.leaves:
+            self._on_leaves(slot, message["leaves"])
         if "quiet" in message:
             self.carriers.note_quiet(slot.address)
         items = message.get("items", ())
         if slot.address not in self.carriers:
             self.take(slot, items)
+            self._let_part(slot)
             return
         self.take(slot, [item for item in items if "gone" not in item[1]])
         if gone := [item for item in items if "gone" in item[1]]:
             self._spawn(self._bring_home(slot, gone))
+
+    def _on_leaves(self, slot: Slot, why: str) -> None:
+        """Use a slot no more whose worker is about to go, and let what runs there come to its next report."""
+        slot.ready, slot.leaves = False, True
+        self._changed(f"{slot.name} ({slot.address}): {why}; it gets no more trials")
+        if slot.group is not None:
+            self._leave(slot.group, slot, why)
+        self._let_part(slot)
+
+    def _let_part(self, slot: Slot) -> None:
+        """Let a worker go that waits for that, when nothing is left there; if it has gone, all the better."""
+        if slot.leaves and slot.group is None:
+            self._spawn(self._wire.tell([slot.address], "part"))
 
     # ---- files ----
 
@@ -242,6 +258,7 @@ class SlotTable(AbstractSlotTable):
                 self._changed(f"{trial_id}: not brought home from {slot.name}: {names}")
         if self._slots.get(slot.address) is slot:
             self.take(slot, gone)
+            self._let_part(slot)
 
     async def _cause(self, slot: Slot, error: Exception) -> str | None:
         """Return why files couldn't come or go; None if the worker has gone, and its slot with it."""
