@@ -24,7 +24,7 @@ class Slot:
         host: The machine's name, which launches may avoid; ``""`` where machines aren't told from each other.
         name: The worker's, for people.
         ready: Whether it takes ranks; one that is busy stays ready.
-        leaves: Whether its worker is about to go, and it takes no more.
+        leaves: Why it is about to go, and takes no more ranks; "" if it isn't.
         group: The ranks of which it runs one, or None if it is free.
     """
 
@@ -32,8 +32,15 @@ class Slot:
     host: str
     name: str = ""
     ready: bool = False
-    leaves: bool = False
+    leaves: str = ""
     group: Group | None = None
+
+    @property
+    def why_gone(self) -> str:
+        """Why what runs there is lost if its worker is no more."""
+        if self.leaves:
+            return f"{self.leaves}, and went before the attempt had reported (limits.grace_s)"
+        return f"its worker {self.name} ({self.address}) left the cluster"
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ class Group:
             failure = replace(event.failure, message=message)
             self._settle(replace(event, failure=failure, host=self._host_of(address)))
         elif isinstance(event, Lost):
-            self._settle(self._loss(address, event.cause))
+            self._settle(self._loss(address, event.cause, event.died))
         elif isinstance(event, Diverged) or (
             isinstance(event, Finished | Stopped) and address == self.addresses[0]
         ):
@@ -127,18 +127,25 @@ class Group:
             return replace(event, hosts=tuple(self.hosts))
         return event
 
-    def gone(self, address: str, cause: str, usage: Usage | None = None) -> None:
+    def gone(
+        self,
+        address: str,
+        cause: str,
+        usage: Usage | None = None,
+        died: str | None = "process",
+    ) -> None:
         """Note that a rank's process is gone, or its worker.
 
         Args:
             address: Of the rank's worker.
             cause: What it died of, where it has not told how its train function ended.
             usage: What it has used; None where nobody knows.
+            died: What has died, as of `Lost`.
         """
         before, self._ranks[address] = self._ranks[address], Rank.GONE
         self._usage[address] = usage
         if before is Rank.RUNNING and not self.port_taken:
-            self._settle(self._loss(address, cause))
+            self._settle(self._loss(address, cause, None if self._parting else died))
 
     def never_began(self, address: str) -> None:
         """Note that a rank was not even started."""
@@ -192,10 +199,10 @@ class Group:
         if self.verdict is None:
             self.verdict = verdict
 
-    def _loss(self, address: str, cause: str) -> Lost:
+    def _loss(self, address: str, cause: str, died: str | None = None) -> Lost:
         named = self._of_rank(address, cause, always=True)
         host = self._host_of(address)
-        return Lost(self.launch.trial_id, self.launch.attempt, named, host=host)
+        return Lost(self.launch.trial_id, self.launch.attempt, named, died, host=host)
 
     def _host_of(self, address: str) -> str | None:
         return self.hosts[self.addresses.index(address)] if self.hosts else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import secrets
 import threading
@@ -242,9 +241,12 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         if not self._leaves:
             self._leaves = True
             self._send_message({"leaves": why})
-        with contextlib.suppress(TimeoutError):
+        try:
             await asyncio.wait_for(self._parted.wait(), self.program.grace_s)
-        self.part()
+        except TimeoutError:
+            if self._host is not None:
+                self._host.kill_all()  # the attempt is launched elsewhere as soon as this worker has gone
+            self.part()
 
     def part(self) -> None:
         """End the slot: whatever is wanted of it is where it belongs."""

@@ -6,7 +6,6 @@ Everything here runs on the event loop of the connection, and only there.
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,8 +31,6 @@ from dotrain.training.environment import Sealed
 
 #: When workers are counted once more after the start, in seconds.
 _SOON_S = 1.0
-#: What a disk says that is full.
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SlotTable(AbstractSlotTable):
@@ -141,8 +138,8 @@ class SlotTable(AbstractSlotTable):
         self._wire.release(address)
         was_carried = self.carriers.drop(address)
         if slot.group is not None:
-            cause = cause or f"its worker {slot.name} ({slot.address}) left the cluster"
-            slot.group.gone(slot.address, cause)
+            cause = cause or slot.why_gone
+            slot.group.gone(slot.address, cause, died=None if slot.leaves else "worker")
             if was_carried and address == slot.group.addresses[0]:
                 slot.group.files_lost(f"{cause}, before the trial's files were home")
             self._go_on(slot.group)
@@ -183,31 +180,17 @@ class SlotTable(AbstractSlotTable):
             token, *news = message["news"]
             if slot.group is not None and slot.group.token == token:
                 self._spawn(self._follow(slot, slot.group, (news[0], news[1])))
-        if "leaves" in message and not slot.leaves:
-            self._on_leaves(slot, message["leaves"])
+        if "leaves" in message:
+            self._leaves(slot, message["leaves"])
         if "quiet" in message:
             self.carriers.note_quiet(slot.address)
         items = message.get("items", ())
         if slot.address not in self.carriers:
             self.take(slot, items)
-            self._let_part(slot)
             return
         self.take(slot, [item for item in items if "gone" not in item[1]])
         if gone := [item for item in items if "gone" in item[1]]:
             self._spawn(self._bring_home(slot, gone))
-
-    def _on_leaves(self, slot: Slot, why: str) -> None:
-        """Use a slot no more whose worker is about to go, and let what runs there come to its next report."""
-        slot.ready, slot.leaves = False, True
-        self._changed(f"{slot.name} ({slot.address}): {why}; it gets no more trials")
-        if slot.group is not None:
-            self._leave(slot.group, slot, why)
-        self._let_part(slot)
-
-    def _let_part(self, slot: Slot) -> None:
-        """Let a worker go that waits for that, when nothing is left there; if it has gone, all the better."""
-        if slot.leaves and slot.group is None:
-            self._spawn(self._wire.tell([slot.address], "part"))
 
     # ---- files ----
 
@@ -220,7 +203,7 @@ class SlotTable(AbstractSlotTable):
             slot = self._slots.get(address)
             cause = None if slot is None else await self._cause(slot, error)
             if cause is not None:
-                group.gone(address, cause)
+                group.gone(address, cause, died=None)
         if not group.is_settled and not self._failed:
             return True
         for address in group.addresses:
@@ -258,7 +241,6 @@ class SlotTable(AbstractSlotTable):
                 self._changed(f"{trial_id}: not brought home from {slot.name}: {names}")
         if self._slots.get(slot.address) is slot:
             self.take(slot, gone)
-            self._let_part(slot)
 
     async def _cause(self, slot: Slot, error: Exception) -> str | None:
         """Return why files couldn't come or go; None if the worker has gone, and its slot with it."""
@@ -273,10 +255,9 @@ class SlotTable(AbstractSlotTable):
         error = broke.error
         self._failed = True
         what = f"{error.filename or self._run_dir.path}: {error.strerror}"
-        if group is not None and error.errno in _FULL:
-            launch = group.launch
+        if group is not None and broke.is_full:
             failure = Failure(FailureKind.DISK_FULL, what)
-            self._post(Failed(launch.trial_id, launch.attempt, failure))
+            self._post(Failed(group.launch.trial_id, group.launch.attempt, failure))
         else:
             self._fail(DotrainError(f"{what}; the trials' files can't come home"))
 
@@ -307,6 +288,9 @@ class SlotTable(AbstractSlotTable):
             return
         for address, why in failed.items():
             self._unreachable(address, why)
+
+    def _let_part(self, slot: Slot) -> None:
+        self._spawn(self._wire.tell([slot.address], "part"))  # if it has gone, all the better
 
     def _tell(self, addresses: Sequence[str], method: str, *arguments: Any) -> None:
         self._spawn(self._send_when_begun(addresses, method, *arguments))
