@@ -99,7 +99,9 @@ def run(
         checkpoints={"keep": "all"},
         **{"limits": {"retries": 1}, **sections},
     )
-    return run_session(Experiment.of(load_config(config)), runs or project.path / "runs", Observer())
+    return run_session(
+        Experiment.of(load_config(config)), runs or project.path / "runs", Observer()
+    )
 
 
 def of(result: Result, kind: str, trial_id: str = "") -> list[dict[str, Any]]:

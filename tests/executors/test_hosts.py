@@ -184,9 +184,7 @@ def test_a_host_on_which_attempts_die_and_not_elsewhere_gets_no_more(died: str, 
     assert cluster.states() == {"finished": 40}
     assert cluster.ran["node-b"] <= well + STREAK + 1
     (aside,) = cluster.told
-    assert aside.reason == (
-        "node-b gets no more trials: 3 in a row died there, and not elsewhere"
-    )
+    assert aside.reason == ("node-b gets no more trials: 3 in a row died there, and not elsewhere")
     assert max(launch.attempt for launch in cluster.launches) == 2
 
 

@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
 from dotrain.store import read_journal
-from tests.conftest import ROOT, Moment, Project, start
+from tests.conftest import Moment, Project, start
 from tests.executors.by_hand import Cluster, cluster
 
 

@@ -262,7 +262,16 @@ class Cluster:
         for book in (state.book, again.book):
             for trial_id, trial in book.trials.items():
                 known = self.scheduler.book.trials[trial_id]
-                for name in ("state", "attempt", "error", "host", "failed_on", "lost_on", "tries", "story"):
+                for name in (
+                    "state",
+                    "attempt",
+                    "error",
+                    "host",
+                    "failed_on",
+                    "lost_on",
+                    "tries",
+                    "story",
+                ):
                     assert getattr(trial, name) == getattr(known, name), (trial_id, name)
             assert book.hosts.aside == self.scheduler.book.hosts.aside
         kinds = {record["type"] for record in self.records}
