@@ -20,6 +20,7 @@ from typing import NoReturn
 from dotrain.attempts import kernel
 from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe, readable
+from dotrain.attempts.sigterm import WHY, Termination, hear
 from dotrain.attempts.usage import held_bytes
 from dotrain.core.events import Failed, Lost, TrialEvent, to_record
 from dotrain.core.failure import Failure, FailureKind
@@ -55,8 +56,8 @@ def be(
 ) -> NoReturn:
     """Be the process of a rank, to its end.
 
-    Messages to the host: ``{"event": record}`` as things happen, ``{"end": record, "held_bytes": n}`` once,
-    at last, with how much more memory this process holds by then.
+    Messages to the host: ``{"event": record}`` as things happen, ``{"leaves": why}`` if it can't stay for long,
+    ``{"end": record, "held_bytes": n}`` once, at last, with how much more memory this process holds by then.
     From it: a `RankLaunch`, then perhaps the reason for a stop.
 
     Args:
@@ -74,6 +75,7 @@ def be(
         kernel.be_first_to_go()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        hear()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _Rank(program, strategy, loaded, moved, host).run()
         code = 0
@@ -201,6 +203,8 @@ class _HostChannel(Channel):
         self._host = host
         self._is_chief = seat.rank == 0
         self._heard: str | None = None
+        self._termination = Termination()
+        self._leaves = False
 
     def _report(self, event: TrialEvent) -> None:
         if not self._is_chief:
@@ -219,7 +223,10 @@ class _HostChannel(Channel):
             self._heard = reason
         if self._host.ended:
             os._exit(1)
-        return self._heard
+        if self._termination.came and not self._leaves:
+            self._leaves = True
+            self._host.send({"leaves": WHY})
+        return self._heard or (WHY if self._leaves else None)
 
 
 def _captured(log: Path) -> nullcontext[None]:

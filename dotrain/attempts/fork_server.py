@@ -25,6 +25,7 @@ from dotrain.attempts import kernel
 from dotrain.attempts.child import be, read_program
 from dotrain.attempts.keeper import Closable, Keeper
 from dotrain.attempts.pipe import Pipe, Readable, readable
+from dotrain.attempts.sigterm import pass_over
 from dotrain.attempts.threads import ThreadWatch, one_each
 from dotrain.attempts.usage import Meter
 from dotrain.core.failure import Failure
@@ -222,6 +223,7 @@ def main() -> None:
     descriptor, program_file, level = (int(argument) for argument in sys.argv[1:4])
     # What hangs when it is imported must not live on without the run.
     kernel.die_with_parent(os.getppid())
+    pass_over()
     host = Pipe.at(descriptor)
     server = ForkServer(host, program_file, level)
     if (possible := server.prepare()) != level:

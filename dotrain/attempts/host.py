@@ -73,8 +73,8 @@ class Host:
                 sees what this process does.
             loop: Of this thread.
             emit: Gets a slot's name, the token of the group, and an item of a rank: ``{"event":
-                record}``, ``{"end": record}``, at last ``{"gone": cause, "usage": record}`` when nothing is
-                left of it.
+                record}``, ``{"leaves": why}`` if it can't stay for long, ``{"end": record}``, at last
+                ``{"gone": cause, "usage": record}`` when nothing is left of it.
             log: Where the output of processes goes that isn't an attempt's; by default to this
                 process's own.
         """

@@ -16,6 +16,7 @@ from typing import NoReturn, Protocol, final
 
 from dotrain.attempts import kernel
 from dotrain.attempts.pipe import Pipe, Readable, readable
+from dotrain.attempts.sigterm import pass_over
 from dotrain.attempts.usage import Meter
 from dotrain.attempts.watch import LOOK_S, Verdict
 
@@ -59,6 +60,7 @@ class Keeper:
             meter: Begins to measure a child that is about to begin, by its process id.
         """
         kernel.adopt_orphans()
+        pass_over()
         self._alarm = kernel.Alarm()
         self._host = host
         self._start = start

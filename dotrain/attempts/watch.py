@@ -82,7 +82,7 @@ class Verdict:
         """Return how the attempt ends by it: what would happen again is no loss."""
         if self.kind is VerdictKind.MEMORY:
             return Failed(trial_id, attempt, Failure(FailureKind.MEMORY, self.text))
-        return Lost(trial_id, attempt, self.text)
+        return Lost(trial_id, attempt, self.text, died="process")
 
 
 @final

@@ -134,6 +134,12 @@ class LimitsSection(Section):
     group_start_s: float = Field(
         default=60.0, gt=0, description="How long ranks may take to find each other, in seconds."
     )
+    grace_s: float = Field(
+        default=25.0,
+        ge=0,
+        description="How long an attempt may take to its next report when its worker on a Dask cluster is told "
+        "to end (SIGTERM), in seconds.",
+    )
     retries: int = Field(
         default=2, ge=0, description="How often a trial that lost its worker is tried again."
     )

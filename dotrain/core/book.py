@@ -107,7 +107,7 @@ class TrialBook:
         avoid: Collection[str] = (),
     ) -> Launch:
         """Let a trial hold `slots` slots for its next attempt, none of them on a host to avoid."""
-        trial.slots, trial.host = slots, ""
+        trial.slots, trial.host, trial.lost_on = slots, "", ""
         if trial.state is TrialState.FINISHED:
             trial.promotions += 1
             trial.promoting = True
@@ -235,7 +235,7 @@ class TrialBook:
             case Failed():
                 self._failed(trial, event, time_s)
             case Lost():
-                self._lost(trial, event.cause, time_s)
+                self._lost(trial, event, time_s)
         return trial
 
     def _used(self, event: Used) -> Trial | None:
@@ -306,12 +306,14 @@ class TrialBook:
             return
         self.fail(trial, failure, time_s)
 
-    def _lost(self, trial: Trial, cause: str, time_s: float) -> None:
+    def _lost(self, trial: Trial, event: Lost, time_s: float) -> None:
+        """Let a trial wait whose attempt was lost, perhaps to be tried elsewhere; give up if that was too often."""
         trial.losses += 1
+        trial.lost_on = self.hosts.lost(event, trial.launched_s, time_s, trial.slots)
         if trial.state is TrialState.STOPPING or trial.losses <= self._limits.retries:
-            self.lose(trial, cause, time_s)
+            self.lose(trial, event.cause, time_s)
             return
-        message = f"{cause}; given up after {trial.losses} tries (limits.retries)"
+        message = f"{event.cause}; given up after {trial.losses} tries (limits.retries)"
         self.fail(trial, Failure(FailureKind.LOST, message), time_s)
 
     def _move(self, trial: Trial, what: str, time_s: float, why: str = "") -> None:

@@ -194,9 +194,14 @@ class Failed(AttemptEnd):
 
 @dataclass(frozen=True, slots=True)
 class Lost(AttemptEnd):
-    """The attempt ended by no doing of the user's function: its worker died, for instance."""
+    """The attempt ended by no doing of the user's function: its worker died, for instance.
+
+    `died` says what did so without a word, the ``process`` or its ``worker``; None where nothing did, or it says nothing
+    of the host.
+    """
 
     cause: str
+    died: str | None = None
 
 
 EVENTS: dict[str, type[Event]] = {

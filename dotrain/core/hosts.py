@@ -6,7 +6,9 @@ is. What the second attempt comes to says it:
 - it fails alike: it is the configuration's, and so, from then on, are failures of that kind at that place;
 - it ends well: it was the host's, which gets no more trials when that has gone on (`STREAK`).
 
-Until that is known, a host that has shown nothing but failures gets no new trial.
+Until that is known, a host that has shown nothing but failures gets no new trial. An attempt whose process dies is
+such a failure, but for one thing: it is tried again as often as losses are. So is one whose worker goes, if that was at
+once: later a job has ended, or a machine was taken back.
 """
 
 from __future__ import annotations
@@ -15,10 +17,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
+from dotrain.core.events import Lost
 from dotrain.core.failure import Failure, FailureKind
 
 #: So many failures in a row on a host, which nobody else has confirmed, tell something of it.
 STREAK = 3
+
+#: What losses are alike by.
+_LOST = FailureKind.LOST, "", ""
 
 #: What fails within this time of its launch, in seconds, has failed at once: an import or a device, say, and
 #: not hours of training, after which nobody is in a hurry to be given the next trial.
@@ -50,8 +56,10 @@ class _Host:
         busy: Of these, those that are known to be busy.
         is_proven: An attempt has ended well there.
         is_failing: The last one that ended there failed.
-        in_a_row: Attempts that have failed there one after the other, but for what others have confirmed.
+        in_a_row: Attempts that have failed or died there one after the other, but for what others have confirmed.
+        died: Of these, those that have died.
         refuted: Of these, those whose configuration has ended well elsewhere.
+        died_s: When the last one died there, in seconds.
     """
 
     slots: int = 0
@@ -59,7 +67,13 @@ class _Host:
     is_proven: bool = False
     is_failing: bool = False
     in_a_row: int = 0
+    died: int = 0
     refuted: int = 0
+    died_s: float = -1.0
+
+    def acquit(self) -> None:
+        """Hold nothing against it any more."""
+        self.in_a_row = self.died = self.refuted = 0
 
 
 class _Question(NamedTuple):
@@ -189,7 +203,8 @@ class Hosts:
         """
         for name in hosts:
             host = self._of(name)
-            host.is_proven, host.is_failing, host.in_a_row, host.refuted = True, False, 0, 0
+            host.is_proven, host.is_failing = True, False
+            host.acquit()
             self.aside.discard(name)
         question = self._questions.pop(trial_id, None)
         if question is not None and question.host not in hosts:
@@ -217,20 +232,54 @@ class Hosts:
         where.is_failing = True
         if question is not None and question.host != host and question.like == like:
             self._known.add(like)
-            first = self._of(question.host)
-            first.in_a_row = first.refuted = 0
+            self._of(question.host).acquit()
             return False
         where.in_a_row += 1
         self._judge(host, needed)
-        aside = self.set_aside(needed)
-        if again or not self._enough(aside | {host}, needed):
+        if again or not self._enough(self.set_aside(needed) | {host}, needed):
             return False
-        doubtful = aside | {name for name, one in self._hosts.items() if one.is_failing}
-        strict = where.in_a_row >= STREAK and self._enough(doubtful, needed)
+        strict = self._is_strict(where, needed)
         if like in self._known and not strict:
             return False
         self._questions[trial_id] = _Question(host, like, took_s < AT_ONCE_S, strict)
         return True
+
+    def lost(self, event: Lost, launched_s: float, time_s: float, needed: int) -> str:
+        """Take in that an attempt was lost; return the host that it is to be tried apart from, or ``""``.
+
+        Args:
+            event: How.
+            launched_s: When it was launched, in seconds.
+            time_s: Now.
+            needed: How many slots a trial takes.
+        """
+        trial_id, host = event.trial_id, event.host
+        is_worker, at_once = event.died == "worker", time_s - launched_s < AT_ONCE_S
+        if not host or not event.died or (is_worker and not at_once):
+            return ""
+        question, where = self._questions.get(trial_id), self._of(host)
+        where.is_failing = True
+        if question is not None and question.host != host and question.like == _LOST:
+            del self._questions[trial_id]
+            self._of(question.host).acquit()
+            return ""
+        # The workers of a host may well go together, which counts once.
+        if not is_worker or launched_s >= where.died_s:
+            where.in_a_row += 1
+            where.died += 1
+            self._judge(host, needed)
+        where.died_s = time_s
+        asked_already = question is not None and question.like != _LOST
+        if asked_already or not self._enough(self.set_aside(needed) | {host}, needed):
+            return ""
+        strict = self._is_strict(where, needed)
+        self._questions[trial_id] = _Question(host, _LOST, at_once, strict)
+        return host
+
+    def _is_strict(self, where: _Host, needed: int) -> bool:
+        """Whether only a host that stands well can say whose the failures of a host are."""
+        failing = {name for name, one in self._hosts.items() if one.is_failing}
+        return where.in_a_row >= STREAK and self._enough(self.set_aside(needed) | failing, needed)
 
     def _judge(self, name: str, needed: int) -> None:
         host = self._of(name)
@@ -252,6 +301,10 @@ class Hosts:
         count = self._of(name).in_a_row
         if name not in self.aside:
             return f"{name} gets trials again: one has ended well there"
+        died = self._of(name).died
+        if died:
+            what = "died" if died == count else "failed or died"
+            return f"{name} gets no more trials: {count} in a row {what} there, and not elsewhere"
         return (
             f"{name} gets no more trials: {count} in a row failed there, and elsewhere the same "
             "configurations don't"

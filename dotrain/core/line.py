@@ -17,7 +17,7 @@ class Line:
 
     Attributes:
         retries: Trials to launch again on any host that is open, before anything new. State WAITING.
-        elsewhere: The same for those that have failed on a host, and are tried on another.
+        elsewhere: The same for those that have failed or died on a host, and are tried on another.
         accepted: Suggestions that were accepted, with their budget and reason.
     """
 
@@ -34,7 +34,7 @@ class Line:
 
     def again(self, trial: Trial) -> None:
         """Let a trial wait for its next attempt."""
-        (self.elsewhere if trial.failed_on else self.retries).append(trial)
+        (self.elsewhere if trial.avoids else self.retries).append(trial)
 
     def restart(self, trials: Iterable[Trial]) -> None:
         """Begin anew under a new driver, with the trials that wait; what was accepted stays."""
@@ -61,7 +61,7 @@ class Line:
     def launch_elsewhere(
         self, slots: int, needed: int, time_s: float, out: list[Instruction]
     ) -> None:
-        """Launch what has failed on a host and finds room on another; the rest is passed over.
+        """Launch what has failed or died on a host and finds room on another; the rest is passed over.
 
         Args:
             slots: That there are.
@@ -70,10 +70,11 @@ class Line:
             out: Gets the launches.
         """
         for trial in list(self.elsewhere):
-            avoid = self._book.hosts.elsewhere(trial.trial_id, trial.failed_on, needed)
+            avoid = self._book.hosts.elsewhere(trial.trial_id, trial.avoids, needed)
             if self._free(avoid, slots) >= needed:
                 self.elsewhere.remove(trial)
-                reason = f"once more, if it can be on another host, after: {trial.story[-1].what}"
+                times = "once more" if trial.failed_on else f"try {trial.losses + 1}"
+                reason = f"{times}, if it can be on another host, after: {trial.story[-1].what}"
                 out.append(self._book.launch(trial, trial.budget, reason, time_s, needed, avoid))
 
     def launch(self, slots: int, needed: int, time_s: float, out: list[Instruction]) -> None:
@@ -100,5 +101,5 @@ class Line:
         hosts = self._book.hosts
         closed = hosts.closed(needed)
         for trial in self.elsewhere:
-            closed |= hosts.but(hosts.elsewhere(trial.trial_id, trial.failed_on, needed))
+            closed |= hosts.but(hosts.elsewhere(trial.trial_id, trial.avoids, needed))
         return closed

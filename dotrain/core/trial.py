@@ -210,6 +210,8 @@ class Trial:
     host: str = ""
     #: Where it failed and is tried once more elsewhere, or ``""``.
     failed_on: str = ""
+    #: Where it was lost last and is tried elsewhere for it, or ``""``.
+    lost_on: str = ""
     #: How its attempts have ended, but for those that were lost, where their hosts are known.
     tries: list[Try] = field(default_factory=list)
     #: When the current attempt entered the train function; None outside it.
@@ -225,6 +227,11 @@ class Trial:
     def varied(self) -> dict[str, Any]:
         """What tells it from other trials, by name: hyperparameters, or its arm and seed."""
         return self.params if self.arm is None else self.arm.shown
+
+    @property
+    def avoids(self) -> str:
+        """The host that its next attempt is to avoid, or ``""``."""
+        return self.failed_on or self.lost_on
 
     @property
     def last_step(self) -> int | None:

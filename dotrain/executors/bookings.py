@@ -24,6 +24,7 @@ class Slot:
         host: The machine's name, which launches may avoid; ``""`` where machines aren't told from each other.
         name: The worker's, for people; several slots may be on one.
         ready: Whether it takes ranks; one that is busy stays ready.
+        leaves: Why it is about to go, and takes no more ranks; "" if it isn't.
         group: The ranks of which it runs one, or None if it is free.
     """
 
@@ -31,7 +32,14 @@ class Slot:
     host: str
     name: str = ""
     ready: bool = False
+    leaves: str = ""
     group: Group | None = None
+
+    @property
+    def why_gone(self) -> str:
+        """Why what runs there is lost when its worker has gone that was about to; ``""`` for any other."""
+        what = "and went before the attempt had reported (limits.grace_s)"
+        return f"{self.leaves}, {what}" if self.leaves else ""
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,8 @@ class Group:
     #: A rank that has lost touch with another, until it is known which and why.
     _suspicion: Failed | None = None
     _told_to_end: set[str] = field(default_factory=set)
+    #: How it is lost if it ends because a rank can't stay, where it would have gone on.
+    _parting: Lost | None = None
     #: What each rank that is gone has used, as far as anybody knows.
     _usage: dict[str, Usage | None] = field(default_factory=dict)
 
@@ -109,11 +111,15 @@ class Group:
             failure = replace(event.failure, message=message)
             self._settle(replace(event, failure=failure, host=self._host_of(address)))
         elif isinstance(event, Lost):
-            self._settle(self._loss(address, event.cause))
+            self._settle(self._loss(address, event.cause, event.died))
         elif isinstance(event, Diverged) or (
             isinstance(event, Finished | Stopped) and address == self.addresses[0]
         ):
             self._settle(replace(event, host=self._host_of(address)))
+
+    def leave(self, address: str, why: str) -> None:
+        """Note that a rank can't stay for long: when it has stopped, the attempt is lost, not stopped."""
+        self._parting = self._parting or self._loss(address, why)
 
     def began(self, event: TrialEvent) -> TrialEvent:
         """Return what a rank tells while it runs, with what only is known here."""
@@ -121,18 +127,25 @@ class Group:
             return replace(event, hosts=tuple(self.hosts))
         return event
 
-    def gone(self, address: str, cause: str, usage: Usage | None = None) -> None:
+    def gone(
+        self,
+        address: str,
+        cause: str,
+        usage: Usage | None = None,
+        died: str | None = "process",
+    ) -> None:
         """Note that a rank's process is gone, or its worker.
 
         Args:
             address: The rank's slot.
             cause: What it died of, where it has not told how its train function ended.
             usage: What it has used; None where nobody knows.
+            died: What has died, as of `Lost`.
         """
         before, self._ranks[address] = self._ranks[address], Rank.GONE
         self._usage[address] = usage
         if before is Rank.RUNNING and not self.port_taken:
-            self._settle(self._loss(address, cause))
+            self._settle(self._loss(address, cause, None if self._parting else died))
 
     def never_began(self, address: str) -> None:
         """Note that a rank was not even started."""
@@ -166,6 +179,7 @@ class Group:
         if self.verdict is None and self._suspicion is not None:
             cause = f"a rank lost touch with the others: {self._suspicion.failure.message}"
             self._settle(Lost(self.launch.trial_id, self.launch.attempt, cause))
+        self._part()
         usage = together(self._usage.values()) if self.is_over else None
         if self.written_off and usage is not None:
             return Used(self.launch.trial_id, self.launch.attempt, usage)
@@ -173,14 +187,22 @@ class Group:
             return None
         return replace(self.verdict, usage=usage)
 
+    def _part(self) -> None:
+        """Tell a stop that nobody wanted, and a failure as everything was being ended around it, for what it is."""
+        match self._parting, self.verdict:
+            case Lost() as loss, Stopped():
+                self.verdict = loss
+            case Lost() as loss, Failed(failure=failure) if failure.kind.may_be_the_hosts:
+                self.verdict = replace(loss, cause=f"{loss.cause}, and then: {failure.message}")
+
     def _settle(self, verdict: AttemptEnd) -> None:
         if self.verdict is None:
             self.verdict = verdict
 
-    def _loss(self, address: str, cause: str) -> Lost:
+    def _loss(self, address: str, cause: str, died: str | None = None) -> Lost:
         named = self._of_rank(address, cause, always=True)
         host = self._host_of(address)
-        return Lost(self.launch.trial_id, self.launch.attempt, named, host=host)
+        return Lost(self.launch.trial_id, self.launch.attempt, named, died, host=host)
 
     def _host_of(self, address: str) -> str | None:
         return self.hosts[self.addresses.index(address)] if self.hosts else None

@@ -150,7 +150,7 @@ class StoringTable(LocalTable):
     def _handed_out(self, group: Group, lost: str) -> None:
         told = self._starting.pop(group.token)
         if lost:
-            group.gone(group.addresses[0], lost)
+            group.gone(group.addresses[0], lost, died=None)
         if group.is_settled:
             for address in group.addresses:
                 group.never_began(address)

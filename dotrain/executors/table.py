@@ -51,6 +51,9 @@ class AbstractSlotTable(ABC):
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call something after some time, in seconds."""
 
+    def _let_part(self, slot: Slot) -> None:  # noqa: B027
+        """Let a slot go that waits for that: nothing is left there."""
+
     # ---- slots come and go ----
 
     @property
@@ -91,6 +94,9 @@ class AbstractSlotTable(ABC):
                 event = from_record(item["event"])
                 self._post(group.began(event) if isinstance(event, TrialEvent) else event)
                 continue
+            if "leaves" in item:
+                self._leave(group, slot, item["leaves"])
+                continue
             touched[token] = group
             if "end" in item:
                 ended = from_record(item["end"])
@@ -104,6 +110,21 @@ class AbstractSlotTable(ABC):
             self._go_on(group)
         if touched:
             self._launch_pending()
+        if slot.leaves and slot.group is None:
+            self._let_part(slot)
+
+    def _leaves(self, slot: Slot, why: str) -> None:
+        """Use a slot no more that is about to go, and let what runs there come to its next report."""
+        if slot.leaves:
+            return
+        slot.ready, slot.leaves = False, why
+        self._changed(f"{slot.name} ({slot.address}): {why}; it gets no more trials")
+        if slot.group is not None:
+            self._leave(slot.group, slot, why)
+
+    def _leave(self, group: Group, slot: Slot, why: str) -> None:
+        group.leave(slot.address, why)
+        self._tell(group.addresses, "stop", group.token, why)
 
     # ---- groups begin and end ----
 

@@ -129,6 +129,7 @@ class Experiment(LoadedConfig):
             memory_bytes=None if memory_mb is None else memory_mb * 1e6,
             silent_s=limits.silent_s,
             group_start_s=limits.group_start_s,
+            grace_s=limits.grace_s,
             folder=_current_folder(),
             table_files=self.table_files,
             environment=self.environment,

@@ -98,7 +98,7 @@ class Freeing:
         scheduler: Scheduler,
         direction: Direction,
         *,
-        aside: bool = False,
+        meanwhile: bool = False,
     ) -> None:
         """Get ready; nothing is freed yet.
 
@@ -107,10 +107,10 @@ class Freeing:
             keep: Which checkpoints stay.
             scheduler: Knows all trials, and which are over.
             direction: ``max`` or ``min``.
-            aside: Whether a thread may delete while the run goes on; `close` waits for it.
+            meanwhile: Whether a thread may delete while the run goes on; `close` waits for it.
         """
         self._kept = kept
-        self._aside = aside
+        self._meanwhile = meanwhile
         self._keep = keep
         self._scheduler = scheduler
         self._trials = scheduler.book.trials
@@ -150,7 +150,7 @@ class Freeing:
     def carry_out(self, freed: Freed) -> None:
         """Delete checkpoints, once it is in the journal: at once none is there any more."""
         # A disk or a storage may take its time, and a run that goes on has better things to do.
-        self._delete(freed.sizes, wait=not self._aside or self._scheduler.status is not None)
+        self._delete(freed.sizes, wait=not self._meanwhile or self._scheduler.status is not None)
 
     def close(self) -> None:
         """Wait until all is deleted."""

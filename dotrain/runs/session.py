@@ -202,7 +202,7 @@ class _Start:
 
 def _freeing(experiment: Experiment, kept: Kept, header: Record, scheduler: Scheduler) -> Freeing:
     keep, concurrent = keep_of(experiment, header), experiment.executor.concurrent
-    return Freeing(kept, keep, scheduler, experiment.direction, aside=concurrent)
+    return Freeing(kept, keep, scheduler, experiment.direction, meanwhile=concurrent)
 
 
 class _Run:

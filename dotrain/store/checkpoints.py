@@ -53,13 +53,13 @@ def is_partial(name: str) -> bool:
     return name.startswith(PARTIAL)
 
 
-def set_aside(checkpoint: Path) -> None:
+def discard(checkpoint: Path) -> None:
     """Let a checkpoint be none, in one step; removing it takes several, and half of it is none."""
     os.replace(checkpoint, checkpoint.with_name(partial_name()))
 
 
 def sweep(directory: Path) -> None:
-    """Remove what is no checkpoint: leftovers of a process that died, and what was set aside."""
+    """Remove what is no checkpoint: leftovers of a process that died, and what was discarded."""
     for leftover in directory.glob(f"{PARTIAL}*"):
         if leftover.is_symlink():
             leftover.unlink(missing_ok=True)
@@ -78,18 +78,18 @@ def size_of(directory: Path) -> int:
     return total
 
 
-def set_all_aside(directory: Path) -> None:
+def discard_all(directory: Path) -> None:
     """Let a trial have no checkpoints; killed on the way, the newest is whole or absent.
 
     Raises:
-        OSError: If one can't be set aside; it is whole then.
+        OSError: If one can't be discarded; it is whole then.
     """
     for saved in checkpoints_in(directory):
-        set_aside(saved.folder)
+        discard(saved.folder)
 
 
 def clear(directory: Path) -> None:
-    """Remove what was set aside, which may take long; of a trial that runs no more."""
+    """Remove what was discarded, which may take long; of a trial that runs no more."""
     sweep(directory)
     with contextlib.suppress(OSError):  # there is none, or something in it isn't ours
         os.rmdir(directory)

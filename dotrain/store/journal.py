@@ -22,8 +22,8 @@ configuration. A launch's `arm` came later than version 2, in addition to what s
 
 Version 3 tells hosts from each other: ``SlotsChanged`` and ``Started`` have `hosts`, ends their `host`, and a
 launch what it is to `avoid`. So a trial may go on after a ``Failed``; where no host is told, it never does, and
-what was before is decided as it was. ``SetAside`` says what has followed. ``Ask`` and ``Proposed`` came later: what a
-sampler was asked, and what it has answered.
+what was before is decided as it was. ``SetAside`` says what has followed. A ``Lost`` says what `died`; where it doesn't, nobody is
+blamed. ``Ask`` and ``Proposed`` came later: what a sampler was asked, and what it has answered.
 """
 
 from __future__ import annotations

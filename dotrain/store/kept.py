@@ -85,8 +85,8 @@ class Kept:
         self.place = storage.place if storage else claim and claim.place
         #: What no manifest names any more, and is still there.
         self._unneeded: list[str] = []
-        #: The folders of trials in which checkpoints have been set aside.
-        self._set_aside: list[Path] = []
+        #: The folders of trials in which checkpoints have been discarded.
+        self._discarded: list[Path] = []
         self._later = _Later()
 
     # ---- checkpoints ----
@@ -122,8 +122,8 @@ class Kept:
         """
         if self.place is None:
             directory = self._run_dir.checkpoint(trial_id)
-            checkpoints.set_all_aside(directory)
-            self._set_aside.append(directory)
+            checkpoints.discard_all(directory)
+            self._discarded.append(directory)
             return
         manifest = self.manifest(trial_id)
         left = without_checkpoints(manifest)
@@ -140,7 +140,7 @@ class Kept:
         Raises:
             StorageError: If it can't be, and is waited for; it goes when the run next goes on.
         """
-        folders, self._set_aside = self._set_aside, []
+        folders, self._discarded = self._discarded, []
         keys, self._unneeded = self._unneeded, []
         if wait:
             self._later.finish()

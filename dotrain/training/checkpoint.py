@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
-from dotrain.store.checkpoints import checkpoints_in, name_of, partial_name, set_aside, sweep
+from dotrain.store.checkpoints import checkpoints_in, discard, name_of, partial_name, sweep
 
 
 @final
@@ -92,7 +92,7 @@ class Checkpoint:
             return
         for one in before:
             with contextlib.suppress(OSError):
-                set_aside(one.folder)
+                discard(one.folder)
         sweep(self._directory)
 
 

@@ -45,6 +45,7 @@ class Program:
         memory_bytes: The most that an attempt may hold in a process of its own; None is no limit.
         silent_s: The longest it may show no sign of life there, in seconds; None is no limit.
         group_start_s: How long the ranks of a trial may take to find each other, in seconds.
+        grace_s: How long an attempt may take to its next report when its worker is told to end, in seconds.
         folder: The driver's current folder, from which paths are shown.
         table_files: The table's file, for workers that don't see it; empty where all do.
         environment: Variables for the processes of attempts.
@@ -65,6 +66,7 @@ class Program:
     memory_bytes: float | None = None
     silent_s: float | None = None
     group_start_s: float = 60.0
+    grace_s: float = 25.0
     folder: str = ""
     table_files: Code = field(default_factory=Code)
     environment: Environment = field(default_factory=Environment)

@@ -71,12 +71,17 @@ class Known:
     hosts: tuple[str, ...] = ()
     host: str = ""
     failed_on: str = ""
+    lost_on: str = ""
     tries: list[tuple[str, str | None]] = field(default_factory=list)
     launched_s: float = 0.0
     started_s: float | None = None
     spans: list[float] = field(default_factory=list)
     notes: set[Mark] = field(default_factory=set)
     states: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def avoids(self) -> str:
+        return self.failed_on or self.lost_on
 
     @property
     def active(self) -> bool:
@@ -122,6 +127,7 @@ class Known:
             "hosts",
             "host",
             "failed_on",
+            "lost_on",
             "started_s",
         ]:
             assert getattr(trial, name) == getattr(self, name), (self.trial_id, name)
@@ -255,6 +261,8 @@ class Model:
                 self.fail(known, event.failure.kind, now)
             case e.Lost():
                 known.losses += 1
+                goes = self.dies_of_its_host(known, event, now)
+                known.lost_on = (event.host or "") if goes else ""
                 if known.state == "stopping":
                     self.lose(known, now)
                     self.ended(known, now)
@@ -262,7 +270,7 @@ class Model:
                     self.fail(known, "lost", now)
                 else:
                     self.lose(known, now)
-                    (self.elsewhere if known.failed_on else self.retries).append(known)
+                    (self.elsewhere if known.avoids else self.retries).append(known)
                     self.fill(now)
         return True
 
@@ -377,6 +385,16 @@ class Model:
         self.tell_of_hosts(before)
         return goes
 
+    def dies_of_its_host(self, known: Known, event: e.Lost, now: float) -> bool:
+        if not event.host or event.died is None:
+            return False
+        before = set(self.hosts.aside)
+        elsewhere = self.hosts.dies(
+            known.trial_id, event.host, event.died, known.launched_s, now, known.slots
+        )
+        self.tell_of_hosts(before)
+        return elsewhere
+
     def tell_of_hosts(self, before: set[str]) -> None:
         for name in sorted(before ^ self.hosts.aside):
             self.out.append(("set aside", name, name in before))
@@ -443,7 +461,7 @@ class Model:
         return left - nobody_knows
 
     def avoided_by(self, known: Known) -> set[str]:
-        others = self.hosts.shunned(self.per_trial) | {known.failed_on}
+        others = self.hosts.shunned(self.per_trial) | {known.avoids}
         if self.hosts.slots_but(others) < self.per_trial:
             return self.hosts.shunned(self.per_trial)
         doubtful = others | self.hosts.failing()
@@ -503,7 +521,7 @@ class Model:
             self.end("finished", now)
 
     def launch(self, known: Known, budget: float | None, now: float, avoid: set[str]) -> None:
-        known.host, known.launched_s = "", now
+        known.host, known.lost_on, known.launched_s = "", "", now
         if known.state == "finished":
             known.failed_on = ""
             known.promotions += 1
@@ -568,8 +586,8 @@ class Model:
         if told[0] != told[1]:
             self.is_enough = self.judged()
         waiting = [k for k in self.trials.values() if k.state == "waiting"]
-        self.retries = [k for k in waiting if not k.failed_on]
-        self.elsewhere = [k for k in waiting if k.failed_on]
+        self.retries = [k for k in waiting if not k.avoids]
+        self.elsewhere = [k for k in waiting if k.avoids]
         self.hosts = ModelHosts()
         self.bad_in_a_row, self.diverged_at_first = 0, 0
         self.slots, self.per_trial, self.status = 0, event.slots_per_trial, None

@@ -8,6 +8,10 @@ from typing import Any
 
 #: What has happened on a host, or become known of what happened there.
 WELL, FAILED, ALIKE, ACQUITTED, REFUTED = "well", "failed", "failed alike", "acquitted", "refuted"
+#: A worker has gone there, together with one that counts as a failure.
+TOO = "went too"
+#: What is alike of all losses.
+DIED = ("lost", "", "")
 
 
 @dataclass
@@ -15,6 +19,7 @@ class KnownHost:
     """A host, by all that has happened."""
 
     slots: int = 0
+    died_s: float | None = None
     past: list[str] = field(default_factory=list)
 
     def since(self, what: str) -> int:
@@ -30,7 +35,7 @@ class KnownHost:
 
     @property
     def failing(self) -> bool:
-        here = [one for one in self.past if one in (WELL, FAILED, ALIKE)]
+        here = [one for one in self.past if one in (WELL, FAILED, ALIKE, TOO)]
         return bool(here) and here[-1] != WELL
 
 
@@ -108,4 +113,31 @@ class ModelHosts:
             "fast": took_s < 60,
             "strict": strict,
         }
+        return True
+
+    def dies(
+        self, trial_id: str, name: str, what: str, began_s: float, now_s: float, needed: int
+    ) -> bool:
+        fast = now_s - began_s < 60
+        if what == "worker" and not fast:
+            return False
+        host, question = self.of(name), self.questions.get(trial_id)
+        asked_of = None if question is None else (question["host"], question["like"] == DIED)
+        if asked_of is not None and asked_of[1] and asked_of[0] != name:
+            host.past.append(ALIKE)
+            self.of(asked_of[0]).past.append(ACQUITTED)
+            self.questions.pop(trial_id)
+            return False
+        together = what == "worker" and host.died_s is not None and began_s < host.died_s
+        host.past.append(TOO if together else FAILED)
+        host.died_s = now_s
+        if not together:
+            self.judge(name, needed)
+        if asked_of is not None and not asked_of[1]:
+            return False
+        if self.slots_but(self.shunned(needed) | {name}) < needed:
+            return False
+        sound_elsewhere = self.slots_but(self.shunned(needed) | self.failing()) >= needed
+        strict = host.since(FAILED) >= 3 and sound_elsewhere
+        self.questions[trial_id] = {"host": name, "like": DIED, "fast": fast, "strict": strict}
         return True

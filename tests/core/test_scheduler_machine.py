@@ -325,12 +325,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         if known:
             self.twice(data, StopAsked(known.trial_id, known.attempt, "me@here", why))
 
-    @rule(data=st.data())
-    def lose(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), died=st.sampled_from([None, "process", "worker"]))
+    def lose(self, data: st.DataObject, died: str | None) -> None:
         known = self.pick(data, "launched", "running", "stopping")
         if known:
             host = self.host_of(data, known)
-            self.twice(data, Lost(known.trial_id, known.attempt, "its worker died", host=host))
+            lost = Lost(known.trial_id, known.attempt, "its worker died", died, host=host)
+            self.twice(data, lost)
 
     @rule(data=st.data(), slots=st.integers(0, 7))
     def slots(self, data: st.DataObject, slots: int) -> None:

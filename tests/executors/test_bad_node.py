@@ -8,9 +8,15 @@ from typing import Any
 
 import pytest
 
+from dotrain.config import load_config
+from dotrain.core.events import Event, Failed
+from dotrain.core.instructions import Launch
+from dotrain.core.observer import Observer
 from dotrain.report.result import result_lines
 from dotrain.results import SearchResult
+from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
+from dotrain.runs.session import run
 from dotrain.store import read_journal
 from tests.cluster import cluster
 from tests.conftest import ROOT, Project
@@ -40,13 +46,36 @@ def two_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield found.address
 
 
-def search(project: Project, address: str, function: str, trials: int, **sections: Any) -> Result:
-    return project.run(
-        function,
+class Until(Observer):
+    """Tells the first trial of the sound host when a failure of the other is followed by no launch, or the tenth has come."""
+
+    def __init__(self, pipe: Any) -> None:
+        self._pipe, self._failed = pipe, 0
+
+    def on_event(self, event: Event, instructions: Any, time_s: float) -> None:
+        if isinstance(event, Failed):
+            self._failed += 1
+            goes_on = any(isinstance(one, Launch) for one in instructions)
+            if not goes_on or self._failed == 10:
+                self._pipe.write(b".")
+
+
+def search(
+    project: Project,
+    address: str,
+    function: str,
+    trials: int,
+    observer: Observer | None = None,
+    **sections: Any,
+) -> Result:
+    project.write("user.py", function)
+    config = project.config(
         search={"space": SPACE, "num_trials": trials},
         cluster={"kind": "address", "address": address, "workers": 2},
         **sections,
     )
+    asked = Experiment.of(load_config(config))
+    return run(asked, project.path / "runs", observer or Observer())
 
 
 def failed_attempts(result: Result) -> list[dict[str, Any]]:
@@ -58,30 +87,29 @@ def test_ten_failures_of_one_host_before_the_other_has_ended_a_trial_burn_nothin
     project: Project, two_hosts: str
 ) -> None:
     """Fault 2 as it was seen: the run ended within 0.3 s, with ten configurations burnt."""
-    result = search(
-        project,
-        two_hosts,
-        """
-        import os
-        import time
+    pipe = project.path / "first may end"
+    os.mkfifo(pipe)
+    with open(pipe, "rb+", buffering=0) as end_of_first:
+        result = search(
+            project,
+            two_hosts,
+            f"""
+            import os
 
-        def train(x, trial_dir):
-            if os.environ["NODE"] == "node-b":
-                raise OSError("this host has no such device")
-            journal = trial_dir.parent.parent / "journal.jsonl"
-            try:
-                (trial_dir.parent / "first").touch(exist_ok=False)
-            except FileExistsError:
+            def train(x, trial_dir):
+                if os.environ["NODE"] == "node-b":
+                    raise OSError("this host has no such device")
+                try:
+                    (trial_dir.parent / "first").touch(exist_ok=False)
+                except FileExistsError:
+                    return x
+                with open({str(pipe)!r}, "rb") as waits:
+                    waits.read(1)
                 return x
-            # Until the other host has failed, and would have failed ten times if it had gone on.
-            looks = 0
-            while looks < 300 and journal.read_text().count('"Failed"') < 10:
-                time.sleep(0.005)
-                looks += '"Failed"' in journal.read_text()
-            return x
-        """,
-        20,
-    )
+            """,
+            20,
+            observer=Until(end_of_first),
+        )
     assert (result.status, result.summary["trials"]["failed"]) == ("finished", 0)
     failed = failed_attempts(result)
     assert len(failed) <= 4
@@ -118,6 +146,29 @@ def test_a_package_that_is_missing_on_one_host_burns_nothing(
     failed = failed_attempts(result)
     assert {record["host"] for record in failed} <= {"node-b"}
     assert len(failed) <= 4
+
+
+def test_a_host_on_which_attempts_die_burns_nothing(project: Project, two_hosts: str) -> None:
+    """Each was tried there up to three times, and ten that had failed so ended the run."""
+    result = search(
+        project,
+        two_hosts,
+        """
+        import os, signal
+
+        def train(x):
+            if os.environ["NODE"] == "node-b":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return x
+        """,
+        20,
+    )
+    assert (result.status, result.summary["trials"]["failed"]) == ("finished", 0)
+    records = read_journal(result.run_dir / "journal.jsonl")
+    lost = [record for record in records if record["type"] == "Lost"]
+    assert {(record["host"], record["died"]) for record in lost} == {("node-b", "process")}
+    assert len(lost) <= 4
+    assert all(trial.attempt <= 2 for trial in result.trials)
 
 
 def test_what_fails_on_both_hosts_is_the_functions(project: Project, two_hosts: str) -> None:

@@ -95,24 +95,39 @@ def test_the_same_files_come_home_as_there_are_on_a_shared_disk(
 
 
 def test_a_log_and_a_checkpoint_are_home_while_the_trial_runs(
-    elsewhere: Project, dask_address: str
+    elsewhere: Project, dask_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trials = elsewhere.path / "runs"
+    trials, news = elsewhere.path / "runs", elsewhere.path / "news"
+    os.mkfifo(news)
+    pipe = os.open(news, os.O_RDWR)
+
+    def tells(method: Any) -> Any:
+        def told(*arguments: Any) -> Any:
+            done = method(*arguments)
+            os.write(pipe, b".")
+            return done
+
+        return told
+
+    for name in ("append", "commit"):  # what brings something home
+        monkeypatch.setattr(Folder, name, tells(getattr(Folder, name)))
     result = run_elsewhere(
         elsewhere,
         dask_address,
         f"""
-        import pathlib, time
+        import pathlib
+
+        news = open({str(news)!r}, "rb", buffering=0)
 
         def found(pattern):
             while not (files := list(pathlib.Path({str(trials)!r}).glob("*/*/trials/t0000/" + pattern))):
-                time.sleep(0.01)
+                news.read(1)
             return files[0]
 
         def train(n, checkpoint):
             print("beginning", flush=True)
             while "beginning" not in found("output.log").read_text():
-                time.sleep(0.01)
+                news.read(1)
             with checkpoint.save(step=1) as folder:
                 (folder / "weights").write_text("first")
             assert found("checkpoint/step-000000001/weights").read_text() == "first"
@@ -120,12 +135,13 @@ def test_a_log_and_a_checkpoint_are_home_while_the_trial_runs(
                 (folder / "weights").write_text("second")
             found("checkpoint/step-000000002")
             while "step-000000001" in [p.name for p in found("checkpoint").iterdir()]:
-                time.sleep(0.01)
+                news.read(1)
             return 1.0
         """,
         search={**SEARCH, "space": {"n": {"type": "categorical", "values": [0]}}},
         limits={"trial_timeout_s": 60},
     )
+    os.close(pipe)
     assert result.summary["trials"]["finished"] == 1
 
 

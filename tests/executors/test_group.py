@@ -73,7 +73,7 @@ def test_a_failure_and_a_loss_name_the_host_of_that_rank_and_a_result_the_chiefs
         (lambda one: one.ended(B, failed()), "node-b"),
         (lambda one: one.ended(A, failed()), "node-a"),
         (lambda one: one.gone(C, "its worker died"), "node-b"),
-        (lambda one: one.ended(C, Lost("t0000", 1, "its worker died")), "node-b"),
+        (lambda one: one.ended(C, Lost("t0000", 1, "its worker died", "process")), "node-b"),
         (lambda one: one.ended(A, FINISHED), "node-a"),
         (lambda one: one.ended(B, Diverged("t0000", 1, "reported nan")), "node-b"),
         (lambda one: one.files_lost("the worker has gone"), "node-a"),
@@ -99,7 +99,7 @@ def test_a_lost_rank_ends_the_others() -> None:
     one.gone(B, "its process was killed by SIGKILL")
     assert one.to_end() == [A]
     one.gone(A, "killed")
-    assert one.outcome() == Lost("t0000", 1, "rank 1: its process was killed by SIGKILL")
+    assert one.outcome() == Lost("t0000", 1, "rank 1: its process was killed by SIGKILL", "process")
 
 
 def test_who_loses_touch_waits_for_the_cause() -> None:
@@ -110,7 +110,7 @@ def test_who_loses_touch_waits_for_the_cause() -> None:
     one.gone(A, "its process was killed by SIGKILL")
     one.to_end()
     one.gone(B, "killed")
-    assert one.outcome() == Lost("t0000", 1, "rank 0: its process was killed by SIGKILL")
+    assert one.outcome() == Lost("t0000", 1, "rank 0: its process was killed by SIGKILL", "process")
 
 
 def test_the_user_s_error_is_the_cause_even_if_the_chief_loses_touch_first() -> None:
@@ -178,14 +178,14 @@ def test_what_one_rank_has_used_is_not_what_the_attempt_has() -> None:
     one = group()
     one.gone(A, "its worker left the cluster")
     one.gone(B, "killed", Usage(0.25, 100))
-    assert one.outcome() == Lost("t0000", 1, "rank 0: its worker left the cluster")
+    assert one.outcome() == Lost("t0000", 1, "rank 0: its worker left the cluster", "process")
 
 
 def test_a_rank_that_never_began_has_used_nothing() -> None:
     one = group()
     one.never_began(A)
     one.gone(B, "killed", Usage(0.25, 100))
-    assert one.outcome() == Lost("t0000", 1, "rank 1: killed", usage=Usage(0.25, 100))
+    assert one.outcome() == Lost("t0000", 1, "rank 1: killed", "process", usage=Usage(0.25, 100))
 
 
 def test_a_rank_that_is_to_be_ended_from_outside_ends_the_others() -> None:
@@ -257,3 +257,34 @@ def test_a_rank_that_is_not_the_chief_decides_nothing(event: TrialEvent) -> None
     one.ended(B, event)
     assert not one.is_ending
     assert one.verdict is None
+
+
+def parted(*told: TrialEvent, stays: bool = False) -> AttemptEnd | Used | None:
+    """What an attempt on two ranks has come to, of which the second can't stay: `told` by the chief."""
+    one = group(hosts=["node-a", "node-b"])
+    if not stays:
+        one.leave(B, "its worker was told to end")
+    for event in told:
+        one.ended(A, event)
+    for address in (A, B):
+        one.gone(address, "killed")
+    return one.outcome()
+
+
+def test_a_rank_that_cant_stay_makes_a_stop_a_loss_and_leaves_a_result_what_it_is() -> None:
+    cause = "rank 1: its worker was told to end"
+    assert parted(STOPPED) == Lost("t0000", 1, cause, host="node-b")
+    assert parted(STOPPED, stays=True) == replace(STOPPED, host="node-a")
+    assert parted(FINISHED) == replace(FINISHED, host="node-a")
+    diverged = Diverged("t0000", 1, "reported nan")
+    assert parted(diverged) == replace(diverged, host="node-a")
+
+
+def test_what_may_have_failed_because_its_processes_were_told_to_end_is_lost() -> None:
+    lost = parted(failed(message="RuntimeError: a loader was terminated"))
+    assert isinstance(lost, Lost)
+    assert lost.cause == (
+        "rank 1: its worker was told to end, and then: RuntimeError: a loader was terminated"
+    )
+    own = parted(failed(FailureKind.BAD_REPORT, "it reported a text"))
+    assert isinstance(own, Failed)

@@ -168,9 +168,65 @@ def test_a_host_is_taken_back_when_a_trial_ends_well_there() -> None:
     assert cluster.states() == {"finished": 40}
 
 
-def test_a_lost_attempt_is_no_failure_of_its_host() -> None:
+def dies_on(bad: str, died: str = "process", takes_s: float = 0.03, well: int = 0):  # type: ignore[no-untyped-def]
     def life(launch: Launch, host: str, ended: int) -> Fate:
-        return Fate(0.03, loss="its process died") if host == "b" else Fate()
+        is_lost = host == bad and ended >= well
+        return Fate(takes_s, loss="it died", died=died) if is_lost else Fate()
+
+    return life
+
+
+@pytest.mark.parametrize("died", ["process", "worker"])
+@pytest.mark.parametrize("well", [0, 5])
+def test_a_host_on_which_attempts_die_and_not_elsewhere_gets_no_more(died: str, well: int) -> None:
+    """Each was tried on it up to three times in a row, and failed for good: ten of these, and the run ended."""
+    cluster = Cluster({"node-a": 1, "node-b": 1}, dies_on("node-b", died, well=well)).run()
+    assert cluster.states() == {"finished": 40}
+    assert cluster.ran["node-b"] <= well + STREAK + 1
+    (aside,) = cluster.told
+    assert aside.reason == ("node-b gets no more trials: 3 in a row died there, and not elsewhere")
+    assert max(launch.attempt for launch in cluster.launches) == 2
+
+
+def test_what_dies_long_after_its_launch_speaks_against_its_host_if_the_worker_lives() -> None:
+    cluster = Cluster({"a": 1, "b": 1}, dies_on("b", takes_s=600.0), num_trials=150).run()
+    assert [one.host for one in cluster.told] == ["b"]
+    assert cluster.states() == {"finished": 150}
+
+
+def test_workers_that_go_after_a_while_say_nothing_of_their_host() -> None:
+    """Jobs come to their wall time again and again, on sound hosts."""
+    cluster = Cluster({"a": 1, "b": 1}, dies_on("b", "worker", takes_s=600.0), retries=99).run()
+    assert not cluster.told
+    assert cluster.ran["b"] > 1
+
+
+def test_workers_of_a_host_that_go_together_count_once() -> None:
+    cluster = Cluster({"a": 4, "b": 4}, lambda launch, host, n: Fate(), num_trials=60)
+    cluster.run(until_s=30.0)
+    cluster.leave("b")
+    for _ in range(4):
+        cluster.add("b")
+    cluster.change()
+    assert cluster.run().states() == {"finished": 60}
+    assert not cluster.told
+    assert cluster.ran["b"] > 8, "what came in their place is used"
+
+
+def test_a_configuration_that_dies_on_two_hosts_is_no_fault_of_theirs() -> None:
+    def life(launch: Launch, host: str, ended: int) -> Fate:
+        return Fate(0.03, loss="killed", died="process") if launch.params["x"] < 0.3 else Fate()
+
+    cluster = Cluster({"a": 2, "b": 2}, life, num_trials=100).run()
+    assert not cluster.told
+    trials = cluster.scheduler.book.trials.values()
+    assert cluster.burnt() == [t.trial_id for t in trials if t.params["x"] < 0.3]
+    assert all(t.attempt == 3 for t in trials if t.error), "as often as limits.retries says"
+
+
+def test_an_attempt_that_was_told_to_end_is_no_failure_of_its_host() -> None:
+    def life(launch: Launch, host: str, ended: int) -> Fate:
+        return Fate(0.03, loss="its worker was told to end") if host == "b" else Fate()
 
     cluster = Cluster({"a": 1, "b": 1}, life, num_trials=10, retries=2).run()
     assert not cluster.told
@@ -242,7 +298,9 @@ def test_whatever_happens_a_run_ends_and_nobody_is_tried_elsewhere_twice(
         takes_s = draw.choice([0.02, 5.0, 100.0])
         if draw.random() < rate[host]:
             return Fate(takes_s, error(draw.choice(["OSError: a", "ValueError: b"])))
-        return Fate(takes_s, loss="it died" if draw.random() < 0.1 else "")
+        if draw.random() < 0.1:
+            return Fate(takes_s, loss="it died", died=draw.choice([None, "process", "worker"]))
+        return Fate(takes_s)
 
     cluster = Cluster(hosts, life, num_trials=20, per_trial=per_trial, seed=seed, retries=2)
     for host in data.draw(st.lists(st.sampled_from(sorted(hosts)), max_size=len(hosts) - 1)):

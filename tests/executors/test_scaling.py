@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import dask
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,10 +116,10 @@ def test_jobs_are_named_after_the_run_directory_and_where_it_lies(tmp_path: Path
     assert name_of(here) == name_of(here)
     assert name_of(here) != name_of(copy)
     assert name_of(here).startswith("dotrain-r-")
-    queue = SimpleNamespace(job_cls=SimpleNamespace(cancel_command="scancel"))
+    queue = SimpleNamespace(job_cls=SimpleNamespace(cancel_command="qdel"))
     options, jobs = in_queue(queue, {"cores": 1, "job_name": "mine"}, here)
     assert options == {"cores": 1, "job_name": name_of(here, "mine")}
-    assert jobs is not None
+    assert jobs is None
     assert in_queue(object, {"n_workers": 1}, here) == ({"n_workers": 1}, None)
 
 
@@ -128,6 +129,24 @@ def test_the_name_of_jobs_is_one_word_for_slurm_and_never_the_names_of_others(
     name = name_of(tmp_path / "a run, moved", "theirs,and mine")
     assert name.startswith("theirs-and-mine-a-run--moved-")
     assert name != name_of(tmp_path / "a-run--moved", "theirs,and mine"), "the path tells"
+
+
+def test_a_slurm_jobs_worker_takes_the_place_of_its_shell_and_so_hears_slurms_warning(
+    tmp_path: Path,
+) -> None:
+    queue = SimpleNamespace(job_cls=SimpleNamespace(cancel_command="scancel", config_name="slurm"))
+
+    def python(**options: str) -> str:
+        options, jobs = in_queue(queue, options, tmp_path)
+        assert jobs is not None
+        return options["python"]
+
+    assert python() == f"exec {sys.executable}"
+    assert python(python="'/my env/python'") == "exec '/my env/python'"
+    with dask.config.set({"jobqueue.slurm.python": "/env/python", "jobqueue.mine.python": "/my"}):
+        assert python() == "exec /env/python"
+        assert python(config_name="mine") == "exec /my"
+    assert python(python="srun python") == "srun python", "what else it says is left as it is"
 
 
 def test_a_class_that_takes_ctrl_c_for_itself_doesnt_keep_it(

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from dotrain.executors.dask.farewell import WHY as WORKER_TOLD
 from dotrain.executors.dask.jobs import name_of
 from dotrain.store import read_journal
 from tests.conftest import ROOT, Moment, Project, start
@@ -110,9 +111,29 @@ ONCE = """
 """
 
 
-def once(slurm: Slurm, folder: Path, **sections: Any) -> tuple[Search, Moment]:
+#: The same, but for ever means epoch after epoch.
+EPOCHS = """
+    import time
+
+    def train(checkpoint, reporter):
+        began_at = checkpoint.step
+        for step in range(began_at, 10_000):
+            time.sleep(0.2)  # stands for an epoch
+            with checkpoint.save(step=step + 1):
+                pass
+            reporter.broadcast(step, step)
+            if began_at:
+                return 10.0
+            if step == 0:
+                open({began!r}, "w").close()
+"""
+
+
+def once(
+    slurm: Slurm, folder: Path, function: str = ONCE, **sections: Any
+) -> tuple[Search, Moment]:
     folder.mkdir(parents=True)
-    search = Search(slurm, folder, ONCE.format(began=str(folder / "began")), **sections)
+    search = Search(slurm, folder, function.format(began=str(folder / "began")), **sections)
     return search, Moment(folder / "began")
 
 
@@ -126,9 +147,11 @@ def check_went_on(search: Search, result: dict[str, Any], losses: int = 1) -> No
 def at_its_wall_time(
     slurm: Slurm, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Search, subprocess.Popen[Any]]]:
-    """A trial that has begun in a job of a minute, which is the least."""
+    """A trial that has begun in a job of a minute, which is the least; Slurm warns it a minute before its end."""
     folder = tmp_path_factory.mktemp("wall") / "time"
-    search, began = once(slurm, folder, options={"walltime": "00:01:00"})
+    directives = ["--signal=B:TERM@60"]
+    options = {"walltime": "00:01:00", "job_extra_directives": directives}
+    search, began = once(slurm, folder, EPOCHS, options=options)
     driver = search.start()
     began.wait(driver)
     yield search, driver
@@ -301,8 +324,14 @@ def test_what_slurm_refuses_is_told_in_a_line_and_leaves_no_job(
     assert search.jobs() == {}
 
 
-def test_a_job_that_hits_its_wall_time_is_followed_by_another(
+def test_a_job_that_is_warned_of_its_wall_time_ends_its_epoch_and_is_followed_by_another(
     at_its_wall_time: tuple[Search, subprocess.Popen[Any]],
 ) -> None:
     search, driver = at_its_wall_time
-    check_went_on(search, search.result_of(driver))
+    assert search.result_of(driver)["best"]["value"] == 10.0
+    (lost,) = search.records("Lost")
+    assert lost["cause"] == WORKER_TOLD
+    _, second = search.records("Started")
+    steps = [record["step"] for record in search.records("Reported")]
+    assert steps == [*range(second["resume_step"] + 1)], "its last epoch was lost, or done twice"
+    assert search.jobs() == {}

@@ -49,6 +49,7 @@ class Fate:
         takes_s: For how long it runs.
         error: What it fails with; None if it doesn't.
         loss: What it is lost by, or ``""``.
+        died: What has died then.
         diverges: Whether its metric does.
         starts: Whether its function is entered; a package that is missing is missed before.
     """
@@ -56,6 +57,7 @@ class Fate:
     takes_s: float = 20.0
     error: Failure | None = None
     loss: str = ""
+    died: str | None = None
     diverges: bool = False
     starts: bool = True
 
@@ -154,7 +156,7 @@ class Cluster:
         for slot in [slot for slot in self.bookings.slots.values() if slot.host == host]:
             del self.bookings.slots[slot.address]
             if slot.group is not None:
-                slot.group.gone(slot.address, "its worker left the cluster")
+                slot.group.gone(slot.address, "its worker left the cluster", died="worker")
                 self.go_on(slot.group)
         self.change()
 
@@ -222,7 +224,7 @@ class Cluster:
         elif fate.diverges:
             event = Diverged(*name, "reported nan")
         elif fate.loss:
-            event = Lost(*name, fate.loss)
+            event = Lost(*name, fate.loss, fate.died)
         group.ended(address, event)
         for ending in group.to_end():
             group.gone(ending, "killed")
@@ -260,7 +262,16 @@ class Cluster:
         for book in (state.book, again.book):
             for trial_id, trial in book.trials.items():
                 known = self.scheduler.book.trials[trial_id]
-                for name in ("state", "attempt", "error", "host", "failed_on", "tries", "story"):
+                for name in (
+                    "state",
+                    "attempt",
+                    "error",
+                    "host",
+                    "failed_on",
+                    "lost_on",
+                    "tries",
+                    "story",
+                ):
                     assert getattr(trial, name) == getattr(known, name), (trial_id, name)
             assert book.hosts.aside == self.scheduler.book.hosts.aside
         kinds = {record["type"] for record in self.records}

@@ -42,7 +42,7 @@ from dotrain.runs.definition import Experiment
 from dotrain.runs.freeing import Choice, Freeing, to_free
 from dotrain.runs.session import run
 from dotrain.store import RunDir, read_journal, replay
-from dotrain.store.checkpoints import checkpoints_in, clear, set_all_aside
+from dotrain.store.checkpoints import checkpoints_in, clear, discard_all
 from dotrain.store.kept import Kept
 from dotrain.testing import simulate
 from dotrain.testing.contracts import example_curve, example_space
@@ -188,11 +188,11 @@ def test_only_checkpoints_are_deleted(tmp_path: Path) -> None:
     (folder / ".partial-0badcafe").mkdir()
     (folder / "mine.txt").write_text("a user's")
     (folder / "step-by-step").mkdir()
-    set_all_aside(folder)
+    discard_all(folder)
     assert checkpoints_in(folder) == []
     clear(folder)
     assert sorted(os.listdir(folder)) == ["mine.txt", "step-by-step"]
-    set_all_aside(folder)
+    discard_all(folder)
     clear(folder)
 
 
@@ -201,7 +201,7 @@ def test_a_file_called_checkpoint_is_the_users(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint"
     file.write_text("model_checkpoint_path: ...")
     assert checkpoints_in(file) == []
-    set_all_aside(file)
+    discard_all(file)
     clear(file)
     assert file.exists()
 
@@ -554,7 +554,7 @@ def killing(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
     from dotrain.store import checkpoints
 
-    for name in ("set_aside", "sweep"):
+    for name in ("discard", "sweep"):
         monkeypatch.setattr(checkpoints, name, counted(getattr(checkpoints, name)))
     return left
 
@@ -640,7 +640,7 @@ def test_what_can_not_be_deleted_is_said_and_stays_whole(
         raise PermissionError(13, "Permission denied", str(checkpoint))
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "set_aside", refused)
+        patch.setattr(checkpoints, "discard", refused)
         result = project.run(LADDER, **sections(num_trials=3))
     said = capsys.readouterr().err
     assert "warning: can't delete 2 checkpoints (checkpoints.keep: auto), the first " in said

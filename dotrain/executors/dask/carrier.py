@@ -7,6 +7,7 @@ Workers that see the run directory need none.
 from __future__ import annotations
 
 import asyncio
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, final
@@ -47,6 +48,11 @@ class HomeError(Exception):
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
         self.error = error
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room."""
+        return self.error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class FilesLost(Exception):

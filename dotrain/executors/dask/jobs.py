@@ -11,10 +11,13 @@ import hashlib
 import os
 import re
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
+
+import dask
 
 from dotrain.errors import ResourcesUnavailable
 
@@ -42,7 +45,11 @@ def name_of(run_dir: Path, prefix: str = "") -> str:
 def in_queue(
     cls: Any, options: Mapping[str, Any], run_dir: Path
 ) -> tuple[dict[str, Any], SlurmJobs | None]:
-    """Return a cluster's options with the name of its jobs, and those jobs if they can be found.
+    """Return a cluster's options with what its jobs need from us, and those jobs if they can be found.
+
+    They bear the run's name. And in Slurm the worker takes the place of the job's shell, where the user has not
+    said more of how it is started than by which Python: the shell would die of the SIGTERM with which Slurm announces the
+    end, and that of the shell is the job's. Without it the worker has the time that Slurm gives (KillWait).
 
     Args:
         cls: The class of the cluster.
@@ -55,7 +62,14 @@ def in_queue(
     name = name_of(run_dir, str(options.get("job_name") or ""))
     command = shlex.split(getattr(job, "cancel_command", None) or "")
     is_slurm = bool(command) and Path(command[0]).name == "scancel"
-    return {**options, "job_name": name}, SlurmJobs(name) if is_slurm else None
+    named = {**options, "job_name": name}
+    if not is_slurm:
+        return named, None
+    section = options.get("config_name") or getattr(job, "config_name", "slurm")
+    python = options.get("python") or dask.config.get(f"jobqueue.{section}.python", None)
+    python = str(python or sys.executable)
+    is_alone = len(shlex.split(python)) == 1
+    return {**named, "python": f"exec {python}" if is_alone else python}, SlurmJobs(name)
 
 
 @final

@@ -20,6 +20,7 @@ from dotrain.attempts.host import Host
 from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe
 from dotrain.executors.dask import holding
+from dotrain.executors.dask.farewell import Sigterm
 from dotrain.executors.dask.holding import Holder
 from dotrain.executors.dask.scratch import Scratch
 from dotrain.executors.dask.site import Question, Site, look_around
@@ -57,7 +58,8 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     config has variables, ``{"ready": name}`` once, when the slots can take their first rank, then ``{"items": [(slot,
     token, item), ...]}``, with the token of the rank's group, and items as of `attempts.host.Host`. Where files are
     carried besides ``{"news": (slot, token, bytes, name)}``, how long a rank's log is and which its newest checkpoint, if
-    either has changed; and at last ``{"quiet": True}`` when nothing runs any more.
+    either has changed. ``{"leaves": why}`` once if the worker is about to go: it waits for `part`, for some time. And at
+    last ``{"quiet": True}`` when nothing runs any more.
     """
 
     def __init__(
@@ -103,6 +105,9 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         self._left, self._done = threading.Event(), threading.Event()
         self._outbox: list[tuple[str, str, dict[str, Any]]] = []
         self._key = task_key(self.program.token, worker.address, self.serial)
+        #: Whether the worker is about to go, and set when it may.
+        self._leaves, self._parted = False, asyncio.Event()
+        self._sigterm = Sigterm(worker, self.farewell)
         self._has_task = False
         worker.loop.call_later(_LEASE_S, self._lapse)
 
@@ -125,8 +130,8 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
             self._go()
 
     def _go(self) -> None:
-        self.quit()
-        self._done.set()
+        self.part()
+        self._sigterm.close()
         if self._worker.plugins.get(self.name) is self:
             del self._worker.plugins[self.name]
 
@@ -254,6 +259,32 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     def leave(self) -> None:
         """Let the files go: they are where they belong."""
         self._done.set()
+
+    async def farewell(self, why: str) -> None:
+        """Let what runs here come to its next report, and its files home; return when the worker may go.
+
+        That is when the driver says so, and at the latest when an attempt's grace is over.
+
+        Args:
+            why: The worker is about to go.
+        """
+        if self._left.is_set() or self._worker.status not in (Status.running, Status.paused):
+            return
+        if not self._leaves:
+            self._leaves = True
+            self._send_message({"leaves": why})
+        try:
+            await asyncio.wait_for(self._parted.wait(), self.program.grace_s)
+        except TimeoutError:
+            if self._host is not None:
+                self._host.kill_all()  # the attempt is launched elsewhere as soon as this worker has gone
+            self.part()
+
+    def part(self) -> None:
+        """End the slots: whatever is wanted of them is where it belongs."""
+        self.quit()
+        self._done.set()
+        self._parted.set()
 
     async def files(self, slot: str, method: str, *arguments: Any) -> tuple[Any, str]:
         """Call a method of a slot's `Scratch`; return its answer, and what the disk has against it."""

@@ -6,7 +6,6 @@ Everything here runs on the event loop of the connection, and only there.
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -17,7 +16,7 @@ from dotrain.core.events import Event, Failed
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.errors import DotrainError
 from dotrain.executors.bookings import Slot
-from dotrain.executors.dask.admission import Admission
+from dotrain.executors.dask.admission import Admission, Worker
 from dotrain.executors.dask.carrier import FilesLost, HomeError
 from dotrain.executors.dask.carriers import Carriers, News
 from dotrain.executors.dask.site import Way
@@ -28,9 +27,6 @@ from dotrain.executors.dealing import Wish
 from dotrain.executors.group import Group
 from dotrain.store import RunDir
 from dotrain.training.environment import Sealed
-
-#: What a disk says that is full.
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @final
@@ -92,7 +88,7 @@ class SlotTable(AbstractWorkerTable):
     def _dropped(self, slot: Slot, cause: str) -> None:
         was_carried = self.carriers.drop(slot.address)
         if slot.group is not None:
-            slot.group.gone(slot.address, cause)
+            slot.group.gone(slot.address, cause, died=None if slot.leaves else "worker")
             if was_carried and slot.address == slot.group.addresses[0]:
                 slot.group.files_lost(f"{cause}, before the trial's files were home")
             self._go_on(slot.group)
@@ -111,6 +107,10 @@ class SlotTable(AbstractWorkerTable):
             slot = self._slots.get(name)
             if slot is not None and slot.group is not None and slot.group.token == token:
                 self._spawn(self._follow(slot, slot.group, (news[0], news[1])))
+        if "leaves" in message:
+            for name in worker.slots:
+                self._leaves(self._slots[name], message["leaves"])
+            self._let_worker_part(worker)
         if "quiet" in message:
             for name in worker.slots:
                 self.carriers.note_quiet(name)
@@ -140,7 +140,7 @@ class SlotTable(AbstractWorkerTable):
             slot = self._slots.get(address)
             cause = None if slot is None else await self._cause(slot, error)
             if cause is not None:
-                group.gone(address, cause)
+                group.gone(address, cause, died=None)
         if not group.is_settled and not self._failed:
             return True
         for address in group.addresses:
@@ -192,10 +192,9 @@ class SlotTable(AbstractWorkerTable):
         error = broke.error
         self._failed = True
         what = f"{error.filename or self._run_dir.path}: {error.strerror}"
-        if group is not None and error.errno in _FULL:
-            launch = group.launch
+        if group is not None and broke.is_full:
             failure = Failure(FailureKind.DISK_FULL, what)
-            self._post(Failed(launch.trial_id, launch.attempt, failure))
+            self._post(Failed(group.launch.trial_id, group.launch.attempt, failure))
         else:
             self._fail(DotrainError(f"{what}; the trials' files can't come home"))
 
@@ -227,6 +226,16 @@ class SlotTable(AbstractWorkerTable):
             return
         for worker, why in failed.items():
             self._unreachable(worker, why)
+
+    def _let_part(self, slot: Slot) -> None:
+        worker = self._workers.get(worker_of(slot.address))
+        if worker is not None:
+            self._let_worker_part(worker)
+
+    def _let_worker_part(self, worker: Worker) -> None:
+        """Let a worker go that is about to, when nothing is left on its slots."""
+        if all(self._slots[name].group is None for name in worker.slots):
+            self._spawn(self._wire.tell([worker.address], "part"))  # if it has gone, all the better
 
     def _tell(self, addresses: Sequence[str], method: str, *arguments: Any) -> None:
         self._spawn(self._send_when_begun(addresses, method, *arguments))

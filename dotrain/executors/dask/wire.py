@@ -13,6 +13,7 @@ from distributed import Client, Future
 from distributed.comm import get_address_host
 
 from dotrain.executors.dask.carrier import FilesLost
+from dotrain.executors.dask.farewell import attend
 from dotrain.executors.dask.holding import Holder
 from dotrain.executors.dask.site import Question, Site
 from dotrain.executors.dask.slot import (
@@ -97,8 +98,16 @@ class Wire:
         """Put this run's `SlotHost` on workers; return why not, by address."""
         host = self._host.anew()
         self._serials.update(dict.fromkeys(addresses, host.serial))
-        answers = await self._each(addresses, settle, host)
+        answers, _ = await asyncio.gather(
+            self._each(addresses, settle, host), self._attend(addresses)
+        )
         return {a: answer for a, answer in answers.items() if isinstance(answer, Exception)}
+
+    async def _attend(self, addresses: Sequence[str]) -> None:
+        """Ask the workers' nannies to let them say farewell; without that, they go without one."""
+        asked = self._client.run(attend, workers=list(addresses), nanny=True, on_error="ignore")
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(asked, _TOGETHER_S)
 
     async def _each(self, addresses: Sequence[str], function: Any, *arguments: Any) -> Any:
         """Run something on workers; one that hangs holds up the others for a moment only."""

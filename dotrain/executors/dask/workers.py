@@ -175,7 +175,8 @@ class AbstractWorkerTable(AbstractSlotTable):
 
     def _on_task_done(self, worker: Worker, status: str) -> None:
         """Open the slots of a worker anew if its task has ended though nobody told it to."""
-        if self._workers.get(worker.address) is worker and not self._closing:
+        leaves = any(self._slots[name].leaves for name in worker.slots if name in self._slots)
+        if self._workers.get(worker.address) is worker and not (self._closing or leaves):
             self._open_anew([worker.address], f"its slot's task ended ({status})")
 
     def _remove(self, address: str, cause: str = "") -> None:
@@ -185,11 +186,11 @@ class AbstractWorkerTable(AbstractSlotTable):
         self._wire.release(address)
         if self._dealing is not None:
             self._dealing.leave(address)
-        cause = cause or f"its worker {worker.name} ({address}) left the cluster"
+        gone = f"its worker {worker.name} ({address}) left the cluster"
         # What waits is to get none of them.
         slots = [self._slots.pop(name) for name in worker.slots]
         for slot in slots:
-            self._dropped(slot, cause)
+            self._dropped(slot, cause or slot.why_gone or gone)
         if any(slot.ready for slot in slots):
             self._changed()
 
