@@ -37,8 +37,7 @@ test: $(READY) ## Run the tests that a change needs.
 slow: $(READY) ## Run the tests that `make test` leaves out: whole trainings, killed processes.
 	$(PYTEST) -m slow
 
-test-all: $(READY) ## Run all tests.
-	$(PYTEST)
+test-all: test slow ## Run all tests.
 
 lint: $(READY) ## Check style and formatting.
 	$(BIN)/ruff check .

@@ -38,7 +38,7 @@ def name_of(run_dir: Path, prefix: str = "") -> str:
     """
     path = run_dir.absolute()
     name = f"{prefix or 'dotrain'}-{path.name}-{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
-    # A comma would part names for Slurm, and a space words: it would end the jobs of others.
+    # A comma would part names for Slurm: other jobs of the user would be ended.
     return re.sub(r"[^A-Za-z0-9._-]", "-", name)
 
 
