@@ -21,9 +21,10 @@ from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
 from dotrain.store import read_journal
-from tests.conftest import Project
+from tests.cluster import Cluster, at, cluster
+from tests.conftest import Project, said
 from tests.executors.test_resources import SEARCH, TELL, seen
-from tests.executors.test_waits import Cluster, Told, at, cluster, said
+from tests.executors.test_waits import Told
 
 GRID = {
     "space": {"n": {"type": "categorical", "values": [0, 1, 2, 3]}},

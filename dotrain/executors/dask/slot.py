@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from inspect import isawaitable
 from typing import Any
 
 import dask
@@ -22,8 +21,8 @@ from dotrain.attempts.pipe import Pipe
 from dotrain.executors.dask import holding
 from dotrain.executors.dask.farewell import Sigterm
 from dotrain.executors.dask.holding import Holder
+from dotrain.executors.dask.names import slot_of, task_key, topic_of
 from dotrain.executors.dask.scratch import Scratch
-from dotrain.executors.dask.site import Question, Site, look_around
 from dotrain.executors.environment import environment_of_attempts
 from dotrain.executors.table import free_addresses
 from dotrain.executors.threads import asked, share
@@ -322,31 +321,6 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         self._worker.log_event(self.topic, {"worker": self._worker.address, **message})
 
 
-def topic_of(token: str) -> str:
-    """Return the name of a run's topic, which is that of its plugin too."""
-    return f"dotrain-{token}"
-
-
-def slot_of(worker: str, index: int) -> str:
-    """Return the name of a slot; `worker_of` tells its worker.
-
-    Args:
-        worker: The address of its worker.
-        index: Which of its slots, from 0.
-    """
-    return f"{worker}/{index}"
-
-
-def worker_of(slot: str) -> str:
-    """Return the address of a slot's worker."""
-    return slot.rpartition("/")[0]
-
-
-def task_key(token: str, address: str, serial: str) -> str:
-    """Return the key of the Dask task behind a worker's slots."""
-    return f"{topic_of(token)}-slots-{address}-{serial}"
-
-
 def serve_slots(
     token: str, serial: str, carried: bool, seen: Sequence[Sequence[str] | None]
 ) -> None:
@@ -354,24 +328,3 @@ def serve_slots(
     host = get_worker().plugins.get(topic_of(token))
     if host is not None and host.serial == serial:
         host.serve(carried, seen)
-
-
-async def look(question: Question, dask_worker: Worker) -> tuple[Site, Holder | None]:
-    """Return what a worker is asked of its place, and who has it; run by ``client.run``."""
-    memory_bytes = dask_worker.memory_manager.memory_limit
-    started_with = dask_worker.state.nthreads, memory_bytes
-    return await asyncio.to_thread(look_around, question, *started_with), holding.holder()
-
-
-async def settle(host: SlotHost, dask_worker: Worker) -> None:
-    """Put a run's `SlotHost` on a worker; run by ``client.run``."""
-    await dask_worker.plugin_add(plugin=host, name=host.name)
-
-
-async def call_host(
-    token: str, method: str, *args: Any, dask_worker: Worker, **options: Any
-) -> Any:
-    """Call a method of the run's `SlotHost` on a worker, on its loop; run by ``client.run``."""
-    host = dask_worker.plugins.get(topic_of(token))
-    answer = None if host is None else getattr(host, method)(*args, **options)
-    return await answer if isawaitable(answer) else answer

@@ -19,8 +19,9 @@ from dotrain.executors.bookings import Slot
 from dotrain.executors.dask.admission import Admission, Worker
 from dotrain.executors.dask.carrier import FilesLost, HomeError
 from dotrain.executors.dask.carriers import Carriers, News
+from dotrain.executors.dask.names import worker_of
 from dotrain.executors.dask.site import Way
-from dotrain.executors.dask.slot import SlotHost, worker_of
+from dotrain.executors.dask.slot import SlotHost
 from dotrain.executors.dask.wire import Wire
 from dotrain.executors.dask.workers import AbstractWorkerTable
 from dotrain.executors.dealing import Wish

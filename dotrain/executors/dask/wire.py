@@ -12,20 +12,13 @@ from typing import Any
 from distributed import Client, Future
 from distributed.comm import get_address_host
 
+from dotrain.executors.dask.calls import call_host, look, settle
 from dotrain.executors.dask.carrier import FilesLost
 from dotrain.executors.dask.farewell import attend
 from dotrain.executors.dask.holding import Holder
+from dotrain.executors.dask.names import task_key, topic_of, worker_of
 from dotrain.executors.dask.site import Question, Site
-from dotrain.executors.dask.slot import (
-    SlotHost,
-    call_host,
-    look,
-    serve_slots,
-    settle,
-    task_key,
-    topic_of,
-    worker_of,
-)
+from dotrain.executors.dask.slot import SlotHost, serve_slots
 from dotrain.executors.group import Group
 from dotrain.executors.table import ranks_of
 

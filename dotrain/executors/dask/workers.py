@@ -19,8 +19,8 @@ from dotrain.core.events import Event
 from dotrain.executors.bookings import Load, Slot
 from dotrain.executors.dask.admission import Admission, Worker
 from dotrain.executors.dask.carrier import HomeError
+from dotrain.executors.dask.names import slot_of
 from dotrain.executors.dask.site import Way
-from dotrain.executors.dask.slot import slot_of
 from dotrain.executors.dask.wire import Wire
 from dotrain.executors.dealing import Dealing, Offer, Wish
 from dotrain.executors.table import AbstractSlotTable
