@@ -33,7 +33,7 @@ class PatienceStop(AbstractEarlyStop):
     up until they do. A trial is compared with itself alone. The value of one that was stopped is its
     last report, not its best.
 
-    Source: Keras' ``EarlyStopping`` and its terms.
+    Source: the callback ``EarlyStopping`` of deep-learning libraries, and its terms.
 
     Args:
         patience: Reports without an improvement after which a trial is stopped (>= 1).
