@@ -28,6 +28,7 @@ COMPARED = (
     (lcbench.GROUP, "asha + tpe", "optuna TPE"),
     (lcbench.GROUP, "asha + tpe", "optuna TPE + SHA"),
     (lcbench.GROUP, "asha + tpe", "optuna TPE + Hyperband"),
+    (lcbench.GROUP, "bohb", "asha + tpe"),
     (lcbench.GROUP, "bohb", "hyperband"),
 )
 #: At which mark, and which ratio of the mean regrets at most.
