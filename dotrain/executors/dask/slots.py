@@ -170,7 +170,7 @@ class SlotTable(AbstractSlotTable):
             return
         if "wants" in message:
             self._spawn(self._send([slot.address], "take", self._environment))
-        if "ready" in message:
+        if "ready" in message and not slot.leaves:
             slot.name = message["ready"]
             self.admission.took(slot.address)
             self._bookings.admit(slot)
