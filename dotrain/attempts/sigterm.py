@@ -48,6 +48,7 @@ class Termination:
     def __init__(self) -> None:
         """Listen, unless the user's code does."""
         self.came = False
+        self._pid = os.getpid()
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._note)
             os.register_at_fork(after_in_child=self._forget)
@@ -55,6 +56,8 @@ class Termination:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.came = True
         self._forget()
+        if os.getpid() != self._pid:  # it came between the fork and what follows it
+            signal.raise_signal(signal.SIGTERM)
 
     def _forget(self) -> None:
         if signal.getsignal(signal.SIGTERM) == self._note:

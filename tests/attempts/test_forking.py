@@ -58,6 +58,18 @@ def daemon():
     return 11 + len(os.read(there, 1))
 
 
+def told_child():
+    there, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(tell, b"!")
+        while True:
+            signal.pause()
+    os.read(there, 1)
+    os.kill(child, signal.SIGTERM)
+    return os.waitpid(child, 0)[1] - signal.SIGTERM + 12
+
+
 def signals():
     heard = []
     signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
@@ -154,7 +166,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return Place(request.param, request, tmp_path_factory)
 
 
-KINDS = ["pool", "pool_left_open", "executor", "popen_left", "daemon", "signals"]
+KINDS = ["pool", "pool_left_open", "executor", "popen_left", "daemon", "told_child", "signals"]
 
 
 @pytest.fixture(scope="module")

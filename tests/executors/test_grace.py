@@ -95,7 +95,7 @@ def run(
     )
     config = project.config(
         search={"space": numbers, "optimizer": {"name": "grid"}},
-        cluster={"kind": "address", "address": workers.address},
+        cluster={"kind": "address", "address": workers.address, "connect_timeout_s": 60.0},
         checkpoints={"keep": "all"},
         **{"limits": {"retries": 1}, **sections},
     )

@@ -24,6 +24,8 @@ from distributed import Nanny, NannyPlugin, Worker
 
 #: Why a worker leaves, for people.
 WHY = "its worker was told to end"
+#: How long a worker may take to answer besides, in seconds.
+_ANSWER_S = 3.0
 #: Says farewell, and returns when the worker may go.
 Farewell = Callable[[str], Awaitable[None]]
 
@@ -75,9 +77,17 @@ class Sigterm:
 
 @final
 class NannyFarewell(NannyPlugin):  # type: ignore[misc]
-    """Holds up the end of a nanny's worker; nothing in it is of a run, and it stays."""
+    """Holds up the end of a nanny's worker. It stays when its run is over: it asks the worker, which has none then."""
 
     name = "dotrain-farewell"
+
+    def __init__(self, grace_s: float) -> None:
+        """Make it.
+
+        Args:
+            grace_s: How long the worker may take, in seconds.
+        """
+        self._grace_s = grace_s
 
     async def teardown(self, nanny: Nanny) -> None:
         """Wait until the worker may go; called by Dask when the nanny closes."""
@@ -85,8 +95,9 @@ class NannyFarewell(NannyPlugin):  # type: ignore[misc]
             return
         # Whatever is wrong: it ends as it would have.
         with contextlib.suppress(Exception):
-            async with nanny.rpc(nanny.worker_address) as worker:
-                await worker.run(function=pickle.dumps(say_farewell))
+            async with asyncio.timeout(self._grace_s + _ANSWER_S):
+                async with nanny.rpc(nanny.worker_address) as worker:
+                    await worker.run(function=pickle.dumps(say_farewell))
 
 
 async def say_farewell(dask_worker: Worker) -> None:
@@ -95,6 +106,6 @@ async def say_farewell(dask_worker: Worker) -> None:
     await asyncio.gather(*(farewell(WHY) for farewell in farewells if callable(farewell)))
 
 
-async def attend(dask_worker: Nanny) -> None:
+async def attend(grace_s: float, dask_worker: Nanny) -> None:
     """Put a `NannyFarewell` on a nanny; run by ``client.run``, which calls that a worker too."""
-    await dask_worker.plugin_add(plugin=NannyFarewell(), name=NannyFarewell.name)
+    await dask_worker.plugin_add(plugin=NannyFarewell(grace_s), name=NannyFarewell.name)

@@ -112,9 +112,9 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
 
     def teardown(self, worker: Worker) -> None:
         """End whatever runs here if another one takes its place; a worker that closes ends all by itself."""
+        self._sigterm.close()
         if worker.status is Status.running:
-            self.quit()
-            self._done.set()
+            self.part()
 
     def transition(self, key: str, start: str, finish: str, **kwargs: Any) -> None:
         """Notice that the driver is gone: Dask then cancels the slot's task."""

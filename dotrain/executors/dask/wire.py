@@ -98,7 +98,10 @@ class Wire:
 
     async def _attend(self, addresses: Sequence[str]) -> None:
         """Ask the workers' nannies to let them say farewell; without that, they go without one."""
-        asked = self._client.run(attend, workers=list(addresses), nanny=True, on_error="ignore")
+        asked = self._client.run(
+            attend, self._host.program.grace_s,
+            workers=list(addresses), nanny=True, on_error="ignore",
+        )  # fmt: skip
         with contextlib.suppress(Exception):
             await asyncio.wait_for(asked, _TOGETHER_S)
 

@@ -175,9 +175,13 @@ class AbstractWorkerTable(AbstractSlotTable):
 
     def _on_task_done(self, worker: Worker, status: str) -> None:
         """Open the slots of a worker anew if its task has ended though nobody told it to."""
-        leaves = any(self._slots[name].leaves for name in worker.slots if name in self._slots)
-        if self._workers.get(worker.address) is worker and not (self._closing or leaves):
+        if self._workers.get(worker.address) is worker and not (
+            self._closing or self._is_leaving(worker)
+        ):
             self._open_anew([worker.address], f"its slot's task ended ({status})")
+
+    def _is_leaving(self, worker: Worker) -> bool:
+        return any(self._slots[name].leaves for name in worker.slots if name in self._slots)
 
     def _remove(self, address: str, cause: str = "") -> None:
         worker = self._workers.pop(address, None)
