@@ -6,12 +6,12 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
-from dotrain.space import Params, Searchspace, is_scalar
+from dotrain.space import Params, Searchspace, is_plain, value_key
 
 #: Draws that were all tried before, after which the rest of the space is counted out instead.
 _REDRAWS: Final = 1000
 
-_Key = tuple[tuple[str, bool, Any], ...]
+_Key = tuple[tuple[str, Any], ...]
 
 
 class Untried:
@@ -37,7 +37,7 @@ class Untried:
     def note(self, params: Params) -> None:
         """Take a configuration for tried; of one outside the space nothing is known."""
         if (
-            all(map(is_scalar, params.values()))
+            all(map(is_plain, params.values()))
             and _key(params) not in self._tried
             and params in self._space
         ):
@@ -80,4 +80,4 @@ class Untried:
 
 def _key(params: Params) -> _Key:
     """Return what tells configurations apart, True from 1 among them."""
-    return tuple((name, isinstance(value, bool), value) for name, value in sorted(params.items()))
+    return tuple((name, value_key(params[name])) for name in sorted(params))

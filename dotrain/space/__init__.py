@@ -14,11 +14,13 @@ from dotrain.space.searchspace import (
 from dotrain.space.values import (
     Scalar,
     SpaceError,
-    is_scalar,
+    is_plain,
     plain_if_possible,
     plain_or_text,
     plain_params,
     plain_value,
+    value_key,
+    value_text,
 )
 
 __all__ = [
@@ -37,9 +39,11 @@ __all__ = [
     "SpaceError",
     "as_domain",
     "expand_deck_form",
-    "is_scalar",
+    "is_plain",
     "plain_if_possible",
     "plain_or_text",
     "plain_params",
     "plain_value",
+    "value_key",
+    "value_text",
 ]

@@ -12,7 +12,7 @@ from dotrain.space.base import Domain
 from dotrain.space.conditions import condition_text, is_met
 from dotrain.space.counting import Axis, Configurations, never_together
 from dotrain.space.domains import Categorical, Discrete, Float, Int
-from dotrain.space.values import SpaceError, as_list, is_number
+from dotrain.space.values import SpaceError, as_list, is_number, value_text
 
 Params = dict[str, Any]
 
@@ -282,7 +282,15 @@ def _unmet(other: str, domain: Domain, condition: Any) -> Iterator[str]:
         if domain.size is None and is_number(value):
             continue
         if domain.size is None or not Axis.of(domain).meets([value]):
-            yield f"'{other}' is never {value!r}"
+            yield f"'{other}' is never {value!r}{_instead(domain, condition)}"
+            if _instead(domain, condition):
+                return
+
+
+def _instead(domain: Domain, condition: Any) -> str:
+    """Say how a value that is a list is written, if one was meant."""
+    is_list = isinstance(condition, list | tuple) and list(condition) in domain
+    return f"; write [{value_text(condition)}] for the list" if is_list else ""
 
 
 def _was_taken(domain: Domain, condition: Any) -> bool:

@@ -122,6 +122,7 @@ BEYOND = {
     *("bounds the wrong way round", "the deck's bounds", "options that don't go together"),
     # Names that other keys of the file define
     *("when without a parameter", "when with an impossible value", "when in a circle"),
+    "a list as a condition",
     "fixed and searched",
     # What the file's text was, and what isn't JSON
     *("lost floats in a range", "name with a line end", "endless bound"),
@@ -172,8 +173,8 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("search.space.lr.step", [1, "a"]),
     ("search.space.units.step", [0, -1, "a"]),
     ("search.space.width.values", [[], [1, 1], ["a"], [True]]),
-    ("search.space.opt.values", [[], ["a", "a"], [["a"]], [{}]]),
-    ("search.space.momentum.when", [{"opt": []}, {"opt": {}}, {"opt": [[]]}, {"lr": {"mn": 1}}]),
+    ("search.space.opt.values", [[], ["a", "a"], [["a"], ["a"]]]),
+    ("search.space.momentum.when", [{"opt": []}, {"opt": {}}, {"lr": {"mn": 1}}]),
     ("search.space.extra.when", [{"lr": {"min": "a"}}, {"lr": {"max": None}}, [], "lr"]),
     ("search.space.kernel", [["INTEGER"], ["INTEGER", [1]], ["INTEGER", [1, 2], 3], ["DISCRETE"]]),
     ("search.num_trials", [0, None, "a", 1.5]),
@@ -209,6 +210,8 @@ RIGHT: list[tuple[str, list[Any]]] = [
     ("search.space.lr.scale", ["linear"]),
     ("search.space.lr.step", [None]),
     ("search.space.units.step", [1, None]),
+    ("search.space.opt.values", [[["a"], [{}]], [{"a": [1]}, []]]),
+    ("search.space.momentum.when", [{"opt": [[]]}]),
     ("search.space.extra.when", [{"lr": {"min": 1}}, {"lr": [1]}, {"lr": 1}, {"lr": None}, {}]),
     ("search.optimizer", [{"name": "RandomSEARCH"}, {"name": "m:C", "a": 1}]),
     ("search.early_stop", [{"name": "median"}, {"name": "none"}, {"name": "m:C", "a": 1}]),

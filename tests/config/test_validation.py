@@ -285,8 +285,21 @@ MISTAKES = {
         ["6:36: search.space.c.values: expected a list of values, got []"],
     ),
     "nested values": (
-        SEARCH + "    c: {type: categorical, values: [[1, 2]]}\n",
-        ["6:36: search.space.c.values: expected plain values, got [1, 2]"],
+        SEARCH + "    c: {type: categorical, values: [[1, 2], {a: 1}, [1, 2]]}\n",
+        ["6:36: search.space.c.values: [1, 2] stands twice"],
+    ),
+    "a list as a condition": (
+        SEARCH + "    c: {type: categorical, values: [[1, 2], [3]]}\n"
+        "    d: {type: int, range: [0, 1], when: {c: [1, 2]}}\n",
+        ["7:8: search.space.d: when: 'c' is never 1; write [[1, 2]] for the list"],
+    ),
+    "a mapping as a condition": (
+        SEARCH + "    c: {type: categorical, values: [{a: 1}, [3]]}\n"
+        "    d: {type: int, range: [0, 1], when: {c: {a: 1}}}\n",
+        [
+            "7:41: search.space.d.when: expected a value of 'c', a list of values, or a range such "
+            "as {min: 2}, {max: 5} or {min: 2, max: 5}, got {'a': 1}; write [{a: 1}] for the mapping",
+        ],
     ),
     "values twice": (
         SEARCH + "    c: {type: categorical, values: [a, b, a]}\n",
