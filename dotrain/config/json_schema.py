@@ -156,7 +156,9 @@ def _describe_domains(definitions: dict[str, Any]) -> None:
         schema["properties"] = keys
         schema["required"] = ["type", *schema["required"]]
         schema["description"] = texts["type"]
-        if "range" in keys:
+        if "sigma" in keys:
+            keys["sigma"]["exclusiveMinimum"] = 0
+        elif "range" in keys:
             _add_rules_of_range(schema)
         else:
             is_number = name == "discrete"

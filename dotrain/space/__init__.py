@@ -3,6 +3,7 @@
 from dotrain.space.base import Domain
 from dotrain.space.counting import Axis, Configurations
 from dotrain.space.domains import Categorical, Discrete, Float, Int
+from dotrain.space.normal import LogNormal, Normal
 from dotrain.space.searchspace import (
     DECK_TYPES,
     DOMAINS,
@@ -33,6 +34,8 @@ __all__ = [
     "Domain",
     "Float",
     "Int",
+    "LogNormal",
+    "Normal",
     "Params",
     "Scalar",
     "Searchspace",

@@ -6,6 +6,7 @@ say of an axis cuts it into *pieces*, within which all values mean the same to t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ from typing import Any
 from dotrain.space.base import Domain
 from dotrain.space.conditions import is_met
 from dotrain.space.domains import Categorical, Discrete, Float
+from dotrain.space.normal import LogNormal, Normal
 from dotrain.space.values import as_list
 
 _Names = frozenset[str]
@@ -107,13 +109,20 @@ def _finite(name: str, domains: Mapping[str, Domain]) -> Domain:
     domain = domains[name]
     if domain.size is not None:
         return domain
-    assert isinstance(domain, Float)
+    assert isinstance(domain, Float | Normal | LogNormal)
     conditions = [one.when[name] for one in domains.values() if name in one.when]
     bounds = {bound for c in conditions if isinstance(c, Mapping) for bound in c.values()}
-    low, high = domain.range
+    low, high = domain.ends
     cuts = sorted({low, high, *(bound for bound in bounds if low < bound < high)})
-    middles = dict.fromkeys((a + b) / 2 for a, b in pairwise(cuts))
+    middles = dict.fromkeys(_between(a, b) for a, b in pairwise(cuts))
     return Discrete(values=tuple(middles), when=domain.when)
+
+
+def _between(low: float, high: float) -> float:
+    """Return a number between two, which may be infinite."""
+    if math.isinf(low):
+        return 0.0 if math.isinf(high) else high - max(1.0, abs(high))
+    return low + max(1.0, abs(low)) if math.isinf(high) else (low + high) / 2
 
 
 class Configurations:

@@ -60,6 +60,11 @@ class _Range(Domain):
         if step > (self.range[1] - self.range[0]) * (1 + 1e-9):  # 0.3 - 0.2 is less than 0.1
             raise SpaceError(f"step {step} is wider than the range {list(self.range)}", "step")
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest number."""
+        return self.range
+
     def __str__(self) -> str:
         scale = ", log" if self.scale == "log" else ""
         step = getattr(self, "step", None)

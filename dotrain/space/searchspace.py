@@ -12,6 +12,7 @@ from dotrain.space.base import Domain
 from dotrain.space.conditions import condition_text, is_met
 from dotrain.space.counting import Axis, Configurations, never_together
 from dotrain.space.domains import Categorical, Discrete, Float, Int
+from dotrain.space.normal import LogNormal, Normal
 from dotrain.space.values import SpaceError, as_list, is_number, value_text
 
 Params = dict[str, Any]
@@ -22,6 +23,8 @@ DOMAINS: Mapping[str, type[Domain]] = {
     "int": Int,
     "discrete": Discrete,
     "categorical": Categorical,
+    "normal": Normal,
+    "log_normal": LogNormal,
 }
 
 
@@ -271,13 +274,13 @@ def _unmet(other: str, domain: Domain, condition: Any) -> Iterator[str]:
         return
     values = as_list(condition)
     numbers = [value for value in values if is_number(value)]
-    if domain.size is None and numbers:
+    if isinstance(domain, Float | Normal | LogNormal) and domain.size is None and numbers:
         low, high = min(numbers), max(numbers)
         write = (
             f"{{min: {low}}} or {{max: {low}}}" if low == high else f"{{min: {low}, max: {high}}}"
         )
         shown = ", ".join(map(str, numbers))
-        yield f"'{other}' is a float and never exactly {shown}; write a range: {write}"
+        yield f"'{other}' is a {domain.type} and never exactly {shown}; write a range: {write}"
     for value in values:
         if domain.size is None and is_number(value):
             continue
@@ -300,7 +303,7 @@ def _was_taken(domain: Domain, condition: Any) -> bool:
 def _is_ever(domain: Domain, condition: Mapping[str, Any]) -> bool:
     if domain.size is not None:
         return Axis.of(domain).meets(condition)
-    assert isinstance(domain, Float)
-    low, high = domain.range
+    assert isinstance(domain, Float | Normal | LogNormal)
+    low, high = domain.ends
     # Of a continuum a single value, its end too, is never drawn.
     return bool(max(low, condition.get("min", low)) < min(high, condition.get("max", high)))

@@ -269,14 +269,15 @@ MISTAKES = {
         SEARCH + "    lr: {type: flot, range: [0, 1]}\n",
         [
             "6:16: search.space.lr.type: "
-            "expected one of float, int, discrete, categorical, got 'flot'"
+            "expected one of float, int, discrete, categorical, "
+            "normal, log_normal, got 'flot'"
         ],
     ),
     "no type": (
         SEARCH + "    lr: {range: [0, 1]}\n",
         [
             "6:9: search.space.lr: needs a type: one of float, int, discrete, categorical, "
-            "or the form [INTEGER, [2, 8]]"
+            "normal, log_normal, or the form [INTEGER, [2, 8]]"
         ],
     ),
     "no domain": (SEARCH + "    lr: 5\n", ["6:9: search.space.lr: expected a mapping, got 5"]),
@@ -287,6 +288,17 @@ MISTAKES = {
     "nested values": (
         SEARCH + "    c: {type: categorical, values: [[1, 2], {a: 1}, [1, 2]]}\n",
         ["6:36: search.space.c.values: [1, 2] stands twice"],
+    ),
+    "a sigma that is none": (
+        SEARCH + "    c: {type: normal, mu: 0, sigma: 0}\n",
+        ["6:37: search.space.c.sigma: expected a number > 0, got 0.0"],
+    ),
+    "a normal by other names": (
+        SEARCH + "    c: {type: normal, mean: 0, sigma: 1}\n",
+        [
+            "6:5: search.space.c.mu: required key is missing",
+            "6:23: search.space.c.mean: unknown key; known: mu, range, sigma, type, when",
+        ],
     ),
     "a list as a condition": (
         SEARCH + "    c: {type: categorical, values: [[1, 2], [3]]}\n"
