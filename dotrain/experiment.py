@@ -231,6 +231,7 @@ def lagom(
     direction: Direction | None = None,
     *,
     metric: str = "metric",
+    space_constraints: str | Sequence[str] | None = None,
     early_stop: str | Mapping[str, Any] | AbstractEarlyStop | None = None,
     hparams: Mapping[str, Any] | None = None,
     model: Callable[..., Any] | None = None,
@@ -265,6 +266,7 @@ def lagom(
         name: Of the run directory.
         direction: ``max`` or ``min``; by default as the metric's name tells, or ``max``.
         metric: Key of a returned dict, and the name shown for a plain number.
+        space_constraints: What must hold between hyperparameters: ``"a * b <= 64"``, or several of them.
         early_stop: A name, a name with options, or an instance; by default ``none``.
         hparams: Fixed hyperparameters.
         model: What ``model_gen.create()`` calls.
@@ -298,7 +300,8 @@ def lagom(
         KeyboardInterrupt: If the run was interrupted; what was recorded is in the run directory.
     """
     functions = {"train": train_fn, "model": model, "data": data, "prepare": prepare}
-    search = {"space": searchspace, "optimizer": optimizer, "num_trials": num_trials}
+    search: dict[str, Any] = {"space": searchspace, "optimizer": optimizer}
+    search |= {"num_trials": num_trials, "space_constraints": space_constraints}
     same: dict[str, Any] = {
         "name": name,
         "metric": metric,

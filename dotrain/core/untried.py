@@ -18,7 +18,7 @@ class Untried:
     """What is left of a finite space.
 
     Attributes:
-        size: How many configurations the space has.
+        size: How many configurations the space has; None if that can't be told, as constraints are about too many.
     """
 
     def __init__(self, space: Searchspace) -> None:
@@ -28,8 +28,7 @@ class Untried:
             space: A finite one.
         """
         self._space = space
-        self._all = space.configurations()
-        self.size = self._all.size
+        self.size = space.size
         self._tried: set[_Key] = set()
         #: What is left, in the order in which it will be tried, once that is known.
         self._rest: list[Params] | None = None
@@ -54,19 +53,22 @@ class Untried:
             draw: Returns any configuration of the space, at random.
             rng: Takes from what is left, each as likely.
         """
-        if len(self._tried) >= self.size:
+        if self.size is not None and len(self._tried) >= self.size:
             return None
         for _ in range(_REDRAWS if self._rest is None else 0):
             params = draw()
             if self._is_new(params):
                 return params
+        if self.size is None:
+            return None  # so many repeats say that there is next to nothing left
+        everything = self._space.configurations()
         # Most of a large space is new, however seldom it is drawn; a small one is gone through.
         while self.size > max(_REDRAWS, 4 * len(self._tried)):
-            params = self._all.at(rng.randrange(self.size))
+            params = everything.at(rng.randrange(self.size))
             if self._is_new(params):
                 return params
         if self._rest is None:
-            self._rest = [params for params in self._all if _key(params) not in self._tried]
+            self._rest = [params for params in everything if _key(params) not in self._tried]
             rng.shuffle(self._rest)
         while not self._is_new(params := self._rest.pop()):
             pass

@@ -23,7 +23,10 @@ from dotrain.usercode.by_value import GivenFunction
 _ARGUMENTS: dict[Path, str] = {
     ("train",): "train_fn",
     ("search", "space"): "searchspace",
-    **{("search", name): name for name in ("optimizer", "num_trials", "early_stop")},
+    **{
+        ("search", name): name
+        for name in ("optimizer", "num_trials", "early_stop", "space_constraints")
+    },
     ("ablation", "early_stop"): "early_stop",
 }
 
@@ -42,7 +45,7 @@ def load_call(
 
     Args:
         functions: ``train``, and ``model``, ``data`` and ``prepare`` if given.
-        search: ``space``, ``optimizer`` and ``num_trials``.
+        search: ``space``, ``space_constraints``, ``optimizer`` and ``num_trials``.
         ablation: The study that is run instead, or None.
         early_stop: The rule: a name, a mapping with options, an instance, or None.
         distribution: The strategy, likewise.
@@ -73,7 +76,9 @@ def load_call(
             what = type(space).__name__
             raise UsageError(f"searchspace: expected a Searchspace, got {what}")
         number = {} if search["num_trials"] is None else {"num_trials": search["num_trials"]}
-        config["search"] = {"space": space.to_data(), **number}
+        texts = [*(one.text for one in space.constraints), *_listed(search["space_constraints"])]
+        held = {"space_constraints": texts} if texts else {}
+        config["search"] = {"space": space.to_data(), **held, **number}
     hparams = sections["hparams"] or {}
     if not isinstance(hparams, Mapping):
         raise UsageError(f"hparams: expected a mapping from names to values, got {hparams!r}")
@@ -108,6 +113,10 @@ def load_call(
     return replace(loaded, data=_recorded(loaded, search["num_trials"]))
 
 
+def _listed(texts: Any) -> list[Any]:
+    return [texts] if isinstance(texts, str) else list(texts or ())
+
+
 def _is_named(plugin: object) -> bool:
     return isinstance(plugin, str | Mapping)
 
@@ -134,6 +143,7 @@ def _recorded(loaded: LoadedConfig, num_trials: int | None) -> dict[str, Any]:
         "hparams": config["hparams"],
         "search": {
             "space": search.get("space", {}),
+            **{key: search[key] for key in ("space_constraints",) if key in search},
             "optimizer": place(search.get("optimizer"), loaded.optimizer),
             "num_trials": loaded.optimizer.num_trials if study else num_trials,
             "early_stop": place(rule, loaded.early_stop),

@@ -1,17 +1,14 @@
 """The search space: domains, and hyperparameters by name."""
 
+from dotrain.space.axis import Axis
 from dotrain.space.base import Domain
-from dotrain.space.counting import Axis, Configurations
+from dotrain.space.constraints import Constraint
+from dotrain.space.counting import Configurations
 from dotrain.space.domains import Categorical, Discrete, Float, Int
+from dotrain.space.forms import DECK_TYPES, DOMAINS, as_domain, expand_deck_form
 from dotrain.space.normal import LogNormal, Normal
-from dotrain.space.searchspace import (
-    DECK_TYPES,
-    DOMAINS,
-    Params,
-    Searchspace,
-    as_domain,
-    expand_deck_form,
-)
+from dotrain.space.searchspace import Params, Searchspace
+from dotrain.space.share import Share
 from dotrain.space.values import (
     Scalar,
     SpaceError,
@@ -30,6 +27,7 @@ __all__ = [
     "Axis",
     "Categorical",
     "Configurations",
+    "Constraint",
     "Discrete",
     "Domain",
     "Float",
@@ -39,6 +37,7 @@ __all__ = [
     "Params",
     "Scalar",
     "Searchspace",
+    "Share",
     "SpaceError",
     "as_domain",
     "expand_deck_form",

@@ -123,6 +123,12 @@ BEYOND = {
     # Names that other keys of the file define
     *("when without a parameter", "when with an impossible value", "when in a circle"),
     "a list as a condition",
+    # What an expression says
+    "constraints with mistakes",
+    "a constraint that no configuration meets",
+    "constraints that no configuration meets together",
+    "a constraint that no draw meets",
+    "a grid without a point that meets them",
     "fixed and searched",
     # What the file's text was, and what isn't JSON
     *("lost floats in a range", "name with a line end", "endless bound"),
@@ -179,6 +185,7 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("search.space.shift.sigma", [0, -1, "a", None, ...]),
     ("search.space.shift.mu", ["a", None, ...]),
     ("search.space.decay.range", [[1], [1, 2, 3], ["a", 2], 1]),
+    ("search.space_constraints", ["units >= width", [1], [None], {}]),
     ("search.space.kernel", [["INTEGER"], ["INTEGER", [1]], ["INTEGER", [1, 2], 3], ["DISCRETE"]]),
     ("search.num_trials", [0, None, "a", 1.5]),
     ("search.optimizer", [None, "asha", {}, {"name": "nobody"}, {"resource_max": 9}]),
@@ -213,6 +220,7 @@ RIGHT: list[tuple[str, list[Any]]] = [
     ("search.space.lr.scale", ["linear"]),
     ("search.space.lr.step", [None]),
     ("search.space.units.step", [1, None]),
+    ("search.space_constraints", [[], ...]),
     ("search.space.shift.range", [None, [-1, 1]]),
     ("search.space.opt.values", [[["a"], [{}]], [{"a": [1]}, []]]),
     ("search.space.momentum.when", [{"opt": [[]]}]),
@@ -282,6 +290,7 @@ FULL: dict[str, Any] = {
             "decay": {"type": "log_normal", "mu": -7.0, "sigma": 1, "range": [0, 0.1]},
             "extra": {"type": "int", "range": [0, 1], "when": {"lr": {"min": 1e-3, "max": 1.0}}},
         },
+        "space_constraints": ["units >= width"],
         "optimizer": {"name": "asha", "resource_max": 9, "reduction_factor": 3},
         "num_trials": 60,
         "early_stop": {"name": "median", "min_trials": 5},

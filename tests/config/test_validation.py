@@ -300,6 +300,49 @@ MISTAKES = {
             "6:23: search.space.c.mean: unknown key; known: mu, range, sigma, type, when",
         ],
     ),
+    "constraints with mistakes": (
+        SEARCH + "    a: {type: int, range: [1, 8]}\n    opt: [CATEGORICAL, [sgd, adam]]\n"
+        "  space_constraints:\n"
+        "  - a * c <= 64\n  - a <=\n  - opt == 'sdg'\n  - a\n  - bs <= 3\n"
+        "hparams: {bs: 1}\n",
+        [
+            "9:5: search.space_constraints[0]: there is no hyperparameter 'c'; known: a, bs, opt; "
+            "text stands in quotes",
+            "10:5: search.space_constraints[1]: can't be read: invalid syntax",
+            "11:5: search.space_constraints[2]: 'opt' is never 'sdg'; did you mean 'sgd'?",
+            "12:5: search.space_constraints[3]: expected a comparison, such as a <= b; 'a' is a number",
+            "13:5: search.space_constraints[4]: it names nothing that is searched",
+        ],
+    ),
+    "a constraint that is no text": (
+        SEARCH + "    a: {type: int, range: [1, 8]}\n  space_constraints: [3]\n",
+        ["7:23: search.space_constraints[0]: expected text, got 3"],
+    ),
+    "a constraint that no configuration meets": (
+        SEARCH + "    a: {type: int, range: [1, 8]}\n    b: {type: int, range: [1, 8]}\n"
+        "  space_constraints: [a <= b, a * b > 64]\n",
+        ["8:31: search.space_constraints[1]: none of the 64 configurations meets it"],
+    ),
+    "constraints that no configuration meets together": (
+        SEARCH + "    a: {type: int, range: [1, 8]}\n    b: {type: int, range: [1, 8]}\n"
+        "  space_constraints: [a < b, b < a]\n",
+        ["8:3: search.space_constraints: none of the 64 configurations meets all of them"],
+    ),
+    "a constraint that no draw meets": (
+        SEARCH + "    a: {type: float, range: [0, 1]}\n    b: {type: float, range: [0, 1]}\n"
+        "  space_constraints: [a + b > 2]\n",
+        [
+            "8:23: search.space_constraints[0]: none of 10,000 random draws meets it; narrow the ranges instead"
+        ],
+    ),
+    "a grid without a point that meets them": (
+        SEARCH + "    a: {type: float, range: [0, 1]}\n    b: {type: float, range: [0, 1]}\n"
+        "  space_constraints: [a + b > 1, a + b < 1.2]\n"
+        "  optimizer: {name: grid, points: 3}\n",
+        [
+            "9:14: search.optimizer: no point of the grid meets search.space_constraints; take more points"
+        ],
+    ),
     "a list as a condition": (
         SEARCH + "    c: {type: categorical, values: [[1, 2], [3]]}\n"
         "    d: {type: int, range: [0, 1], when: {c: [1, 2]}}\n",
