@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # `as`: for users' type checkers to take the name as exported
     from dotrain.space import Discrete as Discrete
     from dotrain.space import Float as Float
     from dotrain.space import Int as Int
+    from dotrain.space import LogNormal as LogNormal
+    from dotrain.space import Normal as Normal
     from dotrain.space import Searchspace as Searchspace
     from dotrain.training.checkpoint import Checkpoint as Checkpoint
     from dotrain.training.errors import EarlyStop as EarlyStop
@@ -60,7 +62,7 @@ else:
         "executors.base": "AbstractExecutor",
         "frameworks.base": "AbstractFramework",
         "runs.result": "Result",
-        "space": "Categorical Discrete Float Int Searchspace",
+        "space": "Categorical Discrete Float Int LogNormal Normal Searchspace",
         "training.checkpoint": "Checkpoint",
         "training.errors": "EarlyStop",
         "training.generators": "DataGenerator ModelGenerator",

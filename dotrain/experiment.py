@@ -232,6 +232,7 @@ def lagom(
     direction: Direction | None = None,
     *,
     metric: str = "metric",
+    space_constraints: str | Sequence[str] | None = None,
     early_stop: str | Mapping[str, Any] | AbstractEarlyStop | None = None,
     try_first: Sequence[Mapping[str, Any]] | None = None,
     warm_start: Mapping[str, Any] | None = None,
@@ -269,6 +270,7 @@ def lagom(
         name: Of the run directory.
         direction: ``max`` or ``min``; by default as the metric's name tells, or ``max``.
         metric: Key of a returned dict, and the name shown for a plain number.
+        space_constraints: What must hold between hyperparameters: ``"a * b <= 64"``, or several of them.
         early_stop: A name, a name with options, or an instance; by default ``none``.
         try_first: Configurations to try before any other; what one leaves out is drawn.
         warm_start: Earlier results to learn from, as the config's ``search.warm_start:``.
@@ -305,7 +307,8 @@ def lagom(
         KeyboardInterrupt: If the run was interrupted; what was recorded is in the run directory.
     """
     functions = {"train": train_fn, "model": model, "data": data, "prepare": prepare}
-    search = {"space": searchspace, "optimizer": optimizer, "num_trials": num_trials}
+    search: dict[str, Any] = {"space": searchspace, "optimizer": optimizer}
+    search |= {"num_trials": num_trials, "space_constraints": space_constraints}
     search["try_first"] = None if try_first is None else _listed(try_first)
     search["warm_start"] = warm_start
     search["stop"] = stop

@@ -17,6 +17,8 @@ from dotrain.errors import UsageError
 Schema = dict[str, Any]
 
 SCALAR_TYPES = ("string", "number", "boolean", "null")
+#: Of a value that may be a list or a mapping too.
+VALUE_TYPES = (*SCALAR_TYPES, "array", "object")
 
 
 class PlainSchema(GenerateJsonSchema):
@@ -235,7 +237,7 @@ def type_text(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
             parts = dict.fromkeys(type_text(part, defs) for part in schema[union])
             return " or ".join(parts)
     kinds = schema.get("type", [])
-    if set(kinds) == set(SCALAR_TYPES):
+    if set(kinds) in (set(SCALAR_TYPES), set(VALUE_TYPES)):
         return "value"
     kinds = [kinds] if isinstance(kinds, str) else kinds
     names = [_named(kind, schema, defs) for kind in kinds if kind != "null"]

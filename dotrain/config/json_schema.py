@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from dotrain.config.catalogue import SCALAR_TYPES, Entry, Schema, model_schema
+from dotrain.config.catalogue import SCALAR_TYPES, VALUE_TYPES, Entry, Schema, model_schema
 from dotrain.config.cluster import OPTIONAL_KEYS, goes_with
 from dotrain.config.options import descriptions_of, summary_of
 from dotrain.config.schema import Settings
@@ -28,6 +28,7 @@ _SECTIONS = {
     ("Ablation", "ablator"): "ablator",
 }
 _SCALAR = {"type": list(SCALAR_TYPES)}
+_VALUE = {"type": list(VALUE_TYPES)}
 
 
 def config_schema(entries: Sequence[Entry]) -> Schema:
@@ -142,7 +143,7 @@ def _describe_domains(definitions: dict[str, Any]) -> None:
         keys["when"]["additionalProperties"] = {
             "anyOf": [
                 _SCALAR,
-                {"type": "array", "items": _SCALAR, "minItems": 1},
+                {"type": "array", "items": _VALUE, "minItems": 1},
                 {
                     "type": "object",
                     "properties": {"min": {"type": "number"}, "max": {"type": "number"}},
@@ -155,12 +156,14 @@ def _describe_domains(definitions: dict[str, Any]) -> None:
         schema["properties"] = keys
         schema["required"] = ["type", *schema["required"]]
         schema["description"] = texts["type"]
-        if "range" in keys:
+        if "sigma" in keys:
+            keys["sigma"]["exclusiveMinimum"] = 0
+        elif "range" in keys:
             _add_rules_of_range(schema)
         else:
             is_number = name == "discrete"
             keys["values"].update(
-                items={"type": "number"} if is_number else _SCALAR, minItems=1, uniqueItems=True
+                items={"type": "number"} if is_number else _VALUE, minItems=1, uniqueItems=True
             )
 
 

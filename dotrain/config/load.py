@@ -31,6 +31,7 @@ from dotrain.config.schema import PartialSettings, Settings, Table
 from dotrain.config.searching import set_up
 from dotrain.config.shipping import find_named, ship
 from dotrain.config.source import Source, read_source
+from dotrain.config.spaces import make_space
 from dotrain.config.storage import storage_problems
 from dotrain.config.table import table_problems
 from dotrain.config.validation import is_echo, validate_settings
@@ -296,11 +297,7 @@ class _Loader:
             for name in hparams
             if name in Searchspace.RESERVED and not (name == "budget" and self._budget_is_free())
         ]
-        space = Searchspace.unchecked(self.settings.search.space if self.settings.search else {})
-        found = [
-            self.source.problem(("search", "space", name), message)
-            for name, message in space.problems(goes_on=self.goes_on)
-        ]
+        space, found = make_space(self.settings.search, hparams, self.source, goes_on=self.goes_on)
         self._space_is_sound = not found
         self.problems += (problem for problem in found if not is_echo(problem, self.source))
         if self.mode == "run":

@@ -30,6 +30,8 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "early_stop": type(loaded.early_stop).__name__,
         "hparams": dict(settings.hparams),
         "space": {name: str(domain) for name, domain in loaded.space.domains.items()},
+        "space_constraints": [constraint.text for constraint in loaded.space.constraints],
+        "space_share": loaded.space.share._asdict() if loaded.space.constraints else None,
         "cluster": settings.cluster.kind,
         "slots": loaded.executor.slots(loaded.strategy.slots),
         "threads": None if threads is None else asdict(threads),

@@ -68,6 +68,10 @@ class Search(Section):
     space: dict[str, DomainSpec] = Field(
         min_length=1, description="What each hyperparameter may be, by name."
     )
+    space_constraints: list[str] = Field(
+        default=[],
+        description="What must hold between hyperparameters in every trial that has them: a * b <= 64.",
+    )
     optimizer: Plugin = Field(
         default=Plugin(name="random"), description="What to try next: its name, and its own keys."
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from random import Random
 from typing import Any
 
-from dotrain.config.errors import Problem
+from dotrain.config.errors import Path, Problem
 from dotrain.config.schema import Settings
 from dotrain.config.search import Search
 from dotrain.config.source import Source
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.errors import did_you_mean
-from dotrain.space import Searchspace, condition_text, is_met
+from dotrain.space import Searchspace, SpaceError, condition_text, is_met
 
 
 def set_up(
@@ -85,16 +86,28 @@ def _first_problems(
 ) -> Iterator[Problem]:
     for index, given in enumerate(first):
         path = ("search", "try_first", index)
-        for name, value in given.items():
-            if name not in space.domains:
-                message = f"no parameter of search.space{did_you_mean(name, list(space.names))}"
-                yield source.problem((*path, name), message, at_key=True)
-            elif value not in space.domains[name]:
-                message = f"{value!r} is not in {space.domains[name]}"
-                yield source.problem((*path, name), message)
-            elif unmet := _unmet(name, given, space):
-                message = f"is in use only where {unmet}; give that too"
-                yield source.problem((*path, name), message, at_key=True)
+        problems = list(_value_problems(given, path, space, source))
+        yield from problems
+        try:
+            if not problems:
+                space.complete(given, Random(0))
+        except SpaceError as error:
+            yield source.problem(path, f"{error} (search.space_constraints)")
+
+
+def _value_problems(
+    given: Mapping[str, Any], path: Path, space: Searchspace, source: Source
+) -> Iterator[Problem]:
+    for name, value in given.items():
+        if name not in space.domains:
+            message = f"no parameter of search.space{did_you_mean(name, list(space.names))}"
+            yield source.problem((*path, name), message, at_key=True)
+        elif value not in space.domains[name]:
+            message = f"{value!r} is not in {space.domains[name]}"
+            yield source.problem((*path, name), message)
+        elif unmet := _unmet(name, given, space):
+            message = f"is in use only where {unmet}; give that too"
+            yield source.problem((*path, name), message, at_key=True)
 
 
 def _unmet(name: str, given: Mapping[str, Any], space: Searchspace) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dotrain.space import Categorical, Discrete, Float, Int
+from dotrain.space import Categorical, Discrete, Float, Int, LogNormal, Normal
 
 
 class Section(BaseModel):
@@ -17,7 +17,9 @@ class Section(BaseModel):
     )
 
 
-DomainSpec = Annotated[Float | Int | Discrete | Categorical, Field(discriminator="type")]
+DomainSpec = Annotated[
+    Float | Int | Discrete | Categorical | Normal | LogNormal, Field(discriminator="type")
+]
 
 
 class Named(BaseModel):

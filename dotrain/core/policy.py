@@ -159,7 +159,7 @@ class AbstractOptimizer(ABC):
         self.first = deque()
         self._is_first: Params | None = None
         self._sign = sign_of(direction)
-        self._untried = None if searchspace.size is None else Untried(searchspace)
+        self._untried = Untried(searchspace) if searchspace.is_finite else None
 
     def score(self, value: float) -> float:
         """Turn a metric value into a score: larger is better, whatever the direction."""
@@ -192,13 +192,16 @@ class AbstractOptimizer(ABC):
 
         Args:
             draw: Returns a configuration of `searchspace`, at random; by default a draw of `rng`.
-                It is called until it gives a new one; after many repeats one is taken from what
+                It is called until it gives a new one that meets the space's constraints; after many repeats one is taken from what
                 is left, each as likely.
         """
         if (first := self.next_first()) is not None:
             return first
         if draw is None:
             draw = lambda: self.searchspace.sample(self.rng)  # noqa: E731
+        elif self.searchspace.constraints:
+            own = draw
+            draw = lambda: self.searchspace.meeting(own, self.rng)  # noqa: E731
         if self._untried is None or not self.tries_once:
             return draw()
         return self._untried.draw(draw, self.rng)

@@ -65,12 +65,14 @@ class Question:
         trials: How many trials it knows of: those before this number, earlier ones first.
         outcomes: How many outcomes it knows of, earlier ones first.
         level: The budget whose results are to be modelled, None for all.
+        again: How many answers to it didn't meet the space's constraints; each is asked for with a seed of its own.
     """
 
     number: int
     trials: int
     outcomes: int
     level: float | None = None
+    again: int = 0
 
 
 class AbstractSampler(ABC):
@@ -110,7 +112,8 @@ class AbstractSampler(ABC):
 
     def seed_of(self, question: Question) -> int:
         """Return the seed of everything random in an answer, in [0, 2**31)."""
-        return derive_seed(self._seed, "sampler", question.number)
+        again = [question.again] if question.again else []
+        return derive_seed(self._seed, "sampler", question.number, *again)
 
     @abstractmethod
     def learn_trial(self, number: int, params: Params) -> None:
@@ -127,7 +130,7 @@ class AbstractSampler(ABC):
 
     @abstractmethod
     def propose(self, question: Question) -> Params:
-        """Return a configuration of the space.
+        """Return a configuration of the space; one that doesn't meet its constraints is asked for again.
 
         Args:
             question: Its `trials` and `outcomes` have all been learned, and no more.

@@ -33,7 +33,6 @@ from dotrain.core.instructions import Ask, Finish, Instruction, Kill, RunStatus,
 from dotrain.core.limits import Limits
 from dotrain.core.line import Line
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
-from dotrain.core.sampling import Question
 from dotrain.core.stopping import Stopping
 from dotrain.core.streak import Streak
 from dotrain.core.suggestions import Suggestions
@@ -209,8 +208,8 @@ class Scheduler:
     def _ask(self, out: list[Instruction]) -> None:
         question = None if self.status is not None else self._suggestions.question()
         if question is not None:
-            fields = (getattr(question, name) for name in Question.__slots__)
-            out.append(Ask("a new configuration is wanted", *fields))
+            known = (question.number, question.trials, question.outcomes, question.level)
+            out.append(Ask("a new configuration is wanted", *known))
 
     def _check_time(self, time_s: float, out: list[Instruction]) -> None:
         if self.status is not None:

@@ -140,6 +140,10 @@ class Suggestions:
             trial.params = plain_params(trial.params)
         except TypeError as error:
             raise PolicyError(f"optimizer {self._name} suggested hyperparameter {error}") from None
+        if unmet := self._optimizer.searchspace.unmet(trial.params):
+            raise PolicyError(
+                f"optimizer {self._name} suggested {trial.params}, which doesn't meet {unmet[0]}"
+            )
         self._book.accept(trial)
         reason = trial.reason or f"suggested by {self._name}"
         self._line.accepted.append((trial, trial.budget, reason))

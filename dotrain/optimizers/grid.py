@@ -31,6 +31,10 @@ class GridSearch(AbstractOptimizer):
                 Axis.of(domain, self.points)
             except SpaceError as error:
                 raise ValueError(f"parameter '{name}': {error}") from None
+        if not self.searchspace.configurations(self.points).size:
+            raise ValueError(
+                "no point of the grid meets search.space_constraints; take more points"
+            )
 
     def initialize(self) -> None:
         """Start at the grid's first corner."""

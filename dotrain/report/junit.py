@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 from dotrain.errors import DotrainError, UsageError
 from dotrain.results import RunResult
 from dotrain.results.cases import Case, Verdict
+from dotrain.space import value_text
 from dotrain.store import replace_file
 
 #: Terminal colours, then all that XML 1.0 has no place for.
@@ -84,7 +85,9 @@ def to_junit(result: RunResult) -> bytes:
     }
     if best is not None:
         properties |= {"best.trial_id": best.trial_id, "best.value": best.final_metric}
-        properties |= {f"best.params.{name}": value for name, value in best.params.items()}
+        properties |= {
+            f"best.params.{name}": value_text(value) for name, value in best.params.items()
+        }
     started_at = header.get("started_at", "")
     return to_xml(result.name, result.cases(), properties, result.elapsed_s, started_at)
 

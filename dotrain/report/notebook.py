@@ -16,6 +16,7 @@ from dotrain.report.ablation import study_cells, study_lines, study_notes, study
 from dotrain.report.result import result_lines
 from dotrain.results import RunResult, SearchResult, StudyResult
 from dotrain.results.text import number_text, params_text
+from dotrain.space import value_text
 
 #: How many of the best trials are shown, and how many hyperparameters have a column.
 _TOP = 5
@@ -69,7 +70,7 @@ def _best_cells(metric: str, trials: Sequence[Trial]) -> list[list[str]]:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return number_text(value, 4) if isinstance(value, float) else str(value)
+    return number_text(value, 4) if isinstance(value, float) else value_text(value)
 
 
 def _table(rows: Sequence[Sequence[str]], left: Container[str]) -> str:

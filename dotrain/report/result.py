@@ -22,6 +22,7 @@ from dotrain.results.gates import GateOutcome
 from dotrain.results.marks import marks_text
 from dotrain.results.search import Promotions
 from dotrain.results.text import count_text, number_text, params_text, printable
+from dotrain.space import Share
 
 #: How many of the best trials are shown.
 _TOP = 5
@@ -175,6 +176,15 @@ def _gpus_text(gpus: Sequence[Sequence[str]]) -> str:
     return "; ".join(f"{names} for {count_text(slots, 'slot')}" for names, slots in seen.items())
 
 
+def _constraint_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Say what is to hold between hyperparameters, and how much of the space does."""
+    texts = plan["space_constraints"]
+    if not texts:
+        return []
+    share = Share(**plan["space_share"])
+    return [*(("constraint", text) for text in texts), ("met by", str(share))]
+
+
 def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     slots = "as many slots as the cluster has workers"
     if plan["resources"]:
@@ -190,6 +200,7 @@ def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("optimizer", f"{plan['optimizer']}, early stop {plan['early_stop']}, seed {plan['seed']}"),
         *([("hparams", params_text(plan["hparams"]))] if plan["hparams"] else []),
         *((f"  {name}", domain) for name, domain in plan["space"].items()),
+        *_constraint_lines(plan),
         ("cluster", f"{plan['cluster']}, {slots}"),
         *([("resources", f"{plan['resources']} for each rank")] if plan["resources"] else []),
         *([("gpus", _gpus_text(plan["gpus"]))] if plan["gpus"] else []),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from dotrain.report.result import fixed_lines, print_lines, width_of
 from dotrain.report.stdout import print_data, print_json
 from dotrain.report.text import make_console
 from dotrain.results.text import number_text, printable
+from dotrain.space import value_text
 
 Row = dict[str, Any]
 
@@ -130,8 +132,13 @@ def _to_csv(rows: Sequence[Row]) -> str:
     if rows:
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _csv_cell(value) for name, value in row.items()} for row in rows)
     return out.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    """Return a value as CSV holds it; a list or a mapping as JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
 def table_lines(table: TrialTable, width: int | None) -> list[str]:
@@ -169,4 +176,4 @@ def _column(name: str, rows: Sequence[Row], metric: str) -> Column:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return number_text(value, 5) if isinstance(value, float) else printable(str(value))
+    return number_text(value, 5) if isinstance(value, float) else printable(value_text(value))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dotrain.space import value_text
+
 
 def printable(text: str) -> str:
     """Return `text` with what would move the cursor or hide written as escapes."""
@@ -22,7 +24,7 @@ def params_text(params: Mapping[str, Any]) -> str:
     """Return hyperparameters in one line, numbers shortened."""
     return printable(
         " ".join(
-            f"{name}={number_text(value, 4) if isinstance(value, float) else value}"
+            f"{name}={number_text(value, 4) if isinstance(value, float) else value_text(value)}"
             for name, value in params.items()
         )
     )

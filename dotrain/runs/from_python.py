@@ -25,7 +25,10 @@ _ARGUMENTS: dict[Path, str] = {
     ("search", "space"): "searchspace",
     **{
         ("search", name): name
-        for name in ("optimizer", "num_trials", "early_stop", "stop", "try_first", "warm_start")
+        for name in (
+            *("optimizer", "num_trials", "early_stop", "stop", "try_first", "warm_start"),
+            "space_constraints",
+        )
     },
     ("ablation", "early_stop"): "early_stop",
 }
@@ -45,7 +48,8 @@ def load_call(
 
     Args:
         functions: ``train``, and ``model``, ``data`` and ``prepare`` if given.
-        search: ``space``, ``optimizer``, ``num_trials``, ``stop``, ``try_first`` and ``warm_start``, None where nothing is given.
+        search: ``space``, ``space_constraints``, ``optimizer``, ``num_trials``, ``stop``, ``try_first`` and ``warm_start``, None
+            where nothing is given.
         ablation: The study that is run instead, or None.
         early_stop: The rule: a name, a mapping with options, an instance, or None.
         distribution: The strategy, likewise.
@@ -80,7 +84,10 @@ def load_call(
             for key in ("num_trials", "stop", "try_first", "warm_start")
             if search.get(key) is not None
         }
-        config["search"] = {"space": space.to_data(), **more}
+        said = _listed(search.get("space_constraints"))
+        texts = [*(one.text for one in space.constraints), *said]
+        held = {"space_constraints": texts} if texts else {}
+        config["search"] = {"space": space.to_data(), **held, **more}
     hparams = sections["hparams"] or {}
     if not isinstance(hparams, Mapping):
         raise UsageError(f"hparams: expected a mapping from names to values, got {hparams!r}")
@@ -115,6 +122,10 @@ def load_call(
     return replace(loaded, data=_recorded(loaded, search["num_trials"]))
 
 
+def _listed(texts: Any) -> list[Any]:
+    return [texts] if isinstance(texts, str) else list(texts or ())
+
+
 def _is_named(plugin: object) -> bool:
     return isinstance(plugin, str | Mapping)
 
@@ -141,6 +152,7 @@ def _recorded(loaded: LoadedConfig, num_trials: int | None) -> dict[str, Any]:
         "hparams": config["hparams"],
         "search": {
             "space": search.get("space", {}),
+            **{key: search[key] for key in ("space_constraints",) if key in search},
             "optimizer": place(search.get("optimizer"), loaded.optimizer),
             "num_trials": loaded.optimizer.num_trials if study else num_trials,
             "early_stop": place(rule, loaded.early_stop),

@@ -142,12 +142,13 @@ def _suggested(trial: optuna.Trial, name: str, distribution: BaseDistribution) -
 
 
 def _distribution(domain: Domain) -> BaseDistribution:
-    """Return what a domain is to optuna: its own range, or its indices."""
+    """Return what a domain is to optuna: its own range, its indices, or the unit interval, which keeps its prior."""
     if isinstance(domain, Float) and _has_own_scale(domain):
         return FloatDistribution(*domain.range, log=domain.scale == "log")
     if isinstance(domain, Int) and _has_own_scale(domain):
         return IntDistribution(*domain.range, log=True)
-    assert domain.size is not None, f"{domain} is a continuum"
+    if domain.size is None:
+        return FloatDistribution(0.0, 1.0)
     if isinstance(domain, Categorical):
         return CategoricalDistribution(range(domain.size))
     return IntDistribution(0, domain.size - 1)
@@ -157,7 +158,8 @@ def _shown(domain: Domain, value: Any) -> Any:
     """Return what a value is to optuna."""
     if _has_own_scale(domain):
         return value
-    assert domain.size is not None
+    if domain.size is None:
+        return domain.to_unit(value)
     return round(domain.to_unit(value) * domain.size - 0.5)
 
 
@@ -166,12 +168,13 @@ def _meant(domain: Domain, shown: Any) -> Any:
     if isinstance(domain, Int | Float) and _has_own_scale(domain):
         low, high = domain.range
         return min(max(shown, low), high)
-    assert domain.size is not None
+    if domain.size is None:
+        return domain.from_unit(shown)
     return domain.from_unit((shown + 0.5) / domain.size)
 
 
 def _has_own_scale(domain: Domain) -> bool:
-    """Whether optuna has a distribution for a domain as it is; else its values have equal distances, or none."""
+    """Whether optuna has a distribution for a domain as it is; else its values are counted, or it is no plain range."""
     if isinstance(domain, Int):
         return domain.scale == "log"
     return isinstance(domain, Float) and domain.step is None

@@ -9,13 +9,18 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import final
+from typing import Final, final
 
 import cloudpickle
 
 from dotrain.core.sampling import AbstractSampler, Outcome, Question
+from dotrain.core.seeding import derive_rng
 from dotrain.space import Params, Searchspace
+
+#: How often a model is asked for one configuration that meets the constraints.
+_MOST_ASKED: Final = 10
 
 
 @final
@@ -31,6 +36,8 @@ class Learner:
             seed: Of the run.
         """
         self._sampler = sampler
+        self._space = space
+        self._seed = seed
         self._trials = 0
         sampler.begin(space, seed)
 
@@ -50,9 +57,17 @@ class Learner:
     def answer(
         self, params: Iterable[Params], outcomes: Iterable[Outcome], question: Question
     ) -> Params:
-        """Learn what is new, and answer a question that knows all of that and no more."""
+        """Learn what is new, and answer a question that knows all of that and no more.
+
+        What doesn't meet the space's constraints is asked for again; where the model won't, a random draw meets them.
+        """
         self.learn(params, outcomes)
-        return self._sampler.propose(question)
+        for again in range(_MOST_ASKED):
+            proposed = self._sampler.propose(replace(question, again=again))
+            # What is no configuration at all is refused where the answer is taken.
+            if not isinstance(proposed, dict) or not self._space.unmet(proposed):
+                return proposed
+        return self._space.sample(derive_rng(self._seed, "sampler", question.number, "drawn"))
 
 
 def serve(connection: Connection) -> None:

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, ClassVar
 
 from dotrain.space.conditions import check_when, condition_text, plain_when
-from dotrain.space.values import SpaceError, as_sequence, plain_if_possible
+from dotrain.space.values import SpaceError, as_sequence, plain_if_possible, value_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,8 @@ class Domain(ABC):
         if points is None:
             raise SpaceError("a grid over a float needs 'step' here or 'points' in the optimizer")
         ends = [i / (points - 1) for i in range(points)] if points > 1 else [0.5]
-        return list(dict.fromkeys(self.from_unit(u) for u in ends))
+        values = [self.from_unit(u) for u in ends]
+        return list({value_key(value): value for value in values}.values())
 
 
 def index_of(u: float, size: int) -> int:

@@ -1,7 +1,7 @@
 """When a hyperparameter is part of a trial: what ``when:`` says of another one.
 
 A condition is a value, a list of values, or a range: ``{min: 2}``, ``{max: 5}`` or both, the ends
-included.
+included. A value that is a list or a mapping itself stands in a list of values.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from dotrain.space.values import (
     SpaceError,
     as_list,
     is_number,
-    is_scalar,
+    is_plain,
     plain_if_possible,
     same_value,
+    value_text,
 )
 
 _RANGE = "a range such as {min: 2}, {max: 5} or {min: 2, max: 5}"
@@ -50,14 +51,15 @@ def check_when(when: Any) -> None:
             raise SpaceError(f"expected at least one value of '{other}'", "when")
         else:
             for value in as_list(condition):
-                if not is_scalar(value):
+                if not is_plain(value):
                     raise SpaceError(f"expected plain values of '{other}', got {value!r}", "when")
 
 
 def _check_range(other: str, bounds: Mapping[str, Any]) -> None:
     if not bounds or set(bounds) - {"min", "max"}:
         shown = f"expected a value of '{other}', a list of values, or {_RANGE}"
-        raise SpaceError(f"{shown}, got {dict(bounds)}", "when")
+        instead = f"; write [{value_text(bounds)}] for the mapping" if bounds else ""
+        raise SpaceError(f"{shown}, got {dict(bounds)}{instead}", "when")
     for key, bound in bounds.items():
         if not is_number(bound) or math.isnan(bound):
             raise SpaceError(f"expected a number for {key} of '{other}', got {bound!r}", "when")
@@ -77,7 +79,7 @@ def is_met(condition: Any, value: Any) -> bool:
 def condition_text(other: str, condition: Any) -> str:
     """Return a condition as people read it: ``C >= 2``, ``opt = sgd``."""
     if not isinstance(condition, Mapping):
-        values = ", ".join(map(str, as_list(condition)))
+        values = ", ".join(map(value_text, as_list(condition)))
         return f"{other} = {values}" if len(as_list(condition)) == 1 else f"{other} in [{values}]"
     low, high = condition.get("min"), condition.get("max")
     if low is None:

@@ -1,119 +1,34 @@
 """How many configurations a space has, and which: without going through all of them.
 
-A parameter's values are an *axis*, of which each value is known by its index. What others' conditions
-say of an axis cuts it into *pieces*, within which all values mean the same to the others.
+Parameters that constraints hold together are gone through; the rest is counted by pieces of axes, see `axis`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import pairwise
-from typing import Any
+from typing import Any, Final, NamedTuple
 
+from dotrain.space.axis import Axis
 from dotrain.space.base import Domain
 from dotrain.space.conditions import is_met
-from dotrain.space.domains import Categorical, Discrete, Float
-from dotrain.space.values import as_list
+from dotrain.space.constraints import Constraint
+from dotrain.space.values import SpaceError
 
 _Names = frozenset[str]
 _NONE: _Names = frozenset()
 
-
-@dataclass(frozen=True)
-class Axis:
-    """The values of one parameter, in order.
-
-    Attributes:
-        size: How many; too many to be listed, perhaps.
-        at: Returns the value at an index from 0.
-        ascends: Whether larger indices are larger numbers.
-    """
-
-    size: int
-    at: Callable[[int], Any]
-    ascends: bool
-
-    @classmethod
-    def of(cls, domain: Domain, points: int | None = None) -> Axis:
-        """Return the axis of a domain.
-
-        Raises:
-            SpaceError: If the domain is a continuum and `points` is None.
-        """
-        ascends = not isinstance(domain, Categorical)
-        if domain.size is not None and (points is None or domain.size <= points):
-            return cls(domain.size, domain.at, ascends)
-        values = domain.grid(points)
-        return cls(len(values), values.__getitem__, ascends)
-
-    def first(self, holds: Callable[[Any], bool]) -> int:
-        """Return the first index whose value `holds`, as then all later ones do; else `size`."""
-        low, high = 0, self.size
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if holds(self.at(middle)) else (middle + 1, high)
-        return low
-
-    def meets(self, condition: Any) -> bool:
-        """Whether any value meets a condition."""
-        return any(is_met(condition, self.at(start)) for start, _ in self.pieces([condition]))
-
-    def pieces(self, conditions: Sequence[Any]) -> list[tuple[int, int]]:
-        """Return (first index, size) of pieces whose values meet the same of the conditions."""
-        if not self.ascends:
-            cuts = set(range(self.size + 1))
-        else:
-            cuts = {0, self.size}
-            for condition in conditions:
-                cuts |= self._cuts(condition)
-        ordered = sorted(cuts)
-        return [(start, end - start) for start, end in pairwise(ordered)]
-
-    def _cuts(self, condition: Any) -> set[int]:
-        if isinstance(condition, Mapping):
-            low, high = condition.get("min"), condition.get("max")
-            bounds = [] if low is None else [self.first(lambda value: value >= low)]
-            return {*bounds, *([] if high is None else [self.first(lambda value: value > high)])}
-        numbers = [value for value in as_list(condition) if isinstance(value, int | float)]
-        return {
-            cut
-            for number in numbers
-            for cut in (
-                self.first(lambda value, n=number: value >= n),  # type: ignore[misc]
-                self.first(lambda value, n=number: value > n),  # type: ignore[misc]
-            )
-        }
+#: What constraints hold together is gone through, up to so many combinations.
+MOST_COMBINATIONS: Final = 200_000
 
 
-def never_together(domains: Mapping[str, Domain]) -> list[str]:
-    """Return the names that no configuration has, since their conditions never hold together.
+class _Part(NamedTuple):
+    """Parameters that constraints and conditions hold together: their combinations, and which of them are meant."""
 
-    Args:
-        domains: By name; each condition by itself holds somewhere, and they go in no circle.
-    """
-    there = Configurations({name: _finite(name, domains) for name in domains}).names()
-    # What depends on a name that is never there isn't at fault.
-    return [
-        name
-        for name, domain in domains.items()
-        if name not in there and there.issuperset(domain.when)
-    ]
-
-
-def _finite(name: str, domains: Mapping[str, Domain]) -> Domain:
-    """Return a domain, of a continuum a value from between any two bounds of others' conditions."""
-    domain = domains[name]
-    if domain.size is not None:
-        return domain
-    assert isinstance(domain, Float)
-    conditions = [one.when[name] for one in domains.values() if name in one.when]
-    bounds = {bound for c in conditions if isinstance(c, Mapping) for bound in c.values()}
-    low, high = domain.range
-    cuts = sorted({low, high, *(bound for bound in bounds if low < bound < high)})
-    middles = dict.fromkeys((a + b) / 2 for a, b in pairwise(cuts))
-    return Discrete(values=tuple(middles), when=domain.when)
+    all: Configurations
+    met: Sequence[int]
 
 
 class Configurations:
@@ -123,15 +38,22 @@ class Configurations:
         size: How many there are.
     """
 
-    def __init__(self, domains: Mapping[str, Domain], points: int | None = None) -> None:
+    def __init__(
+        self,
+        domains: Mapping[str, Domain],
+        points: int | None = None,
+        constraints: Sequence[Constraint] = (),
+    ) -> None:
         """Count them.
 
         Args:
             domains: By name; the conditions go in no circle.
             points: The most values per parameter. None takes every value.
+            constraints: What each has to meet.
 
         Raises:
-            SpaceError: If a parameter is a continuum and `points` is None.
+            SpaceError: If a parameter is a continuum and `points` is None, or constraints hold together more
+                combinations than can be gone through.
         """
         self._domains = domains
         self._axes = {name: Axis.of(domain, points) for name, domain in domains.items()}
@@ -139,20 +61,30 @@ class Configurations:
         for name, domain in domains.items():
             for other in domain.when:
                 self._dependents[other].append(name)
+        self._constraints = constraints
+        self._parts: list[_Part] = []
+        held: set[str] = set()
+        for names in _held_together(domains, constraints):
+            held |= names
+            self._parts.append(
+                _part({n: d for n, d in domains.items() if n in names}, points, constraints)
+            )
+        #: Those that no constraint has to do with.
+        self._counted = {name: domain for name, domain in domains.items() if name not in held}
         self._order = self._dependents_early()
         self._pieces = {name: self._pieces_of(name) for name in self._order}
         #: What the parameters without any part in a condition make: their number of combinations.
-        self._free = [name for name in domains if name not in self._pieces]
+        self._free = [name for name in self._counted if name not in self._pieces]
         free = 1
         for name in self._free:
             free *= self._axes[name].size
         self._count = cache(self._count_from)
-        self.size = free * self._count(0, _NONE)
+        self.size = free * self._count(0, _NONE) * math.prod(len(part.met) for part in self._parts)
 
     def _dependents_early(self) -> list[str]:
         """Return the names with a part in a condition, each behind those it depends on."""
-        waits = {name: len(domain.when) for name, domain in self._domains.items()}
-        todo = [n for n in self._domains if not waits[n] and self._dependents[n]][::-1]
+        waits = {name: len(domain.when) for name, domain in self._counted.items()}
+        todo = [n for n in self._counted if not waits[n] and self._dependents[n]][::-1]
         order = []
         while todo:
             order.append(name := todo.pop())
@@ -204,6 +136,9 @@ class Configurations:
     def at(self, number: int) -> dict[str, Any]:
         """Return one of them by a number in [0, size); in which order is nobody's business."""
         found: dict[str, Any] = {}
+        for part in self._parts:
+            number, index = divmod(number, len(part.met))
+            found |= part.all.at(part.met[index])
         for name in self._free:
             number, index = divmod(number, self._axes[name].size)
             found[name] = self._axes[name].at(index)
@@ -224,6 +159,7 @@ class Configurations:
         """Yield them as a grid, the last name varying fastest."""
         names = list(self._domains)
         chosen: dict[str, int] = {}
+        due = self._due(names)
 
         def fill(place: int) -> Iterator[dict[str, Any]]:
             if place == len(names):
@@ -234,11 +170,34 @@ class Configurations:
             size = self._axes[name].size if self._has(name, chosen) is not False else 1
             for index in range(size):
                 chosen[name] = index
-                if not self._dependents[name] or not self._contradicts(chosen):
+                if (not self._dependents[name] or not self._contradicts(chosen)) and self._meets(
+                    due[place], chosen
+                ):
                     yield from fill(place + 1)
             del chosen[name]
 
         return fill(0)
+
+    def _due(self, names: Sequence[str]) -> list[list[Constraint]]:
+        """Return the constraints that can be asked when a name is chosen, and not before, by its place."""
+        due: list[list[Constraint]] = [[] for _ in names]
+        for constraint in self._constraints:
+            needed = set(constraint.names)
+            todo = list(needed)
+            while todo:
+                new = set(self._domains[todo.pop()].when) - needed
+                needed |= new
+                todo += new
+            due[max(names.index(name) for name in needed)].append(constraint)
+        return due
+
+    def _meets(self, constraints: Sequence[Constraint], chosen: Mapping[str, int]) -> bool:
+        return all(
+            constraint.holds(
+                {n: self._axes[n].at(chosen[n]) for n in constraint.names if self._has(n, chosen)}
+            )
+            for constraint in constraints
+        )
 
     def _has(self, name: str, chosen: Mapping[str, int]) -> bool | None:
         """Whether a name has a value beside those that are chosen; None if that can't be told yet."""
@@ -257,3 +216,35 @@ class Configurations:
     def _contradicts(self, chosen: Mapping[str, int]) -> bool:
         """Whether a name that stands beyond its first value turns out to have none."""
         return any(index and self._has(name, chosen) is False for name, index in chosen.items())
+
+
+def _held_together(
+    domains: Mapping[str, Domain], constraints: Sequence[Constraint]
+) -> list[set[str]]:
+    """Return the names that constraints have to do with, in groups that have nothing to do with each other."""
+    links = [{name, *domain.when} for name, domain in domains.items()]
+    groups: list[set[str]] = []
+    for link in [*(set(constraint.names) for constraint in constraints), *links]:
+        touched = [group for group in groups if group & link]
+        groups = [group for group in groups if not group & link]
+        groups.append(link.union(*touched))
+    named = {name for constraint in constraints for name in constraint.names}
+    return [group for group in groups if group & named]
+
+
+def _part(
+    domains: Mapping[str, Domain], points: int | None, constraints: Sequence[Constraint]
+) -> _Part:
+    found = Configurations(domains, points)
+    if found.size > MOST_COMBINATIONS:
+        raise SpaceError(
+            f"constraints hold {', '.join(domains)} together, which have {found.size:,} combinations: more than "
+            f"the {MOST_COMBINATIONS:,} that are gone through"
+        )
+    own = [constraint for constraint in constraints if set(constraint.names) <= set(domains)]
+
+    def meets(number: int) -> bool:
+        params = found.at(number)
+        return all(constraint.holds(params) for constraint in own)
+
+    return _Part(found, array("q", filter(meets, range(found.size))))

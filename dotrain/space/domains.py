@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from typing import Any, Literal, final
 
 from dotrain.space.base import Domain, index_of, require_in
-from dotrain.space.values import Scalar, SpaceError, is_number, is_scalar, same_value
+from dotrain.space.values import (
+    Key,
+    SpaceError,
+    is_number,
+    is_plain,
+    plain_if_possible,
+    plain_value,
+    same_value,
+    value_key,
+    value_text,
+)
 
 #: Two bounds within this have a finite distance.
 _LARGEST = sys.float_info.max / 2
@@ -49,6 +59,11 @@ class _Range(Domain):
             raise SpaceError("a step goes with the linear scale only", "step")
         if step > (self.range[1] - self.range[0]) * (1 + 1e-9):  # 0.3 - 0.2 is less than 0.1
             raise SpaceError(f"step {step} is wider than the range {list(self.range)}", "step")
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest number."""
+        return self.range
 
     def __str__(self) -> str:
         scale = ", log" if self.scale == "log" else ""
@@ -196,13 +211,13 @@ class _Choice(Domain):
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             shown = list(values) if isinstance(values, tuple) else values
             raise SpaceError(f"expected a list of values, got {shown!r}", "values")
-        seen: set[tuple[bool, Scalar]] = set()
+        seen: set[Key] = set()
         for value in values:
-            if not is_scalar(value) or value != value:
+            if not is_plain(value):
                 raise SpaceError(f"expected plain values, got {value!r}", "values")
-            if (isinstance(value, bool), value) in seen:
+            if value_key(value) in seen:
                 raise SpaceError(f"{value!r} stands twice", "values")
-            seen.add((isinstance(value, bool), value))
+            seen.add(value_key(value))
 
     @property
     def size(self) -> int:
@@ -210,24 +225,26 @@ class _Choice(Domain):
         return len(self.values)
 
     def at(self, index: int) -> Any:
-        """Return the value at an index."""
-        return self.values[index]
+        """Return the value at an index; a list or a mapping as a copy, which is the trial's own."""
+        return plain_value(self.values[index])
 
     def from_unit(self, u: float) -> Any:
         """Map `u` in [0, 1] to one of the values."""
-        return self.values[index_of(u, self.size)]
+        return self.at(index_of(u, self.size))
 
     def to_unit(self, value: Any) -> float:
         """Map one of the values to [0, 1]."""
         require_in(self, value)
+        value = plain_if_possible(value)
         index = next(i for i, known in enumerate(self.values) if same_value(known, value))
         return (index + 0.5) / self.size
 
     def __contains__(self, value: object) -> bool:
+        value = plain_if_possible(value)
         return any(same_value(known, value) for known in self.values)
 
     def __str__(self) -> str:
-        what = f"{type(self).__name__.lower()}[{', '.join(map(str, self.values))}]"
+        what = f"{type(self).__name__.lower()}[{', '.join(map(value_text, self.values))}]"
         return what + self._condition()
 
 
@@ -257,7 +274,7 @@ class Categorical(_Choice):
     """One of a list of values without an order.
 
     Attributes:
-        values: Strings, numbers, booleans or null (None), each once.
+        values: Strings, numbers, booleans, null (None), lists or mappings of them, each once.
     """
 
     type: Literal["categorical"] = "categorical"

@@ -5,47 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from random import Random
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.space.base import Domain
-from dotrain.space.conditions import condition_text, is_met
-from dotrain.space.counting import Axis, Configurations, never_together
-from dotrain.space.domains import Categorical, Discrete, Float, Int
-from dotrain.space.values import SpaceError, as_list, is_number
+from dotrain.space.conditions import is_met
+from dotrain.space.constraints import Constraint
+from dotrain.space.counting import Configurations
+from dotrain.space.forms import as_domain
+from dotrain.space.never import never_together, unmet, was_taken
+from dotrain.space.share import ENOUGH, TRIED, Share
+from dotrain.space.values import SpaceError, plain_if_possible
 
 Params = dict[str, Any]
 
-
-DOMAINS: Mapping[str, type[Domain]] = {
-    "float": Float,
-    "int": Int,
-    "discrete": Discrete,
-    "categorical": Categorical,
-}
-
-
-#: The deck's names: type -> (our type, our key for what follows it).
-DECK_TYPES: Mapping[str, tuple[str, str]] = {
-    "DOUBLE": ("float", "range"),
-    "INTEGER": ("int", "range"),
-    "DISCRETE": ("discrete", "values"),
-    "CATEGORICAL": ("categorical", "values"),
-}
-
-
-def expand_deck_form(spec: Any) -> Any:
-    """Turn ``('INTEGER', [2, 8])`` into ``{"type": "int", "range": [2, 8]}``; leave the rest.
-
-    Raises:
-        SpaceError: If `spec` is a pair whose first part is no known type.
-    """
-    if not (isinstance(spec, list | tuple) and len(spec) == 2 and isinstance(spec[0], str)):
-        return spec
-    if spec[0] not in DECK_TYPES:
-        raise SpaceError(f"unknown type '{spec[0]}'{did_you_mean(spec[0], list(DECK_TYPES))}")
-    kind, key = DECK_TYPES[spec[0]]
-    return {"type": kind, key: spec[1]}
+#: Draws until one meets the constraints; of a finite space what is left is then counted out.
+_DRAWS: Final = 100_000
+_DRAWS_OF_FINITE: Final = 100
 
 
 @final
@@ -74,6 +50,8 @@ class Searchspace:
             UsageError: If a domain or a condition can't be; the message names the parameter.
         """
         self.domains: dict[str, Domain] = {}
+        self.constraints: tuple[Constraint, ...] = ()
+        self._made: dict[int | None, Configurations] = {}
         for name, spec in params.items():
             try:
                 self.domains[name] = as_domain(spec)
@@ -98,12 +76,45 @@ class Searchspace:
         """Return the YAML form, from which ``Searchspace(**data)`` makes an equal space."""
         return {name: domain.to_data() for name, domain in self.domains.items()}
 
+    def constrained(self, constraints: Sequence[Constraint]) -> Searchspace:
+        """Return the part of this space that meets constraints, and nothing else."""
+        space = Searchspace.unchecked(self.domains)
+        space.constraints = tuple(constraints)
+        return space
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_made": {}}
+
     @property
+    def is_finite(self) -> bool:
+        """Whether there is no continuum in it."""
+        return all(domain.size is not None for domain in self.domains.values())
+
+    @cached_property
     def size(self) -> int | None:
-        """Number of different configurations, or None for a continuum."""
-        if any(domain.size is None for domain in self.domains.values()):
+        """Number of different configurations; None for a continuum, and where constraints make it hard to tell."""
+        if not self.is_finite:
             return None
-        return self.configurations().size
+        try:
+            return self.configurations().size
+        except SpaceError:
+            return None
+
+    def unmet(self, params: Mapping[str, Any]) -> list[str]:
+        """Return the constraints that a configuration doesn't meet, as they are written."""
+        plain = {name: plain_if_possible(value) for name, value in params.items()}
+        return [one.text for one in self.constraints if not one.holds(plain)]
+
+    @cached_property
+    def share(self) -> Share:
+        """How much of the space without constraints meets them: counted, or of random draws."""
+        if self.size is not None:
+            return Share(self.size, Configurations(self.domains).size, is_exact=True)
+        rng, met, drawn = Random(0), 0, 0
+        while drawn < TRIED and met < ENOUGH:
+            drawn += 1
+            met += not self.unmet(self._draw(rng))
+        return Share(met, drawn, is_exact=False)
 
     def configurations(self, points: int | None = None) -> Configurations:
         """Return all configurations, counted and not yet made.
@@ -112,9 +123,11 @@ class Searchspace:
             points: The most values per parameter. None takes every value.
 
         Raises:
-            SpaceError: If a parameter is a continuum and `points` is None.
+            SpaceError: If a parameter is a continuum and `points` is None, or constraints are about too many.
         """
-        return Configurations(self.domains, points)
+        if points not in self._made:
+            self._made[points] = Configurations(self.domains, points, self.constraints)
+        return self._made[points]
 
     def problems(self, *, goes_on: bool = False) -> Iterator[tuple[str, str]]:
         """Yield (parameter, message) for every mistake that only the whole space shows.
@@ -141,8 +154,8 @@ class Searchspace:
         for other, condition in domain.when.items():
             if other not in self.domains:
                 yield f"no parameter '{other}'{did_you_mean(other, [*self.domains])}"
-            elif other != name and not (goes_on and _was_taken(self.domains[other], condition)):
-                yield from _unmet(other, self.domains[other], condition)
+            elif other != name and not (goes_on and was_taken(self.domains[other], condition)):
+                yield from unmet(other, self.domains[other], condition)
 
     def _circles(self) -> list[str]:
         """Return a name of each circle of conditions, the first of it."""
@@ -181,7 +194,7 @@ class Searchspace:
         )
 
     def sample(self, rng: Random) -> Params:
-        """Draw one configuration; every parameter takes one draw, in use or not.
+        """Draw one configuration; every parameter takes one draw, in use or not, and again until constraints are met.
 
         Args:
             rng: The only source of randomness.
@@ -189,25 +202,59 @@ class Searchspace:
         Returns:
             Values by name, in the order of `names`; parameters whose condition fails are absent.
         """
+        return self.meeting(lambda: self._draw(rng), rng)
+
+    def _draw(self, rng: Random) -> Params:
         return self.from_unit([rng.random() for _ in self.names])
 
+    def meeting(self, draw: Callable[[], Params], rng: Random) -> Params:
+        """Return the first of some draws that meets the constraints.
+
+        Args:
+            draw: Returns a configuration of the space, constraints aside.
+            rng: Draws in its place where it meets them too seldom.
+
+        Raises:
+            SpaceError: If no draw meets them; where `share` is enough that doesn't happen.
+        """
+        if not self.constraints:
+            return draw()
+        for _ in range(_DRAWS_OF_FINITE):
+            if not self.unmet(params := draw()):
+                return params
+        if self.size is not None:
+            return self.configurations().at(rng.randrange(self.size))
+        for _ in range(_DRAWS):
+            if not self.unmet(params := self._draw(rng)):
+                return params
+        raise SpaceError(f"none of {_DRAWS:,} random draws meets the constraints")
+
     def from_unit(self, point: Sequence[float]) -> Params:
-        """Map a point of the unit cube, one coordinate per name of `names`, to a configuration."""
+        """Map a point of the unit cube, one coordinate per name of `names`, to a configuration.
+
+        Whether it meets the constraints has to be asked.
+        """
         unit = dict(zip(self.names, point, strict=True))
         return self.build(lambda name: self.domains[name].from_unit(unit[name]))
 
     def complete(self, given: Mapping[str, Any], rng: Random) -> Params:
-        """Return the configuration that has some values given, and the others drawn.
+        """Return a configuration that has some values given, and the others drawn until constraints are met.
 
         Args:
             given: Values of parameters by name; one that turns out not to be in use is left out.
             rng: The only source of randomness.
+
+        Raises:
+            SpaceError: If no draw meets them.
         """
 
         def value_of(name: str) -> Any:
             return given[name] if name in given else self.domains[name].from_unit(rng.random())
 
-        return self.build(value_of)
+        for _ in range(_DRAWS_OF_FINITE):
+            if not (unmet := self.unmet(params := self.build(value_of))):
+                return params
+        raise SpaceError(f"nothing that has these values meets {', '.join(unmet)}")
 
     def build(self, value_of: Callable[[str], Any]) -> Params:
         """Return the configuration of the values that are given, each asked for if it is in use.
@@ -250,62 +297,11 @@ class Searchspace:
         if not isinstance(params, dict):
             return False
         expected = {name for name in self.names if self._is_active(name, params)}
-        return set(params) == expected and all(params[n] in self.domains[n] for n in expected)
+        return (
+            set(params) == expected
+            and all(params[n] in self.domains[n] for n in expected)
+            and not self.unmet(params)
+        )
 
     def __repr__(self) -> str:
         return f"Searchspace({', '.join(f'{n}={d}' for n, d in self.domains.items())})"
-
-
-def as_domain(spec: Any) -> Domain:
-    """Return the domain that one of its forms describes.
-
-    Raises:
-        SpaceError: If it can't be.
-        TypeError: If it lacks a key, or has one too many.
-    """
-    spec = expand_deck_form(spec)
-    if isinstance(spec, Domain):
-        return spec
-    if not isinstance(spec, Mapping) or "type" not in spec:
-        raise SpaceError(f"expected a domain or ('TYPE', [...]), got {spec!r}")
-    kind = spec["type"]
-    if kind not in DOMAINS:
-        raise SpaceError(f"unknown type '{kind}'{did_you_mean(str(kind), list(DOMAINS))}")
-    return DOMAINS[kind](**{key: value for key, value in spec.items() if key != "type"})
-
-
-def _unmet(other: str, domain: Domain, condition: Any) -> Iterator[str]:
-    """Yield what is wrong with a condition on a parameter, of which the domain is given."""
-    if isinstance(condition, Mapping):
-        if isinstance(domain, Categorical):
-            yield f"'{other}' is categorical and has no order; write a list of its values"
-        elif not _is_ever(domain, condition):
-            yield f"{condition_text(other, condition)} never holds; '{other}' is {domain}"
-        return
-    values = as_list(condition)
-    numbers = [value for value in values if is_number(value)]
-    if domain.size is None and numbers:
-        low, high = min(numbers), max(numbers)
-        write = (
-            f"{{min: {low}}} or {{max: {low}}}" if low == high else f"{{min: {low}, max: {high}}}"
-        )
-        shown = ", ".join(map(str, numbers))
-        yield f"'{other}' is a float and never exactly {shown}; write a range: {write}"
-    for value in values:
-        if domain.size is None and is_number(value):
-            continue
-        if domain.size is None or not Axis.of(domain).meets([value]):
-            yield f"'{other}' is never {value!r}"
-
-
-def _was_taken(domain: Domain, condition: Any) -> bool:
-    return isinstance(domain, Float) and all(value in domain for value in as_list(condition))
-
-
-def _is_ever(domain: Domain, condition: Mapping[str, Any]) -> bool:
-    if domain.size is not None:
-        return Axis.of(domain).meets(condition)
-    assert isinstance(domain, Float)
-    low, high = domain.range
-    # Of a continuum a single value, its end too, is never drawn.
-    return bool(max(low, condition.get("min", low)) < min(high, condition.get("max", high)))

@@ -7,6 +7,9 @@ from typing import Any
 
 Scalar = str | int | float | bool | None
 
+#: A value in a form that can be looked up: equal for `same_value`, and only then.
+Key = tuple[str, Any]
+
 _PLAIN = (bool, int, float, str)
 
 
@@ -113,9 +116,13 @@ def as_list(values: Any) -> Sequence[Any]:
     return values if isinstance(values, list | tuple) else [values]
 
 
-def is_scalar(value: object) -> bool:
-    """Whether `value` is one that a parameter of a space may have."""
-    return isinstance(value, str | int | float | bool | None)
+def is_plain(value: object) -> bool:
+    """Whether `value` is one that a parameter may have: as `plain_value` returns it, and no NaN in it."""
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_plain(part) for key, part in value.items())
+    return isinstance(value, str | int | float | bool | None) and value == value
 
 
 def is_number(value: object) -> bool:
@@ -124,5 +131,25 @@ def is_number(value: object) -> bool:
 
 
 def same_value(a: Any, b: Any) -> bool:
-    """Equality that tells True from 1, as a YAML author does."""
+    """Equality of plain values that tells True from 1, as a YAML author does, inside of lists and mappings too."""
+    if isinstance(a, list | dict) or isinstance(b, list | dict):
+        return type(a) is type(b) and value_key(a) == value_key(b)
     return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
+
+
+def value_key(value: Any) -> Key:
+    """Return what stands for a plain value in a set or a dict; the order of a mapping's keys is no matter."""
+    if isinstance(value, list):
+        return "list", tuple(map(value_key, value))
+    if isinstance(value, dict):
+        return "mapping", frozenset((key, value_key(part)) for key, part in value.items())
+    return "bool" if isinstance(value, bool) else "", value
+
+
+def value_text(value: Any) -> str:
+    """Return a plain value as people read it: ``relu``, ``[64, 64]``, ``{units: 32}``."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(value_text, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {value_text(part)}' for key, part in value.items())}}}"
+    return str(value)

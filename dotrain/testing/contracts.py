@@ -35,8 +35,8 @@ def example_space() -> Searchspace:
         lr=Float(range=(0.0, 1.0), step=0.25),
         units=Int(range=(1, 4)),
         width=Discrete(values=[8, 16]),
-        kind=Categorical(values=["a", "b"]),
-        extra=Int(range=(0, 1), when={"kind": "b"}),
+        kind=Categorical(values=["a", ["b", 2]]),
+        extra=Int(range=(0, 1), when={"kind": [["b", 2]]}),
     )
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -211,7 +212,8 @@ def _given(
     study, arm = loaded.program.study, launch.arm
     left_out = study.left_out(arm.name) if study and arm else []
     variant = Variant.of(left_out)
-    hparams = {**loaded.program.hparams, **launch.params, **variant.hparams}
+    # What the function changes of a list is nobody else's.
+    hparams = deepcopy({**loaded.program.hparams, **launch.params, **variant.hparams})
     asked: set[str] = set()
     common: dict[str, Any] = {
         "hparams": Hparams(hparams, asked) if variant.hparams else dict(hparams),

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from dotrain.config.plan import make_plan
+from dotrain.report.result import print_plan
 from dotrain.runs.preparing import say
 from tests.folder import Folder
 
@@ -68,6 +69,21 @@ def test_the_slots_are_the_workers_asked_for_or_the_cores(folder: Folder):
     assert make_plan(folder.load(HEAD))["slots"] >= 1
     address = HEAD + "cluster: {kind: address, address: 'tcp://host:1'}\n"
     assert make_plan(folder.load(address))["slots"] is None
+
+
+def test_the_plan_has_the_constraints_and_the_share_of_the_space_that_meets_them(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+):
+    search = HEAD + "search:\n" + SPACE + "  num_trials: 9\n"
+    assert make_plan(folder.load(search))["space_share"] is None
+    plan = make_plan(folder.load(search + "  space_constraints: [n >= size]\nhparams: {size: 2}\n"))
+    assert plan["space_constraints"] == ["n >= size"]
+    assert plan["space_share"] == {"met": 4, "of": 6, "is_exact": True}
+    assert plan["configurations"] == 4
+    print_plan(plan)
+    assert re.search(
+        r"constraint +n >= size\n *met by +4 of 6 configurations", capsys.readouterr().out
+    )
 
 
 def test_a_plan_is_plain_data(folder: Folder):

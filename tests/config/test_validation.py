@@ -269,14 +269,15 @@ MISTAKES = {
         SEARCH + "    lr: {type: flot, range: [0, 1]}\n",
         [
             "6:16: search.space.lr.type: "
-            "expected one of float, int, discrete, categorical, got 'flot'"
+            "expected one of float, int, discrete, categorical, "
+            "normal, log_normal, got 'flot'"
         ],
     ),
     "no type": (
         SEARCH + "    lr: {range: [0, 1]}\n",
         [
             "6:9: search.space.lr: needs a type: one of float, int, discrete, categorical, "
-            "or the form [INTEGER, [2, 8]]"
+            "normal, log_normal, or the form [INTEGER, [2, 8]]"
         ],
     ),
     "no domain": (SEARCH + "    lr: 5\n", ["6:9: search.space.lr: expected a mapping, got 5"]),
@@ -285,8 +286,75 @@ MISTAKES = {
         ["6:36: search.space.c.values: expected a list of values, got []"],
     ),
     "nested values": (
-        SEARCH + "    c: {type: categorical, values: [[1, 2]]}\n",
-        ["6:36: search.space.c.values: expected plain values, got [1, 2]"],
+        SEARCH + "    c: {type: categorical, values: [[1, 2], {a: 1}, [1, 2]]}\n",
+        ["6:36: search.space.c.values: [1, 2] stands twice"],
+    ),
+    "a sigma that is none": (
+        SEARCH + "    c: {type: normal, mu: 0, sigma: 0}\n",
+        ["6:37: search.space.c.sigma: expected a number > 0, got 0.0"],
+    ),
+    "a normal by other names": (
+        SEARCH + "    c: {type: normal, mean: 0, sigma: 1}\n",
+        [
+            "6:5: search.space.c.mu: required key is missing",
+            "6:23: search.space.c.mean: unknown key; known: mu, range, sigma, type, when",
+        ],
+    ),
+    "constraints with mistakes": (
+        SEARCH + "    a: {type: int, range: [1, 8]}\n    opt: [CATEGORICAL, [sgd, adam]]\n"
+        "  space_constraints:\n"
+        "  - a * c <= 64\n  - a <=\n  - opt == 'sdg'\n  - a\n  - bs <= 3\n"
+        "hparams: {bs: 1}\n",
+        [
+            "9:5: search.space_constraints[0]: there is no hyperparameter 'c'; known: a, bs, opt; "
+            "text stands in quotes",
+            "10:5: search.space_constraints[1]: can't be read: invalid syntax",
+            "11:5: search.space_constraints[2]: 'opt' is never 'sdg'; did you mean 'sgd'?",
+            "12:5: search.space_constraints[3]: expected a comparison, such as a <= b; 'a' is a number",
+            "13:5: search.space_constraints[4]: it names nothing that is searched",
+        ],
+    ),
+    "a constraint that is no text": (
+        SEARCH + "    a: {type: int, range: [1, 8]}\n  space_constraints: [3]\n",
+        ["7:23: search.space_constraints[0]: expected text, got 3"],
+    ),
+    "a constraint that no configuration meets": (
+        SEARCH + "    a: {type: int, range: [1, 8]}\n    b: {type: int, range: [1, 8]}\n"
+        "  space_constraints: [a <= b, a * b > 64]\n",
+        ["8:31: search.space_constraints[1]: none of the 64 configurations meets it"],
+    ),
+    "constraints that no configuration meets together": (
+        SEARCH + "    a: {type: int, range: [1, 8]}\n    b: {type: int, range: [1, 8]}\n"
+        "  space_constraints: [a < b, b < a]\n",
+        ["8:3: search.space_constraints: none of the 64 configurations meets all of them"],
+    ),
+    "a constraint that no draw meets": (
+        SEARCH + "    a: {type: float, range: [0, 1]}\n    b: {type: float, range: [0, 1]}\n"
+        "  space_constraints: [a + b > 2]\n",
+        [
+            "8:23: search.space_constraints[0]: none of 10,000 random draws meets it; narrow the ranges instead"
+        ],
+    ),
+    "a grid without a point that meets them": (
+        SEARCH + "    a: {type: float, range: [0, 1]}\n    b: {type: float, range: [0, 1]}\n"
+        "  space_constraints: [a + b > 1, a + b < 1.2]\n"
+        "  optimizer: {name: grid, points: 3}\n",
+        [
+            "9:14: search.optimizer: no point of the grid meets search.space_constraints; take more points"
+        ],
+    ),
+    "a list as a condition": (
+        SEARCH + "    c: {type: categorical, values: [[1, 2], [3]]}\n"
+        "    d: {type: int, range: [0, 1], when: {c: [1, 2]}}\n",
+        ["7:8: search.space.d: when: 'c' is never 1; write [[1, 2]] for the list"],
+    ),
+    "a mapping as a condition": (
+        SEARCH + "    c: {type: categorical, values: [{a: 1}, [3]]}\n"
+        "    d: {type: int, range: [0, 1], when: {c: {a: 1}}}\n",
+        [
+            "7:41: search.space.d.when: expected a value of 'c', a list of values, or a range such "
+            "as {min: 2}, {max: 5} or {min: 2, max: 5}, got {'a': 1}; write [{a: 1}] for the mapping",
+        ],
     ),
     "values twice": (
         SEARCH + "    c: {type: categorical, values: [a, b, a]}\n",

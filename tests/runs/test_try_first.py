@@ -214,3 +214,17 @@ def test_a_call_from_python_takes_them(project: Project, monkeypatch: pytest.Mon
         quiet=True,
     )
     assert tried(result.run_dir)[0][0] == {"lr": 0.125}
+
+
+def test_one_that_no_draw_brings_within_the_constraints_is_refused(project: Project) -> None:
+    given = {"space_constraints": ["lr <= 0.5"], "try_first": [{"lr": 0.75}]}
+    with pytest.raises(ConfigError, match=r"nothing that has these values meets lr <= 0\.5"):
+        project.run(TRAIN, search=search(**given), cluster={"kind": "inline"})
+
+
+def test_what_is_drawn_for_one_meets_the_constraints(project: Project) -> None:
+    space = {name: {"type": "float", "range": [0.0, 1.0]} for name in ("lr", "units")}
+    given = {"space_constraints": ["lr + units <= 0.5"], "try_first": [{"lr": 0.25}] * 4}
+    result = project.run(TRAIN, search=search(**given, space=space), cluster={"kind": "inline"})
+    first = [params for params, _ in tried(result.run_dir)[:4]]
+    assert all(one["lr"] == 0.25 and one["units"] <= 0.25 for one in first)

@@ -28,6 +28,7 @@ from dotrain.space import (
     SpaceError,
     plain_params,
     plain_value,
+    value_key,
 )
 
 few = settings(max_examples=60, deadline=None)
@@ -66,9 +67,16 @@ discretes = st.lists(numbers, min_size=1, max_size=9, unique=True).map(
     lambda values: Discrete(values=values)
 )
 scalars = numbers | st.text(max_size=3) | st.booleans() | st.none()
-categoricals = st.lists(
-    scalars, min_size=1, max_size=9, unique_by=lambda v: (isinstance(v, bool), v)
-).map(lambda values: Categorical(values=values))
+choices = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+categoricals = st.lists(choices, min_size=1, max_size=9, unique_by=value_key).map(
+    lambda values: Categorical(values=values)
+)
 domains = st.one_of(floats(), ints(), discretes, categoricals)
 
 
@@ -119,7 +127,7 @@ def test_a_full_grid_has_every_value_once(domain: Domain):
         return
     values = domain.grid()
     assert len(values) == domain.size
-    assert len({(isinstance(v, bool), v) for v in values}) == domain.size
+    assert len(set(map(value_key, values))) == domain.size
     assert all(value in domain for value in values)
 
 
@@ -130,7 +138,7 @@ def test_a_grid_with_points_has_different_values_and_no_more_than_points(
 ):
     values = domain.grid(points)
     assert 1 <= len(values) <= points
-    assert len({(isinstance(v, bool), v) for v in values}) == len(values)
+    assert len(set(map(value_key, values))) == len(values)
     assert all(value in domain for value in values)
 
 
@@ -617,8 +625,10 @@ def test_any_name_may_be_a_parameter(name: str):
         (("DISCRETE", [1, 2, 1]), "1 stands twice"),
         (("DISCRETE", [1, 1.0]), "1.0 stands twice"),
         (("CATEGORICAL", ["a", "a"]), "'a' stands twice"),
-        (("CATEGORICAL", [[1, 2], [3]]), r"expected plain values, got \[1, 2\]"),
-        (("CATEGORICAL", [{"a": 1}]), "expected plain values"),
+        (("CATEGORICAL", [[1, {2}], [3]]), r"expected plain values, got \[1, \{2\}\]"),
+        (("CATEGORICAL", [[1, math.nan]]), r"expected plain values, got \[1, nan\]"),
+        (("CATEGORICAL", [{"a": 1, "b": 2}, [], {"b": 2, "a": 1}]), "stands twice"),
+        (("DISCRETE", [[1], [2]]), r"expected numbers, got \[1\]; use categorical"),
         ({"type": "int", "range": [0, 1], "when": "opt"}, "got 'opt'"),
         ({"type": "int", "range": [0, 1], "when": {"opt": []}}, "at least one value of 'opt'"),
     ],

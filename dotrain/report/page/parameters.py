@@ -56,7 +56,8 @@ def _parameter(name: str, spec: Any, trials: Sequence[Trial]) -> Parameter | Non
         listed = [plain(value) for value in spec.get("values") or ()]
         categories = tuple(dict.fromkeys([*listed, *(plain(value) for value in values)]))
         return Parameter(name, categories, conditional=conditional)
-    log = spec.get("scale") == "log" and min(values) > 0
+    is_log = spec.get("scale") == "log" or spec.get("type") == "log_normal"
+    log = is_log and min(values) > 0
     return Parameter(name, log=log, conditional=conditional)
 
 

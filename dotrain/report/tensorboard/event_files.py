@@ -27,7 +27,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     SessionStartInfo,
 )
 
-from dotrain.space import Categorical, Domain
+from dotrain.space import Categorical, Domain, value_text
 from dotrain.training.failure import plain_text
 
 try:
@@ -81,7 +81,7 @@ class Column:
     def value(self, value: Any) -> Cell | None:
         """Return a value as the column holds it, or None if it can't."""
         if self.kind == "text":
-            text = plain_text(str(value))
+            text = plain_text(value_text(value))
             return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
         if self.kind == "bool":
             return value if isinstance(value, bool) else None
