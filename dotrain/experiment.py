@@ -310,8 +310,7 @@ def lagom(
     search: dict[str, Any] = {"space": searchspace, "optimizer": optimizer}
     search |= {"num_trials": num_trials, "space_constraints": space_constraints}
     search["try_first"] = None if try_first is None else _listed(try_first)
-    search["warm_start"] = warm_start
-    search["stop"] = stop
+    search |= {"warm_start": warm_start, "stop": stop}
     same: dict[str, Any] = {
         "name": name,
         "metric": metric,

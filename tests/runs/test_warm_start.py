@@ -81,12 +81,12 @@ def test_what_was_fixed_before_counts_where_it_is_searched_now(project: Project)
 
 def test_rungs_learn_by_budget(project: Project) -> None:
     asha = {"name": "asha", "resource_max": 9, "sampler": "tpe"}
-    begin(project, "first", num_trials=12, optimizer=asha)
+    begin(project, "first", num_trials=32, optimizer=asha)
     second = begin(project, "second", optimizer=asha, warm_start={"from": "first"})
     assert {one.budget for one in learned(second)} == {1, 3, 9}
-    assert records(second.run_dir, "Ask")[0]["level"] == 1
+    assert records(second.run_dir, "Ask")[0]["level"] == 3
     third = begin(project, "third", warm_start={"from": "first"})
-    assert len(learned(third)) == 12  # of each its last
+    assert len(learned(third)) == 32  # of each its last
 
 
 def test_a_table_will_do_that_show_has_written(project: Project) -> None:
