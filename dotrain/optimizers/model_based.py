@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Literal
 
 from annotated_types import Ge
 
@@ -20,7 +21,7 @@ class ModelSearch(AbstractOptimizer):
 
     Attributes:
         sampler: To be set in ``__init__``.
-        startup_trials: Results that must be there before it is asked, 1 or more.
+        startup_trials: Results that must be there before it is asked; 0 asks for the first one too.
     """
 
     sampler: AbstractSampler
@@ -74,3 +75,32 @@ class TPE(ModelSearch):
     ) -> None:
         self.startup_trials = startup_trials
         self.sampler = make_sampler("tpe", candidates=candidates)
+
+
+class QMC(ModelSearch):
+    """Points that cover the space evenly: a quasi-random sequence, scrambled by the seed.
+
+    Nothing is learned from results. Of a finite space each configuration comes once, in the order of the sequence.
+
+    Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012, section 4; Owen,
+    "Randomly Permuted (t,m,s)-Nets and (t,s)-Sequences", 1995. The points are those of `scipy.stats.qmc`.
+
+    Args:
+        sequence: `sobol`, which is most even at a power of two of points, or `halton`, which is even at any.
+    """
+
+    startup_trials = 0
+
+    def __init__(self, *, sequence: Literal["sobol", "halton"] = "sobol") -> None:
+        self.sequence = sequence
+        self.sampler = make_sampler("qmc", sequence=sequence)
+
+    def plan(self) -> Plan:
+        """One launch per configuration; with a note where Sobol's points are not quite even."""
+        plan = super().plan()
+        trials = plan.configurations
+        if self.sequence == "halton" or plan.notes or trials & (trials - 1) == 0:
+            return plan
+        power = 1 << trials.bit_length()
+        note = f"Sobol's points are most even at a power of two: {power // 2} or {power} trials"
+        return replace(plan, notes=(note,))

@@ -11,7 +11,7 @@ from typing import Any
 from dotrain.core.sampling import AbstractSampler
 
 #: Where each is, by name.
-_PLACES = {"tpe": "tpe:TPESampler"}
+_PLACES = {"tpe": "tpe:TPESampler", "qmc": "qmc:QMCSampler"}
 
 
 #: The names of all.

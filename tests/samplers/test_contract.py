@@ -20,8 +20,8 @@ def test_every_sampler_keeps_the_contract(name: str, level: float | None) -> Non
     check_sampler(lambda: make_sampler(name), level=level)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_sampler_goes_where_results_are_better(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "qmc"])
+def test_every_sampler_that_learns_goes_where_results_are_better(name: str) -> None:
     space = Searchspace(x=Float(range=(0.0, 1.0)), y=Float(range=(1e-4, 1.0), scale="log"))
     learner = Learner(make_sampler(name), space, seed=0)
     rng = random.Random(0)
