@@ -47,7 +47,7 @@ def set_up(
         optimizer.check()
     except ValueError as error:
         yield source.problem(("search", "optimizer"), str(error))
-    if search and search.warm_start and optimizer.sampler is None:
+    if search and search.warm_start and not (optimizer.sampler and optimizer.sampler.learns):
         name = search.optimizer.name
         message = f"'{name}' learns nothing from results; use tpe, or asha with sampler: tpe"
         yield source.problem(("search", "warm_start"), message, at_key=True)

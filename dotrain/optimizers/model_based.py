@@ -77,6 +77,29 @@ class TPE(ModelSearch):
         self.sampler = make_sampler("tpe", candidates=candidates)
 
 
+class CMAES(ModelSearch):
+    """CMA-ES: for many trials of numbers, a normal distribution that moves and narrows.
+
+    Parameters are floats, whole numbers and discrete ones, without conditions. A generation is made of the next
+    `population` results, in the order in which they come: nothing is waited for, so trials that run are no part of it, and
+    those that fail never are. Trials that were stopped early rank below those that finished, the longer ones first;
+    diverged ones last. With many more slots than `population`, results are of distributions that were left long ago: give
+    a larger one.
+
+    Source: Hansen and Ostermeier, "Completely Derandomized Self-Adaptation in Evolution Strategies", 2001; how results
+    that come late are learned, in `dotrain.samplers.evolution`.
+
+    Args:
+        population: Results of a generation (>= 4); by default 4 + 3 ln(number of parameters).
+    """
+
+    startup_trials = 0
+
+    def __init__(self, *, population: Annotated[int, Ge(4)] | None = None) -> None:
+        self.population = population
+        self.sampler = make_sampler("cmaes", population=population)
+
+
 class QMC(ModelSearch):
     """Points that cover the space evenly: a quasi-random sequence, scrambled by the seed.
 

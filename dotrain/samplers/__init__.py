@@ -11,7 +11,11 @@ from typing import Any
 from dotrain.core.sampling import AbstractSampler
 
 #: Where each is, by name.
-_PLACES = {"tpe": "tpe:TPESampler", "qmc": "qmc:QMCSampler"}
+_PLACES = {
+    "tpe": "tpe:TPESampler",
+    "cmaes": "cmaes:CMAESSampler",
+    "qmc": "qmc:QMCSampler",
+}
 
 
 #: The names of all.

@@ -22,6 +22,8 @@ _MOST_TRIED = 1000
 class QMCSampler(AbstractSampler):
     """As of `dotrain.optimizers.model_based.QMC`."""
 
+    learns = False
+
     def __init__(self, sequence: Literal["sobol", "halton"] = "sobol") -> None:
         """Make one.
 

@@ -146,7 +146,13 @@ def _attempts(run: Simulation) -> list[Any]:
     return found
 
 
-def check_sampler(make: SamplerFactory, *, level: float | None = None, trials: int = 40) -> None:
+def check_sampler(
+    make: SamplerFactory,
+    *,
+    space: Searchspace | None = None,
+    level: float | None = None,
+    trials: int = 40,
+) -> None:
     """Check the contract of a sampler; provisional, more may be asked.
 
     It proposes configurations of the space; a proposal depends on what is known, and neither on the portions in
@@ -155,13 +161,14 @@ def check_sampler(make: SamplerFactory, *, level: float | None = None, trials: i
 
     Args:
         make: Returns a new instance.
+        space: What to propose from; by default one with every kind of domain.
         level: A budget of whose results it is asked; None for all.
         trials: How many it learns of.
 
     Raises:
         AssertionError: If a promise is broken.
     """
-    space = example_space()
+    space = example_space() if space is None else space
     rng = random.Random(0)
     params = [space.sample(rng) for _ in range(trials)]
     endings = [TrialState.FINISHED] * 7 + [
