@@ -14,6 +14,7 @@ from dotrain.core.sampling import AbstractSampler
 _PLACES = {
     "tpe": "tpe:TPESampler",
     "cmaes": "cmaes:CMAESSampler",
+    "gp": "gp:GPSampler",
     "qmc": "qmc:QMCSampler",
 }
 

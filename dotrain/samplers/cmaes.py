@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: Draws that were all tried before, after which the last is returned.
 _DRAWS = 100
-_OTHERS = "use 'tpe'"
+_OTHERS = "use 'tpe' or 'gp'"
 
 
 @final

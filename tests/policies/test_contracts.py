@@ -43,8 +43,8 @@ def test_every_optimizer_keeps_the_contract(name: str) -> None:
     check_optimizer(make, space=SPACES.get(name), num_trials=1 if name == "single" else 14)
 
 
-@pytest.mark.parametrize("sampler", ["tpe"])
-def test_asha_with_a_sampler_keeps_the_contract(sampler: Literal["tpe"]) -> None:
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_asha_with_a_sampler_keeps_the_contract(sampler: Literal["tpe", "gp"]) -> None:
     check_optimizer(lambda: ASHA(resource_max=9, sampler=sampler), num_trials=24)
 
 

@@ -38,6 +38,7 @@ def tried(run_dir: Path) -> list[Any]:
         ("inline", {"name": "tpe", "startup_trials": 3}),
         ("local", {"name": "tpe", "startup_trials": 3}),
         ("local", {"name": "cmaes", "population": 4}),
+        ("local", {"name": "gp", "startup_trials": 3}),
         ("local", {"name": "qmc"}),
     ],
 )

@@ -86,10 +86,10 @@ def test_where_all_are_alike_it_begins_anew_with_twice_the_population() -> None:
 @pytest.mark.parametrize(
     ("space", "told"),
     [
-        ({"k": Categorical(values=["a", "b"])}, "'k' is categorical; use 'tpe'"),
+        ({"k": Categorical(values=["a", "b"])}, "'k' is categorical; use 'tpe' or 'gp'"),
         (
             {"n": Int(range=(1, 2)), "x": Float(range=(0.0, 1.0), when={"n": 1})},
-            "'x' has a condition; use 'tpe'",
+            "'x' has a condition; use 'tpe' or 'gp'",
         ),
         ({}, "nothing in search.space"),
     ],
