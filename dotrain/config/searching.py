@@ -71,7 +71,7 @@ def set_up(
             f"{settings.metric} is the metric itself; constrain others, or use a gate (--require)"
         )
         yield source.problem(("search", "constraints", settings.metric), message, at_key=True)
-    if search and search.warm_start and optimizer.sampler is None:
+    if search and search.warm_start and not (optimizer.sampler and optimizer.sampler.learns):
         name = search.optimizer.name
         message = f"'{name}' learns nothing from results; use tpe, or asha with sampler: tpe"
         yield source.problem(("search", "warm_start"), message, at_key=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from dotrain.core.seeding import derive_seed
 from dotrain.core.trial import Trial, TrialState
@@ -86,6 +86,9 @@ class AbstractSampler(ABC):
     Attributes:
         space: What to propose from.
     """
+
+    #: Whether a proposal depends on results.
+    learns: ClassVar[bool] = True
 
     space: Searchspace
 

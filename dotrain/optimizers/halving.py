@@ -21,6 +21,9 @@ from dotrain.core.trial import Trial, TrialState
 from dotrain.optimizers.new_trials import NewTrials
 from dotrain.samplers import make_sampler
 
+#: Where new configurations come from.
+SamplerName = Literal["random", "tpe", "gp"]
+
 #: (negative score, trial number, trial id): best first, equal scores in the order of sampling.
 _Key = tuple[float, int, str]
 
@@ -114,7 +117,7 @@ class SuccessiveHalving(AbstractOptimizer):
         resource_max: int,
         resource_min: int,
         reduction_factor: int,
-        sampler: Literal["random", "tpe"],
+        sampler: SamplerName,
     ) -> None:
         if resource_min > resource_max:
             raise ValueError(

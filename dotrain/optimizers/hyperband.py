@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Ge
 
-from dotrain.optimizers.halving import SuccessiveHalving, budgets_of
+from dotrain.optimizers.halving import SamplerName, SuccessiveHalving, budgets_of
 
 
 class _Brackets(SuccessiveHalving):
@@ -27,7 +27,7 @@ class _Brackets(SuccessiveHalving):
         resource_min: int,
         reduction_factor: int,
         brackets: int | None,
-        sampler: Literal["random", "tpe"],
+        sampler: SamplerName,
     ) -> None:
         super().__init__(resource_max, resource_min, reduction_factor, sampler)
         self.brackets = brackets

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Literal
 
 from annotated_types import Ge
 
@@ -20,7 +21,7 @@ class ModelSearch(AbstractOptimizer):
 
     Attributes:
         sampler: To be set in ``__init__``.
-        startup_trials: Results that must be there before it is asked, 1 or more.
+        startup_trials: Results that must be there before it is asked; 0 asks for the first one too.
     """
 
     sampler: AbstractSampler
@@ -74,3 +75,74 @@ class TPE(ModelSearch):
     ) -> None:
         self.startup_trials = startup_trials
         self.sampler = make_sampler("tpe", candidates=candidates)
+
+
+class CMAES(ModelSearch):
+    """CMA-ES: for many trials of numbers, a normal distribution that moves and narrows.
+
+    Parameters are floats, whole numbers and discrete ones, without conditions. A generation is made of the next
+    `population` results, in the order in which they come: nothing is waited for, so trials that run are no part of it, and
+    those that fail never are. Trials that were stopped early rank below those that finished, the longer ones first;
+    diverged ones last. With many more slots than `population`, results are of distributions that were left long ago: give
+    a larger one.
+
+    Source: Hansen and Ostermeier, "Completely Derandomized Self-Adaptation in Evolution Strategies", 2001; how results
+    that come late are learned, in `dotrain.samplers.evolution`.
+
+    Args:
+        population: Results of a generation (>= 4); by default 4 + 3 ln(number of parameters).
+    """
+
+    startup_trials = 0
+
+    def __init__(self, *, population: Annotated[int, Ge(4)] | None = None) -> None:
+        self.population = population
+        self.sampler = make_sampler("cmaes", population=population)
+
+
+class GP(ModelSearch):
+    """Gaussian process with expected improvement: the fewest trials, where each is costly.
+
+    Trials that run, and those that failed, count as having what the model expects of them; those that were stopped
+    early as what they had, in the lower half; diverged ones as the worst. Of more than 500 results the best half is
+    modelled and any of the others; more than 1,000 trials are refused.
+
+    Source: Jones, Schonlau and Welch, "Efficient Global Optimization of Expensive Black-Box Functions", 1998; what
+    differs from it is told where it is done, in `dotrain.samplers`.
+
+    Args:
+        startup_trials: Trials with a value before the model is asked (>= 1); random until then.
+    """
+
+    def __init__(self, *, startup_trials: Annotated[int, Ge(1)] = 10) -> None:
+        self.startup_trials = startup_trials
+        self.sampler = make_sampler("gp")
+
+
+class QMC(ModelSearch):
+    """Points that cover the space evenly: a quasi-random sequence, scrambled by the seed.
+
+    Nothing is learned from results. Of a finite space each configuration comes once, in the order of the sequence.
+
+    Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012, section 4; Owen,
+    "Randomly Permuted (t,m,s)-Nets and (t,s)-Sequences", 1995. The points are those of `scipy.stats.qmc`.
+
+    Args:
+        sequence: `sobol`, which is most even at a power of two of points, or `halton`, which is even at any.
+    """
+
+    startup_trials = 0
+
+    def __init__(self, *, sequence: Literal["sobol", "halton"] = "sobol") -> None:
+        self.sequence = sequence
+        self.sampler = make_sampler("qmc", sequence=sequence)
+
+    def plan(self) -> Plan:
+        """One launch per configuration; with a note where Sobol's points are not quite even."""
+        plan = super().plan()
+        trials = plan.configurations
+        if self.sequence == "halton" or plan.notes or trials & (trials - 1) == 0:
+            return plan
+        power = 1 << trials.bit_length()
+        note = f"Sobol's points are most even at a power of two: {power // 2} or {power} trials"
+        return replace(plan, notes=(note,))

@@ -69,7 +69,7 @@ class NewTrials:
         if params is None:
             self._is_used_up = True
             return None
-        reason = drawn if proposed is None else "proposed by the model"
+        reason = drawn if proposed is None else "proposed by the sampler"
         self._suggested += 1
         self._is_asked = None
         if not self._is_done:

@@ -11,7 +11,12 @@ from typing import Any
 from dotrain.core.sampling import AbstractSampler
 
 #: Where each is, by name.
-_PLACES = {"tpe": "tpe:TPESampler"}
+_PLACES = {
+    "tpe": "tpe:TPESampler",
+    "cmaes": "cmaes:CMAESSampler",
+    "gp": "gp:GPSampler",
+    "qmc": "qmc:QMCSampler",
+}
 
 
 #: The names of all.

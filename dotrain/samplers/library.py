@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
 
 
 def require(name: str, *modules: str, extra: str) -> None:
@@ -19,3 +24,12 @@ def require(name: str, *modules: str, extra: str) -> None:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise ValueError(f"'{name}' needs {', '.join(missing)}: pip install 'dotrain[{extra}]'")
+
+
+def single_threaded() -> Callable[[], AbstractContextManager[Any]]:
+    """Return what keeps the libraries that are imported by now to one thread, while it is entered.
+
+    The order of sums, and so the last bits, depends on the number of threads.
+    """
+    controller = ThreadpoolController()
+    return lambda: controller.limit(limits=1)

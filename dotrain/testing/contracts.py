@@ -6,6 +6,7 @@ import copy
 import pickle
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dotrain.core.limits import Limits
@@ -144,22 +145,49 @@ def _attempts(run: Simulation) -> list[Any]:
     return found
 
 
-def check_sampler(make: SamplerFactory, *, level: float | None = None, trials: int = 40) -> None:
+def check_sampler(
+    make: SamplerFactory,
+    *,
+    space: Searchspace | None = None,
+    level: float | None = None,
+    trials: int = 40,
+) -> None:
     """Check the contract of a sampler; provisional, more may be asked.
 
     It proposes configurations of the space; a proposal depends on what is known, and neither on the portions in
-    which it was learned nor on what was asked before; equal seeds give equal proposals, other seeds others;
+    which it was learned nor on what was asked before; equal seeds give equal proposals, other seeds others in a continuum;
     it survives being pickled before it begins; failed, diverged and stopped trials don't stop it.
 
     Args:
         make: Returns a new instance.
+        space: What to propose from; by default one with every kind of domain.
         level: A budget of whose results it is asked; None for all.
         trials: How many it learns of.
 
     Raises:
         AssertionError: If a promise is broken.
     """
-    space = example_space()
+    asked = partial(_proposals, make, level, trials)
+    space = example_space() if space is None else space
+    one_by_one = asked(space, portion=1)
+    assert all(one in space for one in one_by_one), "it proposes what is not in the space"
+    assert one_by_one == asked(space, portion=1), "the same was asked twice, and answered otherwise"
+    at_once = asked(space, portion=trials)
+    assert at_once[-1] == one_by_one[-1], "learned at once, it proposes something else"
+    # Of a few configurations the best by a model may be the same whatever was drawn.
+    continuum = Searchspace(x=Float(range=(0.0, 1.0)), units=Int(range=(1, 100)))
+    seeded = asked(continuum, portion=1), asked(continuum, portion=1, seed=1)
+    assert seeded[0] != seeded[1], "the seed changes nothing"
+
+
+def _proposals(
+    make: SamplerFactory,
+    level: float | None,
+    trials: int,
+    space: Searchspace,
+    portion: int,
+    seed: int = 0,
+) -> list[Params]:
     rng = random.Random(0)
     params = [space.sample(rng) for _ in range(trials)]
     endings = [TrialState.FINISHED] * 7 + [
@@ -171,28 +199,19 @@ def check_sampler(make: SamplerFactory, *, level: float | None = None, trials: i
         _outcome(number, endings[number % len(endings)], level, params[number])
         for number in range(trials - 3)
     ]
-
-    def proposals(portion: int, seed: int = 0) -> list[Params]:
-        sampler = pickle.loads(pickle.dumps(make()))
-        learner = Learner(sampler, space, seed)
-        found = []
-        for number in range(0, trials + 1, portion):
-            known = max(0, number - 3)
-            since = max(0, number - portion - 3)
-            new = params[max(0, number - portion) : number]
-            question = Question(number, number, known, level)
-            if known < 2:
-                learner.learn(new, ended[since:known])
-                continue
-            found.append(learner.answer(new, ended[since:known], question))
-        return found
-
-    one_by_one = proposals(1)
-    assert all(one in space for one in one_by_one), "it proposes what is not in the space"
-    assert one_by_one == proposals(1), "the same was asked twice, and answered otherwise"
-    at_once = proposals(trials)
-    assert at_once[-1] == one_by_one[-1], "learned at once, it proposes something else"
-    assert one_by_one != proposals(1, seed=1), "the seed changes nothing"
+    sampler = pickle.loads(pickle.dumps(make()))
+    learner = Learner(sampler, space, seed)
+    found = []
+    for number in range(0, trials + 1, portion):
+        known = max(0, number - 3)
+        since = max(0, number - portion - 3)
+        new = params[max(0, number - portion) : number]
+        question = Question(number, number, known, level)
+        if known < 2:
+            learner.learn(new, ended[since:known])
+            continue
+        found.append(learner.answer(new, ended[since:known], question))
+    return found
 
 
 def _outcome(number: int, state: TrialState, level: float | None, params: Params) -> Outcome:

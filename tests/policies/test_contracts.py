@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -18,7 +18,7 @@ from dotrain.errors import PolicyError
 from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.grid import GridSearch
 from dotrain.optimizers.random import RandomSearch
-from dotrain.space import Float, Searchspace
+from dotrain.space import Discrete, Float, Int, Searchspace
 from dotrain.testing import check_early_stop, check_optimizer
 
 #: What a plugin must be given; the rest of its options have defaults.
@@ -34,15 +34,27 @@ MIRRORED: dict[str, dict[str, float]] = {
 }
 
 
+#: Of numbers only, none with a condition.
+NUMBERS = Searchspace(
+    lr=Float(range=(0.0, 1.0), step=0.25),
+    units=Int(range=(1, 4)),
+    width=Discrete(values=[8, 16]),
+    rate=Int(range=(1, 9), scale="log"),
+)
+
+#: What is searched, for those that don't take every kind of domain.
+SPACES = {"single": Searchspace(), "cmaes": NUMBERS}
+
+
 @pytest.mark.parametrize("name", sorted(plugins.registered(plugins.OPTIMIZERS)))
 def test_every_optimizer_keeps_the_contract(name: str) -> None:
     make = _factory(plugins.OPTIMIZERS, name)
-    space = Searchspace() if name == "single" else None
-    check_optimizer(make, space=space, num_trials=1 if name == "single" else 14)
+    check_optimizer(make, space=SPACES.get(name), num_trials=1 if name == "single" else 14)
 
 
-def test_asha_with_a_sampler_keeps_the_contract() -> None:
-    check_optimizer(lambda: ASHA(resource_max=9, sampler="tpe"), num_trials=24)
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_asha_with_a_sampler_keeps_the_contract(sampler: Literal["tpe", "gp"]) -> None:
+    check_optimizer(lambda: ASHA(resource_max=9, sampler=sampler), num_trials=24)
 
 
 @pytest.mark.parametrize("name", sorted(plugins.registered(plugins.OPTIMIZERS)))
@@ -51,7 +63,7 @@ def test_every_optimizer_plans_what_it_does(name: str) -> None:
     from dotrain.testing.contracts import example_curve, example_space
 
     optimizer = _factory(plugins.OPTIMIZERS, name)()
-    space = Searchspace() if name == "single" else example_space()
+    space = SPACES.get(name, example_space())
     run = simulate(optimizer, NoStop(), example_curve, space=space, num_trials=14)
     plan = optimizer.plan()
     assert plan is not None
@@ -180,10 +192,10 @@ from dotrain.testing import simulate
 from dotrain.testing.contracts import example_curve, example_space
 from dotrain.space import Searchspace
 
-for name, options in eval(sys.argv[1]).items():
+for name, (options, given) in eval(sys.argv[1]).items():
     for seed in (0, 1):
         optimizer = plugins.load_plugin(plugins.OPTIMIZERS, name)(**options)
-        space = Searchspace() if name == "single" else example_space()
+        space = example_space() if given is None else Searchspace(**given)
         run = simulate(optimizer, NoStop(), example_curve, space=space, num_trials=14, seed=seed)
         print(name, seed, run.decisions)
 """
@@ -191,7 +203,8 @@ for name, options in eval(sys.argv[1]).items():
 
 def test_another_process_with_another_hash_seed_makes_the_same_suggestions() -> None:
     names = plugins.registered(plugins.OPTIMIZERS)
-    options = repr({name: OPTIONS.get(name, {}) for name in names})
+    spaces = {name: space.to_data() for name, space in SPACES.items()}
+    options = repr({name: (OPTIONS.get(name, {}), spaces.get(name)) for name in names})
 
     def run(hash_seed: str) -> list[str]:
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}

@@ -32,10 +32,21 @@ def tried(run_dir: Path) -> list[Any]:
     return [record["params"] for record in records if record["type"] == "Launch"]
 
 
-@pytest.mark.parametrize("kind", ["local", "inline"])
-def test_where_it_is_asked_changes_no_proposal(project: Project, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "optimizer"),
+    [
+        ("inline", {"name": "tpe", "startup_trials": 3}),
+        ("local", {"name": "tpe", "startup_trials": 3}),
+        ("local", {"name": "cmaes", "population": 4}),
+        ("local", {"name": "gp", "startup_trials": 3}),
+        ("local", {"name": "qmc"}),
+    ],
+)
+def test_where_it_is_asked_changes_no_proposal(
+    project: Project, kind: str, optimizer: dict[str, Any]
+) -> None:
     runs = [
-        project.run(TRAIN, search=search(startup_trials=3), cluster={"kind": one, "workers": 1})
+        project.run(TRAIN, search=search(**optimizer), cluster={"kind": one, "workers": 1})
         for one in ("inline", kind)
     ]
     first, second = (tried(run.run_dir) for run in runs)

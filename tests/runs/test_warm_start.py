@@ -122,9 +122,12 @@ def test_a_run_of_another_metric_is_refused(project: Project) -> None:
         begin(project, "second", warm_start={"from": "first"})
 
 
-def test_an_optimizer_that_learns_nothing_is_refused_where_it_stands(project: Project) -> None:
-    with pytest.raises(ConfigError, match=r"search\.warm_start: 'random' learns nothing"):
-        begin(project, "second", optimizer={"name": "random"}, warm_start={"from": "first"})
+@pytest.mark.parametrize("name", ["random", "qmc"])
+def test_an_optimizer_that_learns_nothing_is_refused_where_it_stands(
+    project: Project, name: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"search\.warm_start: '{name}' learns nothing"):
+        begin(project, "second", optimizer={"name": name}, warm_start={"from": "first"})
 
 
 def test_a_run_that_is_not_there_is_told_by_its_name(project: Project) -> None:

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import pytest
 
+from dotrain.config.errors import ConfigError
 from dotrain.core.sampling import AbstractSampler, Outcome, Question
 from dotrain.core.trial import TrialState
-from dotrain.samplers import NAMES, make_sampler
+from dotrain.samplers import NAMES, library, make_sampler
 from dotrain.samplers.process import Learner
-from dotrain.space import Float, Params, Searchspace
+from dotrain.space import Float, Int, Params, Searchspace
 from dotrain.testing import check_sampler
+from tests.conftest import Project
+from tests.policies.test_contracts import NUMBERS
+
+#: For those that don't take every kind of domain.
+SPACES = {"cmaes": NUMBERS}
+CONTINUUM = Searchspace(x=Float(range=(0.0, 1.0)), units=Int(range=(1, 100), scale="log"))
 
 
 @pytest.mark.parametrize("level", [None, 3.0])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_sampler_keeps_the_contract(name: str, level: float | None) -> None:
-    check_sampler(lambda: make_sampler(name), level=level)
+    space = SPACES.get(name) if level is None else CONTINUUM
+    check_sampler(lambda: make_sampler(name), level=level, space=space)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_sampler_goes_where_results_are_better(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "qmc"])
+def test_every_sampler_that_learns_goes_where_results_are_better(name: str) -> None:
     space = Searchspace(x=Float(range=(0.0, 1.0)), y=Float(range=(1e-4, 1.0), scale="log"))
     learner = Learner(make_sampler(name), space, seed=0)
     rng = random.Random(0)
@@ -54,3 +64,43 @@ class Nearby(AbstractSampler):
 def test_the_kit_notices_a_sampler_that_goes_by_what_it_was_asked_before() -> None:
     with pytest.raises(AssertionError, match="learned at once, it proposes something else"):
         check_sampler(Nearby)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_library_that_is_missing_is_refused_with_its_extra(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "find_spec", lambda module: None)
+    extra = {"tpe": "optuna"}.get(name, name)
+    with pytest.raises(ValueError, match=rf"'{name}' needs .*: pip install 'dotrain\[{extra}\]'"):
+        make_sampler(name).check(NUMBERS, 10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_making_and_checking_one_imports_no_library_of_it(name: str) -> None:
+    code = f"""
+import sys
+from dotrain.samplers import make_sampler
+from dotrain.space import Int, Searchspace
+make_sampler({name!r}).check(Searchspace(n=Int(range=(1, 9))), 10)
+print(sorted({{"optuna", "scipy", "cmaes", "sklearn", "torch"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "told"),
+    [
+        ("gp", r"search\.optimizer: num_trials 10000 is more than .* use 'tpe'"),
+        ("cmaes", r"search\.optimizer: CMA-ES needs values in an order, and 'k' is categorical"),
+    ],
+)
+def test_what_it_cannot_search_is_refused_with_its_place(
+    project: Project, optimizer: str, told: str
+) -> None:
+    space = {"k": {"type": "categorical", "values": ["a", "b"]}}
+    search = {"space": space, "num_trials": 10_000, "optimizer": {"name": optimizer}}
+    with pytest.raises(ConfigError, match=told):
+        project.run("def train(k): return 1.0", search=search)
+    assert not (project.path / "runs").exists()
