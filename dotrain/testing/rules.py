@@ -37,9 +37,9 @@ def check_early_stop(
 
     `min` of f and `max` of -f stop the same trials at the same steps; the same reports lead to the
     same stops, whatever the rule was used for before; every stop has a reason; not everything is stopped;
-    failures, divergence and replaced reports don't stop it, nor do promotions, unless it refuses an optimizer
-    that gives budgets. A trial that loses its worker and does steps once
-    more, from the start or from a checkpoint, is stopped where it would have been without that.
+    failures, divergence and replaced reports don't stop it, nor do promotions, unless it refuses an
+    optimizer that gives budgets. A trial that loses its worker and does steps once more, from the start or
+    from a checkpoint, is stopped where it would have been without that.
 
     Args:
         make: Returns a new instance.

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dotrain.core.constraints import Constraints
 from dotrain.core.events import (
     AttemptEnd,
     Diverged,
@@ -132,6 +133,28 @@ def test_it_goes_on_when_nothing_is_enough_any_more() -> None:
     search.resume(no_better_for=None)
     out = search.scheduler.handle(SlotsChanged(1), 0.0)
     assert [one.trial_id for one in out if isinstance(one, Launch)] == ["t0002"]
+
+
+def test_what_is_infeasible_reaches_no_target_and_is_no_better() -> None:
+    optimizer = RandomSearch()
+    optimizer.setup(SPACE, 20, "max", 0)
+    optimizer.initialize()
+    scheduler = Scheduler(
+        optimizer,
+        NoStop(),
+        limits=Limits(target=0.5, no_better_for=3),
+        constraints=Constraints({"memory_mb": (None, 512.0)}),
+    )
+    scheduler.handle(SlotsChanged(1), 0.0)
+    for number, (value, memory_mb) in enumerate([(0.4, 100.0), (0.6, 900.0), (0.7, 900.0)]):
+        name = (f"t{number:04d}", 1)
+        scheduler.handle(Started(*name), 0.0)
+        scheduler.handle(Finished(*name, value, {"memory_mb": memory_mb}), 0.0)
+        assert scheduler.status is None
+    name = ("t0003", 1)
+    scheduler.handle(Started(*name), 0.0)
+    scheduler.handle(Finished(*name, 0.9, {"memory_mb": 900.0}), 0.0)
+    assert scheduler.ended_early.startswith("no better value than 0.4 of t0000 in 3 trials")
 
 
 class Watched:

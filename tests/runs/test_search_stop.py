@@ -86,7 +86,7 @@ def test_it_says_why_wherever_a_run_is_shown(
 def test_with_none_it_goes_on_to_what_it_would_have_been_and_else_stays_over(
     project: Project,
 ) -> None:
-    unstopped = facts(searched(project, workers=3))
+    unstopped = facts(searched(project, workers=3, num_trials=30))
     run_dir = searched(project, workers=3, stop={"target": 0.6})
     ended = facts(run_dir)
     assert len(ended) < len(unstopped)
