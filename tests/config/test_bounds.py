@@ -108,6 +108,7 @@ def test_the_documented_defaults() -> None:
             "trial_memory_mb": None,
             "silent_s": None,
             "group_start_s": 60.0,
+            "grace_s": 25.0,
             "retries": 2,
             "max_failures": 10,
         },
