@@ -132,6 +132,15 @@ class Admission:
         why = str(answer) if type(answer) is Exception else f"{type(answer).__name__}: {answer}"
         return "", other_python(python, self._here) or cant_load(why)
 
+    def refuse(self, slot: Slot, why: str) -> None:
+        """Don't use a worker whose slot can't be opened, and say so.
+
+        Args:
+            slot: Its slot.
+            why: What it says.
+        """
+        self._refuse(slot.address, slot.host, Refusal(f"it can't start processes there ({why})"))
+
     def took(self, address: str) -> None:
         """Note that a worker is this run's.
 

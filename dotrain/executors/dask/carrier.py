@@ -53,6 +53,10 @@ class FilesLost(Exception):
     """Files of a trial can't come home, or not get to a worker, though both are there."""
 
 
+class NoRoom(FilesLost):
+    """The worker's disk has no room for them."""
+
+
 @final
 class Pieces:
     """Bounds how much is under way at once, of all slots: what is held in memory.

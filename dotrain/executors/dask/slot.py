@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from inspect import isawaitable
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -20,12 +21,16 @@ from dotrain.attempts.host import Host
 from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe
 from dotrain.executors.dask import holding
+from dotrain.executors.dask.carrier import FilesLost, NoRoom
 from dotrain.executors.dask.holding import Holder
 from dotrain.executors.dask.scratch import Scratch
 from dotrain.executors.dask.site import Question, Site, look_around
+from dotrain.executors.dask.turn import Turns
 from dotrain.executors.environment import environment_of_attempts
 from dotrain.executors.table import free_addresses
 from dotrain.executors.threads import Threads, asked
+from dotrain.store import RunDir
+from dotrain.store.disk import FULL
 from dotrain.store.storage import Storage
 from dotrain.training.environment import Sealed
 from dotrain.training.program import Program
@@ -46,7 +51,7 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
 
     Its messages are dicts, on the topic `topic`: ``{"slot": address, "wants": "environment"}`` once if the
     config has variables, ``{"slot": address, "ready": name}`` once, when the slot can take its first
-    rank, then ``{"slot": address, "items": [(token, item), ...]}``, with the token of the rank's group, and
+    rank, or ``{"slot": address, "broken": why}``, then ``{"slot": address, "items": [(token, item), ...]}``, with the token of the rank's group, and
     items as of `attempts.host.Host`. Where files are carried besides
     ``{"slot": address, "news": (token, bytes, name)}``, how long a rank's log is and which its newest
     checkpoint, if either has changed; and at last ``{"slot": address, "quiet": True}`` when nothing runs
@@ -85,6 +90,8 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         #: Set when nothing is to begin here any more, and when nobody wants the files.
         self._left, self._done = threading.Event(), threading.Event()
         self._running: RankLaunch | None = None
+        #: With the trials' files, where they lie in the run directory itself.
+        self._turns = Turns(RunDir(Path(self.program.run_dir)), self.kill)
         self._told: tuple[int, str | None] | None = None
         self._outbox: list[tuple[str, dict[str, Any]]] = []
         self._key = slot_key(self.program.token, worker.address, self.serial)
@@ -138,6 +145,7 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         finally:
             if self._scratch is not None:
                 self._scratch.remove()
+            self._turns.leave()
             holding.let_go()
 
     # ---- everything below runs on the worker's loop ----
@@ -158,14 +166,18 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
             return
         if self._scratch is not None:
             program = replace(program, run_dir=str(self._scratch.run_dir.path))
-        self._host = Host(
-            program,
-            [self._worker.address],
-            environment=self._environment(),
-            loop=self,
-            emit=self._emit,
-        )
-        self._send_message({"ready": str(self._worker.name)})
+        try:
+            self._host = Host(
+                program,
+                [self._worker.address],
+                environment=self._environment(),
+                loop=self,
+                emit=self._emit,
+            )
+        except OSError as error:
+            self._send_message({"broken": str(error)})
+        else:
+            self._send_message({"ready": str(self._worker.name)})
 
     def watch(self, way: Pipe, call: Callable[[], None]) -> None:
         """As of `attempts.slot.Loop`."""
@@ -195,14 +207,19 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         found = free_addresses(get_address_host(self._worker.address))
         return free_addresses("127.0.0.1") if alone else found
 
-    def launch(self, ranks: Mapping[str, RankLaunch]) -> None:
+    async def launch(self, ranks: Mapping[str, RankLaunch]) -> None:
         """Begin the rank that is this worker's, of all ranks by worker."""
-        if self._host is not None:
-            asked = ranks[self._worker.address]
+        if self._host is None:
+            return
+        asked = self._running = ranks[self._worker.address]
+        if self._scratch is not None:
+            self._told = None
+            self._worker.loop.call_later(_NEWS_S, self._look, asked)
+        # Ranks but the first write nothing that stays.
+        elif asked.seat.rank == 0 and not await self._has_turn(asked):
+            return
+        if not self._left.is_set():
             self._host.begin(self._worker.address, asked)
-            if self._scratch is not None:
-                self._running, self._told = asked, None
-                self._worker.loop.call_later(_NEWS_S, self._look, asked)
 
     def stop(self, token: str, reason: str) -> None:
         """Let a rank end at its next report."""
@@ -211,8 +228,11 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
 
     def kill(self, token: str) -> None:
         """End a rank now."""
-        if self._host is not None:
-            self._host.kill(self._worker.address, token)
+        if self._host is None:
+            return
+        if self._turns.give_up(token):
+            self._emit(self._worker.address, token, {"gone": "it was not begun"})
+        self._host.kill(self._worker.address, token)
 
     def quit(self) -> None:
         """End the slot's task, and whatever runs here."""
@@ -224,14 +244,15 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         """Let the files go: they are where they belong."""
         self._done.set()
 
-    async def files(self, method: str, *arguments: Any) -> tuple[Any, str]:
+    async def files(self, method: str, *arguments: Any) -> tuple[Any, FilesLost | None]:
         """Call a method of the `Scratch`; return its answer, and what the disk has against it."""
         if self._scratch is None:
-            return None, "its slot has been closed"
+            return None, FilesLost("its slot has been closed")
         try:
-            return await asyncio.to_thread(getattr(self._scratch, method), *arguments), ""
+            return await asyncio.to_thread(getattr(self._scratch, method), *arguments), None
         except OSError as error:
-            return None, f"{error.filename or self._scratch.run_dir.path}: {error.strerror}"
+            why = f"{error.filename or self._scratch.run_dir.path}: {error.strerror}"
+            return None, NoRoom(why) if error.errno in FULL else FilesLost(why)
 
     def _look(self, asked: RankLaunch) -> None:
         if self._running is not asked or self._scratch is None:
@@ -242,9 +263,13 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
             self._send_message({"news": (asked.seat.token, *news)})
         self._worker.loop.call_later(_NEWS_S, self._look, asked)
 
+    async def _has_turn(self, asked: RankLaunch) -> bool:
+        return await self._turns.take(asked.launch.trial_id, asked.seat.token)
+
     def _emit(self, slot: str, token: str, item: dict[str, Any]) -> None:
         if "gone" in item:
             self._running = None
+            self._turns.leave()  # before that is told: whoever is next needn't wait then
         # What comes in one turn of the loop shares a message.
         if not self._outbox:
             self._worker.loop.add_callback(self._flush)

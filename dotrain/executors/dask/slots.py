@@ -6,7 +6,6 @@ Everything here runs on the event loop of the connection, and only there.
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from dotrain.core.failure import Failure, FailureKind
 from dotrain.errors import DotrainError
 from dotrain.executors.bookings import Slot
 from dotrain.executors.dask.admission import Admission
-from dotrain.executors.dask.carrier import FilesLost, HomeError
+from dotrain.executors.dask.carrier import FilesLost, HomeError, NoRoom
 from dotrain.executors.dask.carriers import Carriers, News
 from dotrain.executors.dask.site import Way
 from dotrain.executors.dask.slot import SlotHost
@@ -28,12 +27,11 @@ from dotrain.executors.dask.wire import Wire
 from dotrain.executors.group import Group
 from dotrain.executors.table import AbstractSlotTable
 from dotrain.store import RunDir
+from dotrain.store.disk import FULL
 from dotrain.training.environment import Sealed
 
 #: When workers are counted once more after the start, in seconds.
 _SOON_S = 1.0
-#: What a disk says that is full.
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SlotTable(AbstractSlotTable):
@@ -123,9 +121,10 @@ class SlotTable(AbstractSlotTable):
                 again = slot.address in self.admission.silent  # then it is asked alone
                 self._open_anew(slot.address) if again else self._remove(slot.address)
                 continue
-            if way is not Way.SHARED:
+            slot.own_disk = way is not Way.SHARED
+            if slot.own_disk:
                 self.carriers.add(slot.address)
-            self._wire.hold(slot.address, way is not Way.SHARED, partial(self._on_task_done, slot))
+            self._wire.hold(slot.address, slot.own_disk, partial(self._on_task_done, slot))
         if any(slot.address in self.admission.refused for slot in new):
             self._add(self._wire.known_workers())  # there may be others in their place
 
@@ -141,7 +140,7 @@ class SlotTable(AbstractSlotTable):
         self._wire.release(address)
         was_carried = self.carriers.drop(address)
         if slot.group is not None:
-            cause = cause or f"its worker {slot.name} ({slot.address}) left the cluster"
+            cause = cause or f"its worker {slot.place} left the cluster"
             slot.group.gone(slot.address, cause)
             if was_carried and address == slot.group.addresses[0]:
                 slot.group.files_lost(f"{cause}, before the trial's files were home")
@@ -173,6 +172,9 @@ class SlotTable(AbstractSlotTable):
             return
         if "wants" in message:
             self._spawn(self._send([slot.address], "take", self._environment))
+        if "broken" in message:
+            self.admission.refuse(slot, message["broken"])
+            self._remove(slot.address)
         if "ready" in message:
             slot.name = message["ready"]
             self.admission.took(slot.address)
@@ -202,8 +204,9 @@ class SlotTable(AbstractSlotTable):
                 self._home_broke(error, group)
                 continue
             slot = self._slots.get(address)
-            cause = None if slot is None else await self._cause(slot, error)
-            if cause is not None:
+            if isinstance(error, NoRoom):
+                group.no_room(address, str(error))
+            elif slot is not None and (cause := await self._cause(slot, error)) is not None:
                 group.gone(address, cause)
         if not group.is_settled and not self._failed:
             return True
@@ -239,7 +242,7 @@ class SlotTable(AbstractSlotTable):
             if skipped:
                 names = ", ".join(f"{path} ({why})" for path, why in skipped.items())
                 trial_id = group.launch.trial_id
-                self._changed(f"{trial_id}: not brought home from {slot.name}: {names}")
+                self._changed(f"{trial_id}: not brought home from {slot.place}: {names}")
         if self._slots.get(slot.address) is slot:
             self.take(slot, gone)
 
@@ -248,18 +251,16 @@ class SlotTable(AbstractSlotTable):
         if not isinstance(error, FilesLost) and await self._wire.python_of(slot.address) is None:
             self._unreachable(slot.address, error)
             return None
-        where = f"{slot.name} ({slot.address})"
-        return f"the trial's files can't come or go between here and {where}: {error}"
+        return f"the trial's files can't come or go between here and {slot.place}: {error}"
 
     def _home_broke(self, broke: HomeError, group: Group | None = None) -> None:
         """End the run: nothing that trials have done can be kept."""
         error = broke.error
         self._failed = True
         what = f"{error.filename or self._run_dir.path}: {error.strerror}"
-        if group is not None and error.errno in _FULL:
-            launch = group.launch
+        if group is not None and error.errno in FULL:
             failure = Failure(FailureKind.DISK_FULL, what)
-            self._post(Failed(launch.trial_id, launch.attempt, failure))
+            self._post(Failed(group.launch.trial_id, group.launch.attempt, failure))
         else:
             self._fail(DotrainError(f"{what}; the trials' files can't come home"))
 
