@@ -9,7 +9,7 @@ from dotrain.results.hosts import host_lines, hosts_of
 
 
 def trial(*tries: Try, lost_on: tuple[str, ...] = ()) -> Trial:
-    return Trial({}, tries=list(tries), lost_on=list(lost_on))
+    return Trial({}, tries=list(tries), lost_hosts=list(lost_on))
 
 
 def well(host: str, *took_s: float) -> list[Trial]:
