@@ -124,7 +124,7 @@ class QMC(ModelSearch):
 
     Nothing is learned from results. Of a finite space each configuration comes once, in the order of the sequence.
 
-    Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012, section 4; Owen,
+    Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012; Owen,
     "Randomly Permuted (t,m,s)-Nets and (t,s)-Sequences", 1995. The points are those of `scipy.stats.qmc`.
 
     Args:
