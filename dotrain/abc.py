@@ -35,7 +35,7 @@ from dotrain.core.sampling import AbstractSampler, Outcome, Question
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.core.trial import ArmRun, Mark
 from dotrain.core.usage import Usage
-from dotrain.executors.base import AbstractExecutor, Post
+from dotrain.executors.base import AbstractExecutor, NamedFunction, Post
 from dotrain.executors.threads import Threads
 from dotrain.frameworks.base import AbstractFramework
 
@@ -64,6 +64,7 @@ __all__ = [
     "Limits",
     "Lost",
     "Mark",
+    "NamedFunction",
     "Noted",
     "Observer",
     "Outcome",

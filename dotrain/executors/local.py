@@ -109,16 +109,16 @@ class Local(AbstractExecutor):
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._selector = selectors.DefaultSelector()
         self._events: deque[Event] = deque()
-        wakes, self._waker = socket.socketpair()
-        wakes.setblocking(False)
-        self._waker.setblocking(False)
-        self._selector.register(wakes, selectors.EVENT_READ, lambda: wakes.recv(4096))
-        self._wakes = wakes
         names = [f"worker-{index}" for index in range(self._count)]
         # The config's own variables may say which GPUs are meant.
         machine = this_machine({**os.environ, **program.environment.values()})
         if lack := machine.lack(self.needs, self._count):
             raise ResourcesUnavailable(f"env: leaves only {lack} (resources)")
+        wakes, self._waker = socket.socketpair()
+        wakes.setblocking(False)
+        self._waker.setblocking(False)
+        self._selector.register(wakes, selectors.EVENT_READ, lambda: wakes.recv(4096))
+        self._wakes = wakes
         dealt = machine.deal(self.needs, self._count)
         if program.storage is None:
             self._table = LocalTable(self._events.append, names)

@@ -113,8 +113,9 @@ def has_more(
 
 
 def _last(records: Sequence[Record]) -> Record:
-    known = (record for record in reversed(records) if record["type"] in {*EVENTS, *INSTRUCTIONS})
-    return next(known, {})
+    """Return the last record that says how a run stands; what is freed comes after its end."""
+    kinds = {*EVENTS, *INSTRUCTIONS} - {"Freed"}
+    return next((record for record in reversed(records) if record["type"] in kinds), {})
 
 
 def replay(records: Iterable[Record]) -> RunState:

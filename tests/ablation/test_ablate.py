@@ -443,7 +443,9 @@ def test_an_ablation_in_python_by_name(project: Project, monkeypatch: pytest.Mon
     mine.features.include("c")
     with pytest.raises(UsageError, match="feature:c: no column 'c' is asked for"):
         experiment.lagom(training_fn, ablation=mine, cluster={"kind": "inline"}, quiet=True)
-    with pytest.raises(UsageError, match="take searchspace, optimizer and num_trials out"):
+    with pytest.raises(
+        UsageError, match="take searchspace, optimizer, num_trials, stop, try_first"
+    ):
         experiment.lagom(training_fn, ablation=mine, num_trials=3, quiet=True)
 
 

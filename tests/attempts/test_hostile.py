@@ -28,7 +28,7 @@ SNAPSHOT = {
     "streams": "[sys.stdout is sys.__stdout__, sys.stdin.fileno(), sys.stdout.fileno()]",
     "children": "open(f'/proc/self/task/{os.getpid()}/children').read()",
     "folder": "os.getcwd()",
-    "signals": "{n: str(signal.getsignal(n)) for n in sorted(signal.valid_signals())}",
+    "signals": "{n: getattr(h := signal.getsignal(n), '__qualname__', str(h)) for n in sorted(signal.valid_signals())}",
     "mask of signals": "sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))",
     "alarm": "signal.alarm(0)",
     "umask": "(os.umask(0o22), os.umask(0o22))",

@@ -247,4 +247,6 @@ def test_what_would_happen_again_is_a_failure_and_the_rest_a_loss() -> None:
     assert (failed.trial_id, failed.attempt) == ("t0001", 2)
     assert (failed.failure.kind, failed.failure.message) == (FailureKind.MEMORY, "used too much")
     for kind in (VerdictKind.FROZEN, VerdictKind.SILENT):
-        assert replace(verdict, kind=kind).event("t0001", 2) == Lost("t0001", 2, "used too much")
+        assert replace(verdict, kind=kind).event("t0001", 2) == Lost(
+            "t0001", 2, "used too much", "process"
+        )

@@ -27,7 +27,8 @@ from dotrain.testing.contracts import example_curve
 from tests.conftest import Project
 from tests.policies.test_contracts import OPTIONS
 
-NAMES = sorted(set(plugins.registered(plugins.OPTIMIZERS)) - {"single"})
+#: CMA-ES takes numbers alone, and has a space of its own.
+NAMES = sorted(set(plugins.registered(plugins.OPTIMIZERS)) - {"single", "cmaes"})
 TEXTS = ["a * b <= 12", "a >= b", "a + b != 6", 'opt == "sgd" or a <= 4', "momentum * a <= 2"]
 
 
@@ -58,6 +59,15 @@ def test_nothing_outside_is_ever_proposed(name: str, texts: list[str], finite: b
     tried = [trial.params for trial in run.scheduler.book.trials.values()]
     assert len(tried) >= 8
     assert all(params in space for params in tried)
+
+
+def test_a_model_of_numbers_alone_proposes_nothing_outside_either() -> None:
+    space = Searchspace(a=Int(range=(1, 6)), b=Float(range=(0.0, 4.0)))
+    held = space.constrained([Constraint("a * b <= 6", space.domains)])
+    run = simulate(make("cmaes"), NoStop(), example_curve, space=held, num_trials=30)
+    tried = [trial.params for trial in run.scheduler.book.trials.values()]
+    assert len(tried) == 30
+    assert all(params in held for params in tried)
 
 
 @pytest.mark.parametrize("name", ["random", "tpe"])
