@@ -101,7 +101,7 @@ class SlotTable(AbstractWorkerTable):
             return
         if "wants" in message:
             self._spawn(self._send([worker.address], "take", self._environment))
-        if "ready" in message and not self._is_leaving(worker):
+        if "ready" in message:
             self._ready(worker, message["ready"])
         if "news" in message:
             name, token, *news = message["news"]
