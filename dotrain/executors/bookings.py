@@ -167,8 +167,8 @@ class Bookings:
         return group
 
     def admit(self, slot: Slot) -> None:
-        """Let a slot take ranks."""
-        slot.ready = True
+        """Let a slot take ranks, unless it is about to go."""
+        slot.ready = not slot.leaves
 
     def free(self, slot: Slot) -> None:
         """Note that nothing runs on a slot any more."""

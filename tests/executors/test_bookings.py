@@ -44,6 +44,13 @@ def test_nothing_overtakes_what_waits_for_more_slots() -> None:
     assert made.book() == []
 
 
+def test_a_slot_that_is_about_to_go_takes_no_ranks_though_it_gets_ready_meanwhile() -> None:
+    made = Bookings()
+    made.slots["a"] = slot = Slot("a", "node", leaves="its worker was told to end")
+    made.admit(slot)
+    assert made.ready == 0
+
+
 def test_a_written_off_attempt_neither_waits_nor_tells() -> None:
     made = bookings("h")
     made.ask(launch("runs"))

@@ -106,7 +106,7 @@ class SlotTable(AbstractWorkerTable):
             self.admission.refuse(worker, message["broken"])
             self._remove(worker.address)
             return
-        if "ready" in message and not self._is_leaving(worker):
+        if "ready" in message:
             self._ready(worker, message["ready"])
         if "news" in message:
             name, token, *news = message["news"]
