@@ -1,6 +1,6 @@
 """How the scheduler's costs grow: 100,000 simulated trials on 10,000 simulated workers, and a long resume.
 
-    python benchmarks/scale.py [--only decisions resume journal memory local dask]
+    python benchmarks/scale.py [--only decisions resume journal memory local dask busy]
         [--trials 100000] [--workers 10000] [--resume-trials 10000]
 
 It prints the cost of a decision per report at the beginning and at the end of the search, the memory
@@ -23,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from busy import measure_busy
 from carrying import measure_dask, measure_local, measure_memory
 from measuring import print_table
 from rich.console import Console
@@ -164,12 +165,14 @@ def add_resume(table: Table, trials: int, reports: int) -> None:
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ("decisions", "resume", "journal", "memory", "local", "dask")
+    parts = ("decisions", "resume", "journal", "memory", "local", "dask", "busy")
     parser.add_argument("--only", nargs="+", choices=parts, metavar="PART", default=parts[:3])
     parser.add_argument("--trials", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=10_000)
     parser.add_argument("--resume-trials", type=int, default=10_000)
     parser.add_argument("--resume-reports", type=int, default=10)
+    parser.add_argument("--busy-workers", type=int, default=64)
+    parser.add_argument("--busy-repeats", type=int, default=4)
     options = parser.parse_args()
     table = Table("what", "measured", "target", box=None)
     if "decisions" in options.only:
@@ -187,6 +190,11 @@ def main() -> None:
         *(measure_local(1000, 100, 16) if "local" in options.only else ()),
         *(measure_dask(300, 100, 16) if "dask" in options.only else ()),
     ]
+    if "busy" in options.only:
+        with tempfile.TemporaryDirectory() as scratch:
+            carried += measure_busy(
+                options.busy_workers, 12, 0.5, options.busy_repeats, Path(scratch)
+            )
     if carried:
         print_table(carried, "what one driver carries")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ _NETWORK = "10.77.0"
 SCHEDULER = f"tcp://{_NETWORK}.1:8786"
 NAMES = ("first", "second")
 
-#: A bridge for the driver, and for each host a cable to it.
+#: A bridge for the driver, and for each host that is named a cable to it.
 _LAN = f"""
 mount -t tmpfs none /run
 ip link set lo up
@@ -36,7 +36,7 @@ ip link add lan type bridge
 ip address add {_NETWORK}.1/24 dev lan
 ip link set lan up
 number=2
-for name in {" ".join(NAMES)}; do
+for name in "$@"; do
     ip netns add $name
     ip link add cable$number type veth peer name eth0 netns $name
     ip link set cable$number master lan up
@@ -46,12 +46,12 @@ for name in {" ".join(NAMES)}; do
     number=$((number + 1))
 done
 """
-#: Enter another `/`: `hostname, its root, read only and other folders that it has, -- command`.
+#: Enter another `/`: `hostname, its root, its size, read only and other folders that it has, -- command`.
 _HOST = """
 hostname "$1"
 root=$2
-shift 2
-mount -t tmpfs none "$root"
+mount -t tmpfs -o "size=$3" none "$root"
+shift 3
 mkdir -m 1777 "$root/tmp"
 for folder in /bin /sbin /lib* /usr /etc /opt /dev /proc /sys; do
     if [ -L "$folder" ]; then cp -P "$folder" "$root$folder"
@@ -81,7 +81,7 @@ def _script(text: str) -> list[str]:
 def _why_none() -> str:
     """Return why this machine gives us no hosts, or nothing."""
     try:
-        tried = [*_UNSHARE, *_script(f"{_LAN}\nip netns exec {NAMES[0]} true\nchroot / true")]
+        tried = [*_UNSHARE, *_script(f"{_LAN}\nip netns exec one true\nchroot / true"), "one"]
         done = subprocess.run(tried, check=False, capture_output=True, text=True)
     except FileNotFoundError as error:
         return str(error)
@@ -89,23 +89,29 @@ def _why_none() -> str:
 
 
 class Lan:
-    """Two hosts with a Dask worker each, and a driver's; `close` ends them."""
+    """Hosts for Dask workers, and a driver's; `close` ends them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, names: Sequence[str] = NAMES, settings: Mapping[str, str] | None = None
+    ) -> None:
         """Make the network; no process but a scheduler runs in it.
 
         Args:
             folder: For its own files.
+            names: Of the hosts.
+            settings: Dask's, in the environment of whatever is started.
         """
         if why := _why_none():
             pytest.skip(f"this machine gives nobody namespaces: {why}")
         folder.mkdir()
         self._folder = folder
+        self._names = tuple(names)
+        self._settings = dict(settings or {})
         self._log = open(folder / "log", "w")  # noqa: SIM115
         self._processes: list[subprocess.Popen[Any]] = []
         # It has the namespaces until its input ends.
         self._holder = start(
-            [*_UNSHARE, *_script(f"{_LAN}\necho\nexec cat")],
+            [*_UNSHARE, *_script(f"{_LAN}\necho\nexec cat"), *names],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -117,7 +123,7 @@ class Lan:
         )
 
     def worker(
-        self, name: str, folders: Sequence[str], path: Sequence[Path] = (ROOT,)
+        self, name: str, folders: Sequence[str], path: Sequence[Path] = (ROOT,), size: str = "50%"
     ) -> subprocess.Popen[Any]:
         """Start a worker.
 
@@ -125,6 +131,7 @@ class Lan:
             name: Of the host.
             folders: What it sees besides what is installed; after ``--read-only`` one that it can't write.
             path: Where its Python looks first.
+            size: Of its disk, as of a tmpfs.
         """
         root = self._folder / f"root-{len(self._processes)}"
         root.mkdir()
@@ -135,9 +142,9 @@ class Lan:
                 *self._enter("--mount", "--net", "--uts"),
                 *("nsenter", f"--net=/run/netns/{name}", "unshare", "--mount", "--uts"),
                 *_script(_HOST),
-                *(name, str(root), *seen, *folders, "--"),
+                *(name, str(root), size, *seen, *folders, "--"),
             ],
-            *("worker", f"{_NETWORK}.{NAMES.index(name) + 2}", SCHEDULER),
+            *("worker", f"{_NETWORK}.{self._names.index(name) + 2}", SCHEDULER),
             *("--nthreads", "1", "--no-nanny"),
             path=path,
         )
@@ -151,9 +158,15 @@ class Lan:
         )
         assert done.returncode == 0, done.stderr
 
-    def run(self, code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, code: str, cwd: Path = ROOT, timeout_s: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run Python in a process of its own at the driver's."""
-        return self.driver.run([], cwd, 60, code)
+        return self.driver.run([], cwd, timeout_s, code, **self._settings)
+
+    def cable(self, name: str) -> str:
+        """Return the name, at the driver's, of the cable to a host."""
+        return f"cable{self._names.index(name) + 2}"
 
     def end(self, process: subprocess.Popen[Any]) -> None:
         """End what was started, whatever it does."""
@@ -162,9 +175,9 @@ class Lan:
 
     def close(self) -> None:
         """End all of it."""
-        self.driver.close()
         for process in self._processes:
             self.end(process)
+        self.driver.close()  # what still runs there has no scheduler any more
         with self._holder:
             self._holder.kill()
         self._log.close()
@@ -189,6 +202,7 @@ class Lan:
             "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
             "HOME": "/tmp",
             "TMPDIR": "/tmp",
+            **self._settings,
         }
         options: dict[str, Any] = {"stdout": self._log, "stderr": self._log, "env": environment}
         process = start([*before, *dask], cwd=self._folder, **options)

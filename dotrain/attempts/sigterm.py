@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from types import FrameType
 from typing import Any, final
 
@@ -48,16 +49,32 @@ class Termination:
     def __init__(self) -> None:
         """Listen, unless the user's code does."""
         self.came = False
-        self._pid = os.getpid()
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._note)
-            os.register_at_fork(after_in_child=self._forget)
+            self._held = threading.local()
+            os.register_at_fork(
+                before=self._hold, after_in_parent=self._release, after_in_child=self._in_child
+            )
+
+    def __repr__(self) -> str:
+        """Say the same in every process: what attempts find is compared by that."""
+        return "Termination()"
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.came = True
         self._forget()
-        if os.getpid() != self._pid:  # it came between the fork and what follows it
-            signal.raise_signal(signal.SIGTERM)
+
+    def _hold(self) -> None:
+        # What comes between the fork and the first line of the new process, Python would forget; a pool that is
+        # ended as soon as it has begun would wait for that process for ever.
+        self._held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def _release(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._held.mask)
+
+    def _in_child(self) -> None:
+        self._forget()
+        self._release()
 
     def _forget(self) -> None:
         if signal.getsignal(signal.SIGTERM) == self._note:

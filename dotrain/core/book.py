@@ -26,7 +26,7 @@ from dotrain.core.events import (
     Used,
 )
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.hosts import Hosts, Try
+from dotrain.core.hosts import Hosts
 from dotrain.core.instructions import Launch
 from dotrain.core.limits import Limits
 from dotrain.core.reports import is_double, take_report
@@ -169,7 +169,7 @@ class TrialBook:
         """End a trial for good."""
         trial.error = failure
         if trial.host:
-            trial.tries.append(Try(trial.host, failure))
+            trial.end_on(trial.host, failure, time_s)
         self._move(trial, "fail", time_s, failure.message)
 
     def lose(self, trial: Trial, cause: str, time_s: float) -> None:
@@ -218,14 +218,14 @@ class TrialBook:
                     before = self._marks.get(Mark.GUESSED)
                     trial.notes[Mark.GUESSED] = f"{guess}; {before}" if before else guess
                 trial.results.append(Result(trial.budget, event.value))
-                self._well(trial)
+                self._well(trial, time_s)
                 trial.metrics = event.metrics or trial.metrics
                 self._finalize(trial, "finish", event.value, time_s)
             case Diverged():
-                self._well(trial)
+                self._well(trial, time_s)
                 self._diverge(trial, event.what, time_s)
             case Stopped() if trial.metric_history:
-                self._well(trial)
+                self._well(trial, time_s)
                 self._finalize(trial, "end early", trial.metric_history[-1], time_s)
             case Stopped():
                 failure = Failure(
@@ -235,6 +235,7 @@ class TrialBook:
             case Failed():
                 self._failed(trial, event, time_s)
             case Lost():
+                trial.lost_hosts += [event.host] if event.host else []
                 self._lost(trial, event, time_s)
         return trial
 
@@ -287,10 +288,10 @@ class TrialBook:
         trial.divergence = what
         self._move(trial, "diverge", time_s, what)
 
-    def _well(self, trial: Trial) -> None:
+    def _well(self, trial: Trial, time_s: float) -> None:
         """Note that an attempt is about to end without a failure, where hosts are told from each other."""
         if trial.host:
-            trial.tries.append(Try(trial.host, None))
+            trial.end_on(trial.host, None, time_s)
             self.hosts.ended_well(trial.trial_id, trial.hosts or (trial.host,), trial.slots)
 
     def _failed(self, trial: Trial, event: Failed, time_s: float) -> None:
@@ -301,7 +302,7 @@ class TrialBook:
         name, needed = trial.trial_id, trial.slots
         if host and self.hosts.failed(name, host, failure, took_s, needed, again=again):
             trial.failed_on = host
-            trial.tries.append(Try(host, failure))
+            trial.end_on(host, failure, time_s)
             self._move(trial, "try elsewhere", time_s, f"failed on {host}: {failure.message}")
             return
         self.fail(trial, failure, time_s)

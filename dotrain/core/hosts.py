@@ -32,10 +32,14 @@ AT_ONCE_S = 60.0
 
 
 class Try(NamedTuple):
-    """How an attempt has ended on a host: its failure, or None if it has ended well."""
+    """How an attempt has ended on a host: its failure, or None if it has ended well.
+
+    `took_s` is how long it was in the train function, in seconds; None if it never was.
+    """
 
     host: str
     error: Failure | None
+    took_s: float | None = None
 
 
 def likeness_of(failure: Failure) -> tuple[FailureKind, str, str]:

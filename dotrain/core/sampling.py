@@ -38,6 +38,11 @@ class Outcome:
     steps: int
     violations: tuple[float, ...] = ()
 
+    @property
+    def excess(self) -> float:
+        """By how much it is beyond all constraints together; 0 if it is feasible."""
+        return sum(max(amount, 0.0) for amount in self.violations)
+
 
 @final
 @dataclass(frozen=True, slots=True)

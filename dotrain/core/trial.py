@@ -214,6 +214,8 @@ class Trial:
     lost_on: str = ""
     #: How its attempts have ended, but for those that were lost, where their hosts are known.
     tries: list[Try] = field(default_factory=list)
+    #: The hosts on which they were lost, where these are known.
+    lost_hosts: list[str] = field(default_factory=list)
     #: When the current attempt entered the train function; None outside it.
     started_s: float | None = None
     #: Time spent in the train function, over all attempts that ended.
@@ -260,6 +262,11 @@ class Trial:
     def marks(self) -> list[Mark]:
         """What must be known wherever the trial's value is shown, in the order of `Mark`."""
         return [mark for mark in Mark if mark in self.notes]
+
+    def end_on(self, host: str, error: Failure | None, time_s: float) -> None:
+        """Note how the current attempt ends on a host, and when; the error is None if it ends well."""
+        took_s = None if self.started_s is None else time_s - self.started_s
+        self.tries.append(Try(host, error, took_s))
 
     def cut_off(self, step: int) -> None:
         """Forget the reports of a step and of those after it: they are made once more."""

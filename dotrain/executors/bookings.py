@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dotrain.core.events import Lost, TrialEvent
+from dotrain.core.events import Failed, Lost, TrialEvent
+from dotrain.core.failure import FailureKind
 from dotrain.core.instructions import Launch
 from dotrain.executors.group import Group
 
@@ -26,6 +27,8 @@ class Slot:
         ready: Whether it takes ranks; one that is busy stays ready.
         leaves: Why it is about to go, and takes no more ranks; "" if it isn't.
         group: The ranks of which it runs one, or None if it is free.
+        worker: The address of its worker, where that isn't its own.
+        own_disk: Whether the files of its trials lie on a disk of its host's, and not where the driver has them.
     """
 
     address: str
@@ -34,6 +37,15 @@ class Slot:
     ready: bool = False
     leaves: str = ""
     group: Group | None = None
+    worker: str = ""
+    own_disk: bool = False
+
+    @property
+    def place(self) -> str:
+        """Its worker and host, for people."""
+        address = self.worker or self.address
+        named = address if self.name in ("", address) else f"{self.name} ({address})"
+        return f"{named} on {self.host}" if self.host else named
 
     @property
     def why_gone(self) -> str:
@@ -147,6 +159,7 @@ class Bookings:
             [slot.name for slot in slots],
             port_retries=retries,
             hosts=hosts if all(hosts) else (),
+            own_disks=frozenset(slot.host for slot in slots if slot.own_disk),
         )
         self.groups[group.token] = group
         for slot in slots:
@@ -154,8 +167,8 @@ class Bookings:
         return group
 
     def admit(self, slot: Slot) -> None:
-        """Let a slot take ranks."""
-        slot.ready = True
+        """Let a slot take ranks, unless it is about to go."""
+        slot.ready = not slot.leaves
 
     def free(self, slot: Slot) -> None:
         """Note that nothing runs on a slot any more."""
@@ -194,4 +207,16 @@ class Bookings:
             if group.port_retries >= _PORT_RETRIES:
                 return Lost(launch.trial_id, launch.attempt, "no free port was found")
             self._pending.appendleft((launch, group.port_retries + 1))
+        if isinstance(outcome, Failed) and outcome.host in group.own_disks:
+            return self._of_own_disk(outcome, launch)
         return outcome
+
+    def _of_own_disk(self, failed: Failed, launch: Launch) -> Failed:
+        """Let a disk that is full be its host's trouble, and not the run's, if there are other hosts."""
+        failure = failed.failure
+        others = sum(slot.ready and slot.host != failed.host for slot in self.slots.values())
+        if failure.kind is not FailureKind.DISK_FULL:
+            return failed
+        kind = FailureKind.SETUP if others >= launch.slots else failure.kind
+        message = f"the disk of {failed.host} is full: {failure.message}"
+        return replace(failed, failure=replace(failure, kind=kind, message=message))

@@ -20,6 +20,7 @@ from dotrain.core.events import (
     TrialEvent,
     Used,
 )
+from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
 from dotrain.core.usage import Usage, together
 
@@ -47,6 +48,7 @@ class Group:
         hurried: Whether its ranks have been given a time to end by.
         port_retries: How often it has been started again for that.
         hosts: Of each rank, by number; empty where hosts aren't told from each other.
+        own_disks: Of these, those on whose own disks the trial's files lie meanwhile.
     """
 
     launch: Launch
@@ -59,6 +61,7 @@ class Group:
     hurried: bool = False
     port_retries: int = 0
     hosts: Sequence[str] = ()
+    own_disks: frozenset[str] = frozenset()
     _ranks: dict[str, Rank] = field(init=False)
     #: A rank that has lost touch with another, until it is known which and why.
     _suspicion: Failed | None = None
@@ -150,6 +153,16 @@ class Group:
     def never_began(self, address: str) -> None:
         """Note that a rank was not even started."""
         self._ranks[address] = Rank.GONE
+
+    def no_room(self, address: str, what: str) -> None:
+        """Note that a rank's disk has no room for the files that the attempt goes on from.
+
+        Args:
+            address: Of the rank's worker.
+            what: Which file, and what the disk says.
+        """
+        failure = Failure(FailureKind.DISK_FULL, what)
+        self.ended(address, Failed(self.launch.trial_id, self.launch.attempt, failure))
 
     def files_lost(self, cause: str) -> None:
         """Note that the trial's files can't come to where they belong: then it has not ended well.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import heapq
 import itertools
 import os
@@ -20,6 +19,7 @@ from dotrain.executors.bookings import Slot
 from dotrain.executors.group import Group
 from dotrain.executors.stored import FOLLOW_S, FilesLost, StoredHere, not_kept_text
 from dotrain.executors.table import AbstractSlotTable, free_addresses, ranks_of
+from dotrain.store.disk import FULL
 
 if TYPE_CHECKING:
     from dotrain.attempts.host import Host
@@ -131,7 +131,7 @@ class StoringTable(LocalTable):
                 found, lost = None, str(error)
             except OSError as error:
                 found, lost = None, f"{error.filename or 'temporary files'}: {error.strerror}"
-                kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else DotrainError
+                kind = DiskFull if error.errno in FULL else DotrainError
                 self.broken = kind(f"{lost}; the trials' files can't be kept")
             self._hand_over(partial(then, found, lost))
 

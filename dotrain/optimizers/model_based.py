@@ -83,7 +83,7 @@ class CMAES(ModelSearch):
     Parameters are floats, whole numbers and discrete ones, without conditions. A generation is made of the next
     `population` results, in the order in which they come: nothing is waited for, so trials that run are no part of it, and
     those that fail never are. Trials that were stopped early rank below those that finished, the longer ones first;
-    diverged ones last. With many more slots than `population`, results are of distributions that were left long ago: give
+    infeasible ones below them, diverged ones last. With many more slots than `population`, results are of distributions that were left long ago: give
     a larger one.
 
     Source: Hansen and Ostermeier, "Completely Derandomized Self-Adaptation in Evolution Strategies", 2001; how results
@@ -104,7 +104,8 @@ class GP(ModelSearch):
     """Gaussian process with expected improvement: the fewest trials, where each is costly.
 
     Trials that run, and those that failed, count as having what the model expects of them; those that were stopped
-    early as what they had, in the lower half; diverged ones as the worst. Of more than 500 results the best half is
+    early as what they had, in the lower half; diverged and infeasible ones as the worst, and while none is feasible,
+    what comes nearest to that is sought. Of more than 500 results the best half is
     modelled and any of the others; more than 1,000 trials are refused.
 
     Source: Jones, Schonlau and Welch, "Efficient Global Optimization of Expensive Black-Box Functions", 1998; what
@@ -124,7 +125,7 @@ class QMC(ModelSearch):
 
     Nothing is learned from results. Of a finite space each configuration comes once, in the order of the sequence.
 
-    Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012, section 4; Owen,
+    Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012; Owen,
     "Randomly Permuted (t,m,s)-Nets and (t,s)-Sequences", 1995. The points are those of `scipy.stats.qmc`.
 
     Args:

@@ -19,6 +19,7 @@ from dotrain.report.columns import Column, fit
 from dotrain.report.text import duration, make_console
 from dotrain.results import FailureGroup, RunResult, SearchResult
 from dotrain.results.gates import GateOutcome
+from dotrain.results.hosts import host_lines
 from dotrain.results.marks import marks_text
 from dotrain.results.search import Promotions
 from dotrain.results.text import count_text, number_text, params_text, printable
@@ -109,6 +110,7 @@ def result_lines(result: SearchResult) -> list[str]:
     lines += result.checkpoints.lines
     for group in (*result.failures, *result.tried_elsewhere):
         lines += _failure_lines(group)
+    lines += [printable(line) for line in host_lines(result.hosts)]
     lines.append(f"run directory: {result.run_dir}")
     if result.resume:
         lines.append(f"go on with: {result.resume}")

@@ -14,6 +14,7 @@ from dotrain.report.reading import Run, read_run, run_notes
 from dotrain.report.result import print_lines
 from dotrain.report.text import duration
 from dotrain.results import RunResult, SearchResult, StudyResult
+from dotrain.results.hosts import host_lines
 from dotrain.results.resuming import resume_command
 from dotrain.results.search import ahead_text
 from dotrain.results.text import number_text, printable
@@ -96,6 +97,7 @@ def _lines(status: Status) -> Iterator[str]:
         what = "failed" if group.size else "failed and tried elsewhere"
         count = group.size or group.attempts
         yield f"{what}: {count} x {group.error.message}{where} ({group.log})"
+    yield from host_lines(result.hosts)
     if status.resume:
         yield f"go on with: {status.resume}"
 

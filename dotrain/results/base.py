@@ -17,6 +17,7 @@ from dotrain.results.cases import Case, Verdict, gate_case
 from dotrain.results.checkpoints import Checkpoints
 from dotrain.results.failures import FailureGroup, failure_groups
 from dotrain.results.gates import Gate, GateOutcome, judge
+from dotrain.results.hosts import HostRecord, hosts_of
 from dotrain.results.marks import Caveats
 from dotrain.results.paths import Paths
 from dotrain.results.resuming import resume_command
@@ -107,6 +108,11 @@ class RunResult(ABC):
     @cached_property
     def _failures(self) -> list[FailureGroup]:
         return failure_groups(self.trials, self.run_dir)
+
+    @cached_property
+    def hosts(self) -> list[HostRecord]:
+        """What became of attempts on each host, where there are several."""
+        return hosts_of(self.trials)
 
     @property
     def failures(self) -> list[FailureGroup]:
@@ -224,6 +230,7 @@ class RunResult(ABC):
             **({"checkpoints": checkpoints.to_json()} if checkpoints.freed else {}),
             **({"failures": failures} if failures else {}),
             **({"tried_elsewhere": elsewhere} if elsewhere else {}),
+            **({"hosts": [one.to_json() for one in self.hosts]} if self.hosts else {}),
             **({"error": self.error} if self.error else {}),
         }
 

@@ -175,7 +175,7 @@ def failure_groups(trials: Iterable[Trial], run_dir: Path) -> list[FailureGroup]
     folder = tempfile.gettempdir()
     for trial in trials:
         log = RunDir(run_dir).trial_log(trial.trial_id)
-        for host, error in trial.tries:
+        for host, error, _ in trial.tries:
             ended[host] += 1
             if error is not None:
                 key = failure_key(error, folder)

@@ -99,9 +99,15 @@ class CMAESSampler(AbstractSampler):
 
 
 def _rank(outcome: Outcome) -> tuple[int, float, float]:
-    """Return what sorts the best first: those stopped early behind the finished, longer ones first, then the others."""
+    """Return what sorts the best first.
+
+    Those stopped early are behind the finished, longer ones first, then what is infeasible, by how much, then the rest.
+    Source of that for constraints: Deb, "An Efficient Constraint Handling Method for Genetic Algorithms", 2000.
+    """
     if outcome.score is None:
-        return 2, 0.0, 0.0
+        return 3, 0.0, 0.0
+    if outcome.excess > 0:
+        return 2, outcome.excess, 0.0
     if outcome.state is TrialState.FINISHED:
         return 0, -outcome.score, 0.0
     return 1, -outcome.steps, -outcome.score

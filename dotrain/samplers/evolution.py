@@ -2,7 +2,7 @@
 
 Source: Hansen, "The CMA Evolution Strategy: A Tutorial", 2016; the arithmetic is that of the package cmaes. A generation is
 the next so many results, whichever distribution each was drawn from: as solutions that are injected, they are moved no
-further than the distribution makes likely (Hansen, "Injecting External Solutions Into CMA-ES", 2011, equation 4).
+further than the distribution makes likely (Hansen, "Injecting External Solutions Into CMA-ES", 2011).
 So no result is waited for, and none is lost. When the distribution has become a point, it begins anew at a random place with
 twice the population (Auger and Hansen, "A Restart CMA Evolution Strategy With Increasing Population Size", 2005).
 

@@ -6,6 +6,7 @@ NumPy and SciPy. All is fitted anew for each question, so a proposal depends on 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from statistics import median, quantiles
 from typing import final
@@ -20,6 +21,8 @@ from dotrain.space import Categorical, Params, Searchspace
 _MOST_TRIALS = 1000
 #: So many results are modelled at most; the time for them grows with the third power.
 _MOST_RESULTS = 500
+#: How far beyond constraints is what isn't known to keep them.
+_FAR = 1e9
 
 
 @final
@@ -92,12 +95,12 @@ class GPSampler(AbstractSampler):
             for number, of_trial in sorted(self._last.items())
             if level in of_trial and of_trial[level].state is not TrialState.FAILED
         }
-        finished = [
-            one.score
-            for one in ended.values()
-            if one.state is TrialState.FINISHED and one.score is not None
-        ]
-        known = finished or [one.score for one in ended.values() if one.score is not None]
+        if ended and all(one.excess > 0 for one in ended.values() if one.score is not None):
+            # None is feasible yet: first the way to where some are.
+            ended = {number: _feasibility(one) for number, one in ended.items()}
+        scored = [one for one in ended.values() if one.score is not None and not one.excess]
+        finished = [one.score for one in scored if one.state is TrialState.FINISHED]
+        known = [score for score in finished or [one.score for one in scored] if score is not None]
         if not known:
             return {}
         scores = {number: _score(one, known) for number, one in ended.items()}
@@ -116,12 +119,18 @@ class GPSampler(AbstractSampler):
 
 
 def _score(outcome: Outcome, known: list[float]) -> float:
-    """Return what one counts for: its score; one that was stopped is in the lower half, one without any the last."""
-    if outcome.score is None:
+    """Return what one counts for: its score; stopped, it is in the lower half, infeasible or without one, the last."""
+    if outcome.score is None or outcome.excess > 0:
         return min(known)
     return (
         outcome.score if outcome.state is TrialState.FINISHED else min(outcome.score, median(known))
     )
+
+
+def _feasibility(outcome: Outcome) -> Outcome:
+    """Return it as if it were feasible, and better the nearer it has come to that."""
+    score = None if outcome.score is None else -min(outcome.excess, _FAR)
+    return replace(outcome, score=score, violations=())
 
 
 def _without_outliers(scores: dict[int, float]) -> dict[int, float]:

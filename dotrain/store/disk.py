@@ -6,6 +6,8 @@ import errno
 import os
 from pathlib import Path
 
+#: What a disk says that is full.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 #: What a file system says that has no sync of its own.
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 #: Without the times of the file, where the system can leave them.

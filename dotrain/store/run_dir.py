@@ -158,6 +158,10 @@ class RunDir:
         """Where that is."""
         return self.storage / "place.json"
 
+    def turn(self, trial_id: str) -> Path:
+        """Which attempt writes a trial's files, while one does."""
+        return self.path / f".turn-{trial_id}"
+
     def manifest(self, trial_id: str) -> Path:
         """Which files of a trial are there."""
         return self.storage / f"{trial_id}.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import shutil
 import sys
 import traceback
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.errors import UsageError
+from dotrain.store.disk import FULL
 from dotrain.training.errors import BadReport, BadResult, BadSetup
 from dotrain.usercode.home import at_home, shown, stayed_behind
 from dotrain.usercode.whose import Whose, whose_frame
@@ -25,7 +25,6 @@ _KINDS: tuple[tuple[type[Exception], FailureKind], ...] = (
 #: A message is one line for people; the log holds the rest.
 _MESSAGE_CHARS = 300
 _TRACEBACK_CHARS = 20_000
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 #: What is said of a file beside the code that this worker hasn't got.
 _NOT_HERE = "it didn't go with the code to this worker: name it under 'ship:' in the config"
 #: With less free than this, in bytes, the disk is full whatever else may have failed.
@@ -88,7 +87,7 @@ def disk_is_full(error: BaseException, run_dir: str) -> bool:
 
     Then it is no failure of the trial: the driver can't record anything either.
     """
-    if not (isinstance(error, OSError) and error.errno in _FULL):
+    if not (isinstance(error, OSError) and error.errno in FULL):
         return False
     # Written by us, such as a checkpoint, whose half is removed by now.
     frames = traceback.extract_tb(error.__traceback__)

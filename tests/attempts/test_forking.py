@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,3 +211,23 @@ def test_processes_are_found_that_have_gone_far(tmp_path: Path) -> None:
         for process in (elsewhere, here):
             process.kill()
             process.wait()
+
+
+def test_what_is_told_to_end_as_soon_as_it_is_forked_ends() -> None:
+    """As `multiprocessing.Pool` does with what it has just begun, and waits for."""
+    code = """
+import os, signal
+from dotrain.attempts.sigterm import Termination
+
+heard = Termination()
+for _ in range(300):
+    if (child := os.fork()) == 0:
+        signal.pause()
+        os._exit(0)
+    os.kill(child, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+assert not heard.came
+os.kill(os.getpid(), signal.SIGTERM)
+assert heard.came
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -133,7 +133,7 @@ class Known:
             assert getattr(trial, name) == getattr(self, name), (self.trial_id, name)
         assert list(zip(trial.step_history, trial.metric_history, strict=True)) == self.reports
         assert (trial.error and trial.error.kind) == self.failed_with
-        assert [(host, e and e.kind) for host, e in trial.tries] == self.tries
+        assert [(host, e and e.kind) for host, e, _ in trial.tries] == self.tries
         assert trial.busy_s == sum(self.spans)
         assert trial.marks == [mark for mark in Mark if mark in self.notes]
         assert [(line.time_s, line.state) for line in trial.story] == self.states

@@ -200,7 +200,7 @@ def test_the_same_on_workers_that_were_started_by_hand(
 ) -> None:
     check_canary(project, {"kind": "address", "address": dask_address}, temporary)
     # Nor in the logs of the scheduler and the workers.
-    logs = [*tmp_path_factory.getbasetemp().glob("cluster*/cluster.log")]
+    logs = [*tmp_path_factory.getbasetemp().glob("dask*/cluster/log")]
     assert logs
     assert not any(CANARY in log.read_text() for log in logs)
 

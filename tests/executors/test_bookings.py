@@ -44,6 +44,13 @@ def test_nothing_overtakes_what_waits_for_more_slots() -> None:
     assert made.book() == []
 
 
+def test_a_slot_that_is_about_to_go_takes_no_ranks_though_it_gets_ready_meanwhile() -> None:
+    made = Bookings()
+    made.slots["a"] = slot = Slot("a", "node", leaves="its worker was told to end")
+    made.admit(slot)
+    assert made.ready == 0
+
+
 def test_a_written_off_attempt_neither_waits_nor_tells() -> None:
     made = bookings("h")
     made.ask(launch("runs"))
@@ -151,3 +158,46 @@ def test_a_worker_is_idle_when_nothing_runs_on_any_of_its_slots() -> None:
     made.ask(launch("two", 2))
     made.book()
     assert made.load() == Load(frozenset(), per_worker=2)
+
+
+def end_for_want_of_room(made: Bookings) -> Failed:
+    (group,) = made.book()
+    full = Failure(FailureKind.DISK_FULL, "OSError: no space")
+    end(made, group, Failed(group.launch.trial_id, 1, full))
+    outcome = made.conclude(group)
+    assert isinstance(outcome, Failed)
+    return outcome
+
+
+def test_a_full_disk_of_one_host_of_several_is_its_trouble() -> None:
+    made = bookings("full", "other")
+    made.slots["a0"].own_disk = True
+    made.ask(launch("one"))
+    failed = end_for_want_of_room(made)
+    assert failed.host == "full"
+    assert failed.failure.kind is FailureKind.SETUP
+    assert failed.failure.message == "the disk of full is full: OSError: no space"
+
+
+def test_a_full_disk_ends_the_run_where_no_other_host_has_room_for_the_trial() -> None:
+    for hosts, per_trial in ((("full", "full"), 1), (("full", "full", "other"), 2)):
+        made = bookings(*hosts)
+        for slot in made.slots.values():
+            slot.own_disk = True
+        made.ask(launch("one", per_trial))
+        failed = end_for_want_of_room(made)
+        assert failed.failure.kind is FailureKind.DISK_FULL
+        assert "the disk of full is full" in failed.failure.message
+
+
+def test_a_full_disk_that_all_share_ends_the_run() -> None:
+    made = bookings("a", "b")
+    made.ask(launch("one"))
+    failed = end_for_want_of_room(made)
+    assert failed.failure == Failure(FailureKind.DISK_FULL, "OSError: no space")
+
+
+def test_a_worker_s_place_names_it_once() -> None:
+    assert Slot("tcp://h:1", "node-a", "tcp://h:1").place == "tcp://h:1 on node-a"
+    assert Slot("tcp://h:1", "node-a", "w1").place == "w1 (tcp://h:1) on node-a"
+    assert Slot("tcp://h:1", "").place == "tcp://h:1"

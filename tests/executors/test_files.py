@@ -398,7 +398,10 @@ THERE = replace(HERE, host="node7", temp="/tmp")
     ("site", "expected"),
     [
         (THERE, Way.SHARED),
-        (replace(THERE, cant_keep="No space left on device"), Way.SHARED),
+        (
+            replace(THERE, cant_keep="No space left on device"),
+            "in /tmp (No space left on device); make",
+        ),
         (replace(THERE, sees=False), Way.CARRIED),
         (replace(THERE, cant_write="Read-only file system"), Way.CARRIED),
         (replace(THERE, python="3.12"), "Python 3.12 there, 3.11 here"),
@@ -408,11 +411,7 @@ THERE = replace(HERE, host="node7", temp="/tmp")
         (replace(THERE, missing=("a", "b")), "no packages 'a', 'b' there"),
         (
             replace(THERE, sees=False, cant_keep="Permission denied"),
-            "doesn't see the run directory, and can't keep files in /tmp either (Permission denied)",
-        ),
-        (
-            replace(THERE, cant_write="Read-only file system", cant_keep="Permission denied"),
-            "can't write in the run directory (Read-only file system), and can't keep",
+            "it can't keep files in /tmp (Permission denied); make room there, or let TMPDIR",
         ),
     ],
     ids=str,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from dotrain.executors.dask.holding import Holder, held_text
 from dotrain.runs.definition import Experiment
 from dotrain.runs.session import run
 from tests.cluster import at, cluster
-from tests.conftest import Moment, Project, said, start
+from tests.conftest import ROOT, Moment, Project, said, start
 
 
 class Told(Observer):
@@ -68,6 +70,26 @@ def test_nobody_but_a_worker_that_hangs_ends_with_its_name(
     assert done.returncode == 3
     assert "has not answered so far" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_worker_that_can_t_start_processes_is_named(project: Project, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text(
+        "import errno, tempfile\n"
+        "def refuse(*arguments, **options):\n"
+        "    raise OSError(errno.ENOSPC, 'No space left on device')\n"
+        "tempfile.NamedTemporaryFile = refuse\n"
+    )
+    with cluster(tmp_path / "cluster") as found:
+        found.worker(PYTHONPATH=os.pathsep.join([str(broken), str(ROOT)]))
+        found.wait_for(1)
+        project.write("user.py", "def train(): return 1.0")
+        project.config(cluster=at(found, connect_timeout_s=8.0))
+        done = project.cli("run", "config.yaml", "--quiet")
+    assert done.returncode == 3
+    assert "isn't used: it can't start processes there ([Errno 28] No space" in done.stderr
 
 
 def plugins(dask_scheduler: Any = None, dask_worker: Any = None) -> list[str]:
@@ -162,3 +184,27 @@ def test_who_holds_what_is_said_in_a_line() -> None:
     assert text.startswith("2 workers are held by run digits/1 since ")
     assert text.endswith("(pid 8 on node-b)")
     assert "(pid 7 on node-a); 1 worker is held by run mnist/2 since" in text
+
+
+class Client:
+    """Some workers are reached, one's connection breaks, one can't load what it is asked."""
+
+    async def run(self, function: Any, *, workers: list[str], on_error: str) -> dict[str, Any]:
+        broken = OSError("Address removed.")
+        answers = {"well": "all right", "gone": broken, "old": ImportError("no dotrain")}
+        if workers == ["gone"]:
+            raise broken
+        return {worker: answers[worker] for worker in workers}
+
+
+def test_a_connection_that_breaks_tells_nothing_of_what_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wire, "_BROKEN_S", 0.0)
+    host: Any = SimpleNamespace(program=SimpleNamespace(token="t"))
+    asked = wire.Wire(Client(), host)._each(["well", "gone", "old"], print)
+    found = asyncio.run(asked)
+    assert found["well"] == "all right"
+    assert isinstance(found["gone"], wire.NoAnswer)
+    assert str(found["gone"]) == "the connection to it broke (Address removed.)"
+    assert isinstance(found["old"], ImportError)

@@ -92,10 +92,11 @@ def test_what_was_stopped_before_it_could_tell_does_not_win() -> None:
     assert Mark.INFEASIBLE not in trial.notes
 
 
-def test_a_model_learns_to_keep_them() -> None:
+@pytest.mark.parametrize("name", ["tpe", "cmaes", "gp"])
+def test_a_model_learns_to_keep_them(name: str) -> None:
     """The score grows to the right, and what is right of 0.4 is infeasible."""
-    learner = Learner(make_sampler("tpe"), Searchspace(x=Float(range=(0.0, 1.0))), seed=0)
-    points = [{"x": number / 50} for number in range(50)]
+    learner = Learner(make_sampler(name), Searchspace(x=Float(range=(0.0, 1.0))), seed=0)
+    points = [{"x": number * 7 % 50 / 50} for number in range(50)]
     ended = [
         Outcome(n, TrialState.FINISHED, None, one["x"], 1, (one["x"] - 0.4,))
         for n, one in enumerate(points)
@@ -104,6 +105,19 @@ def test_a_model_learns_to_keep_them() -> None:
     found = [learner.answer([], [], Question(n, 50, 50))["x"] for n in range(20)]
     assert sum(found) / 20 < 0.5
     assert max(found) > 0.25
+
+
+@pytest.mark.parametrize("name", ["tpe", "cmaes", "gp"])
+def test_where_none_keeps_them_a_model_goes_to_where_they_are_nearest(name: str) -> None:
+    learner = Learner(make_sampler(name), Searchspace(x=Float(range=(0.0, 1.0))), seed=0)
+    points = [{"x": 0.3 + number * 7 % 50 / 80} for number in range(50)]
+    ended = [
+        Outcome(n, TrialState.FINISHED, None, one["x"], 1, (one["x"] - 0.2,))
+        for n, one in enumerate(points)
+    ]
+    learner.learn(points, ended)
+    found = [learner.answer([], [], Question(n, 50, 50))["x"] for n in range(20)]
+    assert sum(found) / 20 < 0.4
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,17 @@ class Admission:
         why = str(answer) if type(answer) is Exception else f"{type(answer).__name__}: {answer}"
         return "", other_python(python, self._here) or cant_load(why)
 
+    def refuse(self, worker: Worker, why: str) -> None:
+        """Don't use a worker whose slots can't be opened, and say so.
+
+        Args:
+            worker: It.
+            why: What it says.
+        """
+        self._refuse(
+            worker.address, worker.host, Refusal(f"it can't start processes there ({why})")
+        )
+
     def took(self, address: str) -> None:
         """Note that a worker is this run's.
 

@@ -7,12 +7,12 @@ Workers that see the run directory need none.
 from __future__ import annotations
 
 import asyncio
-import errno
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, final
 
 from dotrain.store import RunDir
+from dotrain.store.disk import FULL
 from dotrain.store.files import (
     PIECE_BYTES,
     Entries,
@@ -52,11 +52,15 @@ class HomeError(Exception):
     @property
     def is_full(self) -> bool:
         """Whether there is no room."""
-        return self.error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return self.error.errno in FULL
 
 
 class FilesLost(Exception):
     """Files of a trial can't come home, or not get to a worker, though both are there."""
+
+
+class NoRoom(FilesLost):
+    """The worker's disk has no room for them."""
 
 
 @final

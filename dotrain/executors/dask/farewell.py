@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any, final
 
-from distributed import Nanny, NannyPlugin, Worker
+from distributed import Nanny, NannyPlugin, Worker, rpc
 
 #: Why a worker leaves, for people.
 WHY = "its worker was told to end"
@@ -91,13 +91,15 @@ class NannyFarewell(NannyPlugin):  # type: ignore[misc]
 
     async def teardown(self, nanny: Nanny) -> None:
         """Wait until the worker may go; called by Dask when the nanny closes."""
-        if nanny.worker_address is None:
+        address = nanny.worker_address
+        if address is None or not nanny.is_alive():
             return
         # Whatever is wrong: it ends as it would have.
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(self._grace_s + _ANSWER_S):
-                async with nanny.rpc(nanny.worker_address) as worker:
-                    await worker.run(function=pickle.dumps(say_farewell))
+            # By itself Dask would try for half a minute to reach a worker that has closed.
+            way = rpc(address, timeout=_ANSWER_S, connection_args=nanny.connection_args)
+            async with asyncio.timeout(self._grace_s + _ANSWER_S), way as worker:
+                await worker.run(function=pickle.dumps(say_farewell))
 
 
 async def say_farewell(dask_worker: Worker) -> None:

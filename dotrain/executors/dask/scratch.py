@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, final
 
+from dotrain.attempts.launch import RankLaunch
 from dotrain.store import RunDir
 from dotrain.store.exchange import Exchange, Sent
 from dotrain.store.files import Entries, Listing, Piece, Plan, newest_checkpoint
@@ -124,3 +126,12 @@ class Scratch:
 
     def _folder(self, trial_id: str) -> Folder:
         return Folder(self.run_dir.trial_dir(trial_id), self.run_dir.arriving / trial_id)
+
+
+@dataclass
+class SlotFiles:
+    """A slot's own place for the files of its trials, and what has been told of what runs there."""
+
+    scratch: Scratch
+    running: RankLaunch | None = None
+    told: tuple[int, str | None] | None = None

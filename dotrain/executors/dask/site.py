@@ -170,6 +170,11 @@ def decide(site: Site, here: Site, needs: Needs = NOTHING) -> Way | Refusal:
         names = ", ".join(f"'{name}'" for name in site.missing)
         what = "package" if len(site.missing) == 1 else "packages"
         return Refusal(f"no {what} {names} there; install what the code imports")
+    if site.cant_keep:  # whichever way files go, its processes need that
+        return Refusal(
+            f"it can't keep files in {site.temp} ({site.cant_keep}); make room there, or let TMPDIR "
+            "name another folder"
+        )
     if site.cant_count:
         return Refusal(f"it can't tell which GPUs it has: {site.cant_count}", passes=True)
     if site.offer is not None and (lack := site.offer.lack(needs)):
@@ -180,19 +185,7 @@ def decide(site: Site, here: Site, needs: Needs = NOTHING) -> Way | Refusal:
         )
     if site.stores:
         return _stored(site)
-    if site.sees and not site.cant_write:
-        return Way.SHARED
-    if site.cant_keep:
-        run_dir = (
-            f"can't write in the run directory ({site.cant_write})"
-            if site.sees
-            else "doesn't see the run directory"
-        )
-        return Refusal(
-            f"it {run_dir}, and can't keep files in {site.temp} either ({site.cant_keep}); "
-            "give it one of the two (TMPDIR names another folder than the second)"
-        )
-    return Way.CARRIED
+    return Way.SHARED if site.sees and not site.cant_write else Way.CARRIED
 
 
 def _stored(site: Site) -> Way | Refusal:
@@ -201,11 +194,6 @@ def _stored(site: Site) -> Way | Refusal:
             f"storage: {site.cant_store}; credentials, region and address are taken from the "
             "worker's own environment",
             passes=site.store_may_come,
-        )
-    if site.cant_keep:
-        return Refusal(
-            f"it can't keep files in {site.temp} ({site.cant_keep}) until they are in the storage; "
-            "TMPDIR names another folder"
         )
     return Way.STORED
 

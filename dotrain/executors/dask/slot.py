@@ -8,7 +8,8 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -19,13 +20,17 @@ from dotrain.attempts.host import Host
 from dotrain.attempts.launch import RankLaunch
 from dotrain.attempts.pipe import Pipe
 from dotrain.executors.dask import holding
+from dotrain.executors.dask.carrier import FilesLost, NoRoom
 from dotrain.executors.dask.farewell import Sigterm
 from dotrain.executors.dask.holding import Holder
 from dotrain.executors.dask.names import slot_of, task_key, topic_of
-from dotrain.executors.dask.scratch import Scratch
+from dotrain.executors.dask.scratch import Scratch, SlotFiles
+from dotrain.executors.dask.turn import Turns
 from dotrain.executors.environment import environment_of_attempts
 from dotrain.executors.table import free_addresses
 from dotrain.executors.threads import asked, share
+from dotrain.store import RunDir
+from dotrain.store.disk import FULL
 from dotrain.store.storage import Storage
 from dotrain.training.environment import Sealed
 from dotrain.training.program import Program
@@ -38,15 +43,6 @@ _LOOK_S = 0.2
 _NEWS_S = 1.0
 
 
-@dataclass
-class _Files:
-    """A slot's own place for the files of its trials, and what has been told of what runs there."""
-
-    scratch: Scratch
-    running: RankLaunch | None = None
-    told: tuple[int, str | None] | None = None
-
-
 class SlotHost(WorkerPlugin):  # type: ignore[misc]
     """Lives on a worker of a run; on each of its slots runs one rank of one attempt at a time.
 
@@ -54,7 +50,7 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     and so a worker that joins later, never hears of it.
 
     Its messages are dicts, on the topic `topic`, all with ``"worker": address``: ``{"wants": "environment"}`` once if the
-    config has variables, ``{"ready": name}`` once, when the slots can take their first rank, then ``{"items": [(slot,
+    config has variables, ``{"ready": name}`` once, when the slots can take their first rank, or ``{"broken": why}``, then ``{"items": [(slot,
     token, item), ...]}``, with the token of the rank's group, and items as of `attempts.host.Host`. Where files are
     carried besides ``{"news": (slot, token, bytes, name)}``, how long a rank's log is and which its newest checkpoint, if
     either has changed. ``{"leaves": why}`` once if the worker is about to go: it waits for `part`, for some time. And at
@@ -99,9 +95,11 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         #: The GPUs that each slot sees; None are the worker's.
         self._slots: dict[str, Sequence[str] | None] = {}
         #: Where the files of each slot's trials lie, if not in the run directory.
-        self._files: dict[str, _Files] = {}
+        self._files: dict[str, SlotFiles] = {}
         #: Set when nothing is to begin here any more, and when nobody wants the files.
         self._left, self._done = threading.Event(), threading.Event()
+        #: With the trials' files, where they lie in the run directory itself; of each slot.
+        self._turns: dict[str, Turns] = {}
         self._outbox: list[tuple[str, str, dict[str, Any]]] = []
         self._key = task_key(self.program.token, worker.address, self.serial)
         #: Whether the worker is about to go, and set when it may.
@@ -147,11 +145,13 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
                 return
         try:
             self._slots = {slot_of(self._worker.address, i): gpus for i, gpus in enumerate(seen)}
+            run_dir = RunDir(Path(self.program.run_dir))
+            self._turns = {slot: Turns(run_dir, self.kill) for slot in self._slots}
             if carried:
                 place = self.program.storage
                 for slot in self._slots:
                     scratch = Scratch(None if place is None else Storage(place))
-                    self._files[slot] = _Files(scratch)
+                    self._files[slot] = SlotFiles(scratch)
             self._worker.loop.add_callback(self._open)
             self._left.wait()
             if self._host is not None:
@@ -162,6 +162,8 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         finally:
             for files in self._files.values():
                 files.scratch.remove()
+            for turns in self._turns.values():
+                turns.leave()
             holding.let_go()
 
     # ---- everything below runs on the worker's loop ----
@@ -182,16 +184,20 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
             return
         for files in self._files.values():  # which of them each rank is told
             program = replace(program, run_dir=str(files.scratch.run_dir.path))
-        if self._slots:
-            self._host = Host(
-                program,
-                [*self._slots],
-                environment=self._environment(),
-                devices={slot: gpus for slot, gpus in self._slots.items() if gpus is not None},
-                loop=self,
-                emit=self._emit,
-            )
-        self._send_message({"ready": str(self._worker.name)})
+        try:
+            if self._slots:
+                self._host = Host(
+                    program,
+                    [*self._slots],
+                    environment=self._environment(),
+                    devices={slot: gpus for slot, gpus in self._slots.items() if gpus is not None},
+                    loop=self,
+                    emit=self._emit,
+                )
+        except OSError as error:
+            self._send_message({"broken": str(error)})
+        else:
+            self._send_message({"ready": str(self._worker.name)})
 
     def watch(self, way: Pipe, call: Callable[[], None]) -> None:
         """As of `attempts.slot.Loop`."""
@@ -225,16 +231,21 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         host = "127.0.0.1" if alone else own
         return [free_addresses(host) for _ in range(ranks[self._worker.address])]
 
-    def launch(self, ranks: Mapping[str, RankLaunch]) -> None:
+    async def launch(self, ranks: Mapping[str, RankLaunch]) -> None:
         """Begin the ranks that are this worker's, of all ranks by slot."""
-        if self._host is None:
+        mine = [slot for slot in self._slots if slot in ranks]
+        await asyncio.gather(*(self._begin(slot, ranks[slot]) for slot in mine))
+
+    async def _begin(self, slot: str, asked: RankLaunch) -> None:
+        files, turn = self._files.get(slot), (asked.launch.trial_id, asked.seat.token)
+        if files is not None:
+            asked = replace(asked, run_dir=str(files.scratch.run_dir.path))
+            files.running, files.told = asked, None
+            self._worker.loop.call_later(_NEWS_S, self._look, slot, asked)
+        # Ranks but the first write nothing that stays.
+        elif asked.seat.rank == 0 and not await self._turns[slot].take(*turn):
             return
-        for slot in self._slots.keys() & ranks.keys():
-            asked, files = ranks[slot], self._files.get(slot)
-            if files is not None:
-                asked = replace(asked, run_dir=str(files.scratch.run_dir.path))
-                files.running, files.told = asked, None
-                self._worker.loop.call_later(_NEWS_S, self._look, slot, asked)
+        if self._host is not None and not self._left.is_set():
             self._host.begin(slot, asked)
 
     def stop(self, token: str, reason: str) -> None:
@@ -246,7 +257,9 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
     def kill(self, token: str) -> None:
         """End the ranks of a group now."""
         if self._host is not None:
-            for slot in self._slots:
+            for slot, turns in self._turns.items():
+                if turns.give_up(token):
+                    self._emit(slot, token, {"gone": "it was not begun"})
                 self._host.kill(slot, token)
 
     def quit(self) -> None:
@@ -285,15 +298,16 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         self._done.set()
         self._parted.set()
 
-    async def files(self, slot: str, method: str, *arguments: Any) -> tuple[Any, str]:
+    async def files(self, slot: str, method: str, *arguments: Any) -> tuple[Any, FilesLost | None]:
         """Call a method of a slot's `Scratch`; return its answer, and what the disk has against it."""
         if slot not in self._files:
-            return None, "its slot has been closed"
+            return None, FilesLost("its slot has been closed")
         scratch = self._files[slot].scratch
         try:
-            return await asyncio.to_thread(getattr(scratch, method), *arguments), ""
+            return await asyncio.to_thread(getattr(scratch, method), *arguments), None
         except OSError as error:
-            return None, f"{error.filename or scratch.run_dir.path}: {error.strerror}"
+            why = f"{error.filename or scratch.run_dir.path}: {error.strerror}"
+            return None, NoRoom(why) if error.errno in FULL else FilesLost(why)
 
     def _look(self, slot: str, asked: RankLaunch) -> None:
         files = self._files[slot]
@@ -306,8 +320,10 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         self._worker.loop.call_later(_NEWS_S, self._look, slot, asked)
 
     def _emit(self, slot: str, token: str, item: dict[str, Any]) -> None:
-        if "gone" in item and slot in self._files:
-            self._files[slot].running = None
+        if "gone" in item:
+            if slot in self._files:
+                self._files[slot].running = None
+            self._turns[slot].leave()  # before that is told: whoever is next needn't wait then
         # What comes in one turn of the loop shares a message.
         if not self._outbox:
             self._worker.loop.add_callback(self._flush)

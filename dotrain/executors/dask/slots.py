@@ -17,7 +17,7 @@ from dotrain.core.failure import Failure, FailureKind
 from dotrain.errors import DotrainError
 from dotrain.executors.bookings import Slot
 from dotrain.executors.dask.admission import Admission, Worker
-from dotrain.executors.dask.carrier import FilesLost, HomeError
+from dotrain.executors.dask.carrier import FilesLost, HomeError, NoRoom
 from dotrain.executors.dask.carriers import Carriers, News
 from dotrain.executors.dask.names import worker_of
 from dotrain.executors.dask.site import Way
@@ -83,7 +83,8 @@ class SlotTable(AbstractWorkerTable):
     # ---- slots come and go ----
 
     def _opened(self, slot: Slot, way: Way) -> None:
-        if way is not Way.SHARED:
+        slot.own_disk = way is not Way.SHARED
+        if slot.own_disk:
             self.carriers.add(slot.address)
 
     def _dropped(self, slot: Slot, cause: str) -> None:
@@ -101,7 +102,11 @@ class SlotTable(AbstractWorkerTable):
             return
         if "wants" in message:
             self._spawn(self._send([worker.address], "take", self._environment))
-        if "ready" in message and not self._is_leaving(worker):
+        if "broken" in message:
+            self.admission.refuse(worker, message["broken"])
+            self._remove(worker.address)
+            return
+        if "ready" in message:
             self._ready(worker, message["ready"])
         if "news" in message:
             name, token, *news = message["news"]
@@ -139,8 +144,9 @@ class SlotTable(AbstractWorkerTable):
                 self._home_broke(error, group)
                 continue
             slot = self._slots.get(address)
-            cause = None if slot is None else await self._cause(slot, error)
-            if cause is not None:
+            if isinstance(error, NoRoom):
+                group.no_room(address, str(error))
+            elif slot is not None and (cause := await self._cause(slot, error)) is not None:
                 group.gone(address, cause, died=None)
         if not group.is_settled and not self._failed:
             return True
@@ -176,7 +182,7 @@ class SlotTable(AbstractWorkerTable):
             if skipped:
                 names = ", ".join(f"{path} ({why})" for path, why in skipped.items())
                 trial_id = group.launch.trial_id
-                self._changed(f"{trial_id}: not brought home from {slot.name}: {names}")
+                self._changed(f"{trial_id}: not brought home from {slot.place}: {names}")
         if self._slots.get(slot.address) is slot:
             self.take(slot, gone)
 
@@ -186,8 +192,7 @@ class SlotTable(AbstractWorkerTable):
         if not isinstance(error, FilesLost) and await self._wire.python_of(worker) is None:
             self._unreachable(worker, error)
             return None
-        where = f"{slot.name} ({worker})"
-        return f"the trial's files can't come or go between here and {where}: {error}"
+        return f"the trial's files can't come or go between here and {slot.place}: {error}"
 
     def _home_broke(self, broke: HomeError, group: Group | None = None) -> None:
         error = broke.error

@@ -30,6 +30,8 @@ OnEvent = Callable[[tuple[float, Any]], None]
 _ENDING_S = 6.0
 #: How long all workers may take to answer a question that they are asked together, in seconds.
 _TOGETHER_S = 2.0
+#: How long to wait before one is asked again whose connection broke, in seconds.
+_BROKEN_S = 1.0
 #: How long a worker may take that is asked alone, in seconds.
 ANSWER_S = 10.0
 
@@ -115,17 +117,23 @@ class Wire:
         async def alone(address: str) -> Any:
             within_s = ANSWER_S if len(addresses) == 1 else _TOGETHER_S
             try:
-                return (await ask([address], within_s))[address]
+                answer = (await ask([address], within_s))[address]
             except TimeoutError:
                 return NoAnswer(f"it has not answered for {within_s:g} s")
             except Exception as error:
-                return error
+                answer = error
+            if isinstance(answer, OSError):  # Dask's; that tells nothing of what is there
+                await asyncio.sleep(_BROKEN_S)
+                return NoAnswer(f"the connection to it broke ({answer})")
+            return answer
 
+        found: dict[str, Any] = {}
         if len(addresses) > 1:
             with contextlib.suppress(Exception):
-                return await ask(addresses, _TOGETHER_S)
-        answers = await asyncio.gather(*map(alone, addresses))
-        return dict(zip(addresses, answers, strict=True))
+                found = await ask(addresses, _TOGETHER_S)
+        left = [a for a in addresses if a not in found or isinstance(found[a], OSError)]
+        found.update(zip(left, await asyncio.gather(*map(alone, left)), strict=True))
+        return found
 
     async def files(self, slot: str, method: str, *arguments: Any) -> Any:
         """Call a method of a slot's `Scratch`.
@@ -137,9 +145,9 @@ class Wire:
         answers = await self._client.run(
             call_host, self._token, "files", slot, method, *arguments, workers=[worker_of(slot)]
         )
-        found, problem = answers[worker_of(slot)] or (None, "its slot has been closed")
-        if problem:
-            raise FilesLost(problem)
+        found, problem = answers[worker_of(slot)] or (None, FilesLost("its slot has been closed"))
+        if problem is not None:
+            raise problem
         return found
 
     def hold(

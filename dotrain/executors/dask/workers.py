@@ -155,7 +155,7 @@ class AbstractWorkerTable(AbstractSlotTable):
         worker.is_in = True
         worker.slots = [slot_of(worker.address, index) for index in range(len(seen))]
         for name in worker.slots:
-            self._slots[name] = slot = Slot(name, worker.host)
+            self._slots[name] = slot = Slot(name, worker.host, worker=worker.address)
             self._opened(slot, way)
         is_carried = way is not Way.SHARED
         self._wire.hold(worker.address, is_carried, seen, partial(self._on_task_done, worker))
@@ -190,11 +190,12 @@ class AbstractWorkerTable(AbstractSlotTable):
         self._wire.release(address)
         if self._dealing is not None:
             self._dealing.leave(address)
-        gone = f"its worker {worker.name} ({address}) left the cluster"
         # What waits is to get none of them.
         slots = [self._slots.pop(name) for name in worker.slots]
         for slot in slots:
-            self._dropped(slot, cause or slot.why_gone or gone)
+            self._dropped(
+                slot, cause or slot.why_gone or f"its worker {slot.place} left the cluster"
+            )
         if any(slot.ready for slot in slots):
             self._changed()
 
