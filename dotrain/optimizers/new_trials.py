@@ -69,7 +69,10 @@ class NewTrials:
         if params is None:
             self._is_used_up = True
             return None
-        reason = drawn if proposed is None else "proposed by the sampler"
+        reason = drawn
+        if proposed is not None:
+            is_new = params == proposed
+            reason = "proposed by the sampler" if is_new else "random draw: the proposal was tried"
         self._suggested += 1
         self._is_asked = None
         if not self._is_done:

@@ -21,7 +21,7 @@ from cmaes import CMA
 from numpy.typing import NDArray
 
 from dotrain.core.seeding import derive_seed
-from dotrain.samplers.library import single_threaded
+from dotrain.samplers.packages import single_threaded
 
 Array = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import erfcx, ndtr
 
-from dotrain.samplers.library import single_threaded
+from dotrain.samplers.packages import single_threaded
 
 Array = NDArray[np.float64]
 

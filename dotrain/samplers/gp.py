@@ -14,7 +14,7 @@ from typing import final
 from dotrain.core.sampling import AbstractSampler, Outcome, Question
 from dotrain.core.seeding import derive_seed
 from dotrain.core.trial import TrialState
-from dotrain.samplers.library import require
+from dotrain.samplers.packages import require
 from dotrain.space import Categorical, Params, Searchspace
 
 #: A search for more configurations than this is refused.

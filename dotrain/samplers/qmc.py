@@ -9,7 +9,7 @@ from typing import Any, Literal, final
 
 from dotrain.core.sampling import AbstractSampler, Outcome, Question
 from dotrain.core.seeding import derive_seed
-from dotrain.samplers.library import require
+from dotrain.samplers.packages import require
 from dotrain.space import Params, Searchspace
 
 #: Points that are made at a time; Sobol's come in powers of two.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, final
 
 from dotrain.core.sampling import AbstractSampler, Outcome, Question
 from dotrain.core.trial import TrialState
-from dotrain.samplers.library import require
+from dotrain.samplers.packages import require
 from dotrain.space import Params, Searchspace
 
 if TYPE_CHECKING:

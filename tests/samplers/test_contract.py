@@ -11,10 +11,12 @@ import pytest
 from dotrain.config.errors import ConfigError
 from dotrain.core.sampling import AbstractSampler, Outcome, Question
 from dotrain.core.trial import TrialState
-from dotrain.samplers import NAMES, library, make_sampler
+from dotrain.earlystop.none import NoStop
+from dotrain.optimizers.model_based import TPE
+from dotrain.samplers import NAMES, make_sampler, packages
 from dotrain.samplers.process import Learner
 from dotrain.space import Float, Int, Params, Searchspace
-from dotrain.testing import check_sampler
+from dotrain.testing import check_sampler, simulate
 from tests.conftest import Project
 from tests.policies.test_contracts import NUMBERS
 
@@ -70,7 +72,7 @@ def test_the_kit_notices_a_sampler_that_goes_by_what_it_was_asked_before() -> No
 def test_a_library_that_is_missing_is_refused_with_its_extra(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library, "find_spec", lambda module: None)
+    monkeypatch.setattr(packages, "find_spec", lambda module: None)
     extra = {"tpe": "optuna"}.get(name, name)
     with pytest.raises(ValueError, match=rf"'{name}' needs .*: pip install 'dotrain\[{extra}\]'"):
         make_sampler(name).check(NUMBERS, 10)
@@ -104,3 +106,21 @@ def test_what_it_cannot_search_is_refused_with_its_place(
     with pytest.raises(ConfigError, match=told):
         project.run("def train(k): return 1.0", search=search)
     assert not (project.path / "runs").exists()
+
+
+def test_a_draw_in_place_of_what_was_tried_before_says_so() -> None:
+    space = Searchspace(n=Int(range=(1, 6)))
+    run = simulate(
+        TPE(startup_trials=2),
+        NoStop(),
+        lambda params, step, _: params["n"],
+        space=space,
+        num_trials=6,
+    )
+    reasons = {launch.reason for launch in run.launches}
+    assert reasons <= {
+        "random draw",
+        "proposed by the sampler",
+        "random draw: the proposal was tried",
+    }
+    assert "random draw: the proposal was tried" in reasons
