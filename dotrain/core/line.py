@@ -102,4 +102,6 @@ class Line:
         closed = hosts.closed(needed)
         for trial in self.elsewhere:
             closed |= hosts.but(hosts.elsewhere(trial.trial_id, trial.avoids, needed))
+        if closed and not self._book.active and hosts.free(closed) < needed:
+            return hosts.set_aside(needed)  # nothing runs whose end would open one
         return closed

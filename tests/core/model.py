@@ -480,6 +480,9 @@ class Model:
         for known in self.elsewhere:
             there = {name for name, host in self.hosts.hosts.items() if host.slots}
             closed |= there - self.avoided_by(known)
+        left = sum(h.slots for name, h in self.hosts.hosts.items() if name not in closed)
+        if closed and not self.active and left < self.per_trial:
+            return self.hosts.shunned(self.per_trial)
         return closed
 
     def fill(self, now: float) -> None:

@@ -154,6 +154,20 @@ def test_a_run_whose_last_trial_is_tried_elsewhere_is_not_over() -> None:
     assert out[0].reason.endswith("after: failed on b: ValueError: no")
 
 
+def test_a_host_that_is_left_alone_waits_for_no_other() -> None:
+    scheduler = make(*trials(2), num_trials=2)
+    scheduler.handle(SlotsChanged(2, hosts={"a": 1, "b": 1}), 0.0)
+    scheduler.handle(Started("t0000", 1, hosts=["a"]), 0.1)
+    scheduler.handle(Started("t0001", 1, hosts=["b"]), 0.1)
+    assert scheduler.handle(Lost("t0000", 1, "it died", "process", host="a"), 0.2) == []
+    assert scheduler.handle(SlotsChanged(1, hosts={"a": 1, "b": 0}), 0.3) == []
+    gone = Lost("t0001", 1, "its worker is gone", host="b")
+    assert launched(scheduler.handle(gone, 0.4)) == ["t0000"]
+    out = scheduler.handle(Lost("t0000", 2, "its files are lost", host="a"), 0.5)
+    assert launched(out) == ["t0001"]
+    scheduler.validate()
+
+
 def test_a_host_waits_for_no_trial_that_was_stopped_and_lost() -> None:
     class AtOnce(AbstractEarlyStop):
         def earlystop_check(self, to_check: Any, finalized_trials: Any, direction: Any) -> Any:
