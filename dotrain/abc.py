@@ -6,6 +6,7 @@ strategies, executors, observers and frameworks are provisional: until the first
 
 from dotrain.ablation.ablators import AbstractAblator
 from dotrain.ablation.layers import Surgery, SurgeryError
+from dotrain.core.arm import ArmRun
 from dotrain.core.events import (
     AttemptEnd,
     Diverged,
@@ -33,7 +34,7 @@ from dotrain.core.observer import Observer, RunView
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.sampling import AbstractSampler, Outcome, Question
 from dotrain.core.strategy import AbstractStrategy
-from dotrain.core.trial import ArmRun, Mark
+from dotrain.core.trial import Mark
 from dotrain.core.usage import Usage
 from dotrain.executors.base import AbstractExecutor, NamedFunction, Post
 from dotrain.executors.threads import Threads

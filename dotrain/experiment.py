@@ -237,6 +237,8 @@ def lagom(
     try_first: Sequence[Mapping[str, Any]] | None = None,
     warm_start: Mapping[str, Any] | None = None,
     stop: Mapping[str, Any] | None = None,
+    repeats: int | None = None,
+    constraints: Mapping[str, Any] | None = None,
     hparams: Mapping[str, Any] | None = None,
     model: Callable[..., Any] | None = None,
     data: Callable[..., Any] | None = None,
@@ -275,6 +277,8 @@ def lagom(
         try_first: Configurations to try before any other; what one leaves out is drawn.
         warm_start: Earlier results to learn from, as the config's ``search.warm_start:``.
         stop: When the search has found enough, as the config's ``search.stop``: ``{"target": 0.95}``.
+        repeats: How often each configuration is trained, with other seeds; its value is the mean.
+        constraints: What other metrics must be for a trial to win, as the config's ``search.constraints``.
         hparams: Fixed hyperparameters.
         model: What ``model_gen.create()`` calls.
         data: What ``data_gen.batch()`` draws from.
@@ -311,16 +315,11 @@ def lagom(
     search |= {"num_trials": num_trials, "space_constraints": space_constraints}
     search["try_first"] = None if try_first is None else _listed(try_first)
     search |= {"warm_start": warm_start, "stop": stop}
-    same: dict[str, Any] = {
-        "name": name,
-        "metric": metric,
-        "direction": direction,
-        "seed": seed,
-        "hparams": hparams,
-    }
+    search |= {"repeats": repeats, "constraints": constraints}
+    same: dict[str, Any] = {"name": name, "metric": metric, "direction": direction, "seed": seed}
     same |= {"cluster": cluster, "limits": limits, "journal": journal}
     same |= {"tensorboard": tensorboard, "observers": observers, "checkpoints": checkpoints}
-    same |= {"resources": resources}
+    same |= {"resources": resources, "hparams": hparams}
     same |= {} if storage is None else {"storage": storage}
     same |= {"ship": _listed(ship), "env": _listed(env)}
     goes_on = resume is not None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from dotrain.ablation.study import BASELINE, Arm, Study
+from dotrain.core.arm import ArmRun
 from dotrain.core.policy import AbstractOptimizer, Plan
 from dotrain.core.seeding import derive_seed
-from dotrain.core.trial import ArmRun, Trial
+from dotrain.core.trial import Trial
 
 
 class StudyRunner(AbstractOptimizer):

@@ -120,7 +120,7 @@ class _Rank:
         asked: RankLaunch = self._host.wait()
         channel = _HostChannel(self._host, asked.seat)
         run_dir = RunDir(Path(asked.run_dir or self._program.run_dir))
-        log = run_dir.trial_log(asked.launch.trial_id, asked.seat.rank)
+        log = run_dir.trial_log(asked.launch.folder, asked.seat.rank)
         end = self._attempt(asked.launch, asked.seat, channel, log)
         held = max(0, held_bytes(os.getpid()) - held)
         self._host.send({"end": to_record(end), "held_bytes": held})

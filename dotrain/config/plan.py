@@ -59,7 +59,16 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
     search = loaded.optimizer.plan()
     if search is not None:
         plan["configurations"] = search.configurations
-        plan["launches"] = search.launches
+        repeats = settings.search.repeats if settings.search else 1
+        plan["launches"] = search.launches * repeats
+        if repeats > 1:
+            plan["repeats"] = repeats
+            plan["notes"].append(
+                f"each configuration is trained {repeats} times at most: one that is worse than the best in the "
+                "repeats that it has isn't trained again"
+                if not loaded.optimizer.gives_budget
+                else f"each configuration is trained {repeats} times with each budget"
+            )
         if search.rungs:
             plan["rungs"] = [rung._asdict() for rung in search.rungs]
             plan["steps"] = search.steps

@@ -80,6 +80,13 @@ class Search(Section):
         ge=1,
         description="How many configurations to sample. A grid needs none; given one, it leaves out the rest.",
     )
+    repeats: int = Field(
+        default=1,
+        ge=1,
+        description="How often each configuration is trained, with other seeds, the same ones for all: its value "
+        "is the mean. One that is worse than the best so far in the repeats that it has isn't repeated further, and "
+        "never wins; with budgets all are made.",
+    )
     early_stop: Plugin = Field(
         default=NO_RULE,
         description="Which trials to stop before their end: the rule's name, and its own keys.",

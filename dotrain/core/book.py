@@ -29,7 +29,8 @@ from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.hosts import Hosts
 from dotrain.core.instructions import Launch
 from dotrain.core.limits import Limits
-from dotrain.core.reports import is_double, take_report
+from dotrain.core.repeats import Repeats
+from dotrain.core.reports import is_double, note_guess, take_report, take_start
 from dotrain.core.seeding import derive_seed
 from dotrain.core.trial import Mark, Result, Trial, TrialState
 from dotrain.core.usage import one_after_another
@@ -57,6 +58,7 @@ class TrialBook:
         marks: Mapping[Mark, str] | None = None,
         counts_from_one: bool = True,
         constraints: Constraints | None = None,
+        repeats: Repeats | None = None,
     ) -> None:
         """Open an empty book.
 
@@ -65,9 +67,10 @@ class TrialBook:
             limits: Decides how often a lost trial is tried again.
             code: Digest of the user's code that the run begins with, None where it isn't known.
             marks: What must be known of every trial.
-            counts_from_one: Whether a function that counts its steps from 1 keeps the report of the
-                very step that its checkpoint holds; version 1 of the journal lost it.
+            counts_from_one: Whether a function that counts its steps from 1 keeps the report of the step
+                that its checkpoint holds; version 1 of the journal lost it.
             constraints: What trials must keep to be ranked.
+            repeats: How often each configuration is trained; by default once.
         """
         self.trials: dict[str, Trial] = {}
         self.active: dict[str, Trial] = {}
@@ -79,6 +82,7 @@ class TrialBook:
         self._marks = dict(marks or {})
         self._counts_from_one = counts_from_one
         self._constraints = constraints or Constraints()
+        self._repeats = repeats or Repeats()
         self._seed = seed
         self._limits = limits
 
@@ -88,6 +92,7 @@ class TrialBook:
         trial.trial_id = f"t{trial.number:04d}"
         if trial.seed is None:
             trial.seed = derive_seed(self._seed, "trial", trial.number)
+        self._repeats.begin(trial)
         trial.notes.update(self._marks)
         self.trials[trial.trial_id] = trial
         self.counts[trial.state] += 1
@@ -112,6 +117,7 @@ class TrialBook:
             trial.promotions += 1
             trial.promoting = True
             trial.failed_on = ""
+            self._repeats.begin(trial)
         self._move(trial, "launch", time_s, reason)
         assert trial.seed is not None, "a trial is launched that was not accepted"
         trial.attempt += 1
@@ -130,6 +136,7 @@ class TrialBook:
             -1 if trial.last_step is None else trial.last_step,
             trial.arm,
             tuple(sorted(avoid)),
+            self._repeats.launched(trial),
         )
 
     def stop(self, trial: Trial, reason: str, time_s: float) -> None:
@@ -195,8 +202,10 @@ class TrialBook:
             The trial, or None if the event is late news of an attempt that is over, or comes
             twice.
         """
-        if isinstance(event, Used):
-            return self._used(event)
+        if isinstance(event, Used):  # of one whose end nobody has waited for
+            if (used := self.trials.get(event.trial_id)) is not None:
+                used.usage = one_after_another(used.usage, event.usage)
+            return used
         trial = self.find(event)
         if trial is None or is_double(trial, event):
             return None
@@ -213,14 +222,10 @@ class TrialBook:
             case Finished() if missing := self._constraints.missing(event.metrics or trial.metrics):
                 self.fail(trial, missing, time_s)
             case Finished():
-                if event.taken:
-                    guess = f"returned nothing, so its {event.taken} report counts"
-                    before = self._marks.get(Mark.GUESSED)
-                    trial.notes[Mark.GUESSED] = f"{guess}; {before}" if before else guess
-                trial.results.append(Result(trial.budget, event.value))
+                note_guess(trial, event, self._marks.get(Mark.GUESSED))
                 self._well(trial, time_s)
                 trial.metrics = event.metrics or trial.metrics
-                self._finalize(trial, "finish", event.value, time_s)
+                self._finish(trial, event, time_s)
             case Diverged():
                 self._well(trial, time_s)
                 self._diverge(trial, event.what, time_s)
@@ -239,13 +244,6 @@ class TrialBook:
                 self._lost(trial, event, time_s)
         return trial
 
-    def _used(self, event: Used) -> Trial | None:
-        """Add what an attempt has used whose end nobody has waited for."""
-        trial = self.trials.get(event.trial_id)
-        if trial is not None:
-            trial.usage = one_after_another(trial.usage, event.usage)
-        return trial
-
     def _start(self, trial: Trial, event: Started, time_s: float) -> None:
         self._move(trial, "start", time_s, f"started on {event.worker}" if event.worker else "")
         trial.worker = event.worker
@@ -253,32 +251,31 @@ class TrialBook:
         trial.host = next(iter(trial.hosts), "")
         self.hosts.held(trial.hosts, 1)
         trial.started_s = time_s
-        # Whatever lies beyond the checkpoint will be trained, and reported, once more.
-        from_one = self._counts_from_one and bool(trial.step_history) and trial.step_history[0] > 0
-        trial.cut_off(event.resume_step + from_one)
-        trial.resume_step, trial.attempt_step, trial.repeats = event.resume_step, None, 0
-        if trial.freed:
-            trial.begin_without_freed(event.resume_step)
-        if event.resume_step > 0:
-            trial.from_checkpoint += 1
-            what = (
-                f"attempt {trial.attempt} went on from its checkpoint of step {event.resume_step}"
-            )
-            trial.notes[Mark.CONTINUED] = what
-        elif self.codes and self.codes[-1] == self.codes[0]:
+        take_start(trial, event, counts_from_one=self._counts_from_one)
+        anew = not event.resume_step and trial.repeated is None
+        if anew and self.codes and self.codes[-1] == self.codes[0]:
             trial.notes.pop(Mark.OTHER_CODE, None)  # it begins again, with the first code
-        trial.counted = trial.promoting and event.resume_step > 0
-        if trial.counted:
-            trial.continued += 1
-            trial.steps_saved += event.resume_step
-        trial.promoting = False
 
-    def _finalize(self, trial: Trial, what: str, value: float, time_s: float) -> None:
+    def _finish(self, trial: Trial, event: Finished, time_s: float) -> None:
+        """Take in what an attempt has returned: the trial has finished, or is repeated."""
+        if self._repeats.take(trial, event):
+            self._move(trial, "repeat", time_s, f"a repeat has ended: {event.value:.6g}")
+            return
+        what = "finish" if self._repeats.is_done(trial) else "end early"
+        value = self._finalize(trial, what, event.value, time_s)
+        if what == "finish":
+            trial.results.append(Result(trial.budget, value))
+
+    def _finalize(self, trial: Trial, what: str, value: float, time_s: float) -> float:
+        value = self._repeats.value(trial, value)
         if trial.final_metric is None:
             self.finalized.append(trial)
         trial.final_metric = value
-        self._move(trial, what, time_s, f"{what}: {value:.6g}")
+        why = f"; {fewer}" if (fewer := trial.notes.get(Mark.FEWER_REPEATS)) else ""
+        self._move(trial, what, time_s, f"{what}: {value:.6g}{why}")
         self._constraints.judge(trial)
+        self._repeats.judge(trial)
+        return value
 
     def _diverge(self, trial: Trial, what: str, time_s: float) -> None:
         """End a trial without a value: what it had with a smaller budget is no result of it."""

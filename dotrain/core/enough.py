@@ -7,7 +7,7 @@ from typing import final
 
 from dotrain.core.limits import Limits
 from dotrain.core.policy import Direction, sign_of
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.trial import Trial, TrialState
 
 
 @final
@@ -43,7 +43,7 @@ class Enough:
         if trial.state is TrialState.FAILED:
             return
         before = self._best()
-        if trial.final_metric is None or Mark.INFEASIBLE in trial.notes:
+        if not trial.may_win or trial.final_metric is None:
             self._scores.pop(trial.trial_id, None)
         else:
             score = self._scores[trial.trial_id] = self._sign * trial.final_metric

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dotrain.core.arm import ArmRun
 from dotrain.core.enums import OpenStrEnum
-from dotrain.core.trial import ArmRun
+from dotrain.core.repeated import folder_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Launch(Instruction):
         known_step: The last step that was reported before; -1 if none was.
         arm: Which run of an ablation study the trial is, if it is one.
         avoid: Hosts on which it is not to run, as long as there are others with so many slots.
+        repeat: Which repeat of the trial it is, from 0.
     """
 
     trial_id: str
@@ -41,6 +43,12 @@ class Launch(Instruction):
     known_step: int = -1
     arm: ArmRun | None = None
     avoid: tuple[str, ...] = ()
+    repeat: int = 0
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that it writes to."""
+        return folder_of(self.trial_id, self.repeat)
 
     @property
     def varied(self) -> dict[str, Any]:

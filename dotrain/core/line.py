@@ -73,7 +73,7 @@ class Line:
             avoid = self._book.hosts.elsewhere(trial.trial_id, trial.avoids, needed)
             if self._free(avoid, slots) >= needed:
                 self.elsewhere.remove(trial)
-                times = "once more" if trial.failed_on else f"try {trial.losses + 1}"
+                times = "once more" if trial.failed_on else _times(trial)
                 reason = f"{times}, if it can be on another host, after: {trial.story[-1].what}"
                 out.append(self._book.launch(trial, trial.budget, reason, time_s, needed, avoid))
 
@@ -82,7 +82,7 @@ class Line:
         avoid = self._closed(needed)
         while self.retries and needed <= self._free(avoid, slots):
             trial = self.retries.popleft()
-            reason = f"try {trial.losses + 1} after: {trial.story[-1].what}"
+            reason = f"{_times(trial)} after: {trial.story[-1].what}"
             out.append(self._book.launch(trial, trial.budget, reason, time_s, needed, avoid))
         while self.accepted and needed <= self._free(avoid, slots):
             trial, budget, reason = self.accepted.popleft()
@@ -105,3 +105,10 @@ class Line:
         if closed and not self._book.active and hosts.free(closed) < needed:
             return hosts.set_aside(needed)  # nothing runs whose end would open one
         return closed
+
+
+def _times(trial: Trial) -> str:
+    repeated = trial.repeated
+    if repeated is not None and repeated.is_due:
+        return f"repeat {repeated.index + 1}"
+    return f"try {trial.losses + 1}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dotrain.core.events import Reported, Started, TrialEvent
+from dotrain.core.events import Finished, Reported, Started, TrialEvent
+from dotrain.core.repeated import folder_of
 from dotrain.core.trial import Mark, Trial, TrialState
 
 
@@ -17,6 +18,31 @@ def is_double(trial: Trial, event: TrialEvent) -> bool:
             event.step <= trial.attempt_step and (event.kept or trial.resume_step <= event.step)
         )
     return False
+
+
+def take_start(trial: Trial, event: Started, *, counts_from_one: bool) -> None:
+    """Note where an attempt begins.
+
+    Args:
+        trial: Its trial.
+        event: It has entered the train function.
+        counts_from_one: As of `TrialBook`.
+    """
+    # Whatever lies beyond the checkpoint will be trained, and reported, once more.
+    from_one = counts_from_one and bool(trial.step_history) and trial.step_history[0] > 0
+    trial.cut_off(event.resume_step + from_one)
+    trial.resume_step, trial.attempt_step, trial.repeats = event.resume_step, None, 0
+    if trial.freed:
+        trial.begin_without_freed(event.resume_step)
+    if event.resume_step > 0:
+        trial.from_checkpoint += 1
+        what = f"attempt {trial.attempt} went on from its checkpoint of step {event.resume_step}"
+        trial.notes[Mark.CONTINUED] = what
+    trial.counted = trial.promoting and event.resume_step > 0
+    if trial.counted:
+        trial.continued += 1
+        trial.steps_saved += event.resume_step
+    trial.promoting = False
 
 
 def take_report(trial: Trial, event: Reported, time_s: float) -> None:
@@ -38,6 +64,19 @@ def take_report(trial: Trial, event: Reported, time_s: float) -> None:
     trial.steps_run += 1
 
 
+def note_guess(trial: Trial, event: Finished, before: str | None) -> None:
+    """Note if the value is a report of its own, which nobody has said.
+
+    Args:
+        trial: Has finished.
+        event: That.
+        before: What of the run is guessed besides, or None.
+    """
+    if event.taken:
+        guess = f"returned nothing, so its {event.taken} report counts"
+        trial.notes[Mark.GUESSED] = f"{guess}; {before}" if before else guess
+
+
 def _begins_again(trial: Trial) -> None:
     """Go back to where the function counts from.
 
@@ -53,3 +92,13 @@ def _begins_again(trial: Trial) -> None:
             trial.steps_saved -= trial.resume_step
             trial.counted = False
     trial.resume_step = 0
+
+
+def steps_of(trial: Trial) -> dict[str, int]:
+    """Return how many steps the reports of a trial tell of, by the folder that it wrote to."""
+    repeated = trial.repeated
+    steps = {trial.folder: trial.step_history}
+    if repeated is not None:
+        others = {i: steps for i, (steps, _) in repeated.reports.items()}
+        steps |= {folder_of(trial.trial_id, i): found for i, found in others.items()}
+    return {folder: found[-1] + 1 for folder, found in steps.items() if found}

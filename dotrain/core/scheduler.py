@@ -33,6 +33,7 @@ from dotrain.core.instructions import Ask, Finish, Instruction, Kill, RunStatus,
 from dotrain.core.limits import Limits
 from dotrain.core.line import Line
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
+from dotrain.core.repeats import Repeats
 from dotrain.core.stopping import Stopping
 from dotrain.core.streak import Streak
 from dotrain.core.suggestions import Suggestions
@@ -62,6 +63,7 @@ class Scheduler:
         marks: Mapping[Mark, str] | None = None,
         counts_from_one: bool = True,
         constraints: Constraints | None = None,
+        repeats: Repeats | None = None,
     ) -> None:
         """Make a scheduler; nothing happens before the first event.
 
@@ -76,6 +78,7 @@ class Scheduler:
             marks: What must be known of every trial.
             counts_from_one: As of `TrialBook`.
             constraints: As of `TrialBook`.
+            repeats: As of `TrialBook`.
         """
         self.limits = limits or Limits()
         self.book = TrialBook(
@@ -85,6 +88,7 @@ class Scheduler:
             marks=marks,
             counts_from_one=counts_from_one,
             constraints=constraints,
+            repeats=repeats,
         )
         self.slots = 0
         self.status: RunStatus | None = None

@@ -9,9 +9,11 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any, NamedTuple, final
 
+from dotrain.core.arm import ArmRun
 from dotrain.core.failure import Failure
 from dotrain.core.floats import Floats
 from dotrain.core.hosts import Try
+from dotrain.core.repeated import Repeated, folder_of
 from dotrain.core.usage import Usage
 
 
@@ -23,7 +25,9 @@ class TrialState(StrEnum):
     LAUNCHED = "launched"  # holds its slots; the train function has not been entered
     RUNNING = "running"  # the train function runs
     STOPPING = "stopping"  # runs, and has been told to stop at its next report
-    WAITING = "waiting"  # lost its worker, or is tried on another host; to be launched again
+    WAITING = (
+        "waiting"  # lost its worker, is tried on another host or repeated; to be launched again
+    )
     FINISHED = "finished"  # the last attempt returned a value
     STOPPED = "stopped"  # the last attempt was stopped early
     DIVERGED = "diverged"  # its metric became NaN or infinite: no fault, and no value
@@ -72,6 +76,10 @@ TRANSITIONS: dict[tuple[TrialState, str], TrialState] = {
     (TrialState.RUNNING, "lose"): TrialState.WAITING,
     (TrialState.LAUNCHED, "try elsewhere"): TrialState.WAITING,  # it failed on one host
     (TrialState.RUNNING, "try elsewhere"): TrialState.WAITING,
+    (
+        TrialState.RUNNING,
+        "repeat",
+    ): TrialState.WAITING,  # it is trained once more, with another seed
 }
 
 
@@ -84,7 +92,7 @@ class StoryLine(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What one finished attempt returned."""
+    """What one finished attempt returned, or the mean of all repeats."""
 
     budget: float | None
     value: float
@@ -108,25 +116,12 @@ class Mark(StrEnum):
     OVER_BUDGET = "over budget"  # it reported beyond the budget that it was given
     OTHER_CODE = "other code"  # it ran code other than the run began with
     INFEASIBLE = "infeasible"  # it doesn't keep what search.constraints demand, and never wins
+    FEWER_REPEATS = "fewer repeats"  # it was worse than the best in those it has, and never wins
     GUESSED = "guessed"  # the function returned nothing; the value is one of its reports
 
 
-@dataclass(frozen=True, slots=True)
-class ArmRun:
-    """Which run of an ablation study a trial is: one arm with one of the study's seeds.
-
-    Attributes:
-        name: The arm's.
-        seed_index: Which seed, from 0.
-    """
-
-    name: str
-    seed_index: int
-
-    @property
-    def shown(self) -> dict[str, Any]:
-        """Both by the names under which tables, charts and journals have them."""
-        return {"arm": self.name, "seed": self.seed_index}
+#: With one of these a trial isn't ranked, whatever its value.
+_NEVER_WINS = frozenset({Mark.INFEASIBLE, Mark.FEWER_REPEATS})
 
 
 @final
@@ -164,6 +159,8 @@ class Trial:
     seed: int | None = None
     arm: ArmRun | None = None
     slots: int = 1
+    #: Its repeats, where each configuration is trained several times.
+    repeated: Repeated | None = None
     state: TrialState = TrialState.NEW
     attempt: int = 0
     losses: int = 0
@@ -229,6 +226,22 @@ class Trial:
     def varied(self) -> dict[str, Any]:
         """What tells it from other trials, by name: hyperparameters, or its arm and seed."""
         return self.params if self.arm is None else self.arm.shown
+
+    @property
+    def may_win(self) -> bool:
+        """Whether it has a value that may be the best."""
+        return self.final_metric is not None and not _NEVER_WINS & self.notes.keys()
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that its current attempt writes to, or the last one has."""
+        return folder_of(self.trial_id, self.repeated.index if self.repeated else 0)
+
+    @property
+    def folders(self) -> list[str]:
+        """The names of all its folders, the first repeat's first."""
+        repeats = self.repeated.folders if self.repeated else [0]
+        return [folder_of(self.trial_id, repeat) for repeat in repeats]
 
     @property
     def avoids(self) -> str:

@@ -181,7 +181,7 @@ class AbstractExecutor(ABC):
 
         Args:
             time_s: Time of the run so far, in seconds.
-            steps: Steps that each trial has reported, by trial id.
+            steps: Steps that each trial has reported, by its folder's name.
         """
 
 

@@ -123,7 +123,7 @@ class InlineExecutor(AbstractExecutor):
         launch = self._queue.popleft()
         if self._stored is not None:
             try:
-                self._stored.hand_out(launch.trial_id)
+                self._stored.hand_out(launch.folder)
             except FilesLost as error:
                 self._send(Lost(launch.trial_id, launch.attempt, str(error)))
                 return
@@ -156,18 +156,18 @@ class InlineExecutor(AbstractExecutor):
         if self._stored is None:
             return event
         try:
-            skipped = self._stored.bring_home(launch.trial_id)
+            skipped = self._stored.bring_home(launch.folder)
         except FilesLost as error:
             is_well = isinstance(event, Finished | Stopped)
             return Lost(launch.trial_id, launch.attempt, str(error)) if is_well else event
         if skipped:
-            self._say(not_kept_text(launch.trial_id, skipped))
+            self._say(not_kept_text(launch.folder, skipped))
         return event
 
     def _load(self, launch: Launch) -> LoadedProgram | Failure:
         """Import the user's functions; what libraries say then goes to the log of the first trial."""
         try:
-            log = RunDir(Path(self._program.run_dir)).trial_log(launch.trial_id)
+            log = RunDir(Path(self._program.run_dir)).trial_log(launch.folder)
             log.parent.mkdir(parents=True, exist_ok=True)
             with captured(log):
                 strategy = load_strategy(self._program)
@@ -181,9 +181,10 @@ class InlineExecutor(AbstractExecutor):
         """Post from within the train function, which the driver's own errors must not go through."""
         if self._broken is None:
             try:
-                if self._stored is not None and time.monotonic() > self._followed_s + FOLLOW_S:
+                stored, running = self._stored, self._running
+                if stored and running and time.monotonic() > self._followed_s + FOLLOW_S:
                     self._followed_s = time.monotonic()
-                    self._stored.follow(event.trial_id)
+                    stored.follow(running[0].folder)
                 self._send(event)
                 return
             except Exception as error:

@@ -141,9 +141,9 @@ class StoringTable(LocalTable):
 
     def _launch(self, group: Group) -> None:
         self._starting[group.token] = []
-        trial_id = group.launch.trial_id
+        folder = group.launch.folder
         self._on_thread(
-            lambda: self._stored.hand_out(trial_id, lambda: not group.is_settled),
+            lambda: self._stored.hand_out(folder, lambda: not group.is_settled),
             lambda _, lost: self._handed_out(group, lost),
         )
 
@@ -174,7 +174,7 @@ class StoringTable(LocalTable):
     def _follow(self, group: Group) -> None:
         if group.token in self._bookings.groups:
             self._on_thread(
-                lambda: self._stored.follow(group.launch.trial_id),
+                lambda: self._stored.follow(group.launch.folder),
                 lambda _, lost: self._later(FOLLOW_S, partial(self._follow, group)),
             )
 
@@ -186,9 +186,9 @@ class StoringTable(LocalTable):
         if "gone" not in item or group is None:
             super().on_item(name, token, item)
             return
-        trial_id, is_chief = group.launch.trial_id, name == group.addresses[0]
+        folder, is_chief = group.launch.folder, name == group.addresses[0]
         self._on_thread(
-            lambda: self._stored.bring_home(trial_id, is_chief=is_chief),
+            lambda: self._stored.bring_home(folder, is_chief=is_chief),
             lambda skipped, lost: self._kept(group, name, item, skipped, lost),
         )
 
@@ -203,7 +203,7 @@ class StoringTable(LocalTable):
         if lost and name == group.addresses[0]:
             group.files_lost(lost)
         if skipped:
-            self._changed(not_kept_text(group.launch.trial_id, skipped))
+            self._changed(not_kept_text(group.launch.folder, skipped))
         super().on_item(name, group.token, item)
 
     # ---- the end ----
@@ -216,7 +216,7 @@ class StoringTable(LocalTable):
             if token not in self._starting:
                 # Whatever fails: the trial goes on from what is kept.
                 with contextlib.suppress(FilesLost, DotrainError, OSError):
-                    self._stored.bring_home(group.launch.trial_id)
+                    self._stored.bring_home(group.launch.folder)
 
     def close(self) -> None:
         """Let go of all."""

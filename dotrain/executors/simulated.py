@@ -264,7 +264,7 @@ class SimulatedExecutor(AbstractExecutor):
             self._lose(attempt, event)
         elif isinstance(event, Started | Reported):
             if isinstance(event, Reported) and self._model.checkpoints:
-                self._checkpoints[launch.trial_id] = event.step + 1
+                self._checkpoints[launch.folder] = event.step + 1
             self._work(attempt, event)
             self._send(attempt, event)
         else:
@@ -299,7 +299,7 @@ class SimulatedExecutor(AbstractExecutor):
     def _life(self, launch: Launch, rng: Random) -> Iterator[TrialEvent]:
         """Yield what an attempt does, drawn from its own generator."""
         model, name = self._model, (launch.trial_id, launch.attempt)
-        first = self._checkpoints.get(launch.trial_id, 0)
+        first = self._checkpoints.get(launch.folder, 0)
         last = self._last(launch)
         fate, moment = rng.random(), rng.randint(first, max(first, last - 1))
         yield Started(*name, f"simulated-{launch.trial_id}", first)

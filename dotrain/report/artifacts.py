@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,8 +29,8 @@ class Artifact:
     """One file.
 
     Attributes:
-        trial: Whose it is; None if it is the run's own.
-        path: Relative to the trial's directory, or to the run's.
+        trial: Whose it is, by the name of the folder; None if it is the run's own.
+        path: Relative to the trial's directory, or to the run's; of a trial with repeats to that of all trials.
         kind: What it is.
         size: In bytes.
         place: Where it lies: a path, or a URL.
@@ -108,19 +108,25 @@ def read_artifacts(path: Path, trial: str | None = None) -> Artifacts:
     """
     run = read_run(path)
     run_dir = run.run_dir
-    trial_id = None if trial is None else find_trial(run, trial).trial_id
-    top = run_dir.path if trial_id is None else run_dir.trial_dir(trial_id)
+    whose = None if trial is None else find_trial(run, trial)
+    folders = None if whose is None else whose.folders
+    tops = [run_dir.path] if folders is None else [run_dir.trial_dir(one) for one in folders]
     left_out: list[str] = []
     kept = Kept(run_dir)
-    found = [*_files(run_dir, top, left_out), *_stored(kept, trial_id)]
-    files = sorted(found, key=lambda one: (one.trial or "", one.path))
-    return Artifacts(run_dir.path, trial_id, files, left_out, top, kept)
+    found = [one for top in tops for one in _files(run_dir, top, left_out)]
+    found = sorted([*found, *_stored(kept, folders)], key=lambda one: (one.trial or "", one.path))
+    trial_id = whose and whose.trial_id
+    if len(tops) == 1:
+        return Artifacts(run_dir.path, trial_id, found, left_out, tops[0], kept)
+    # Each repeat has a folder of its own.
+    found = [replace(one, path=f"{one.trial}/{one.path}") for one in found]
+    return Artifacts(run_dir.path, trial_id, found, left_out, run_dir.trials, kept)
 
 
-def _stored(kept: Kept, trial_id: str | None) -> Iterator[Artifact]:
+def _stored(kept: Kept, folders: Iterable[str] | None) -> Iterator[Artifact]:
     if kept.place is None:
         return
-    manifests = kept.manifests() if trial_id is None else {trial_id: kept.manifest(trial_id)}
+    manifests = kept.manifests() if folders is None else {f: kept.manifest(f) for f in folders}
     for trial, manifest in manifests.items():
         for path, one in manifest.items():
             if one is not None:

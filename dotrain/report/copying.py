@@ -149,7 +149,7 @@ def _fetch(one: Artifact, partial: Path, kept: Kept) -> bool:
         kept.fetch(one.stored, partial)
     except StorageError:
         # A run that goes on replaces its files; what it still lists must be there.
-        if kept.manifest(one.trial).get(one.path) == one.stored:
+        if one.stored in kept.manifest(one.trial).values():
             raise
         return False
     os.chmod(partial, one.stored.mode)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -58,12 +59,13 @@ def follow_log(
     """
     run = read_run(path)
     trial = find_trial(run, name)
-    log, offset = run.run_dir.trial_log(trial.trial_id), 0
+    offsets: Counter[str] = Counter()
     # Once more when it is over: what was printed before the end is in it, then.
     for _ in looks(run, trial, pause):
-        for piece in _pieces(log, offset):
-            write(piece)
-            offset += len(piece)
+        for folder in trial.folders:  # one for each repeat
+            for piece in _pieces(run.run_dir.trial_log(folder), offsets[folder]):
+                write(piece)
+                offsets[folder] += len(piece)
 
 
 def looks(run: Run, trial: Trial, pause: Callable[[float], object]) -> Iterator[bool]:

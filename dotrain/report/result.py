@@ -211,7 +211,8 @@ def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("ships", _ships_text(plan["ships"])),
     ]
     if "configurations" in plan:
-        least = "at least " if "rungs" in plan else ""
+        most = "at most " if "repeats" in plan else ""
+        least = "at least " if "rungs" in plan else most
         lines.append(("trials", f"{plan['configurations']} configurations"))
         lines.append(("launches", f"{least}{plan['launches']}"))
     for k, rung in enumerate(plan.get("rungs", ())):

@@ -32,7 +32,7 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
     trial = find_trial(run, name)
     metric = run.header["metric"]
     order = [other.trial_id for other in ranked(run.trials, run.header["direction"])]
-    log = run.run_dir.trial_log(trial.trial_id)
+    log = run.run_dir.trial_log(trial.folder)
     story = Story(trial.trial_id, run.records)
     error = trial.error
     return {
@@ -46,6 +46,7 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
         "value": trial.final_metric,
         "rank": order.index(trial.trial_id) + 1 if trial.trial_id in order else None,
         "ranked": len(order),
+        **_repeats_of(trial),
         "metrics": dict(trial.metrics or {}),
         "params": dict(trial.varied),
         "seed": trial.seed,
@@ -65,7 +66,7 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
             "traceback": error.traceback,
         },
         "log": str(log) if log.is_file() else None,
-        "checkpoint": checkpoint_of(trial, run.run_dir.path),
+        "checkpoint": checkpoint_of(trial, run.run_dir.path, run.header["direction"]),
         "freed": trial.freed or None,
     }
 
@@ -85,6 +86,11 @@ def find_trial(run: Run, name: str) -> Trial:
     if not hint.startswith("; did"):
         hint = f"; the run has {first} to {last}" if first != last else f"; the run has {first}"
     raise UsageError(f"there is no trial '{name}'{hint}")
+
+
+def _repeats_of(trial: Trial) -> dict[str, Any]:
+    """Return the values of its repeats, if it has several."""
+    return {} if trial.repeated is None else {"repeats": list(trial.repeated.values)}
 
 
 def _arm_of(header: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
@@ -200,8 +206,8 @@ class Story:
         elif state is TrialState.STOPPING:
             attempt["stopped_because"] = what
         elif state is not TrialState.LAUNCHED:
-            value = trial.final_metric if state in _VALUED else None
-            outcome = _OUTCOMES[TrialState.FAILED if record["type"] == "Failed" else state]
+            value = record.get("value", trial.final_metric if state in _VALUED else None)
+            outcome = _OUTCOMES[_BY_RECORD.get(record["type"], state)]
             attempt.update(ended_s=time_s, outcome=outcome, why=what, value=value)
             attempt.update(usage=usage, host=trial.host or None)
         used = f" ({usage_text(usage)})" if usage else ""
@@ -209,6 +215,8 @@ class Story:
 
 
 _VALUED = (TrialState.FINISHED, TrialState.STOPPED)
+#: What an attempt has come to whose trial goes on.
+_BY_RECORD = {"Failed": TrialState.FAILED, "Finished": TrialState.FINISHED}
 _OUTCOMES = {
     TrialState.FINISHED: "finished",
     TrialState.STOPPED: "stopped",
@@ -263,7 +271,8 @@ def _words(attempt: Mapping[str, Any], state: TrialState, what: str, first_code:
         case TrialState.FINISHED:
             return f"finished: {number_text(attempt['value'])}"
         case TrialState.STOPPED:
-            return f"ended early: {number_text(attempt['value'])}"
+            _, _, why = what.partition("; ")
+            return f"ended early: {number_text(attempt['value'])}{why and f'; {why}'}"
         case TrialState.DIVERGED:
             return f"diverged: {what}"
         case TrialState.FAILED:
@@ -271,6 +280,8 @@ def _words(attempt: Mapping[str, Any], state: TrialState, what: str, first_code:
             return f"failed{where}: {what}"
         case TrialState.WAITING if attempt["outcome"] == "failed":
             return f"{what}; waits to be tried on another host"
+        case TrialState.WAITING if attempt["outcome"] == "finished":
+            return f"{what}; the next is to be launched"
         case TrialState.WAITING:
             return f"lost: {what}; waits to be launched again"
     return what

@@ -67,6 +67,8 @@ def _facts(found: Mapping[str, Any]) -> list[str]:
             for name, value in found["params"].items()
         ]
         facts.append(("seed", str(found["seed"])))
+        if values := found.get("repeats"):
+            facts.append(("repeats", ", ".join(map(number_text, values))))
     took = f"{found['steps']} reported, {duration(found['seconds'])} in the train function"
     facts.append(("steps", took))
     facts += [("used", usage_text(found["usage"]))] if found["usage"] else []

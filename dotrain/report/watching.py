@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 from dotrain.core.events import Event, Failed, Finished, Lost, SlotsChanged
 from dotrain.core.instructions import Finish, Instruction, RunStatus, SetAside
 from dotrain.core.observer import Observer, RunView
-from dotrain.core.trial import Trial, TrialState
+from dotrain.core.trial import Mark, Trial, TrialState
 from dotrain.report.progress import Progress
 from dotrain.report.subject import Subject
 from dotrain.report.text import make_console, steps_text
@@ -140,8 +140,10 @@ class Watching(Observer):
         if trial.divergence:
             text = printable(f"{name} diverged: {trial.divergence}")
             return News(Kind.TROUBLE, text, TrialState.DIVERGED)
-        if not isinstance(event, Finished):
+        if trial.state is TrialState.STOPPED:
             why = next((s.what for s in reversed(trial.story) if s.state == "stopping"), "")
+            fewer = trial.notes.get(Mark.FEWER_REPEATS, "") if isinstance(event, Finished) else ""
+            why = why or (fewer and f"{name} isn't repeated: {fewer}")
             return News(Kind.STOPPED, printable(why or f"{name} has stopped by itself"))
         budget, value = trial.results[-1]  # the trial itself may have been promoted by now
         steps = "" if budget is None else f" after {steps_text(budget)}"

@@ -49,7 +49,7 @@ def trial_case(trial: Trial, metric: str, run_dir: Path) -> Case:
     """Return the case of a trial of a search."""
     name = f"{trial.trial_id} {params_text(trial.params)}".strip()
     told = [_outcome(trial, metric), *_marks_of([trial])]
-    told.append(f"log: {RunDir(run_dir).trial_log(trial.trial_id)}")
+    told.append(f"log: {RunDir(run_dir).trial_log(trial.folder)}")
     return Case("trials", name, trial.busy_s, _verdict(trial), "\n".join(filter(None, told)))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from dotrain.ablation.study import BASELINE
+from dotrain.core.policy import Direction, sign_of
 from dotrain.core.trial import Trial
 from dotrain.results.text import bytes_text, count_text
 from dotrain.store import RunDir
@@ -27,19 +28,28 @@ def freed_text(size: int, keep: str) -> str:
     return f"its checkpoint was freed: {bytes_text(size)} (checkpoints.keep: {keep})"
 
 
-def checkpoint_of(trial: Trial, run_dir: Path) -> str | None:
+def checkpoint_of(trial: Trial, run_dir: Path, direction: Direction) -> str | None:
     """Return the path or URL of a trial's newest checkpoint, or None if there is none.
 
     Args:
-        trial: The trial.
+        trial: The trial; of several repeats that which has the best value is meant, if it has one.
         run_dir: The run directory.
+        direction: ``max`` or ``min``.
     """
-    return _newest(trial, Kept(RunDir(run_dir)))
+    return newest_of(trial, Kept(RunDir(run_dir)), direction)
 
 
-def _newest(trial: Trial, kept: Kept) -> str | None:
-    # What is left of one that was freed, if anything is, goes when the run goes on.
-    return None if trial.freed else kept.newest_checkpoint(trial.trial_id)
+def newest_of(trial: Trial, kept: Kept, direction: Direction = "max") -> str | None:
+    """Return the same, of a run whose files are known."""
+    if trial.freed:  # what is left of it, if anything is, goes when the run goes on
+        return None
+    folders = trial.folders
+    if trial.repeated is not None:
+        values, sign = trial.repeated.values, sign_of(direction)
+        order = sorted(range(len(values)), key=lambda i: (-sign * values[i], i))
+        folders = list(dict.fromkeys([*(folders[i] for i in order), *folders]))
+    found = (kept.newest_checkpoint(folder) for folder in folders)
+    return next((one for one in found if one is not None), None)
 
 
 @final
@@ -86,7 +96,7 @@ class Checkpoints:
         kept, is_best = None, False
         files = Kept(RunDir(run_dir))
         for index, trial in enumerate(ranked if freed else ()):
-            if _newest(trial, files) is not None:
+            if newest_of(trial, files) is not None:
                 kept, is_best = trial.trial_id, index == 0
                 break
         return cls(

@@ -174,7 +174,7 @@ def failure_groups(trials: Iterable[Trial], run_dir: Path) -> list[FailureGroup]
     ended: Counter[str] = Counter()
     folder = tempfile.gettempdir()
     for trial in trials:
-        log = RunDir(run_dir).trial_log(trial.trial_id)
+        log = RunDir(run_dir).trial_log(trial.folder)
         for host, error, _ in trial.tries:
             ended[host] += 1
             if error is not None:

@@ -24,10 +24,10 @@ def ranked(trials: Iterable[Trial], direction: Direction) -> list[Trial]:
     """Return the trials that have a value and may win, the best first, ties in the order of sampling.
 
     A value counts whatever has become of the trial since: one that is being promoted, or that
-    failed at its promotion, keeps what it had. What is infeasible has no rank.
+    failed at its promotion, keeps what it had. What is infeasible, or has fewer repeats, has no rank.
     """
     sign = sign_of(direction)
-    valued = [t for t in trials if t.final_metric is not None and Mark.INFEASIBLE not in t.notes]
+    valued = [trial for trial in trials if trial.may_win]
     return sorted(valued, key=lambda t: (-sign * (t.final_metric or 0.0), t.number))
 
 
@@ -122,6 +122,10 @@ class SearchResult(RunResult):
                 return f"no result that keeps search.constraints, from {total}"
             return f"no result from {total}"
         of = f", the best of {total}" if self.counts.total > 1 else ""
+        if self.best.repeated is not None:
+            values = self.best.repeated.values
+            low, high = number_text(min(values)), number_text(max(values))
+            of = f", the mean of {count_text(len(values), 'repeat')} ({low} to {high}){of}"
         return (
             f"{self.metric} {number_text(self.best.final_metric or 0.0)} ({self.best.trial_id}){of}"
         )
@@ -144,8 +148,9 @@ class SearchResult(RunResult):
             "trial_id": best.trial_id,
             "value": best.final_metric,
             "params": best.params,
+            **({} if best.repeated is None else {"repeats": list(best.repeated.values)}),
             "marks": [str(mark) for mark in best.marks],
-            "checkpoint": checkpoint_of(best, self.run_dir),
+            "checkpoint": checkpoint_of(best, self.run_dir, self.direction),
         }
         return self._told({"seed": self.header["seed"], "best": told}, {"steps": self.steps}, then)
 

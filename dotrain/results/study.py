@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Literal, final
 
 from dotrain.ablation.statistics import compare, holm, verdict
 from dotrain.ablation.study import BASELINE
+from dotrain.core.arm import ArmRun
 from dotrain.core.book import TrialBook
 from dotrain.core.policy import sign_of
-from dotrain.core.trial import ArmRun, Trial
+from dotrain.core.trial import Trial
 from dotrain.results.arms import ArmResult
 from dotrain.results.base import RunResult
 from dotrain.results.cases import Case, arm_case

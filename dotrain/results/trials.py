@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from statistics import stdev
 from typing import Any, final
 
 from dotrain.core.trial import Trial, TrialState
@@ -44,7 +45,8 @@ class Counts:
 def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:
     """Return a flat row for each trial, all with the same columns, hyperparameters by their names.
 
-    What trials have used, and their hosts, have columns where they are known of any.
+    What trials have used, and their hosts, have columns where they are known of any; so have the number and the
+    sample standard deviation of repeats.
 
     A hyperparameter, a metric or a column that shares a name with one before it keeps a prefix:
     ``param.state``, ``metric.seconds``.
@@ -54,6 +56,7 @@ def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:
     others = list(dict.fromkeys(name for trial in trials for name in trial.metrics or ()))
     hosts = any(trial.host for trial in trials)
     used = any(trial.usage is not None for trial in trials)
+    repeated = any(trial.repeated is not None for trial in trials)
     rows = []
     for trial in trials:
         row: dict[str, Any] = {
@@ -65,6 +68,10 @@ def trial_rows(trials: Iterable[Trial], metric: str) -> list[dict[str, Any]]:
             "attempts": trial.attempt,
             "seconds": round(trial.busy_s, 3),
         }
+        if repeated:
+            values = trial.repeated.values if trial.repeated else []
+            row["repeats"] = len(values)
+            row["std"] = stdev(values) if len(values) > 1 else None
         if used:
             peak = trial.usage and trial.usage.peak_bytes
             row["cpu_s"] = trial.usage and trial.usage.cpu_s

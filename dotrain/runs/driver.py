@@ -25,6 +25,7 @@ from dotrain.core.events import (
 )
 from dotrain.core.instructions import Ask, RunStatus
 from dotrain.core.observer import Observer, RunView
+from dotrain.core.reports import steps_of
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
 from dotrain.errors import ClusterGone, DiskFull, DotrainError, Interrupt
@@ -98,7 +99,7 @@ class Driver:
             KeyboardInterrupt: At the second Ctrl-C.
         """
         self.elapsed_s = from_s
-        steps = {t.trial_id: t.last_step + 1 for t in self._trials() if t.last_step is not None}
+        steps = {folder: n for t in self._trials() for folder, n in steps_of(t).items()}
         self._executor.resume_from(from_s, steps)
         self._began_s = self._executor.clock_s() - from_s
         with self._signals(), ExitStack() as finally_:

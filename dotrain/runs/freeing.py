@@ -16,7 +16,7 @@ from dotrain.core.policy import Direction
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial
 from dotrain.results import ranked
-from dotrain.results.checkpoints import is_candidate
+from dotrain.results.checkpoints import is_candidate, newest_of
 from dotrain.results.text import count_text
 from dotrain.runs.definition import Experiment
 from dotrain.store import Record
@@ -178,17 +178,18 @@ class Freeing:
         return self._freed([freed for trial in held for freed in self._choice.add(trial)])
 
     def _holds(self, trial: Trial) -> bool:
-        return not trial.freed and self._kept.newest_checkpoint(trial.trial_id) is not None
+        return not trial.freed and newest_of(trial, self._kept) is not None
 
     def _freed(self, trials: Iterable[Trial]) -> Freed | None:
-        sizes = {t.trial_id: self._kept.checkpoint_bytes(t.trial_id) for t in trials}
+        sizes = {t.trial_id: sum(map(self._kept.checkpoint_bytes, t.folders)) for t in trials}
         return Freed(self._keep, sizes) if sizes else None
 
     def _delete(self, trial_ids: Iterable[str], *, wait: bool) -> None:
         left: list[str] = []
         for trial_id in trial_ids:
             try:
-                self._kept.free_checkpoints(trial_id)
+                for folder in self._trials[trial_id].folders:
+                    self._kept.free_checkpoints(folder)
             except OSError as error:
                 left.append(f"{error.filename}: {error.strerror}")
         try:

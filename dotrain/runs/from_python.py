@@ -27,11 +27,13 @@ _ARGUMENTS: dict[Path, str] = {
         ("search", name): name
         for name in (
             *("optimizer", "num_trials", "early_stop", "stop", "try_first", "warm_start"),
-            "space_constraints",
+            *("space_constraints", "constraints", "repeats"),
         )
     },
     ("ablation", "early_stop"): "early_stop",
 }
+#: What of a search is as the config has it.
+_MORE = ("repeats", "constraints", "stop", "try_first", "warm_start")
 
 
 def load_call(
@@ -48,8 +50,8 @@ def load_call(
 
     Args:
         functions: ``train``, and ``model``, ``data`` and ``prepare`` if given.
-        search: ``space``, ``space_constraints``, ``optimizer``, ``num_trials``, ``stop``, ``try_first`` and ``warm_start``, None
-            where nothing is given.
+        search: ``space``, ``space_constraints``, ``optimizer``, ``num_trials`` and those of `_MORE`, None where
+            nothing is given.
         ablation: The study that is run instead, or None.
         early_stop: The rule: a name, a mapping with options, an instance, or None.
         distribution: The strategy, likewise.
@@ -68,7 +70,7 @@ def load_call(
         if any(one is not None for one in search.values()):
             raise UsageError(
                 "ablation: a study runs every arm with every seed; take searchspace, optimizer, "
-                "num_trials, stop, try_first and warm_start out, and give the best hyperparameters as hparams"
+                "num_trials, stop, try_first, warm_start, repeats and constraints out, and give the best hyperparameters as hparams"
             )
         found = ablation.generators(functions["model"], functions["data"])
         by_path |= dict(zip((("model",), ("data",)), found, strict=True))
@@ -79,11 +81,7 @@ def load_call(
         if not isinstance(space, Searchspace):
             what = type(space).__name__
             raise UsageError(f"searchspace: expected a Searchspace, got {what}")
-        more = {
-            key: search[key]
-            for key in ("num_trials", "stop", "try_first", "warm_start")
-            if search.get(key) is not None
-        }
+        more = {key: search[key] for key in ("num_trials", *_MORE) if search.get(key) is not None}
         said = _listed(search.get("space_constraints"))
         texts = [*(one.text for one in space.constraints), *said]
         held = {"space_constraints": texts} if texts else {}
@@ -156,7 +154,7 @@ def _recorded(loaded: LoadedConfig, num_trials: int | None) -> dict[str, Any]:
             "optimizer": place(search.get("optimizer"), loaded.optimizer),
             "num_trials": loaded.optimizer.num_trials if study else num_trials,
             "early_stop": place(rule, loaded.early_stop),
-            **{key: search[key] for key in ("stop", "try_first", "warm_start") if key in search},
+            **{key: search[key] for key in _MORE if key in search},
         },
         "ablation": None if study is None else ablation,
         "distribution": place(config.get("distribution"), loaded.strategy, "strategy"),

@@ -9,6 +9,7 @@ from typing import Any
 from dotrain.core.asking import calling
 from dotrain.core.constraints import Constraints
 from dotrain.core.limits import Limits
+from dotrain.core.repeats import Repeats
 from dotrain.core.scheduler import Scheduler
 from dotrain.runs.definition import Experiment
 from dotrain.runs.warm_start import earlier_of
@@ -42,4 +43,5 @@ def make_scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Schedul
         marks=marks_of(header),
         counts_from_one=counts_from_one(header),
         constraints=Constraints.of(header),
+        repeats=Repeats.of(header),
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dotrain.core.arm import ArmRun
 from dotrain.core.instructions import Instruction, Launch, to_record
-from dotrain.core.trial import ArmRun, Trial
+from dotrain.core.trial import Trial
 
 
 def write_instruction(instruction: Instruction) -> dict[str, Any]:

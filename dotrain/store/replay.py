@@ -13,6 +13,7 @@ from dotrain.core.events import EVENTS, Freed, TrialEvent, from_record
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import INSTRUCTIONS, RunStatus
 from dotrain.core.limits import Limits
+from dotrain.core.repeats import Repeats
 from dotrain.core.trial import IllegalTransition, Mark
 from dotrain.errors import JournalError
 from dotrain.store.arms import read_trial
@@ -149,6 +150,7 @@ def replay_each(records: Iterable[Record]) -> Iterator[tuple[RunState, Record]]:
         marks=marks_of(header),
         counts_from_one=counts_from_one(header),
         constraints=Constraints.of(header),
+        repeats=Repeats.of(header),
     )
     state = RunState(header, book, writer=written_by([header]))
     yield state, header

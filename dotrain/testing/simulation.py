@@ -13,6 +13,8 @@ from dotrain.core.events import Event, Resumed, TimePassed, to_record
 from dotrain.core.instructions import Ask, Instruction, Launch
 from dotrain.core.limits import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
+from dotrain.core.repeats import Repeats
+from dotrain.core.reports import steps_of
 from dotrain.core.scheduler import Scheduler
 from dotrain.executors.simulated import Curve, SimulatedExecutor, SimulationModel
 from dotrain.runs.asking import make_asker
@@ -59,6 +61,7 @@ def simulate(
     seed: int = 0,
     workers: int = 3,
     limits: Limits | None = None,
+    repeats: int = 1,
     max_events: int = 1_000_000,
     killed: Simulation | None = None,
     after: int = 0,
@@ -76,6 +79,7 @@ def simulate(
         seed: Of the search, and of what is made up.
         workers: Trials at the same time.
         limits: What ends attempts and the run early.
+        repeats: How often each configuration is trained.
         max_events: An `AssertionError` ends a search that takes more.
         killed: The same search, with which to go on as if its driver had been killed; with an optimizer and a
             rule of its own.
@@ -86,7 +90,8 @@ def simulate(
         What happened.
     """
     search = _Search(
-        optimizer, early_stop, curve, space, num_trials, direction, seed, workers, limits
+        *(optimizer, early_stop, curve, space, num_trials, direction, seed, workers, limits),
+        repeats,
     )
     if killed is None:
         return search.run(Simulation(search.scheduler), model, max_events)
@@ -120,6 +125,7 @@ class _Search:
         seed: int,
         workers: int,
         limits: Limits | None,
+        repeats: int,
     ) -> None:
         optimizer.setup(space, num_trials, direction, seed)
         optimizer.check()
@@ -127,7 +133,12 @@ class _Search:
         optimizer.initialize()
         early_stop.initialize()
         self.scheduler = Scheduler(
-            optimizer, early_stop, direction=direction, seed=seed, limits=limits or Limits()
+            optimizer,
+            early_stop,
+            direction=direction,
+            seed=seed,
+            limits=limits or Limits(),
+            repeats=Repeats(repeats, direction, seed),
         )
         self._optimizer, self._curve, self._seed = optimizer, curve, seed
         self._workers = workers
@@ -159,7 +170,8 @@ class _Search:
                 else:
                     executor.carry_out(instruction)
 
-        steps = {name: len(trial.step_history) for name, trial in scheduler.book.trials.items()}
+        trials = scheduler.book.trials.values()
+        steps = {folder: n for trial in trials for folder, n in steps_of(trial).items()}
         executor.resume_from(from_s, steps)
         if resumed is not None:
             post(resumed)

@@ -76,7 +76,7 @@ def run_attempt(
     folder = _current_folder()
     try:
         if log is None:
-            log = RunDir(Path(loaded.program.run_dir)).trial_log(launch.trial_id, place.seat.rank)
+            log = RunDir(Path(loaded.program.run_dir)).trial_log(launch.folder, place.seat.rank)
         log.parent.mkdir(parents=True, exist_ok=True)
         title = f"--- {launch.trial_id}, attempt {launch.attempt}: {launch.reason}"
         _note(log, title, f"--- {launch.varied}")

@@ -8,8 +8,8 @@ from dotrain.ablation.ablators import AbstractAblator, AddOneIn, LeaveOneOut, Pa
 from dotrain.ablation.components import Component, Feature, Layer, LayerGroup, Switch, Variant
 from dotrain.ablation.runner import StudyRunner
 from dotrain.ablation.study import BASELINE, Arm, Features, Study
+from dotrain.core.arm import ArmRun
 from dotrain.core.seeding import derive_seed
-from dotrain.core.trial import ArmRun
 from dotrain.errors import UsageError
 from dotrain.space import Searchspace
 

@@ -17,12 +17,13 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from dotrain import experiment
 from dotrain.core import events as e
+from dotrain.core.arm import ArmRun
 from dotrain.core.book import TrialBook
 from dotrain.core.failure import Failure as TrialFailure
 from dotrain.core.failure import FailureKind
 from dotrain.core.instructions import RunStatus
 from dotrain.core.limits import Limits
-from dotrain.core.trial import ArmRun, Trial
+from dotrain.core.trial import Trial
 from dotrain.errors import UsageError
 from dotrain.report.junit import to_junit, to_xml
 from dotrain.results import RunResult, result_of

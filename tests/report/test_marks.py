@@ -66,6 +66,12 @@ BOUNDED = {
     "optimizer": {"name": "grid"},
     "constraints": {"memory_mb": {"max": 150}},
 }
+REPEATED = {
+    "space": {"x": {"type": "discrete", "values": [1.0, 2.0]}},
+    "try_first": [{"x": 2.0}],
+    "num_trials": 2,
+    "repeats": 2,
+}
 RETURNS_NOTHING = """
 def train(x, reporter):
     reporter.broadcast(x)
@@ -130,6 +136,7 @@ CASES: dict[str, tuple[Mark, Callable[[Project], Path]]] = {
     "over budget": (Mark.OVER_BUDGET, of(TOO_LONG, search=ASHA)),
     "other code": (Mark.OTHER_CODE, other_code),
     "infeasible": (Mark.INFEASIBLE, of(TOO_LARGE, search=BOUNDED)),
+    "fewer repeats": (Mark.FEWER_REPEATS, of("def train(x): return x", search=REPEATED)),
     "guessed value": (Mark.GUESSED, of(RETURNS_NOTHING, **ONE)),
     "guessed direction": (Mark.GUESSED, guessed_direction),
 }

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from dotrain.core.arm import ArmRun
 from dotrain.core.events import (
     Failed,
     Finished,
@@ -26,7 +27,6 @@ from dotrain.core.events import (
 )
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
-from dotrain.core.trial import ArmRun
 from dotrain.core.usage import Usage
 from dotrain.report.page.trials import table_of
 from dotrain.report.reading import read_run

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.core import events as e
+from dotrain.core.arm import ArmRun
 from dotrain.core.book import TrialBook
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import RunStatus
 from dotrain.core.limits import Limits
-from dotrain.core.trial import ArmRun, Trial
+from dotrain.core.trial import Trial
 from dotrain.results import StudyResult, result_of
 
 RUN_DIR = Path("/runs/my study/2026")

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from dotrain.core import events as e
+from dotrain.core.arm import ArmRun
 from dotrain.core.book import TrialBook
 from dotrain.core.instructions import RunStatus
 from dotrain.core.limits import Limits
 from dotrain.core.policy import Direction
-from dotrain.core.trial import ArmRun, Trial
+from dotrain.core.trial import Trial
 from dotrain.report.reading import read_run
 from dotrain.results import RunResult, SearchResult, expected_result, result_of
 from dotrain.results.paths import MISSING

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 
 from dotrain import Searchspace, experiment
 from dotrain.config import load_config
+from dotrain.core.arm import ArmRun
 from dotrain.core.events import Event, Freed, Resumed
 from dotrain.core.instructions import Finish, Launch
 from dotrain.core.limits import Limits
 from dotrain.core.observer import Observer
 from dotrain.core.policy import AbstractOptimizer, Direction
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import ArmRun, Mark, Trial, TrialState
+from dotrain.core.trial import Mark, Trial, TrialState
 from dotrain.earlystop.median import MedianStop
 from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.grid import GridSearch

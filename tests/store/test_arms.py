@@ -10,10 +10,11 @@ import pytest
 from dotrain.ablation.components import Switch
 from dotrain.ablation.runner import StudyRunner
 from dotrain.ablation.study import BASELINE, Arm, Study
+from dotrain.core.arm import ArmRun
 from dotrain.core.events import Event, Failed, Finished, SlotsChanged, Started
 from dotrain.core.instructions import Launch
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import ArmRun, Failure
+from dotrain.core.trial import Failure
 from dotrain.earlystop.none import NoStop
 from dotrain.errors import JournalError, PolicyError
 from dotrain.space import Searchspace

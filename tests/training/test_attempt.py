@@ -25,10 +25,10 @@ from hypothesis import strategies as st
 
 from dotrain.ablation.components import Component, Feature, Layer, Switch
 from dotrain.ablation.study import Arm, Features, Study
+from dotrain.core.arm import ArmRun
 from dotrain.core.events import Failed, Finished, Reported, Started, Stopped, TrialEvent
 from dotrain.core.instructions import Launch
 from dotrain.core.strategy import Seat
-from dotrain.core.trial import ArmRun
 from dotrain.distribution.single import Single
 from dotrain.errors import UsageError
 from dotrain.training.arguments import Hparams

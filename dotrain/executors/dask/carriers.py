@@ -79,10 +79,10 @@ class Carriers:
 
     async def hand_out(self, group: Group) -> dict[str, Exception]:
         """Give the ranks of a group what they may go on from; return what went wrong, by address."""
-        trial_id = group.launch.trial_id
+        folder = group.launch.folder
         ranks = {a: rank for rank, a in enumerate(group.addresses) if a in self._carriers}
         handed = [
-            self._carriers[address].hand_out(trial_id, rank, lambda: not group.is_settled)
+            self._carriers[address].hand_out(folder, rank, lambda: not group.is_settled)
             for address, rank in ranks.items()
         ]
         answers = await asyncio.gather(*handed, return_exceptions=True)

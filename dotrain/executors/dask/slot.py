@@ -237,7 +237,7 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         await asyncio.gather(*(self._begin(slot, ranks[slot]) for slot in mine))
 
     async def _begin(self, slot: str, asked: RankLaunch) -> None:
-        files, turn = self._files.get(slot), (asked.launch.trial_id, asked.seat.token)
+        files, turn = self._files.get(slot), (asked.launch.folder, asked.seat.token)
         if files is not None:
             asked = replace(asked, run_dir=str(files.scratch.run_dir.path))
             files.running, files.told = asked, None
@@ -313,7 +313,7 @@ class SlotHost(WorkerPlugin):  # type: ignore[misc]
         files = self._files[slot]
         if files.running is not asked:
             return
-        news = files.scratch.news(asked.launch.trial_id, asked.seat.rank)
+        news = files.scratch.news(asked.launch.folder, asked.seat.rank)
         if news != files.told:
             files.told = news
             self._send_message({"news": (slot, asked.seat.token, *news)})

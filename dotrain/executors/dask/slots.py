@@ -181,8 +181,8 @@ class SlotTable(AbstractWorkerTable):
         else:
             if skipped:
                 names = ", ".join(f"{path} ({why})" for path, why in skipped.items())
-                trial_id = group.launch.trial_id
-                self._changed(f"{trial_id}: not brought home from {slot.place}: {names}")
+                folder = group.launch.folder
+                self._changed(f"{folder}: not brought home from {slot.place}: {names}")
         if self._slots.get(slot.address) is slot:
             self.take(slot, gone)
 

@@ -53,9 +53,9 @@ def best_over_time(trials: Iterable[Trial], direction: Direction) -> list[Value]
     """Return the best value at each time at which it changed.
 
     A trial counts with its latest value, as in the result; so a promoted one that has become worse
-    or has diverged may take the best value with it.
+    or has diverged may take the best value with it. What may not win doesn't count.
     """
-    trials = list(trials)
+    trials = [trial for trial in trials if trial.may_win or trial.state is TrialState.DIVERGED]
     numbers = {trial.trial_id: trial.number for trial in trials}
     sign = sign_of(direction)
     latest: dict[str, float | None] = {}

@@ -104,7 +104,9 @@ def make_document(run: Run, made_at: str) -> Document:
     is_search = result.kind == "search"
     best = result.best
     best_id = None if best is None else best.trial_id
-    checkpoint = None if best is None else checkpoint_of(best, run.run_dir.path)
+    checkpoint = (
+        None if best is None else checkpoint_of(best, run.run_dir.path, run.header["direction"])
+    )
     curves = curves_of(trials, metric, result.stands_out, best_id)
     parameters = searched(header["config"], trials) if is_search else []
     timeline = timeline_of(trials, metric, direction, run.state.time_s) if is_search else None

@@ -44,7 +44,7 @@ _NOTHING = TensorProto(
 )
 
 #: Longer texts make the table unreadable.
-_LONGEST_TEXT = 100
+_LONGEST_TEXT = 160
 
 #: Bytes that are kept free behind a row for what it gets later, and how many stay so at least:
 #: protocol buffers write the lengths of messages up to 127 bytes in another way.
