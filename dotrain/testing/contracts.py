@@ -53,7 +53,7 @@ def check_optimizer(
     """Check the contract of an optimizer.
 
     The search ends; it proposes values of the space only; equal seeds give equal suggestions,
-    seed 0 included, whatever the global random state; `min` of f and `max` of -f decide alike;
+    seed 0 included, whatever the global random state, and whether trials are repeated or not; `min` of f and `max` of -f decide alike;
     failures and losses don't stop it; trials are not written to; it promotes no trial of which it
     has said that it may not continue, and being asked that changes nothing. Of a finite space it tries no
     configuration twice, whatever became of the first trial, and ends when there is none left. Killed and resumed
@@ -82,11 +82,12 @@ def check_optimizer(
             **faults,
         )
 
-    for seed in (0, 1):
-        first = run(seed=seed)
+    for seed, repeats in ((0, 1), (1, 1), (0, 2)):
+        first = run(seed=seed, repeats=repeats)
         random.seed(len(first.decisions) + seed)
-        assert run(seed=seed).decisions == first.decisions, f"seed {seed}: two runs differ"
-        mirrored = run("min", seed=seed)
+        again = run(seed=seed, repeats=repeats)
+        assert again.decisions == first.decisions, f"seed {seed}: two runs differ"
+        mirrored = run("min", seed=seed, repeats=repeats)
         assert mirrored.decisions == first.decisions, f"seed {seed}: min f and max -f differ"
         for launch in first.launches:
             assert launch.params in space, f"{launch.params} is not in the space"

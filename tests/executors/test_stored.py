@@ -130,14 +130,16 @@ def test_the_same_files_are_there_as_in_a_run_directory(
     project: Project, place: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     url, cluster = place
-    sections: dict[str, Any] = {"search": SEARCH, "checkpoints": {"keep": "last"}}
+    search = {**SEARCH, "repeats": 2}
+    sections: dict[str, Any] = {"search": search, "checkpoints": {"keep": "last"}}
     far = project.run(TRAIN, cluster=cluster, storage=url, **sections)
     near = project.run(cluster=INLINE, **sections)
     assert far.summary["trials"]["finished"] == 2
     found = files(far, tmp_path / "far")
     assert found == files(near, tmp_path / "near")
-    assert found["trials/t0001/sub/model.bin"] == b"\1" * 100
-    assert found["trials/t0001/checkpoint/step-000000003/weights"] == b"1 after 2"
+    for folder in ("t0001", "t0001-2"):
+        assert found[f"trials/{folder}/sub/model.bin"] == b"\1" * 100
+        assert found[f"trials/{folder}/checkpoint/step-000000003/weights"] == b"1 after 2"
     check_nothing_else_is_there(far)
     here = {path.name for path in (far.run_dir / "trials").rglob("*") if path.is_file()}
     assert {name for name in here if "tfevents" not in name} == {"output.log"}
