@@ -174,7 +174,9 @@ class _Loader:
             given = (self.optimizer, self.early_stop, space, search, settings, self.source)
             is_virtual = executor is not None and executor.is_virtual
             is_sound = self._space_is_sound
-            self._add(set_up(*given, space_is_sound=is_sound, is_virtual=is_virtual))
+            self._add(
+                set_up(*given, space_is_sound=is_sound, is_virtual=is_virtual, goes_on=self.goes_on)
+            )
             if self.train is not None:
                 self._check_arguments(self.train, taken, space)
                 if message := budget_not_taken(self.train, others, self.optimizer):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -25,6 +25,7 @@ def set_up(
     *,
     space_is_sound: bool,
     is_virtual: bool,
+    goes_on: bool,
 ) -> Iterator[Problem]:
     """Tell an optimizer what is searched; yield what is wrong with that.
 
@@ -37,6 +38,7 @@ def set_up(
         source: Where everything stands.
         space_is_sound: Whether nothing is wrong with the space itself.
         is_virtual: Whether nothing is trained, so that there is the metric and no other number.
+        goes_on: Whether a run goes on with it, which knows what of `try_first` is new.
     """
     if search and optimizer.needs_num_trials and search.num_trials is None:
         message = "required by this optimizer: how many configurations to sample"
@@ -75,16 +77,24 @@ def set_up(
         name = search.optimizer.name
         message = f"'{name}' learns nothing from results; use tpe, or asha with sampler: tpe"
         yield source.problem(("search", "warm_start"), message, at_key=True)
-    if search:
-        problems = list(_first_problems(search.try_first, space, source))
+    if search and not goes_on:
+        problems = list(first_problems(search.try_first, space, source))
         yield from problems
         optimizer.first.extend([] if problems else search.try_first)
 
 
-def _first_problems(
-    first: list[dict[str, Any]], space: Searchspace, source: Source
+def first_problems(
+    first: Sequence[dict[str, Any]], space: Searchspace, source: Source, *, known: int = 0
 ) -> Iterator[Problem]:
-    for index, given in enumerate(first):
+    """Yield what is wrong with configurations that are to be tried first.
+
+    Args:
+        first: All of them.
+        space: What is searched.
+        source: Where they stand.
+        known: So many of them were taken before.
+    """
+    for index, given in enumerate(first[known:], known):
         path = ("search", "try_first", index)
         problems = list(_value_problems(given, path, space, source))
         yield from problems

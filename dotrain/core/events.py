@@ -54,7 +54,8 @@ class Resumed(Event):
     `began_with` that of the first, if the header doesn't say. `archived` is whether the run was told to
     keep to the code in its own directory, None where nothing was said. `dotrain` and `version` are those of the new driver and of the journal's format as it writes it, and
     `needs` is the least format whose rules suffice to go on from there. `try_first` has the configurations
-    that are to be tried first, beside those of before.
+    that are to be tried first, beside those of before. `space` is what is searched from here on, as of
+    `Searchspace.to_record`; None is what was searched before.
     """
 
     limits: Mapping[str, float | None]
@@ -67,6 +68,7 @@ class Resumed(Event):
     needs: int | None = None
     archived: bool | None = None
     try_first: Sequence[Mapping[str, Any]] | None = None
+    space: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,13 @@ import inspect
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from random import Random
-from typing import Any, ClassVar, Final, Literal, NamedTuple, final
+from typing import Any, ClassVar, Final, Literal, final
 
+from dotrain.core.plan import Plan as Plan
+from dotrain.core.plan import Rung as Rung
 from dotrain.core.sampling import AbstractSampler, Earlier, Proposals
 from dotrain.core.seeding import derive_rng
 from dotrain.core.trial import Trial
@@ -55,53 +57,6 @@ class Promotion:
 Suggestion = Trial | Promotion | Literal[_Wait.WAIT] | None
 
 
-@final
-class Rung(NamedTuple):
-    """One level of a successive-halving schedule."""
-
-    budget: int
-    #: The least number of trials that will finish it, if every trial succeeds.
-    trials: int
-
-
-@final
-@dataclass(frozen=True)
-class Plan:
-    """What a search will do at least, if no trial fails or is stopped early.
-
-    Attributes:
-        configurations: Configurations sampled.
-        launches: Attempts, promotions included; a lower bound if `rungs` is not empty.
-        rungs: The levels of a successive-halving schedule, smallest budget first.
-        notes: What a person should know besides, one sentence each.
-    """
-
-    configurations: int
-    launches: int
-    rungs: tuple[Rung, ...] = ()
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def steps(self) -> int | None:
-        """Steps trained at least, if every promotion goes on from a checkpoint; None if unknown."""
-        return self._steps(from_checkpoints=True)
-
-    @property
-    def steps_from_scratch(self) -> int | None:
-        """Steps trained at least, if every promotion starts again; None if unknown."""
-        return self._steps(from_checkpoints=False)
-
-    def _steps(self, from_checkpoints: bool) -> int | None:
-        if not self.rungs:
-            return None
-        before = 0
-        total = 0
-        for rung in self.rungs:
-            total += rung.trials * (rung.budget - before)
-            before = rung.budget if from_checkpoints else 0
-        return total
-
-
 class AbstractOptimizer(ABC):
     """Decides what to try next.
 
@@ -130,6 +85,8 @@ class AbstractOptimizer(ABC):
     needs_num_trials: ClassVar[bool] = True
     #: Whether trials get a `budget`.
     gives_budget: ClassVar[bool] = False
+    #: Whether a run may go on with another space; one that keeps anything of the space writes `space_changed` too.
+    takes_other_spaces: ClassVar[bool] = False
 
     searchspace: Searchspace
     num_trials: int | None
@@ -142,6 +99,7 @@ class AbstractOptimizer(ABC):
     proposals: Proposals | None = None
     first: deque[Mapping[str, Any]]
     _untried: Untried | None = None
+    _has_other_space: bool = False
 
     def setup(
         self,
@@ -160,6 +118,31 @@ class AbstractOptimizer(ABC):
         self._is_first: Params | None = None
         self._sign = sign_of(direction)
         self._untried = Untried(searchspace) if searchspace.is_finite else None
+        self._has_other_space = False
+
+    def change_space(self, searchspace: Searchspace) -> None:
+        """Search another space from here on; not to be overridden.
+
+        Args:
+            searchspace: What is searched now.
+        """
+        self.searchspace = searchspace
+        self._has_other_space = True
+        self._untried = Untried(searchspace) if searchspace.is_finite else None
+        if self._untried is not None:
+            for trial in self.trials.values():
+                self._untried.note(searchspace.reading(trial.params) or trial.params)
+        self.first = deque(given for given in self.first if searchspace.allows(given))
+        if self.proposals is not None:
+            self.proposals.change_space(searchspace, self.trials.values())
+        self.space_changed()
+
+    def space_changed(self) -> None:  # noqa: B027 - optional hook
+        """Learn that `searchspace` is another one than when the search began."""
+
+    def is_searched(self, trial: Trial) -> bool:
+        """Whether a trial lies in the space, which may be another one than when it was suggested."""
+        return not self._has_other_space or self.searchspace.reading(trial.params) is not None
 
     def score(self, value: float) -> float:
         """Turn a metric value into a score: larger is better, whatever the direction."""

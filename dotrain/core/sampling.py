@@ -153,8 +153,9 @@ class Proposals:
         sampler: Is asked.
         earlier: Configurations that were tried before the run.
         outcomes: What is known, in the order in which it came.
+        space: What is searched, if it is another one than when the run began.
         asked: The question that is not answered yet, None if there is none.
-        valued: How many of the outcomes have a score.
+        valued: How many of the outcomes have a score, of configurations in the space.
     """
 
     def __init__(
@@ -174,6 +175,7 @@ class Proposals:
             self.outcomes.append(Outcome(number, TrialState.FINISHED, budget, score, 0))
         self.valued = len(self.outcomes)
         self.asked: Question | None = None
+        self.space: Searchspace | None = None
         self._answer: Params | None = None
         self._questions = 0
         #: The level of a question that is to be put.
@@ -192,7 +194,8 @@ class Proposals:
             trial: Has ended.
             score: Its value, larger is better; None if it has none.
         """
-        self.valued += score is not None
+        is_searched = self.space is None or self.space.reading(trial.params) is not None
+        self.valued += score is not None and is_searched
         steps = len(trial.metric_history)
         number = len(self.earlier) + trial.number
         self.outcomes.append(
@@ -241,6 +244,21 @@ class Proposals:
             self._wanted, self._again = None, True
         again, self._again = self._again, False
         return self.asked if again else None
+
+    def change_space(self, space: Searchspace, trials: Iterable[Trial]) -> None:
+        """Count the outcomes in another space alone, from here on; what was asked and answered before is void.
+
+        The numbers of questions go on, so that a sequence of points isn't begun again.
+
+        Args:
+            space: What is searched now.
+            trials: All.
+        """
+        self.space = space
+        inside = [params in space for params in self.earlier]
+        inside += [space.reading(trial.params) is not None for trial in trials]
+        self.valued = sum(one.score is not None and inside[one.number] for one in self.outcomes)
+        self.asked = self._wanted = self._answer = None
 
     def restart(self) -> None:
         """Let the question be put again that a driver that is gone was to have answered."""

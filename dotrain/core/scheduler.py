@@ -155,7 +155,7 @@ class Scheduler:
         self.slots = 0
         self._slots_per_trial = event.slots_per_trial
         self.status = None
-        self._suggestions.restart(event.num_trials, event.try_first or ())
+        self._suggestions.restart(event.num_trials, event.try_first or (), event.space)
 
     def _trial_event(self, event: TrialEvent, time_s: float, out: list[Instruction]) -> None:
         aside = set(self.book.hosts.aside)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, final
 
-from dotrain.core.asking import next_suggestion
+from dotrain.core.asking import calling, next_suggestion
 from dotrain.core.book import TrialBook
 from dotrain.core.events import Proposed
 from dotrain.core.line import Line
@@ -14,7 +14,7 @@ from dotrain.core.policy import WAIT, AbstractOptimizer, Promotion
 from dotrain.core.sampling import Question
 from dotrain.core.trial import Trial, TrialState
 from dotrain.errors import PolicyError
-from dotrain.space import plain_params
+from dotrain.space import Searchspace, plain_params
 
 
 @final
@@ -41,13 +41,23 @@ class Suggestions:
         self._book = book
         self._line = line
 
-    def restart(self, num_trials: int | None, first: Iterable[Mapping[str, Any]]) -> None:
+    def restart(
+        self,
+        num_trials: int | None,
+        first: Iterable[Mapping[str, Any]],
+        space: Mapping[str, Any] | None = None,
+    ) -> None:
         """Go on under a new driver.
 
         Args:
             num_trials: How many configurations there may be from here on; never fewer.
             first: Configurations to be tried before any other.
+            space: What is searched from here on, as of `Searchspace.to_record`; None is what was searched before.
         """
+        if space is not None:
+            with calling(self._optimizer):
+                self._optimizer.change_space(Searchspace.of_record(space))
+            self.over = False
         self._optimizer.first.extend(first)
         self.over = self.over and not self._optimizer.first
         if self._optimizer.proposals is not None:

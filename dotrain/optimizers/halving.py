@@ -9,7 +9,7 @@ Halving). The names r, R and eta of the paper are `resource_min`, `resource_max`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal, final
 
@@ -52,14 +52,31 @@ class _Rung:
         self.budget = budget
         self._all: SortedList[_Key] = SortedList()
         self._promotable: SortedList[_Key] = SortedList()
+        #: Those that are in no list as they don't lie in the space, and whether they can be promoted.
+        self._outside: dict[_Key, bool] = {}
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def add(self, key: _Key, *, promotable: bool) -> None:
+    @property
+    def valued(self) -> int:
+        """How many have a value, of those in the space."""
+        return int(self._all.bisect_left((float("inf"), -1, "")))
+
+    def add(self, key: _Key, *, promotable: bool, is_searched: bool) -> None:
+        if not is_searched:
+            self._outside[key] = promotable
+            return
         self._all.add(key)
         if promotable:
             self._promotable.add(key)
+
+    def sort_out(self, is_searched: Callable[[str], bool]) -> None:
+        """Rank those alone, by their ids, that lie in the space; others come back when they do again."""
+        every = {**self._outside, **{key: key in self._promotable for key in self._all}}
+        self._all, self._promotable, self._outside = SortedList(), SortedList(), {}
+        for key, promotable in every.items():
+            self.add(key, promotable=promotable, is_searched=is_searched(key[2]))
 
     def due(self, reduction_factor: int) -> tuple[str, int] | None:
         """Return (trial id, rank from 1) of the best trial to promote, or None.
@@ -111,6 +128,7 @@ class SuccessiveHalving(AbstractOptimizer):
     """
 
     gives_budget: ClassVar[bool] = True
+    takes_other_spaces: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -147,15 +165,25 @@ class SuccessiveHalving(AbstractOptimizer):
         self._ladders = [_Ladder(budgets, share) for budgets, share in self.ladders()]
         #: Ladder and rung of each trial's current or last attempt, by trial id.
         self._place: dict[str, tuple[int, int]] = {}
-        #: Results by budget.
-        self._finished: Counter[float] = Counter()
         # What was had without a budget had all there is.
         top = self.budgets[-1]
         self.earlier = [e if e.budget else replace(e, budget=top) for e in self.earlier]
-        self._finished.update(one.budget or top for one in self.earlier)
+        #: Results by budget, earlier ones and those in the space.
+        self._finished = Counter(one.budget or top for one in self.earlier)
         self._running = 0
         self._new = NewTrials(self, self.sampler, self._level, random_share=_RANDOM_SHARE)
         self.proposals = self._new.proposals
+
+    def space_changed(self) -> None:
+        """Neither promote nor rank what doesn't lie in the space, as long as it doesn't."""
+        self._new.reopen()
+        self._finished = Counter(
+            one.budget or 0 for one in self.earlier if one.params in self.searchspace
+        )
+        for ladder in self._ladders:
+            for rung in ladder.rungs:
+                rung.sort_out(lambda trial_id: self.is_searched(self.trials[trial_id]))
+                self._finished[rung.budget] += rung.valued
 
     def get_suggestion(self, trial: Trial | None = None) -> Suggestion:
         """Return a promotion that is due, else a new configuration, else WAIT, else None."""
@@ -183,14 +211,16 @@ class SuccessiveHalving(AbstractOptimizer):
     def _complete(self, trial: Trial) -> None:
         ladder, k = self._where(trial)
         rungs = self._ladders[ladder].rungs
+        is_searched = self.is_searched(trial)
+        last = (float("inf"), trial.number, trial.trial_id)
         if max(trial.violations, default=0.0) > 0:
-            rungs[k].add((float("inf"), trial.number, trial.trial_id), promotable=False)
+            rungs[k].add(last, promotable=False, is_searched=is_searched)
         elif trial.state is TrialState.FINISHED and trial.final_metric is not None:
             key = (-self.score(trial.final_metric), trial.number, trial.trial_id)
-            rungs[k].add(key, promotable=k < len(rungs) - 1)
-            self._finished[rungs[k].budget] += 1
+            rungs[k].add(key, promotable=k < len(rungs) - 1, is_searched=is_searched)
+            self._finished[rungs[k].budget] += is_searched
         elif trial.state in (TrialState.STOPPED, TrialState.DIVERGED):
-            rungs[k].add((float("inf"), trial.number, trial.trial_id), promotable=False)
+            rungs[k].add(last, promotable=False, is_searched=is_searched)
 
     def _promotion(self) -> Promotion | None:
         for budget in reversed(self.budgets[:-1]):

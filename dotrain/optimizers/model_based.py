@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 
@@ -24,6 +24,8 @@ class ModelSearch(AbstractOptimizer):
         startup_trials: Results that must be there before it is asked; 0 asks for the first one too.
     """
 
+    takes_other_spaces: ClassVar[bool] = True
+
     sampler: AbstractSampler
     startup_trials: int = 1
 
@@ -35,6 +37,10 @@ class ModelSearch(AbstractOptimizer):
         """Nothing suggested, nothing asked."""
         self._new = NewTrials(self, self.sampler, self._level)
         self.proposals = self._new.proposals
+
+    def space_changed(self) -> None:
+        """There may be configurations again."""
+        self._new.reopen()
 
     def get_suggestion(self, trial: Trial | None = None) -> Suggestion:
         """Return a new trial, WAIT until the sampler has proposed one, or None after the last."""

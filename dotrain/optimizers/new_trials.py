@@ -79,6 +79,10 @@ class NewTrials:
             self._asks()
         return self._optimizer.create_trial(params, budget, reason)
 
+    def reopen(self) -> None:
+        """Begin anew in another space, which may have configurations that were not suggested."""
+        self._is_used_up, self._is_asked = False, None
+
     @property
     def _is_done(self) -> bool:
         limit = self._optimizer.num_trials

@@ -9,6 +9,7 @@ from pathlib import Path
 from dotrain.core.instructions import RunStatus
 from dotrain.core.trial import Trial
 from dotrain.errors import UsageError
+from dotrain.report.spaces import space_lines
 from dotrain.results import RunResult, result_of
 from dotrain.store import Holder, Record, RunDir, RunState, read_holder, read_journal, replay
 
@@ -77,6 +78,7 @@ def read_run(path: Path) -> Run:
 def run_notes(run: Run) -> list[str]:
     """Return what must be known of a run and its values, a line each."""
     lines = [*run.result.caveats.lines, *run.result.checkpoints.lines]
+    lines += space_lines(run.header, run.records)
     passed_over = run.state.passed_over
     total = passed_over.total()
     if total:

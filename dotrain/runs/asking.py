@@ -10,6 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, final
@@ -23,7 +24,7 @@ from dotrain.core.sampling import Question
 from dotrain.errors import PolicyError
 from dotrain.executors.base import AbstractExecutor
 from dotrain.samplers.process import Learner, told
-from dotrain.space import Params, plain_params
+from dotrain.space import Params, Searchspace, plain_params
 
 #: How often the process may die before an answer has come.
 _MOST_DEATHS = 3
@@ -36,21 +37,34 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 class AbstractAsker(ABC):
     """Puts questions to the sampler of an optimizer, one at a time, and has its answers."""
 
-    def __init__(self, optimizer: AbstractOptimizer, seed: int) -> None:
+    def __init__(
+        self, optimizer: AbstractOptimizer, seed: int, space: Searchspace | None = None
+    ) -> None:
         """Ask nothing yet.
 
         Args:
             optimizer: Initialized; knows trials and outcomes.
             seed: Of the run.
+            space: What will be searched when it is first asked, if that is another one than the optimizer searches now.
         """
         assert optimizer.proposals is not None
         self._optimizer = optimizer
         self._known = optimizer.proposals.outcomes
         self._earlier = optimizer.proposals.earlier
         self._sampler = optimizer.proposals.sampler
-        self._made_from = (self._sampler, optimizer.searchspace, seed)
+        self._space = space or optimizer.searchspace
+        #: Whether there may be trials that don't lie in it.
+        self._has_others = space is not None or optimizer.proposals.space is not None
+        self._made_from = (self._sampler, self._space, seed)
         self._answers: deque[Proposed | PolicyError] = deque()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Take it that the sampler knows nothing."""
         self._learned = (0, 0)
+        #: The numbers by which it knows trials: it is told of those in the space alone.
+        self._numbers: dict[int, int] = {}
+        self._outcomes = 0
 
     @abstractmethod
     def ask(self, ask: Ask) -> None:
@@ -77,23 +91,35 @@ class AbstractAsker(ABC):
         """Return what the sampler doesn't know yet, and the question."""
         trials, outcomes = self._learned
         self._learned = (ask.trials, ask.outcomes)
-        params = [self._params(number) for number in range(trials, ask.trials)]
-        question = Question(ask.number, ask.trials, ask.outcomes, ask.level)
-        return params, self._known[outcomes : ask.outcomes], question
+        params = []
+        for number in range(trials, ask.trials):
+            if (one := self._params(number)) is not None:
+                self._numbers[number] = len(self._numbers)
+                params.append(one)
+        ended = [
+            replace(outcome, number=self._numbers[outcome.number])
+            for outcome in self._known[outcomes : ask.outcomes]
+            if outcome.number in self._numbers
+        ]
+        self._outcomes += len(ended)
+        question = Question(ask.number, len(self._numbers), self._outcomes, ask.level)
+        return params, ended, question
 
-    def _params(self, number: int) -> Params:
-        """Return the configuration of a trial, earlier ones first."""
+    def _params(self, number: int) -> Params | None:
+        """Return the configuration of a trial, earlier ones first; None of one that isn't in the space."""
         earlier = self._earlier
         if number < len(earlier):
-            return earlier[number]
-        return self._optimizer.trials[f"t{number - len(earlier):04d}"].params
+            params = earlier[number]
+            return params if not self._has_others or params in self._space else None
+        params = self._optimizer.trials[f"t{number - len(earlier):04d}"].params
+        return self._space.reading(params) if self._has_others else params
 
     def _take(self, number: int, params: Any) -> None:
         """Take in an answer, or say what is wrong with it."""
         name = type(self._sampler).__name__
         try:
             params = plain_params(params)
-            if params not in self._optimizer.searchspace:
+            if params not in self._space:
                 raise TypeError("is not in the space")
         except (TypeError, AttributeError) as error:
             fault = f"{name} proposed {params!r}: {error}"
@@ -130,7 +156,12 @@ class AsideAsker(AbstractAsker):
     """
 
     def __init__(
-        self, optimizer: AbstractOptimizer, seed: int, wake: Callable[[], None], log: Path
+        self,
+        optimizer: AbstractOptimizer,
+        seed: int,
+        wake: Callable[[], None],
+        log: Path,
+        space: Searchspace | None = None,
     ) -> None:
         """Start the process.
 
@@ -139,8 +170,9 @@ class AsideAsker(AbstractAsker):
             seed: Of the run.
             wake: Is called when an answer has come, on another thread.
             log: Where the process writes what it has to say.
+            space: As of `AbstractAsker`.
         """
-        super().__init__(optimizer, seed)
+        super().__init__(optimizer, seed, space)
         self._wake = wake
         self._log = log
         self._questions: deque[Ask | None] = deque()
@@ -181,7 +213,7 @@ class AsideAsker(AbstractAsker):
             )
         with contextlib.suppress(OSError):  # it is found to be gone, then
             self._connection.send((sys.path, cloudpickle.dumps(self._made_from)))
-        self._learned = (0, 0)
+        self._forget()
 
     def _end(self) -> None:
         self._connection.close()
@@ -223,7 +255,11 @@ class AsideAsker(AbstractAsker):
 
 
 def make_asker(
-    optimizer: AbstractOptimizer, seed: int, executor: AbstractExecutor, logs: Path
+    optimizer: AbstractOptimizer,
+    seed: int,
+    executor: AbstractExecutor,
+    logs: Path,
+    space: Searchspace | None = None,
 ) -> AbstractAsker | None:
     """Return what asks an optimizer's sampler; None if it has none.
 
@@ -232,9 +268,10 @@ def make_asker(
         seed: Of the run.
         executor: Is woken when an answer has come.
         logs: Where a process may write what it has to say; it needn't exist.
+        space: As of `AbstractAsker`.
     """
     if optimizer.proposals is None:
         return None
     if executor.is_virtual or executor.runs_in_this_process:
-        return HereAsker(optimizer, seed)
-    return AsideAsker(optimizer, seed, executor.wake, logs / "sampler.log")
+        return HereAsker(optimizer, seed, space)
+    return AsideAsker(optimizer, seed, executor.wake, logs / "sampler.log", space)

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dotrain.config.errors import ConfigError
+from dotrain.config.searching import first_problems
 from dotrain.errors import UsageError
 from dotrain.runs.definition import Experiment
+from dotrain.runs.spaces import KEYS, without_hparams
 from dotrain.store import Record, is_simulated
 
 #: What may be changed when a run goes on.
@@ -29,21 +32,29 @@ _FREE = (
     # What has been added is in `Resumed`.
     ("search", "try_first"),
     ("search", "stop"),
+    # Whether the optimizer takes another one is asked besides.
+    *(("search", key) for key in KEYS),
 )
 
 
-def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
+def refuse_changes(
+    path: Path, header: Record, experiment: Experiment, *, other_space: bool = False
+) -> None:
     """Refuse to go on with an experiment that isn't the one that was begun.
 
     Args:
         path: The run directory.
         header: The journal's.
         experiment: As it is now.
+        other_space: Whether another space is to be searched than before.
 
     Raises:
         UsageError: With every difference.
     """
-    changes = list(_changed(header["config"], experiment.config))
+    # What was fixed may be searched from now on.
+    names = experiment.space.names
+    first, config = (without_hparams(one, names) for one in (header["config"], experiment.config))
+    changes = list(_changed(first, config))
     was_at, is_at = (config.get("storage") for config in (header["config"], experiment.config))
     if (was_at is None) != (is_at is None):
         changes.append(
@@ -56,6 +67,12 @@ def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
             f"cluster.kind: the run is {was} and can't go on as a {now_} one: made-up values "
             "and trained ones don't go together"
         )
+    optimizer = type(experiment.optimizer)
+    if other_space and not optimizer.takes_other_spaces:
+        changes.append(
+            f"search.space: {optimizer.__name__} decides by the space that it began with, and can't go on in another "
+            "one; random, tpe, asha and others can"
+        )
     before, now = header["num_trials"], experiment.num_trials
     if before is not None and (now is None or now < before):
         changes.append(f"search.num_trials: was {before}, is now {now}; it may only grow")
@@ -65,9 +82,8 @@ def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
             f"{path} can't go on with other settings than it began with:\n"
             f"  {lines}\n"
             "only limits, cluster, resources, distribution, checkpoints, env, ship, observers, tensorboard, "
-            "journal, search.stop, the URL of storage, a larger search.num_trials and more of search.try_first may "
-            "change; start a "
-            "new run"
+            "journal, search.stop, search.space with search.space_constraints, the URL of storage, a larger "
+            "search.num_trials and more of search.try_first may change; start a new run"
         )
 
 
@@ -82,7 +98,8 @@ def added_first(
         experiment: As it is now.
 
     Raises:
-        UsageError: If others were taken out or changed, or there is no room for more.
+        UsageError: If others were changed, or there is no room for more.
+        ConfigError: If some don't lie in the space.
     """
     search = experiment.settings.search
     now = search.try_first if search is not None else []
@@ -92,10 +109,14 @@ def added_first(
         if record["type"] == "Resumed":
             before += record.get("try_first") or []
     added = now[len(before) :]
-    if now and now[: len(before)] != before:
+    if now != before[: len(now)] and now[: len(before)] != before:
         raise UsageError(
             f"{path}: search.try_first began with {before}; more may be added at its end, and nothing else"
         )
+    if problems := list(
+        first_problems(now, experiment.space, experiment.source, known=len(before))
+    ):
+        raise ConfigError(problems)
     launched = len({one["trial_id"] for one in others if one["type"] == "Launch"})
     limit = experiment.num_trials
     if added and limit is not None and launched + len(added) > limit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,13 +105,21 @@ class Experiment(LoadedConfig):
         secret = {key: part for key, part in self.data.items() if key in ("cluster", "observers")}
         return {**self.data, **without_secrets(secret)}
 
-    def program(self, token: str, run_dir: Path, storage: Place | None = None) -> Program:
+    def program(
+        self,
+        token: str,
+        run_dir: Path,
+        storage: Place | None = None,
+        began_with: Mapping[str, Any] | None = None,
+    ) -> Program:
         """Return what workers get.
 
         Args:
             token: Names the run; unique.
             run_dir: The run directory.
             storage: Where the trials' files are kept, if not there.
+            began_with: The hyperparameters that were fixed when the run began: what is searched by now, trials of
+                before still get from there.
         """
         limits = self.settings.limits
         memory_mb = limits.trial_memory_mb
@@ -119,7 +127,7 @@ class Experiment(LoadedConfig):
             token=token,
             functions=self.functions,
             metric=self.metric,
-            hparams=dict(self.settings.hparams),
+            hparams={**(began_with or {}), **self.settings.hparams},
             run_dir=str(run_dir),
             direction=self.direction,
             value=self.settings.value,

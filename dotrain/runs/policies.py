@@ -13,16 +13,24 @@ from dotrain.core.repeats import Repeats
 from dotrain.core.scheduler import Scheduler
 from dotrain.runs.definition import Experiment
 from dotrain.runs.warm_start import earlier_of
+from dotrain.space import Searchspace
 from dotrain.store import VERSION, code_of, counts_from_one, marks_of
 
 
-def make_scheduler(experiment: Experiment, header: Mapping[str, Any]) -> Scheduler:
+def make_scheduler(
+    experiment: Experiment, header: Mapping[str, Any], began_in: Searchspace | None = None
+) -> Scheduler:
     """Return a scheduler as the run began with it.
 
     Args:
         experiment: What is run; its policies are initialized.
         header: The journal's first record.
+        began_in: The space that the run began with, if the experiment has another one.
     """
+    if began_in is not None:
+        experiment.optimizer.setup(
+            began_in, header["num_trials"], experiment.direction, experiment.seed
+        )
     experiment.optimizer.num_trials = header["num_trials"]
     experiment.optimizer.earlier = earlier_of(header)
     search = header["config"].get("search") or {}

@@ -29,6 +29,7 @@ from dotrain.runs.freeing import Freeing, keep_of
 from dotrain.runs.header import make_header
 from dotrain.runs.policies import make_scheduler
 from dotrain.runs.result import Demands, Result
+from dotrain.runs.spaces import keep_space, other_space, space_of
 from dotrain.runs.stopped import StoppedRun
 from dotrain.runs.storing import taken
 from dotrain.runs.which_code import is_to_train
@@ -130,9 +131,11 @@ def resume(
         run_dir.sweep()
         if stopped.died is not None and not quiet:
             sys.stderr.write(f"the driver before, {stopped.died}, has died; going on\n")
-        refuse_changes(run_dir.path, header, experiment)
+        other = other_space(header, records, experiment)
+        space = None if other is None else other.new
+        refuse_changes(run_dir.path, header, experiment, other_space=space is not None)
         first = added_first(run_dir.path, records, experiment)
-        scheduler = make_scheduler(experiment, header)
+        scheduler = make_scheduler(experiment, header, None if other is None else other.began_in)
         restored = restore(scheduler, islice(records, 1, None))
         # Whoever only judges what has finished runs no code.
         goes_on = is_to_train(stopped, experiment)
@@ -151,14 +154,16 @@ def resume(
             needs=NEEDS,
             archived=archived,
             try_first=first or None,
+            space=space,
         )
         # Whoever only judges what has finished asks for no file.
         began_with = header["config"].get("storage")
         storage = taken(run_dir, experiment.settings, began_with) if goes_on else None
         kept = Kept(run_dir, storage)
         freeing = _freeing(experiment, kept, header, scheduler)
-        if goes_on and freeing.note and not quiet:
-            sys.stderr.write(f"note: {freeing.note}\n")
+        notes = freeing.note, keep_space(space, run_dir, experiment, scheduler.book)
+        if goes_on and not quiet:
+            sys.stderr.writelines(f"note: {note}\n" for note in notes if note)
         start = _Start(scheduler, header, stopped.contents, restored, resumed, freeing, kept)
         return _Run(experiment, run_dir, demands, quiet).drive(start, observer)
 
@@ -220,8 +225,8 @@ class _Run:
         """Bring the run to its end, and write what is made of it."""
         header, records = start.header, start.contents.records
         with ExitStack() as finally_:
-            place = start.kept.place
-            program = self.experiment.program(self.run_dir.token, self.run_dir.path, place)
+            given = self.run_dir.token, self.run_dir.path, start.kept.place
+            program = self.experiment.program(*given, header["config"].get("hparams"))
             # A run that goes on may have nothing left to run.
             executor = self._executor(finally_, None if start.resumed else program)
             sync = self.experiment.sync
@@ -245,7 +250,8 @@ class _Run:
             requests = Requests(self.run_dir)
             requests.clear()
             optimizer, seed = self.experiment.optimizer, self.experiment.seed
-            asker = make_asker(optimizer, seed, executor, self.run_dir.logs)
+            space = space_of(start.resumed)
+            asker = make_asker(optimizer, seed, executor, self.run_dir.logs, space)
             if asker is not None:
                 finally_.callback(asker.close)
             driver = Driver(

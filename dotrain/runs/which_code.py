@@ -13,6 +13,7 @@ from dotrain.errors import UsageError
 from dotrain.results.resuming import is_from_config, resume_command
 from dotrain.runs.changes import added_first
 from dotrain.runs.definition import Experiment
+from dotrain.runs.spaces import other_space
 from dotrain.runs.stopped import StoppedRun
 from dotrain.store import (
     RanLast,
@@ -169,11 +170,13 @@ def is_to_train(stopped: StoppedRun, experiment: Experiment) -> bool:
         experiment: As it is now.
 
     Raises:
-        UsageError: As of `added_first`.
+        UsageError: As of `added_first` and `other_space`.
     """
     records = stopped.contents.records
+    other = other_space(stopped.header, records, experiment)
     added = added_first(stopped.run_dir.path, records, experiment)
-    more = has_more(records, experiment.limits, experiment.num_trials, added)
+    space = None if other is None else other.new
+    more = has_more(records, experiment.limits, experiment.num_trials, added, space)
     return more or not has_finished(records)
 
 

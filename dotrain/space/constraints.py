@@ -106,6 +106,7 @@ class Constraint:
     Attributes:
         text: As it is written.
         names: The searched hyperparameters that it names.
+        fixed: The others that it names, with their values.
     """
 
     #: What is said where there is no name to say something of.
@@ -129,7 +130,8 @@ class Constraint:
         """
         self.text = text
         self._domains = domains
-        self._fixed = dict(fixed or {})
+        self.fixed: dict[str, Any] = {}
+        self._known = fixed or {}
         self._named: set[str] = set()
         try:
             part = self._read(self._parse().body)
@@ -145,7 +147,7 @@ class Constraint:
         self._of = part.of
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Constraint, (self.text, self._domains, self._fixed)
+        return Constraint, (self.text, self._domains, self.fixed)
 
     def __repr__(self) -> str:
         return f"Constraint({self.text!r})"
@@ -216,10 +218,10 @@ class Constraint:
                 kinds = frozenset(map(_kind, domain.values))
                 return _Part(lambda p: p[name], kinds, name, domain=domain)
             return _Part(lambda p: p[name], _NUMBER, name)
-        if name in self._fixed:
-            value = plain_if_possible(self._fixed[name])
+        if name in self._known:
+            value = self.fixed[name] = plain_if_possible(self._known[name])
             return _Part(lambda _: value, frozenset({_kind(value)}), name)
-        known = [*self._domains, *self._fixed]
+        known = [*self._domains, *self._known]
         hint = did_you_mean(name, [*known, "True", "False", "None"])
         if not hint.startswith("; did"):
             hint = f"{did_you_mean(name, known)}; text stands in quotes"

@@ -51,6 +51,8 @@ class Searchspace:
         """
         self.domains: dict[str, Domain] = {}
         self.constraints: tuple[Constraint, ...] = ()
+        #: What configurations that lack a parameter had for it, where it was added later.
+        self.assumed: Mapping[str, Any] = {}
         self._made: dict[int | None, Configurations] = {}
         for name, spec in params.items():
             try:
@@ -81,6 +83,30 @@ class Searchspace:
         space = Searchspace.unchecked(self.domains)
         space.constraints = tuple(constraints)
         return space
+
+    def to_record(self) -> dict[str, Any]:
+        """Return all of it as plain data, constraints and what they name of fixed hyperparameters too."""
+        record = {
+            "domains": self.to_data(),
+            "constraints": [{"text": one.text, "fixed": one.fixed} for one in self.constraints],
+        }
+        return {**record, "assumed": dict(self.assumed)} if self.assumed else record
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Searchspace:
+        """Return the space that `to_record` tells of."""
+        domains = {name: as_domain(spec) for name, spec in record["domains"].items()}
+        constraints = [
+            Constraint(one["text"], domains, one["fixed"]) for one in record["constraints"]
+        ]
+        space = cls.unchecked(domains).constrained(constraints)
+        space.assumed = record.get("assumed", {})
+        return space
+
+    def reading(self, params: Params) -> Params | None:
+        """Return what a configuration of an earlier space is in this one; None if it doesn't lie in it."""
+        full = {**self.assumed, **params}
+        return full if full in self else None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_made": {}}
@@ -255,6 +281,17 @@ class Searchspace:
             if not (unmet := self.unmet(params := self.build(value_of))):
                 return params
         raise SpaceError(f"nothing that has these values meets {', '.join(unmet)}")
+
+    def allows(self, given: Mapping[str, Any]) -> bool:
+        """Whether `complete` has a configuration for some values, as far as it finds one."""
+        domains = self.domains
+        if not all(name in domains and value in domains[name] for name, value in given.items()):
+            return False
+        try:
+            self.complete(given, Random(0))
+        except SpaceError:
+            return False
+        return True
 
     def build(self, value_of: Callable[[str], Any]) -> Params:
         """Return the configuration of the values that are given, each asked for if it is in use.

@@ -96,6 +96,7 @@ def has_more(
     limits: Limits,
     num_trials: int | None,
     added: Sequence[Mapping[str, Any]],
+    space: Mapping[str, Any] | None = None,
 ) -> bool:
     """Whether a run that has finished goes on under other settings.
 
@@ -104,13 +105,14 @@ def has_more(
         limits: As they are to be.
         num_trials: How many configurations are to be sampled.
         added: Configurations that have been added to those to be tried first.
+        space: What is to be searched, if that is another space than before.
     """
     told = [record for record in records if record["type"] in ("Run", "Resumed")]
     if _last(records).get("early"):
         return Limits.of(told[-1]["limits"]).enough != limits.enough
     known = [record["num_trials"] for record in told if record.get("num_trials") is not None]
     grows = num_trials is not None and bool(known) and num_trials > max(known)
-    return grows or bool(added)
+    return grows or bool(added) or space is not None
 
 
 def _last(records: Sequence[Record]) -> Record:

@@ -12,6 +12,7 @@ from typing import Any
 
 import cloudpickle
 
+from dotrain.space import is_plain
 from dotrain.usercode.closure import Closure
 from dotrain.usercode.function import FunctionRef, Signature
 from dotrain.usercode.whose import Whose, whose_module
@@ -45,6 +46,7 @@ class GivenFunction:
             optional=tuple(p.name for p in named if p.default is not p.empty),
             takes_any=any(p.kind is p.VAR_KEYWORD for p in found),
             line=self._code.co_firstlineno if self._code else 0,
+            defaults={p.name: p.default for p in named if is_plain(p.default)},
         )
 
     def reference(self) -> FunctionRef:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from dotrain.usercode.archive import Code
 
@@ -19,12 +19,14 @@ class Signature:
         optional: Names with a default.
         takes_any: Whether it has ``**kwargs``.
         line: Line of the ``def``.
+        defaults: The defaults that can be read off.
     """
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
     takes_any: bool
     line: int
+    defaults: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def names(self) -> set[str]:

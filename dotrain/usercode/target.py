@@ -10,11 +10,13 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.usercode.function import FunctionRef, Signature
@@ -144,12 +146,20 @@ def _signature(node: ast.FunctionDef) -> Signature:
     positional = [arg.arg for arg in (*a.posonlyargs, *a.args)]
     split = len(positional) - len(a.defaults)
     keyword = list(zip((arg.arg for arg in a.kwonlyargs), a.kw_defaults, strict=True))
+    with_default = [*zip(positional[split:], a.defaults, strict=True), *keyword]
     return Signature(
         required=(*positional[:split], *(name for name, default in keyword if default is None)),
         optional=(*positional[split:], *(name for name, default in keyword if default is not None)),
         takes_any=a.kwarg is not None,
         line=node.lineno,
+        defaults=dict(_literals(with_default)),
     )
+
+
+def _literals(nodes: Iterable[tuple[str, ast.expr | None]]) -> Iterator[tuple[str, Any]]:
+    for name, node in nodes:
+        with suppress(ValueError):  # it is computed, or there is none
+            yield name, ast.literal_eval(node or "")
 
 
 def find_target(spec: str, config_dir: Path, code: Path | None = None) -> Target:

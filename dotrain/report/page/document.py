@@ -26,6 +26,7 @@ from dotrain.report.page.timeline import Timeline, timeline_of
 from dotrain.report.page.trials import TrialTable, table_of
 from dotrain.report.page.verdict import Verdict, verdict_of
 from dotrain.report.reading import Run
+from dotrain.report.spaces import space_lines
 from dotrain.results.checkpoints import checkpoint_of
 from dotrain.results.marks import SIMULATED
 
@@ -60,7 +61,7 @@ class Document:
         environment: Where it was driven: what, and which.
         config: The resolved config, in YAML.
         table: Of all trials.
-        marks: What must be known of the values, a sentence for each mark.
+        marks: What must be known of the values, a sentence for each mark, and of what was searched.
         checkpoint: Where that of the best trial lies, in the run directory or as a URL; ``""`` if
             there is none.
         freed: What became of the others, a sentence each.
@@ -139,7 +140,10 @@ def make_document(run: Run, made_at: str) -> Document:
         environment=environment_of(header),
         config=to_yaml(header["config"]),
         table=table_of(trials, metric, direction),
-        marks=[line for line in result.caveats.lines if line != SIMULATED],
+        marks=[
+            *(line for line in result.caveats.lines if line != SIMULATED),
+            *space_lines(header, run.records),
+        ],
         checkpoint=_shown(checkpoint, run) if checkpoint else "",
         freed=result.checkpoints.lines,
         charts={name: spec for name, spec in charts.items() if spec is not None},
