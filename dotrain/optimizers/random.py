@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from dotrain.core.policy import AbstractOptimizer, Plan
 from dotrain.core.trial import Trial
 
@@ -11,6 +13,8 @@ class RandomSearch(AbstractOptimizer):
 
     Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012.
     """
+
+    takes_several_metrics: ClassVar[bool] = True
 
     def initialize(self) -> None:
         """Nothing drawn yet."""

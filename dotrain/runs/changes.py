@@ -44,6 +44,10 @@ def refuse_changes(path: Path, header: Record, experiment: Experiment) -> None:
         UsageError: With every difference.
     """
     changes = list(_changed(header["config"], experiment.config))
+    names_before, names = list(header.get("metrics") or {}), list(experiment.metrics)
+    if names_before != names and sorted(names_before) == sorted(names):
+        order = f"were {', '.join(names_before)}, are now {', '.join(names)}"
+        changes.append(f"metrics: {order}; the first is the main one")
     was_at, is_at = (config.get("storage") for config in (header["config"], experiment.config))
     if (was_at is None) != (is_at is None):
         changes.append(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dotrain.core.constraints import Constraints
+from dotrain.core.criteria import Criteria
 from dotrain.core.events import (
     AttemptEnd,
     Diverged,
@@ -143,7 +144,7 @@ def test_what_is_infeasible_reaches_no_target_and_is_no_better() -> None:
         optimizer,
         NoStop(),
         limits=Limits(target=0.5, no_better_for=3),
-        constraints=Constraints({"memory_mb": (None, 512.0)}),
+        criteria=Criteria(Constraints({"memory_mb": (None, 512.0)})),
     )
     scheduler.handle(SlotsChanged(1), 0.0)
     for number, (value, memory_mb) in enumerate([(0.4, 100.0), (0.6, 900.0), (0.7, 900.0)]):

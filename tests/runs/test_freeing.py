@@ -78,7 +78,7 @@ def test_all_but_the_best_are_freed_in_whatever_order_they_are_given(
     candidates = [t for t in trials if t.arm is None or t.arm.name == "baseline"]
     best = ranked(candidates, direction)[:1]
     shuffled = Random(seed).sample(trials, len(trials))
-    freed = to_free(shuffled, direction)
+    freed = to_free(shuffled, Choice(direction))
     # Without a best trial there is nothing to keep, so nothing is thrown away either.
     expected = [t.trial_id for t in trials if t not in best] if best else []
     assert sorted(t.trial_id for t in freed) == expected
@@ -92,8 +92,10 @@ def test_what_is_freed_early_would_have_been_freed_at_the_end(
     for count, trial in enumerate(trials, start=1):
         freed = choice.add(trial)
         assert choice.kept not in freed
-        assert {id(t) for t in freed} <= {id(t) for t in to_free(trials, direction)}
-        assert (choice.kept is None) == (not to_free(trials[:count], direction)) or count == 1
+        assert {id(t) for t in freed} <= {id(t) for t in to_free(trials, Choice(direction))}
+        assert (choice.kept is None) == (
+            not to_free(trials[:count], Choice(direction))
+        ) or count == 1
 
 
 OPTIMIZERS: dict[str, Any] = {
@@ -148,7 +150,7 @@ def test_a_trial_that_may_go_on_keeps_its_checkpoint_and_the_best_always(
             with Checkpoint(run_dir.checkpoint(trial.trial_id)).save(step=1):
                 pass
     trials = scheduler.book.trials
-    freeing = Freeing(Kept(run_dir), "best", scheduler, direction)
+    freeing = Freeing(Kept(run_dir), "best", scheduler, lambda: Choice(direction))
     gone: set[str] = set()
 
     def free(freed: Freed | None, time_s: float) -> None:
@@ -175,7 +177,7 @@ def test_a_trial_that_may_go_on_keeps_its_checkpoint_and_the_best_always(
     assert left == ([best] if best else held)
     # Whoever goes on with it finds nothing more to free.
     scheduler.handle(Resumed(vars(limits), 14), time_s)
-    again = Freeing(Kept(run_dir), "best", scheduler, direction)
+    again = Freeing(Kept(run_dir), "best", scheduler, lambda: Choice(direction))
     assert (again.at_start(), again.at_end()) == (None, None)
 
 
