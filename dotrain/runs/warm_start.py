@@ -13,6 +13,7 @@ from typing import Any
 from dotrain.core.front import dominates, told_with_value
 from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.sampling import Earlier
+from dotrain.core.trial import TrialState
 from dotrain.errors import UsageError
 from dotrain.results.text import count_text
 from dotrain.runs.definition import Experiment
@@ -116,6 +117,8 @@ def _of_run(path: Path, experiment: Experiment) -> Iterator[Earlier]:
         results = trial.results if experiment.optimizer.gives_budget else trial.results[-1:]
         if not experiment.metrics:
             yield from (Earlier(params, result.value, result.budget) for result in results)
+            continue
+        if trial.state is not TrialState.FINISHED:
             continue
         known = {**told_with_value(trial), header["metric"]: trial.final_metric}
         values = [value for name in experiment.metrics if (value := known.get(name)) is not None]

@@ -19,6 +19,7 @@ from dotrain import Searchspace, experiment
 from dotrain.config import load_config
 from dotrain.core.arm import ArmRun
 from dotrain.core.events import Event, Freed, Resumed
+from dotrain.core.front import Metrics
 from dotrain.core.instructions import Finish, Launch
 from dotrain.core.limits import Limits
 from dotrain.core.observer import Observer
@@ -40,7 +41,7 @@ from dotrain.report.trial_text import trial_lines
 from dotrain.results import ranked
 from dotrain.results.text import bytes_text
 from dotrain.runs.definition import Experiment
-from dotrain.runs.freeing import Choice, Freeing, to_free
+from dotrain.runs.freeing import Choice, Freeing, FrontChoice, to_free
 from dotrain.runs.session import run
 from dotrain.store import RunDir, read_journal, replay
 from dotrain.store.checkpoints import checkpoints_in, clear, discard_all
@@ -49,6 +50,7 @@ from dotrain.testing import simulate
 from dotrain.testing.contracts import example_curve, example_space
 from dotrain.training.checkpoint import Checkpoint
 from tests.conftest import Project
+from tests.core.test_front import searches
 
 # ---- the decision ----
 
@@ -96,6 +98,21 @@ def test_what_is_freed_early_would_have_been_freed_at_the_end(
         assert (choice.kept is None) == (
             not to_free(trials[:count], Choice(direction))
         ) or count == 1
+
+
+@given(searches(), st.integers(0, 9))
+def test_only_what_is_dominated_is_freed_in_whatever_order_trials_end(
+    search: tuple[Metrics, list[Trial]], seed: int
+) -> None:
+    metrics, trials = search
+    front = metrics.front(trials)
+    shuffled = Random(seed).sample(trials, len(trials))
+    freed = to_free(shuffled, FrontChoice(metrics))
+    expected = [trial.trial_id for trial in trials if trial not in front] if front else []
+    assert sorted(trial.trial_id for trial in freed) == expected
+    choice = FrontChoice(metrics)
+    for trial in shuffled:
+        assert not set(choice.add(trial)) & set(front)
 
 
 OPTIMIZERS: dict[str, Any] = {

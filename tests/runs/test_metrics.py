@@ -7,17 +7,13 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
-from random import Random
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dotrain import experiment
-from dotrain.core.front import Metrics
-from dotrain.core.trial import Trial, TrialState
+from dotrain.core.trial import TrialState
 from dotrain.errors import UsageError
 from dotrain.report.notebook import to_html
 from dotrain.report.page.writing import write_page
@@ -26,10 +22,8 @@ from dotrain.report.status import print_status, read_status
 from dotrain.report.story import read_trial
 from dotrain.report.table import print_table, read_table
 from dotrain.report.trial_text import print_trial
-from dotrain.runs.freeing import FrontChoice, to_free
 from dotrain.store import read_journal, replay
 from tests.conftest import Project, make_cluster
-from tests.core.test_front import searches
 from tests.runs.test_resume import broken_off
 
 METRICS = {"accuracy": "max", "latency_ms": "min"}
@@ -309,21 +303,6 @@ def test_a_run_goes_on_with_the_metrics_that_it_began_with(
 
 
 # ---- checkpoints ----
-
-
-@given(searches(), st.integers(0, 9))
-def test_only_what_is_dominated_is_freed_in_whatever_order_trials_end(
-    search: tuple[Metrics, list[Trial]], seed: int
-) -> None:
-    metrics, trials = search
-    front = metrics.front(trials)
-    shuffled = Random(seed).sample(trials, len(trials))
-    freed = to_free(shuffled, FrontChoice(metrics))
-    expected = [trial.trial_id for trial in trials if trial not in front] if front else []
-    assert sorted(trial.trial_id for trial in freed) == expected
-    choice = FrontChoice(metrics)
-    for trial in shuffled:
-        assert not set(choice.add(trial)) & set(front)
 
 
 @pytest.mark.parametrize("keep", ["auto", "best"])
