@@ -67,8 +67,9 @@ class Metrics:
         One that was stopped has those of its last report; if that hasn't told of all, or it was stopped in a repeat, it has
         none, for values of different moments are no result.
         """
-        if not self or trial.final_metric is None:
+        if not self:
             return
+        assert trial.final_metric is not None, "it has no value"
         known = told_with_value(trial)
         has_all = all(name in known for name in self.others)
         has_all = has_all and Mark.FEWER_REPEATS not in trial.notes

@@ -50,6 +50,14 @@ def test_the_first_is_the_main_one(folder: Folder) -> None:
     assert not loaded.notes
 
 
+def test_so_is_its_direction(folder: Folder) -> None:
+    text = SOUND.replace("  accuracy: max\n", "").replace("min\n", "min\n  accuracy: max\n", 1)
+    loaded = load_config(folder.write("config.yaml", text))
+    assert (loaded.settings.metric, loaded.settings.direction) == ("latency_ms", "min")
+    assert loaded.optimizer.direction == "min"
+    assert loaded.optimizer.metrics == {"latency_ms": "min", "accuracy": "max"}
+
+
 def test_the_plan_names_all(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     print_plan(make_plan(load_config(folder.write("config.yaml", SOUND))))
     assert "search, max accuracy, min latency_ms" in capsys.readouterr().out

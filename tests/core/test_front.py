@@ -182,6 +182,21 @@ def test_values_of_different_reports_are_no_result() -> None:
         assert trial.values == expected
 
 
+def test_all_of_three_are_told_or_none_counts() -> None:
+    one = book(accuracy="max", latency_ms="min", size="min")
+    for beside, values in (
+        ({"latency_ms": 2.0}, ()),
+        ({"size": 3.0, "latency_ms": 2.0}, (0.6, 2.0, 3.0)),
+    ):
+        trial = running(one)
+        end(one, trial, e.Reported, 0, 0.6, beside)
+        end(one, trial, e.Stopped)
+        assert trial.values == values
+    metrics = Metrics({"accuracy": "max", "latency_ms": "min", "size": "min"})
+    assert metrics.scores(trial) == (0.6, -2.0, -3.0)
+    assert metrics.scores(Trial({})) == ()
+
+
 def test_what_a_larger_budget_has_made_of_it_counts_and_of_one_that_diverged_nothing() -> None:
     one = book(accuracy="max", latency_ms="min")
     trial = running(one)
@@ -224,6 +239,13 @@ def test_a_trial_that_is_repeated_has_the_means_and_one_that_was_stopped_in_a_re
     end(one, third, e.Reported, 4, 0.6)
     end(one, third, e.Stopped)
     assert (third.state, third.values) == (TrialState.STOPPED, ())
+    # Nor are the values of a repeat that was stopped a result, whatever it has told.
+    stopped = running(one)
+    end(one, stopped, e.Finished, 0.5, {"latency_ms": 1.0})
+    launch(one, stopped)
+    end(one, stopped, e.Reported, 4, 0.6, {"latency_ms": 9.0})
+    end(one, stopped, e.Stopped)
+    assert (stopped.state, stopped.values) == (TrialState.STOPPED, ())
     fourth = running(one)
     end(one, fourth, e.Reported, 4, 0.5, {"latency_ms": 1.0})
     end(one, fourth, e.Finished, 0.5)
@@ -239,6 +261,28 @@ def test_with_one_metric_nothing_is_asked_and_nothing_noted() -> None:
     end(one, trial, e.Finished, 0.9)
     assert (trial.state, trial.values) == (TrialState.FINISHED, ())
     assert not Metrics.of({"metric": "a", "direction": "max"})
+
+
+def test_what_is_bounded_must_be_there_as_well() -> None:
+    header = {
+        "metric": "accuracy",
+        "metrics": {"accuracy": "max", "latency_ms": "min"},
+        "config": {"search": {"constraints": {"size": {"max": 1}}}},
+    }
+    one = TrialBook(0, Limits(), criteria=Criteria.of(header))
+    for told, message in (
+        ({"latency_ms": 1.0}, "no size (search.constraints) was returned or reported"),
+        ({"size": 1.0}, "no latency_ms (metrics) was returned"),
+    ):
+        trial = running(one)
+        end(one, trial, e.Finished, 0.5, told)
+        assert trial.error is not None
+        assert trial.error.message.startswith(message)
+    # Of those that are only bounded, what was ever reported will do.
+    trial = running(one)
+    end(one, trial, e.Reported, 0, 0.5, {"size": 1.0, "latency_ms": 1.0})
+    end(one, trial, e.Finished, 0.5)
+    assert trial.state is TrialState.FINISHED
 
 
 def test_the_main_metric_may_be_bounded_too() -> None:
