@@ -231,7 +231,8 @@ def lagom(
     name: str = "lagom",
     direction: Direction | None = None,
     *,
-    metric: str = "metric",
+    metric: str | None = None,
+    metrics: Mapping[str, Direction] | None = None,
     space_constraints: str | Sequence[str] | None = None,
     early_stop: str | Mapping[str, Any] | AbstractEarlyStop | None = None,
     try_first: Sequence[Mapping[str, Any]] | None = None,
@@ -271,7 +272,8 @@ def lagom(
         num_trials: Configurations to sample.
         name: Of the run directory.
         direction: ``max`` or ``min``; by default as the metric's name tells, or ``max``.
-        metric: Key of a returned dict, and the name shown for a plain number.
+        metric: Key of a returned dict, and the name shown for a plain number; by default ``metric``.
+        metrics: Several metrics instead, as the config's ``metrics:``: ``{"accuracy": "max", "latency_ms": "min"}``.
         space_constraints: What must hold between hyperparameters: ``"a * b <= 64"``, or several of them.
         early_stop: A name, a name with options, or an instance; by default ``none``.
         try_first: Configurations to try before any other; what one leaves out is drawn.
@@ -302,8 +304,8 @@ def lagom(
         wait: As of `run`.
 
     Returns:
-        The result; ``result.best`` has the best trial, ``result["components"]`` an ablation's
-        numbers.
+        The result; ``result.best`` has the best trial, of several metrics ``result.front`` those that none dominates,
+        ``result["components"]`` an ablation's numbers.
 
     Raises:
         UsageError: With every mistake in the arguments.
@@ -312,15 +314,13 @@ def lagom(
     """
     functions = {"train": train_fn, "model": model, "data": data, "prepare": prepare}
     search: dict[str, Any] = {"space": searchspace, "optimizer": optimizer}
-    search |= {"num_trials": num_trials, "space_constraints": space_constraints}
+    search |= {"num_trials": num_trials, "space_constraints": space_constraints, "stop": stop}
     search["try_first"] = None if try_first is None else _listed(try_first)
-    search |= {"warm_start": warm_start, "stop": stop}
-    search |= {"repeats": repeats, "constraints": constraints}
+    search |= {"repeats": repeats, "constraints": constraints, "warm_start": warm_start}
     same: dict[str, Any] = {"name": name, "metric": metric, "direction": direction, "seed": seed}
-    same |= {"cluster": cluster, "limits": limits, "journal": journal}
+    same |= {"cluster": cluster, "limits": limits, "journal": journal, "metrics": metrics}
     same |= {"tensorboard": tensorboard, "observers": observers, "checkpoints": checkpoints}
-    same |= {"resources": resources, "hparams": hparams}
-    same |= {} if storage is None else {"storage": storage}
+    same |= {"resources": resources, "hparams": hparams, "storage": storage}
     same |= {"ship": _listed(ship), "env": _listed(env)}
     goes_on = resume is not None
     loaded = load_call(functions, search, ablation, early_stop, distribution, same, goes_on=goes_on)

@@ -131,7 +131,8 @@ class Project:
 
     def config(self, **sections: Any) -> Path:
         """Write a config; JSON is YAML."""
-        data = {"train": "user.py:train", "metric": "score", "direction": "max", **sections}
+        one = {} if "metrics" in sections else {"metric": "score", "direction": "max"}
+        data = {"train": "user.py:train", **one, **sections}
         return self.write("config.yaml", json.dumps(data))
 
     def run(self, function: str = "", /, **sections: Any) -> Result:

@@ -59,7 +59,9 @@ def columns(ctx: typer.Context, incomplete: str) -> list[str]:
         state = replay(islice(read_journal(journal), _RECORDS))
     except DotrainError:
         return []
-    rows = trial_rows(state.book.trials.values(), state.header["metric"])
+    several, front = state.header.get("metrics"), () if "metrics" in state.header else None
+    names = several or [state.header["metric"]]
+    rows = trial_rows(state.book.trials.values(), names, front)
     return _beginning(incomplete, rows[0] if rows else ())
 
 

@@ -74,8 +74,18 @@ def config_schema(entries: Sequence[Entry]) -> Schema:
         }
         for key in ("layers", "layer_groups", "models")
     ]
+    _let_there_be_several_metrics(schema)
     schema["description"] = "A config of dotrain: what to train, and how."
     return {"$schema": DIALECT, **schema, "title": "dotrain config"}
+
+
+def _let_there_be_several_metrics(schema: Schema) -> None:
+    schema["required"].remove("metric")
+    metrics = schema["properties"]["metrics"]
+    del metrics["default"]
+    metrics |= {"minProperties": 2, "propertyNames": {"minLength": 1}}
+    several = {"required": ["metrics"], "properties": {"direction": False}}
+    schema["oneOf"] = [{"required": ["metric"]}, several]
 
 
 def _of_kind(entries: Sequence[Entry], kind: str) -> list[Entry]:

@@ -23,6 +23,7 @@ from dotrain.config.code import code_problems
 from dotrain.config.direction import judge
 from dotrain.config.errors import ConfigError, Problem
 from dotrain.config.loaded import LoadedConfig, Mode
+from dotrain.config.metrics import opposed, several_problems
 from dotrain.config.naming import run_name
 from dotrain.config.needs import give
 from dotrain.config.observers import make_observers
@@ -158,6 +159,9 @@ class _Loader:
         if executor is not None and executor.runs_in_this_process:
             self.warnings += unwatched(settings.cluster.kind, self.settings, self.source)
         self._judge_direction()
+        is_virtual = executor is not None and executor.is_virtual
+        given = (settings, self.optimizer, self.early_stop, self.source, self.mode)
+        self._add(several_problems(*given, is_virtual=is_virtual))
         if self.prepare is not None:
             self.problems += prepare_problems(self.prepare, self.source)
         space = self._space()
@@ -171,11 +175,11 @@ class _Loader:
             self.optimizer = None if study is None else StudyRunner(study, settings.seed)
         if self._params_are_known and self.optimizer is not None:
             search = settings.search if self.mode == "run" else None
-            given = (self.optimizer, self.early_stop, space, search, settings, self.source)
-            is_virtual = executor is not None and executor.is_virtual
+            told = (self.optimizer, self.early_stop, space, search, settings, self.source)
             is_sound = self._space_is_sound
+            goes_on = self.goes_on
             self._add(
-                set_up(*given, space_is_sound=is_sound, is_virtual=is_virtual, goes_on=self.goes_on)
+                set_up(*told, space_is_sound=is_sound, is_virtual=is_virtual, goes_on=goes_on)
             )
             if self.train is not None:
                 self._check_arguments(self.train, taken, space)
@@ -270,7 +274,10 @@ class _Loader:
 
     def _judge_direction(self) -> None:
         settings = self.settings
-        if self._broken & {"metric", "direction"}:
+        if self._broken & {"metric", "direction", "metrics"}:
+            return
+        self.warnings += opposed(settings, self.source)
+        if settings.metrics:
             return
         is_written = "direction" in settings.model_fields_set
         found = judge(settings.metric, settings.direction if is_written else None)

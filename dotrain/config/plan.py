@@ -25,6 +25,7 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "train": f"{loaded.train.file or settings.train.rpartition(':')[0]}:{loaded.train.function}",
         "metric": settings.metric,
         "direction": settings.direction,
+        **({"metrics": dict(settings.metrics)} if settings.metrics else {}),
         "seed": settings.seed,
         "optimizer": type(loaded.optimizer).__name__,
         "early_stop": type(loaded.early_stop).__name__,

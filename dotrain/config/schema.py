@@ -165,8 +165,8 @@ class Checkpoints(Section):
     keep: Literal["auto", "last", "best", "all"] = Field(
         default="auto",
         description="Of each trial the newest, and when the run has finished that of the best trial "
-        "only (auto); that, and sooner where it is sure (best); the newest of each (last); every one "
-        "(all).",
+        "only, of several metrics those of the Pareto front (auto); that, and sooner where it is sure (best); "
+        "the newest of each (last); every one (all).",
     )
 
 
@@ -213,12 +213,17 @@ class Settings(Section):
     metric: str = Field(
         min_length=1,
         description="What is reported and returned: a key of the returned dict, or what to call "
-        "a plain number.",
+        "a plain number. Required, unless there are several metrics.",
     )
     direction: Literal["max", "min"] = Field(
         default="max",
         description="Whether larger or smaller values are better; must be written where the "
         "metric's name says smaller.",
+    )
+    metrics: dict[str, Literal["max", "min"]] = Field(
+        default={},
+        description="Several metrics instead of metric and direction: name to max or min, the main one first, "
+        "such as {accuracy: max, latency_ms: min}. The train function returns or reports them all.",
     )
     value: Literal["last", "best"] | None = Field(
         default=None,

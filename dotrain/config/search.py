@@ -85,7 +85,7 @@ class Search(Section):
         ge=1,
         description="How often each configuration is trained, with other seeds, the same ones for all: its value "
         "is the mean. One that is worse than the best so far in the repeats that it has isn't repeated further, and "
-        "never wins; with budgets all are made.",
+        "never wins; with budgets, and with several metrics, all are made.",
     )
     early_stop: Plugin = Field(
         default=NO_RULE,

@@ -55,7 +55,7 @@ def set_up(
     plan = None if search else optimizer.plan()
     if plan is not None:
         num_trials = plan.configurations
-    optimizer.setup(space, num_trials, settings.direction, settings.seed)
+    optimizer.setup(space, num_trials, settings.direction, settings.seed, settings.metrics)
     try:
         optimizer.check()
     except ValueError as error:
@@ -68,7 +68,7 @@ def set_up(
     if search and search.constraints and is_virtual:
         message = "a simulated trial has no other numbers than the metric; take them out"
         yield source.problem(("search", "constraints"), message, at_key=True)
-    if search and settings.metric in search.constraints:
+    if search and settings.metric in search.constraints and not settings.metrics:
         message = (
             f"{settings.metric} is the metric itself; constrain others, or use a gate (--require)"
         )

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from dotrain.config.errors import Path, Problem
+from dotrain.config.metrics import metrics_problems, with_main_metric
 from dotrain.config.options import arguments_of, options_model
 from dotrain.config.schema import PartialSettings, Settings
 from dotrain.config.source import Source
@@ -49,7 +50,8 @@ def validate_settings(
         so that the rest can be checked further in the same round.
     """
     problems = [*source.problems, *_expand_space(source), *_empty_sections(source)]
-    settings, more = _validate(model, source.data, source, ())
+    problems += metrics_problems(source)
+    settings, more = _validate(model, with_main_metric(source.data), source, ())
     # A second message about the same value is only the echo of the first.
     known = {problem.path for problem in problems}
     problems += [
@@ -59,7 +61,7 @@ def validate_settings(
     ]
     if settings is None:
         sound = _without(source.data, {problem.path for problem in problems})
-        settings, _ = _validate(PartialSettings, sound, source, ())
+        settings, _ = _validate(PartialSettings, with_main_metric(sound), source, ())
     return settings, problems
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from dotrain.core.checking import check_trials
-from dotrain.core.constraints import Constraints
+from dotrain.core.criteria import Criteria
 from dotrain.core.events import (
     AttemptEnd,
     Diverged,
@@ -57,7 +57,7 @@ class TrialBook:
         code: str | None = None,
         marks: Mapping[Mark, str] | None = None,
         counts_from_one: bool = True,
-        constraints: Constraints | None = None,
+        criteria: Criteria | None = None,
         repeats: Repeats | None = None,
     ) -> None:
         """Open an empty book.
@@ -69,7 +69,7 @@ class TrialBook:
             marks: What must be known of every trial.
             counts_from_one: Whether a function that counts its steps from 1 keeps the report of the step
                 that its checkpoint holds; version 1 of the journal lost it.
-            constraints: What trials must keep to be ranked.
+            criteria: What is asked of trials' other numbers.
             repeats: How often each configuration is trained; by default once.
         """
         self.trials: dict[str, Trial] = {}
@@ -81,7 +81,7 @@ class TrialBook:
         self.codes = [code] if code else []
         self._marks = dict(marks or {})
         self._counts_from_one = counts_from_one
-        self._constraints = constraints or Constraints()
+        self._criteria = criteria or Criteria()
         self._repeats = repeats or Repeats()
         self._seed = seed
         self._limits = limits
@@ -219,12 +219,12 @@ class TrialBook:
                 self._start(trial, event, time_s)
             case Noted() if event.mark in list(Mark):
                 trial.notes.setdefault(Mark(event.mark), event.what)
-            case Finished() if missing := self._constraints.missing(event.metrics or trial.metrics):
+            case Finished() if missing := self._criteria.missing(trial, event.metrics):
                 self.fail(trial, missing, time_s)
             case Finished():
                 note_guess(trial, event, self._marks.get(Mark.GUESSED))
                 self._well(trial, time_s)
-                trial.metrics = event.metrics or trial.metrics
+                trial.note_metrics(event.metrics)
                 self._finish(trial, event, time_s)
             case Diverged():
                 self._well(trial, time_s)
@@ -273,7 +273,7 @@ class TrialBook:
         trial.final_metric = value
         why = f"; {fewer}" if (fewer := trial.notes.get(Mark.FEWER_REPEATS)) else ""
         self._move(trial, what, time_s, f"{what}: {value:.6g}{why}")
-        self._constraints.judge(trial)
+        self._criteria.judge(trial)
         self._repeats.judge(trial)
         return value
 
@@ -281,7 +281,7 @@ class TrialBook:
         """End a trial without a value: what it had with a smaller budget is no result of it."""
         if trial.final_metric is not None:
             self.finalized.remove(trial)
-            trial.final_metric = None
+            trial.final_metric, trial.values = None, ()
         trial.divergence = what
         self._move(trial, "diverge", time_s, what)
 

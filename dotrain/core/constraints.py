@@ -17,9 +17,11 @@ class Constraints:
 
     Attributes:
         bounds: The lowest and the highest value that will do, by metric; None where there is no bound.
+        main: The main metric where there are several, which may be bounded too; else ``""``.
     """
 
     bounds: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    main: str = ""
 
     @classmethod
     def of(cls, header: Mapping[str, Any]) -> Self:
@@ -30,7 +32,8 @@ class Constraints:
         """
         search = header.get("config", {}).get("search") or {}
         told = search.get("constraints") or {}
-        return cls({name: (one.get("min"), one.get("max")) for name, one in told.items()})
+        bounds = {name: (one.get("min"), one.get("max")) for name, one in told.items()}
+        return cls(bounds, header["metric"] if header.get("metrics") else "")
 
     def missing(self, metrics: Mapping[str, float] | None) -> Failure | None:
         """Return the failure of a result that lacks what is bounded; None if it has all.
@@ -38,7 +41,7 @@ class Constraints:
         Args:
             metrics: The other numbers that the train function returned or last reported.
         """
-        names = [name for name in self.bounds if name not in (metrics or {})]
+        names = [name for name in self.bounds if name not in (metrics or {}) and name != self.main]
         if not names:
             return None
         had = ", ".join(metrics or {}) or "no other numbers"
@@ -55,7 +58,7 @@ class Constraints:
         """
         if not self.bounds:
             return
-        metrics = trial.metrics or {}
+        metrics: dict[str, float | None] = {**(trial.metrics or {}), self.main: trial.final_metric}
         amounts, told = [], []
         for name, (low, high) in self.bounds.items():
             value = metrics.get(name)

@@ -69,7 +69,8 @@ class AbstractOptimizer(ABC):
     Attributes:
         searchspace: What to sample from.
         num_trials: The most configurations the run will accept, or None.
-        direction: ``max`` or ``min``.
+        direction: ``max`` or ``min``; of several metrics, of the main one.
+        metrics: The direction of each metric, the main one first, where there are several; else empty.
         rng: The only source of randomness.
         trials: Every trial so far by id, in order of acceptance; read only.
         tries_once: Whether a configuration of a finite space is tried only once. False goes on with
@@ -87,10 +88,13 @@ class AbstractOptimizer(ABC):
     gives_budget: ClassVar[bool] = False
     #: Whether a run may go on with another space; one that keeps anything of the space writes `space_changed` too.
     takes_other_spaces: ClassVar[bool] = False
+    #: Whether it makes sense where there are several metrics: it compares no trials, or by all of them.
+    takes_several_metrics: ClassVar[bool] = False
 
     searchspace: Searchspace
     num_trials: int | None
     direction: Direction
+    metrics: Mapping[str, Direction]
     rng: Random
     trials: Mapping[str, Trial]
     tries_once: bool = True
@@ -107,11 +111,12 @@ class AbstractOptimizer(ABC):
         num_trials: int | None,
         direction: Direction,
         seed: int,
+        metrics: Mapping[str, Direction] | None = None,
     ) -> None:
         """Receive the experiment's settings; called before `initialize`, not to be overridden."""
         self.searchspace = searchspace
         self.num_trials = num_trials
-        self.direction = direction
+        self.direction, self.metrics = direction, metrics or {}
         self.rng = derive_rng(seed, "optimizer")
         self.trials = {}
         self.first = deque()
@@ -148,6 +153,11 @@ class AbstractOptimizer(ABC):
         """Turn a metric value into a score: larger is better, whatever the direction."""
         return self._sign * value
 
+    def scores(self, values: Sequence[float]) -> tuple[float, ...]:
+        """Turn the values of several metrics, a trial's `values`, into scores; none remain none."""
+        signs = map(sign_of, self.metrics.values())
+        return tuple(sign * value for sign, value in zip(signs, values, strict=False))
+
     def create_trial(
         self, params: Mapping[str, Any], budget: float | None = None, reason: str = ""
     ) -> Trial:
@@ -175,8 +185,8 @@ class AbstractOptimizer(ABC):
 
         Args:
             draw: Returns a configuration of `searchspace`, at random; by default a draw of `rng`.
-                It is called until it gives a new one that meets the space's constraints; after many repeats one is taken from what
-                is left, each as likely.
+                It is called until it gives a new one that meets the space's constraints; after many repeats one of what
+                is left is taken, each as likely.
         """
         if (first := self.next_first()) is not None:
             return first
@@ -196,13 +206,11 @@ class AbstractOptimizer(ABC):
             `num_trials`, or all that the space has if these are fewer; and a note that says so.
         """
         size = self._untried.size if self._untried is not None and self.tries_once else None
-        if size is None or self.num_trials is None or size >= self.num_trials:
-            return self.num_trials, ()
-        note = (
-            f"the space has {size} configurations, fewer than num_trials {self.num_trials}: each is "
-            "tried once, then the search ends"
-        )
-        return size, (note,)
+        wanted = self.num_trials
+        if size is None or wanted is None or size >= wanted:
+            return wanted, ()
+        note = f"the space has {size} configurations, fewer than num_trials {wanted}: each is "
+        return size, (f"{note}tried once, then the search ends",)
 
     def plan(self) -> Plan | None:
         """Return what the search will do at least, or None if that can't be said beforehand."""
@@ -254,6 +262,9 @@ class AbstractEarlyStop(ABC):
     sums over the past keeps them up to date in `on_report` and `on_end` instead of reading every
     history at every report.
     """
+
+    #: Whether it makes sense where there are several metrics; reports are of the main one.
+    takes_several_metrics: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

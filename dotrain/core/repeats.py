@@ -20,7 +20,8 @@ class Repeats:
     All trials have the same seeds in the same repeats, so that what differs between two of them is the
     configuration. One that is worse than the best in the repeats that it has isn't trained again, and never wins: a
     value of its own that is better than another one's mean may just have had the luck of its seed. With
-    budgets, where a value also decides on a promotion, all repeats are made.
+    budgets, where a value also decides on a promotion, and with several metrics, where none is the best, all repeats
+    are made.
 
     Source of that: Hutter, Hoos and Leyton-Brown, "Sequential Model-Based Optimization for General Algorithm
     Configuration", LION 2011, procedure Intensify: a challenger is given up as soon as it is worse than the incumbent
@@ -30,15 +31,24 @@ class Repeats:
         count: How often each is trained (>= 1).
     """
 
-    def __init__(self, count: int = 1, direction: Direction = "max", seed: int = 0) -> None:
+    def __init__(
+        self,
+        count: int = 1,
+        direction: Direction = "max",
+        seed: int = 0,
+        *,
+        are_all_made: bool = False,
+    ) -> None:
         """Begin with no trial.
 
         Args:
             count: How often each is trained (>= 1).
             direction: ``max`` or ``min``.
             seed: The run's.
+            are_all_made: Whether none is left out, however the others have come out.
         """
         self.count = count
+        self._are_all_made = are_all_made
         self._sign = sign_of(direction)
         self._seed = seed
         #: The trial that is best of those that have all repeats, and its values.
@@ -52,7 +62,10 @@ class Repeats:
             header: The journal's first record.
         """
         count = (header.get("config", {}).get("search") or {}).get("repeats") or 1
-        return cls(count, header["direction"], header["seed"]) if count > 1 else cls()
+        if count == 1:
+            return cls()
+        are_all_made = bool(header.get("metrics"))
+        return cls(count, header["direction"], header["seed"], are_all_made=are_all_made)
 
     def begin(self, trial: Trial) -> None:
         """Let a trial begin with its first repeat, or go back to it with a larger budget."""
@@ -128,7 +141,7 @@ class Repeats:
     def judge(self, trial: Trial) -> None:
         """Hold others against a trial that has ended, if it is the best."""
         repeated = trial.repeated
-        if repeated is None or trial.budget is not None or not trial.may_win:
+        if repeated is None or trial.budget is not None or not trial.may_win or self._are_all_made:
             return
         if self._best is None or self._sign * _mean(repeated.values) > self._sign * _mean(
             self._best[1]
@@ -144,6 +157,7 @@ class Repeats:
             repeated.reports[repeated.index] = trial.step_history, trial.metric_history
             trial.step_history, trial.metric_history = repeated.reports.pop(repeat, ([], Floats()))
             repeated.index = repeat
+            trial.metrics_step = None
         trial.seed = derive_seed(self._seed, "repeat", repeat)
 
 

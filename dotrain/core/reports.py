@@ -31,6 +31,8 @@ def take_start(trial: Trial, event: Started, *, counts_from_one: bool) -> None:
     # Whatever lies beyond the checkpoint will be trained, and reported, once more.
     from_one = counts_from_one and bool(trial.step_history) and trial.step_history[0] > 0
     trial.cut_off(event.resume_step + from_one)
+    if trial.metrics_step != trial.last_step:
+        trial.metrics_step = None  # they were of a report that doesn't count any more
     trial.resume_step, trial.attempt_step, trial.repeats = event.resume_step, None, 0
     if trial.freed:
         trial.begin_without_freed(event.resume_step)
@@ -48,7 +50,7 @@ def take_start(trial: Trial, event: Started, *, counts_from_one: bool) -> None:
 def take_report(trial: Trial, event: Reported, time_s: float) -> None:
     """Note a report; it is none that has been taken in before."""
     trial.move("report", time_s)
-    trial.metrics = event.metrics or trial.metrics
+    trial.note_metrics(event.metrics, event.step)
     trial.repeats = event.replaces or 0
     if event.replaces and trial.attempt_step == event.step:
         trial.metric_history[-1] = event.value

@@ -26,9 +26,10 @@ class Outcome:
         number: Of the trial.
         state: In which it has ended.
         budget: That of the attempt in steps, None where there is none.
-        score: Its value, larger is better; None if it has none.
+        score: Its value, larger is better; None if it has none. Of several metrics, of the main one.
         steps: Reports that it has made.
         violations: By how much it is beyond each constraint, negative within; empty if there are none.
+        scores: Its values where there are several metrics, each larger if better; empty if it has none, or there is one.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Outcome:
     score: float | None
     steps: int
     violations: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
 
     @property
     def excess(self) -> float:
@@ -53,11 +55,13 @@ class Earlier:
         params: A configuration of the space.
         value: Of the metric.
         budget: With which it was had in steps, None where that isn't known.
+        values: Of all metrics, where there are several.
     """
 
     params: Params
     value: float
     budget: float | None = None
+    values: tuple[float, ...] = ()
 
 
 @final
@@ -159,20 +163,23 @@ class Proposals:
     """
 
     def __init__(
-        self, sampler: AbstractSampler, earlier: Iterable[tuple[Params, float, float | None]] = ()
+        self,
+        sampler: AbstractSampler,
+        earlier: Iterable[tuple[Params, float, float | None, tuple[float, ...]]] = (),
     ) -> None:
         """Begin with nothing asked.
 
         Args:
             sampler: Is asked.
-            earlier: What is known of before the run: configurations, each with its score and its budget.
+            earlier: What is known of before the run: configurations, each with its score, its budget and its `scores`.
         """
         self.sampler = sampler
         self.earlier: list[Params] = []
         self.outcomes: list[Outcome] = []
-        for number, (params, score, budget) in enumerate(earlier):
+        for number, (params, score, budget, scores) in enumerate(earlier):
             self.earlier.append(params)
-            self.outcomes.append(Outcome(number, TrialState.FINISHED, budget, score, 0))
+            outcome = Outcome(number, TrialState.FINISHED, budget, score, 0, scores=scores)
+            self.outcomes.append(outcome)
         self.valued = len(self.outcomes)
         self.asked: Question | None = None
         self.space: Searchspace | None = None
@@ -187,19 +194,20 @@ class Proposals:
         """Whether an answer is still to come."""
         return self.asked is not None or self._wanted is not None
 
-    def learn(self, trial: Trial, score: float | None) -> None:
+    def learn(self, trial: Trial, score: float | None, scores: tuple[float, ...] = ()) -> None:
         """Note how an attempt has ended.
 
         Args:
             trial: Has ended.
             score: Its value, larger is better; None if it has none.
+            scores: The same of several metrics.
         """
         is_searched = self.space is None or self.space.reading(trial.params) is not None
         self.valued += score is not None and is_searched
         steps = len(trial.metric_history)
         number = len(self.earlier) + trial.number
         self.outcomes.append(
-            Outcome(number, trial.state, trial.budget, score, steps, trial.violations)
+            Outcome(number, trial.state, trial.budget, score, steps, trial.violations, scores)
         )
 
     def want(self, level: float | None = None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from dotrain.core.asking import may_continue, tell_end
 from dotrain.core.book import TrialBook
-from dotrain.core.constraints import Constraints
+from dotrain.core.criteria import Criteria
 from dotrain.core.deadlines import Deadlines, first_after
 from dotrain.core.enough import Enough
 from dotrain.core.events import (
@@ -62,7 +62,7 @@ class Scheduler:
         code: str | None = None,
         marks: Mapping[Mark, str] | None = None,
         counts_from_one: bool = True,
-        constraints: Constraints | None = None,
+        criteria: Criteria | None = None,
         repeats: Repeats | None = None,
     ) -> None:
         """Make a scheduler; nothing happens before the first event.
@@ -77,7 +77,7 @@ class Scheduler:
             code: Digest of the user's code that the run begins with, None where it isn't known.
             marks: What must be known of every trial.
             counts_from_one: As of `TrialBook`.
-            constraints: As of `TrialBook`.
+            criteria: As of `TrialBook`.
             repeats: As of `TrialBook`.
         """
         self.limits = limits or Limits()
@@ -87,7 +87,7 @@ class Scheduler:
             code=code,
             marks=marks,
             counts_from_one=counts_from_one,
-            constraints=constraints,
+            criteria=criteria,
             repeats=repeats,
         )
         self.slots = 0
@@ -101,7 +101,8 @@ class Scheduler:
         self._line = Line(self.book)
         self._suggestions = Suggestions(optimizer, self.book, self._line)
         self._streak = Streak()
-        self._enough = Enough(self.limits, direction)
+        metrics = None if criteria is None else criteria.metrics
+        self._enough = Enough(self.limits, direction, metrics)
         self._deadlines = Deadlines()
 
     def handle(self, event: Event, time_s: float) -> list[Instruction]:

@@ -122,8 +122,11 @@ class Suggestions:
     def _tell(self, trial: Trial) -> object:
         optimizer = self._optimizer
         if optimizer.proposals is not None:
-            value = trial.final_metric
-            optimizer.proposals.learn(trial, None if value is None else optimizer.score(value))
+            value, scores = trial.final_metric, optimizer.scores(trial.values)
+            if optimizer.metrics and not scores:
+                value = None
+            score = None if value is None else optimizer.score(value)
+            optimizer.proposals.learn(trial, score, scores)
         return self._ask(trial)
 
     def _ask(self, ended: Trial | None) -> object:

@@ -193,6 +193,10 @@ class Trial:
     final_metric: float | None = None
     #: The other numbers last reported or returned beside the metric.
     metrics: Mapping[str, float] | None = None
+    #: The step that they were reported with; None if they were returned.
+    metrics_step: int | None = None
+    #: Its values where the run has several metrics, in their order; empty until it has all of them.
+    values: tuple[float, ...] = ()
     #: By how much it is beyond each of the search's constraints, negative within; empty if there are none.
     violations: tuple[float, ...] = ()
     divergence: str = ""
@@ -276,6 +280,11 @@ class Trial:
         """What must be known wherever the trial's value is shown, in the order of `Mark`."""
         return [mark for mark in Mark if mark in self.notes]
 
+    def note_metrics(self, metrics: Mapping[str, float] | None, step: int | None = None) -> None:
+        """Note the numbers beside the metric, if there are any; those of a report with its step."""
+        if metrics:
+            self.metrics, self.metrics_step = metrics, step
+
     def end_on(self, host: str, error: Failure | None, time_s: float) -> None:
         """Note how the current attempt ends on a host, and when; the error is None if it ends well."""
         took_s = None if self.started_s is None else time_s - self.started_s
@@ -334,5 +343,6 @@ class Trial:
             assert self.final_metric is not None, "an ended trial has no value"
         assert (self.state is TrialState.DIVERGED) == (self.divergence != "")
         assert not self.divergence or self.final_metric is None, "a diverged one has a value"
+        assert self.values[:1] in ((), (self.final_metric,)), "its values are of another moment"
         assert (self.state is TrialState.NEW) == (self.attempt == 0)
         assert self.state.active or self.started_s is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from dotrain.core.policy import AbstractEarlyStop, Direction
 from dotrain.core.trial import Trial
@@ -10,6 +11,8 @@ from dotrain.core.trial import Trial
 
 class NoStop(AbstractEarlyStop):
     """Let every trial run to its end."""
+
+    takes_several_metrics: ClassVar[bool] = True
 
     def earlystop_check(
         self,

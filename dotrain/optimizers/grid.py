@@ -20,6 +20,7 @@ class GridSearch(AbstractOptimizer):
     """
 
     needs_num_trials: ClassVar[bool] = False
+    takes_several_metrics: ClassVar[bool] = True
 
     def __init__(self, *, points: Annotated[int, Ge(1)] | None = None) -> None:
         self.points = points

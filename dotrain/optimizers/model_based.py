@@ -63,15 +63,19 @@ class TPE(ModelSearch):
     """Tree-structured Parzen estimator: optuna's sampler, multivariate, told of what runs.
 
     Trials that run count as bad ones (a constant liar), so that several at a time aren't alike. Trials that were
-    stopped early rank below those that finished, the longer ones first.
+    stopped early rank below those that finished, the longer ones first. Of several metrics it seeks the Pareto front: good
+    ones are those that few dominate and that add most to the volume beyond.
 
     Source: Bergstra, Bardenet, Bengio and Kégl, "Algorithms for Hyper-Parameter Optimization", NIPS 2011;
-    multivariate as in Falkner, Klein and Hutter, "BOHB", ICML 2018.
+    multivariate as in Falkner, Klein and Hutter, "BOHB", ICML 2018; several metrics as in Ozaki, Tanigaki, Watanabe and
+    Onishi, "Multiobjective Tree-Structured Parzen Estimator for Computationally Expensive Optimization Problems", GECCO 2020.
 
     Args:
         startup_trials: Trials with a value before the model is asked (>= 1); random until then.
         candidates: Configurations of which the most promising is taken (>= 1).
     """
+
+    takes_several_metrics: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -138,6 +142,7 @@ class QMC(ModelSearch):
         sequence: `sobol`, which is most even at a power of two of points, or `halton`, which is even at any.
     """
 
+    takes_several_metrics: ClassVar[bool] = True
     startup_trials = 0
 
     def __init__(self, *, sequence: Literal["sobol", "halton"] = "sobol") -> None:

@@ -39,7 +39,10 @@ class NewTrials:
                 there are too few: until then configurations are drawn at random.
             random_share: How many are drawn at random even so, in [0, 1).
         """
-        scored = ((one.params, optimizer.score(one.value), one.budget) for one in optimizer.earlier)
+        scored = (
+            (one.params, optimizer.score(one.value), one.budget, optimizer.scores(one.values))
+            for one in optimizer.earlier
+        )
         self.proposals = None if sampler is None else Proposals(sampler, scored)
         self._optimizer = optimizer
         self._level = level

@@ -15,6 +15,7 @@ class RandomSearch(AbstractOptimizer):
     """
 
     takes_other_spaces: ClassVar[bool] = True
+    takes_several_metrics: ClassVar[bool] = True
 
     def initialize(self) -> None:
         """Nothing drawn yet."""

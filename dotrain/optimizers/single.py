@@ -12,6 +12,7 @@ class Single(AbstractOptimizer):
     """Run the train function once, with the fixed hyperparameters only."""
 
     needs_num_trials: ClassVar[bool] = False
+    takes_several_metrics: ClassVar[bool] = True
 
     def check(self) -> None:
         """Refuse a search space: one run can't search."""

@@ -17,7 +17,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from dotrain.errors import DotrainError, UsageError
-from dotrain.results import RunResult
+from dotrain.results import FrontResult, RunResult
 from dotrain.results.cases import Case, Verdict
 from dotrain.space import value_text
 from dotrain.store import replace_file
@@ -83,6 +83,10 @@ def to_junit(result: RunResult) -> bytes:
         **{f"marks.{mark}": marked.size for mark, marked in caveats.marks.items()},
         **({"guessed": ", ".join(caveats.guessed)} if caveats.guessed else {}),
     }
+    if isinstance(result, FrontResult):
+        properties["metrics"] = ", ".join(f"{way} {name}" for name, way in result.metrics.items())
+        properties["front"] = ", ".join(trial.trial_id for trial in result.front)
+        properties |= {f"best_values.{name}": v for name, v in result.best_values.items()}
     if best is not None:
         properties |= {"best.trial_id": best.trial_id, "best.value": best.final_metric}
         properties |= {

@@ -13,9 +13,11 @@ from typing import Any
 
 from dotrain.core.trial import Trial
 from dotrain.report.ablation import study_cells, study_lines, study_notes, study_title
-from dotrain.report.result import result_lines
-from dotrain.results import RunResult, SearchResult, StudyResult
+from dotrain.report.front import TOP, front_note
+from dotrain.report.result import best_note, result_lines
+from dotrain.results import FrontResult, RunResult, SearchResult, StudyResult
 from dotrain.results.text import number_text, params_text
+from dotrain.results.trials import values_of
 from dotrain.space import value_text
 
 #: How many of the best trials are shown, and how many hyperparameters have a column.
@@ -53,16 +55,23 @@ def _(result: StudyResult) -> tuple[str, list[list[str]], list[str]]:
 def _(result: SearchResult) -> tuple[str, list[list[str]], list[str]]:
     best = result.best
     title = f"best parameters: {params_text(best.params)}" if best else ""
-    return title, _best_cells(result.metric, result.ranked[:_TOP]), result_lines(result)
+    table = _best_cells([result.metric], result.ranked[:_TOP])
+    return title, table, result_lines(result, best_note(result))
 
 
-def _best_cells(metric: str, trials: Sequence[Trial]) -> list[list[str]]:
+@_told.register
+def _(result: FrontResult) -> tuple[str, list[list[str]], list[str]]:
+    table = _best_cells(list(result.metrics), result.front[:TOP])
+    return "", table, result_lines(result, front_note(result))
+
+
+def _best_cells(metrics: Sequence[str], trials: Sequence[Trial]) -> list[list[str]]:
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))[:_MAX_PARAMS]
-    rows = [["trial", metric, "state", "steps", *names]]
+    rows = [["trial", *metrics, "state", "steps", *names]]
     for trial in trials:
         params = (trial.params.get(name) for name in names)
-        value = number_text(trial.final_metric or 0.0)
-        cells = [trial.trial_id, value, str(trial.state), str(trial.steps_run)]
+        values = (number_text(value or 0.0) for value in values_of(trial, metrics).values())
+        cells = [trial.trial_id, *values, str(trial.state), str(trial.steps_run)]
         rows.append([*cells, *(_cell(param) for param in params)])
     return rows
 

@@ -16,8 +16,15 @@ from dotrain.core.usage import megabytes
 from dotrain.executors.threads import Threads
 from dotrain.report.ablation import print_study
 from dotrain.report.columns import Column, fit
+from dotrain.report.front import front_lines, front_note
 from dotrain.report.text import duration, make_console
-from dotrain.results import FailureGroup, RunResult, SearchResult
+from dotrain.results import (
+    AbstractSearchResult,
+    FailureGroup,
+    FrontResult,
+    RunResult,
+    SearchResult,
+)
 from dotrain.results.gates import GateOutcome
 from dotrain.results.hosts import host_lines
 from dotrain.results.marks import marks_text
@@ -53,7 +60,14 @@ def _print_search(result: SearchResult) -> None:
     if result.ranked:
         best = result.ranked[:_TOP]
         print_lines(_best_lines(result.metric, best, width_of(console)), console)
-    print_lines(result_lines(result), console)
+    print_lines(result_lines(result, best_note(result)), console)
+
+
+@print_result.register
+def _print_front(result: FrontResult) -> None:
+    console = make_console()
+    print_lines(front_lines(result, width_of(console)), console)
+    print_lines(result_lines(result, front_note(result)), console)
 
 
 print_result.register(print_study)
@@ -92,11 +106,20 @@ def _best_lines(metric: str, trials: Sequence[Trial], width: int | None) -> list
     return lines
 
 
-def result_lines(result: SearchResult) -> list[str]:
-    """Return what is said below the table of the best trials."""
+def best_note(result: SearchResult) -> list[str]:
+    """Return the line that tells that there are more trials than the table of the best has, if there are."""
     valued = len(result.ranked)
-    lines = [f"the best {_TOP} of {valued} trials"] if valued > _TOP else []
-    lines += fixed_lines(result.hparams)
+    return [f"the best {_TOP} of {valued} trials"] if valued > _TOP else []
+
+
+def result_lines(result: AbstractSearchResult, note: Sequence[str] = ()) -> list[str]:
+    """Return what is said below the table of the best trials.
+
+    Args:
+        result: Of a search.
+        note: What is said of the table first.
+    """
+    lines = [*note, *fixed_lines(result.hparams)]
     lines.append(
         f"{result.status}: {result.counts}, {result.steps} steps, {duration(result.elapsed_s)}"
     )
@@ -187,6 +210,11 @@ def _constraint_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*(("constraint", text) for text in texts), ("met by", str(share))]
 
 
+def _goals_text(plan: Mapping[str, Any]) -> str:
+    metrics = plan.get("metrics") or {plan["metric"]: plan["direction"]}
+    return ", ".join(f"{direction} {name}" for name, direction in metrics.items())
+
+
 def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     slots = "as many slots as the cluster has workers"
     if plan["resources"]:
@@ -196,7 +224,7 @@ def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     if plan["threads"] is not None:
         slots += f", {Threads(**plan['threads'])}"
     lines = [
-        (plan["name"], f"{plan['mode']}, {plan['direction']} {plan['metric']}"),
+        (plan["name"], f"{plan['mode']}, {_goals_text(plan)}"),
         ("train", plan["train"]),
         *([("prepare", plan["prepare"])] if "prepare" in plan else []),
         ("optimizer", f"{plan['optimizer']}, early stop {plan['early_stop']}, seed {plan['seed']}"),

@@ -13,11 +13,11 @@ from dotrain.core.trial import Trial, TrialState
 from dotrain.report.reading import Run, read_run, run_notes
 from dotrain.report.result import print_lines
 from dotrain.report.text import duration
-from dotrain.results import RunResult, SearchResult, StudyResult
+from dotrain.results import FrontResult, RunResult, SearchResult, StudyResult
 from dotrain.results.hosts import host_lines
 from dotrain.results.resuming import resume_command
 from dotrain.results.search import ahead_text
-from dotrain.results.text import number_text, printable
+from dotrain.results.text import count_text, number_text, printable
 from dotrain.store import needs_newer, written_by
 
 
@@ -120,6 +120,12 @@ def _best(result: SearchResult, running: Iterable[Trial]) -> Iterator[str]:
     parts += [ahead] if ahead else []
     if parts:
         yield f"best: {'; '.join(parts)}"
+
+
+@_so_far.register
+def _front(result: FrontResult, running: Iterable[Trial]) -> Iterator[str]:
+    if result.front:
+        yield f"front: {count_text(len(result.front), 'trial')}, {result.ranges_text}"
 
 
 @_so_far.register

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from dotrain.core.trial import StoryLine, Trial, TrialState
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.report.reading import Run, read_run
 from dotrain.report.text import steps_text, usage_text
-from dotrain.results import ranked
+from dotrain.results import FrontResult, RunResult, ranked
 from dotrain.results.checkpoints import checkpoint_of, freed_text
 from dotrain.results.text import number_text
+from dotrain.results.trials import values_of
 from dotrain.store import Record, replay_each
 
 
@@ -30,8 +32,7 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
     """
     run = read_run(path)
     trial = find_trial(run, name)
-    metric = run.header["metric"]
-    order = [other.trial_id for other in ranked(run.trials, run.header["direction"])]
+    result = run.result
     log = run.run_dir.trial_log(trial.folder)
     story = Story(trial.trial_id, run.records)
     error = trial.error
@@ -42,10 +43,9 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
         "state": str(trial.state),
         "marks": {str(mark): trial.notes[mark] for mark in trial.marks},
         **_arm_of(run.header, trial),
-        "metric": metric,
+        "metric": result.metric,
         "value": trial.final_metric,
-        "rank": order.index(trial.trial_id) + 1 if trial.trial_id in order else None,
-        "ranked": len(order),
+        **_rank_of(result, trial),
         **_repeats_of(trial),
         "metrics": dict(trial.metrics or {}),
         "params": dict(trial.varied),
@@ -68,6 +68,25 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
         "log": str(log) if log.is_file() else None,
         "checkpoint": checkpoint_of(trial, run.run_dir.path, run.header["direction"]),
         "freed": trial.freed or None,
+    }
+
+
+@singledispatch
+def _rank_of(result: RunResult, trial: Trial) -> dict[str, Any]:
+    """Return how good a trial is among all."""
+    order = [other.trial_id for other in ranked(result.trials, result.direction)]
+    rank = order.index(trial.trial_id) + 1 if trial.trial_id in order else None
+    return {"rank": rank, "ranked": len(order)}
+
+
+@_rank_of.register
+def _(result: FrontResult, trial: Trial) -> dict[str, Any]:
+    return {
+        "rank": None,
+        "ranked": len(result.front),
+        "values": values_of(trial, result.metrics),
+        "front": result.stands_out(trial),
+        "dominated_by": [other.trial_id for other in result.dominating(trial)],
     }
 
 

@@ -13,12 +13,13 @@ class Subject:
 
     Attributes:
         title: What is about to run, in one line.
-        metric: Name of the metric.
+        metric: Name of the metric, of several of the main one.
         direction: ``max`` or ``min``.
         plan: What the optimizer plans, or None.
         arms: Of an ablation study, the baseline included; else nothing.
         seeds: Runs of each arm.
         is_virtual: Whether time is made up.
+        metrics: Of several metrics all names, the main one's first; else nothing.
     """
 
     title: str
@@ -28,3 +29,4 @@ class Subject:
     arms: tuple[str, ...] = ()
     seeds: int = 0
     is_virtual: bool = False
+    metrics: tuple[str, ...] = ()

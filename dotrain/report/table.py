@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dotrain.report.result import fixed_lines, print_lines, width_of
 from dotrain.report.stdout import print_data, print_json
 from dotrain.report.text import make_console
 from dotrain.results.text import number_text, printable
+from dotrain.results.trials import metric_columns
 from dotrain.space import value_text
 
 Row = dict[str, Any]
@@ -39,14 +40,14 @@ class TrialTable:
 
     Attributes:
         rows: All with the same columns.
-        metric: The column of the metric.
+        metrics: The columns of the metrics.
         status: How the run stands.
         hparams: What was the same in every trial.
         notes: What must be known of the run and its values, a line each.
     """
 
     rows: list[Row]
-    metric: str
+    metrics: Sequence[str]
     status: str
     hparams: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
@@ -64,9 +65,9 @@ def read_table(
 
     Args:
         path: The run directory.
-        sort: A column; the metric sorts the best first, every other column the smallest; with a
+        sort: A column; a metric sorts the best first, every other column the smallest; with a
             minus before it, the other way round. By default the trials are in the order in which
-            they were sampled.
+            they were sampled, of several metrics with those of the Pareto front first.
         reverse: Turn the order round; what has no value stays last.
         state: Only trials in this state.
         top: Only the first rows.
@@ -80,25 +81,25 @@ def read_table(
         raise UsageError(f"there is no state '{state}'{did_you_mean(state, states)}")
     run = read_run(path)
     result = run.result
-    rows, metric = result.rows, result.metric
+    rows, columns = result.rows, metric_columns(result.metrics)
     if sort:
-        rows = _sorted(rows, sort, reverse, best_first=result.direction == "max", metric=metric)
+        largest_first = [columns[name] for name, way in result.metrics.items() if way == "max"]
+        rows = _sorted(rows, sort, reverse, largest_first)
     elif reverse:
         rows.reverse()
     if state:
         rows = [row for row in rows if row["state"] == state]
-    return TrialTable(rows[:top], metric, run.status, result.hparams, run_notes(run))
+    metrics = list(columns.values())
+    return TrialTable(rows[:top], metrics, run.status, result.hparams, run_notes(run))
 
 
-def _sorted(
-    rows: list[Row], sort: str, reverse: bool, *, best_first: bool, metric: str
-) -> list[Row]:
+def _sorted(rows: list[Row], sort: str, reverse: bool, largest_first: Collection[str]) -> list[Row]:
     columns = list(rows[0]) if rows else [sort]
     if sort.startswith("-") and sort not in columns:
         sort, reverse = sort[1:], not reverse
     if rows and sort not in columns:
         raise UsageError(f"there is no column '{sort}'{did_you_mean(sort, columns)}")
-    descending = (sort == metric and best_first) != reverse
+    descending = (sort in largest_first) != reverse
     known = [row for row in rows if row.get(sort) is not None]
     rest = [row for row in rows if row.get(sort) is None]
     known.sort(key=lambda row: _sort_key(row[sort]), reverse=descending)
@@ -151,7 +152,7 @@ def table_lines(table: TrialTable, width: int | None) -> list[str]:
     rows = table.rows
     if not rows:
         return [f"no trial to show (the run is {table.status})"]
-    columns = [_column(name, rows, table.metric) for name in rows[0]]
+    columns = [_column(name, rows, table.metrics) for name in rows[0]]
     shown = [column for column in columns if any(column.cells)]
     lines, left_out = fit(shown, width)
     if left_out:
@@ -161,9 +162,11 @@ def table_lines(table: TrialTable, width: int | None) -> list[str]:
     return [*fixed_lines(table.hparams), *lines, *map(printable, table.notes)]
 
 
-def _column(name: str, rows: Sequence[Row], metric: str) -> Column:
+def _column(name: str, rows: Sequence[Row], metrics: Collection[str]) -> Column:
     values = [row[name] for row in rows]
-    rank = 0 if name in ("trial", metric) else _RANKS.get(name, _OTHER_RANK)
+    if name == "front" and len(metrics) > 1:
+        return Column(name, ["*" if value else "" for value in values])
+    rank = 0 if name in ("trial", *metrics) else _RANKS.get(name, _OTHER_RANK)
     return Column(
         printable(name),
         [_cell(value) for value in values],

@@ -46,8 +46,13 @@ def _headline(found: Mapping[str, Any]) -> str:
     line = f"{found['trial_id']}: {found['state']}"
     if found["state"] in ("launched", "running", "stopping") and found["run_status"] != "running":
         line = f"{found['trial_id']}: was {found['state']} when the run ended"
-    if found["value"] is not None:
-        line += f", {found['metric']} {number_text(found['value'])}"
+    values = found.get("values") or {found["metric"]: found["value"]}
+    for name, value in values.items():
+        line += "" if value is None else f", {name} {number_text(value)}"
+    if found.get("front"):
+        line += f", one of {found['ranked']} on the Pareto front"
+    if by := found.get("dominated_by"):
+        line += f", dominated by {by[0]}" + (f" and {len(by) - 1} more" if len(by) > 1 else "")
     if found["rank"] is not None and found["ranked"] > 1 and "arm" not in found:
         line += f", rank {found['rank']} of {found['ranked']}"
     return line

@@ -21,6 +21,7 @@ from dotrain.results import best_trial
 from dotrain.results.failures import failure_key, masked
 from dotrain.results.search import ahead_text
 from dotrain.results.text import number_text, printable
+from dotrain.results.trials import values_text
 
 INTERRUPTED = "stopping; Ctrl-C again to stop at once"
 #: What is counted, if there is any, and in which words if not that of the state.
@@ -147,7 +148,10 @@ class Watching(Observer):
             return News(Kind.STOPPED, printable(why or f"{name} has stopped by itself"))
         budget, value = trial.results[-1]  # the trial itself may have been promoted by now
         steps = "" if budget is None else f" after {steps_text(budget)}"
-        text = f"{name} finished{steps}: {number_text(value)}"
+        told = number_text(value)
+        if self.subject.metrics and len(trial.results) == 1:
+            told = values_text(trial, self.subject.metrics)
+        text = f"{name} finished{steps}: {told}"
         first = Kind.FINISHED if len(trial.results) == 1 else Kind.PROMOTED
         return News(Kind.BEST if improved and first is Kind.PROMOTED else first, text)
 
@@ -179,7 +183,8 @@ class Watching(Observer):
             return f"{len(whole)} of {self.subject.seeds} seeds done in every arm"
         if self.best is None or self.best.final_metric is None:
             return "no result yet"
-        return f"best {number_text(self.best.final_metric)} ({self.best.trial_id})"
+        of = f"{printable(self.subject.metric)} " if self.subject.metrics else ""
+        return f"best {of}{number_text(self.best.final_metric)} ({self.best.trial_id})"
 
     def ahead_text(self) -> str | None:
         """Return the best value of the trials that run, if none that has ended is as good."""

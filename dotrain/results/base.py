@@ -66,14 +66,22 @@ class RunResult(ABC):
 
     @property
     def metric(self) -> str:
-        """The metric's name."""
+        """The metric's name; of several, the main one's."""
         return str(self.header["metric"])
 
     @property
     def direction(self) -> Direction:
-        """``max`` or ``min``."""
+        """``max`` or ``min``; of several metrics, of the main one."""
         direction: Direction = self.header["direction"]
         return direction
+
+    @property
+    def metrics(self) -> Mapping[str, Direction]:
+        """The direction of each metric by its name, the main one first."""
+        metrics: Mapping[str, Direction] = self.header.get("metrics") or {
+            self.metric: self.direction
+        }
+        return metrics
 
     @property
     def hparams(self) -> Mapping[str, Any]:
@@ -127,7 +135,7 @@ class RunResult(ABC):
     @property
     def rows(self) -> list[dict[str, Any]]:
         """A flat row for each trial, all with the same columns."""
-        return trial_rows(self.trials, self.metric)
+        return trial_rows(self.trials, self.metrics)
 
     @property
     @abstractmethod
@@ -137,12 +145,12 @@ class RunResult(ABC):
     @property
     @abstractmethod
     def best(self) -> Trial | None:
-        """The best trial; a study has none."""
+        """The best trial; a study has none, and neither has a search by several metrics."""
 
     @property
     @abstractmethod
     def candidates(self) -> Sequence[Trial]:
-        """The trials one of whose checkpoints is kept when a run has finished, the best first."""
+        """The trials one of whose checkpoints is kept when a run has finished, the best first; of a front all are."""
 
     @property
     @abstractmethod
@@ -196,7 +204,7 @@ class RunResult(ABC):
     @property
     def paths(self) -> Paths:
         """The numbers that gates may be about."""
-        return Paths(self._unjudged, self.metric, self.main_path)
+        return Paths(self._unjudged, {self.metric: self.main_path})
 
     def cases(self) -> list[Case]:
         """Return the run as test cases, for systems that know nothing else."""

@@ -45,21 +45,30 @@ def gate_case(outcome: GateOutcome) -> Case:
     return Case("gates", outcome.gate, verdict=verdict, output=outcome.message)
 
 
-def trial_case(trial: Trial, metric: str, run_dir: Path) -> Case:
-    """Return the case of a trial of a search."""
+def trial_case(trial: Trial, metric: str, run_dir: Path, further: Sequence[str] = ()) -> Case:
+    """Return the case of a trial of a search.
+
+    Args:
+        trial: The trial.
+        metric: The main one.
+        run_dir: The run directory.
+        further: The other metrics, where there are several.
+    """
     name = f"{trial.trial_id} {params_text(trial.params)}".strip()
-    told = [_outcome(trial, metric), *_marks_of([trial])]
+    told = [_outcome(trial, metric, further), *_marks_of([trial])]
     told.append(f"log: {RunDir(run_dir).trial_log(trial.folder)}")
     return Case("trials", name, trial.busy_s, _verdict(trial), "\n".join(filter(None, told)))
 
 
-def _outcome(trial: Trial, metric: str) -> str:
+def _outcome(trial: Trial, metric: str, further: Sequence[str]) -> str:
     if trial.divergence:
         return f"diverged: {trial.divergence}"
     if trial.final_metric is None:
         return ""
     steps = "1 step" if trial.steps_run == 1 else f"{trial.steps_run} steps"
-    text = f"{metric} {trial.final_metric!r} after {steps}"
+    beside = zip(further, trial.values[1:], strict=False)
+    values = [f"{metric} {trial.final_metric!r}", *(f"{name} {value!r}" for name, value in beside)]
+    text = f"{', '.join(values)} after {steps}"
     if trial.state is TrialState.STOPPED:
         why = next((s.what for s in reversed(trial.story) if s.state is TrialState.STOPPING), "")
         text += f"\nstopped early{f': {why}' if why else ''}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, final
 
@@ -61,7 +62,9 @@ class Checkpoints:
         freed: Of how many trials.
         freed_bytes: How much that was.
         keep: What the config says about that: ``auto`` or ``best``; ``""`` if none was freed.
-        kept: The best trial that has one, if any was freed; for a study of its baseline.
+        kept: The best trial that has one, if any was freed; for a study of its baseline, and of a front all of it that
+            have one.
+        is_front: Whether these are of a front.
         is_best: Whether that is the best there is.
         begun_again: How many trials began again at step 0, for theirs had been freed.
         told: The bytes that are told of to people, by trial: of one driver, or of the whole run.
@@ -70,7 +73,8 @@ class Checkpoints:
     freed: int
     freed_bytes: int
     keep: str
-    kept: str | None
+    kept: tuple[str, ...]
+    is_front: bool
     is_best: bool
     begun_again: int
     told: Mapping[str, int]
@@ -82,6 +86,8 @@ class Checkpoints:
         ranked: Iterable[Trial],
         run_dir: Path,
         freed_now: Mapping[str, int] | None = None,
+        *,
+        are_all_kept: bool = False,
     ) -> Checkpoints:
         """Find out.
 
@@ -90,20 +96,20 @@ class Checkpoints:
             ranked: Those of which one's checkpoint is kept, the best first.
             run_dir: The run directory.
             freed_now: What one driver has freed, in bytes by trial, if people are told of that alone.
+            are_all_kept: Whether `ranked` is a front, of which all are kept.
         """
         trials = list(trials)
         freed = [trial for trial in trials if trial.freed]
-        kept, is_best = None, False
-        files = Kept(RunDir(run_dir))
-        for index, trial in enumerate(ranked if freed else ()):
-            if newest_of(trial, files) is not None:
-                kept, is_best = trial.trial_id, index == 0
-                break
+        files, ranked = Kept(RunDir(run_dir)), list(ranked) if freed else []
+        held = (trial for trial in ranked if newest_of(trial, files) is not None)
+        kept = [trial.trial_id for trial in (held if are_all_kept else islice(held, 1))]
+        is_best = are_all_kept or kept == [trial.trial_id for trial in ranked[:1]]
         return cls(
             freed=len(freed),
             freed_bytes=sum(trial.freed_bytes for trial in freed),
             keep=freed[-1].freed if freed else "",
-            kept=kept,
+            kept=tuple(kept),
+            is_front=are_all_kept,
             is_best=is_best,
             begun_again=sum(trial.begun_again > 0 for trial in trials),
             told={t.trial_id: t.freed_bytes for t in freed} if freed_now is None else freed_now,
@@ -119,7 +125,9 @@ class Checkpoints:
             lines.append(f"{went} on from step 0: {had} been freed when the run finished")
         if self.told:
             what = "the checkpoint of" if len(self.told) == 1 else "checkpoints of"
-            kept = f"; kept that of {self.kept}" if self.kept else ""
+            kept = f"; kept that of {self.kept[0]}" if self.kept else ""
+            if self.kept and self.is_front:
+                kept = f"; kept those of the front ({count_text(len(self.kept), 'trial')})"
             if self.kept and not self.is_best:
                 kept += ", the best that still has one"
             lines.append(
@@ -131,4 +139,5 @@ class Checkpoints:
 
     def to_json(self) -> dict[str, Any]:
         """Return what a result holds."""
-        return {"freed": self.freed, "freed_bytes": self.freed_bytes, "kept": self.kept}
+        kept = list(self.kept) if self.is_front else next(iter(self.kept), None)
+        return {"freed": self.freed, "freed_bytes": self.freed_bytes, "kept": kept}

@@ -1,4 +1,4 @@
-"""From a journal's header and trials to a result: the one place that tells a study from a search."""
+"""From a journal's header and trials to a result: the one place that tells one kind from another."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.core.book import TrialBook
+from dotrain.core.criteria import Criteria
+from dotrain.core.front import Metrics
 from dotrain.core.instructions import RunStatus
 from dotrain.core.limits import Limits
 from dotrain.core.trial import Trial, TrialState
 from dotrain.results.base import RunResult
+from dotrain.results.front import FrontResult
 from dotrain.results.gates import Gate
 from dotrain.results.search import SearchResult
 from dotrain.results.study import StudyResult
@@ -23,7 +26,9 @@ def kind_of(header: Mapping[str, Any]) -> type[RunResult]:
     Args:
         header: The journal's header.
     """
-    return StudyResult if "study" in header else SearchResult
+    if "study" in header:
+        return StudyResult
+    return FrontResult if "metrics" in header else SearchResult
 
 
 def result_of(
@@ -63,6 +68,6 @@ def expected_result(header: Mapping[str, Any], space: Searchspace) -> RunResult:
         header: The journal's, as the run will begin with.
         space: What is searched.
     """
-    book = TrialBook(0, Limits())
+    book = TrialBook(0, Limits(), criteria=Criteria(metrics=Metrics.of(header)))
     header = kind_of(header).example(header, space, book)
     return result_of(header, book.trials.values(), RunStatus.FINISHED, 1.0, Path("RUN_DIR"))

@@ -32,13 +32,11 @@ class Paths:
 
     Attributes:
         tree: The result as JSON.
-        metric: The metric's name, which is short for `main`.
-        main: Where the metric's own value stands.
+        metrics: Where each metric's own value stands, by its name, which is short for that.
     """
 
     tree: Mapping[str, Any]
-    metric: str
-    main: str
+    metrics: Mapping[str, str]
 
     def find(self, path: str, *, any_index: bool = False) -> Any:
         """Return what a path leads to, None where there will be a number, or `MISSING`.
@@ -47,8 +45,7 @@ class Paths:
             path: The metric's name, or a path.
             any_index: Whether every index of a list leads to what the list's last item is like.
         """
-        if path == self.metric:
-            path = self.main
+        path = self.metrics.get(path, path)
         places = [*_walk(path, self.tree, any_index), *_walk(path, _NO_COUNT, any_index)]
         numbers = (place for place in places if place is None or is_number(place))
         return next(numbers, places[0] if places else MISSING)
@@ -60,7 +57,7 @@ class Paths:
             path: The path.
             value: What `find` returned.
         """
-        numbers = [self.metric, *dict.fromkeys(_numbers(self.tree))]
+        numbers = [*self.metrics, *dict.fromkeys(_numbers(self.tree))]
         if value is not MISSING:
             below = [name for name in numbers if name.startswith(f"{path}.")]
             return f"'{path}' is no number" + (f"; known: {_some(below)}" if below else "")

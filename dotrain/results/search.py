@@ -64,34 +64,17 @@ class Promotions(NamedTuple):
     begun_again: int
 
 
-@final
 @dataclass(frozen=True)
-class SearchResult(RunResult):
-    """What a search has come to, as far as it has got."""
+class AbstractSearchResult(RunResult):
+    """What a search has come to, by however many metrics."""
 
     command: ClassVar[Literal["run", "ablate"]] = "run"
-    main_path: ClassVar[str] = "best.value"
 
     @property
     def kind(self) -> str:
         """``search``, or ``run`` if there was nothing to search."""
         search = self.header.get("config", {}).get("search") or {}
         return "search" if search.get("space") or len(self.trials) > 1 else "run"
-
-    @cached_property
-    def ranked(self) -> list[Trial]:
-        """The trials that have a value and may win, the best first."""
-        return ranked(self.trials, self.direction)
-
-    @property
-    def best(self) -> Trial | None:
-        """The best trial, or None if none has a value."""
-        return next(iter(self.ranked), None)
-
-    @property
-    def candidates(self) -> list[Trial]:
-        """The trials that have a value."""
-        return self.ranked
 
     @property
     def promotions(self) -> Promotions | None:
@@ -109,53 +92,28 @@ class SearchResult(RunResult):
         return {budget: budgets[budget] for budget in sorted(budgets)}
 
     @property
-    def is_usable(self) -> bool:
-        """Whether there is a best trial."""
-        return self.best is not None
-
-    @property
-    def headline(self) -> str:
-        """The best value and its trial."""
+    def _no_result(self) -> str:
+        """What was found where no trial may win."""
         total = count_text(self.counts.total, "trial")
-        if self.best is None:
-            if any(Mark.INFEASIBLE in trial.notes for trial in self.trials):
-                return f"no result that keeps search.constraints, from {total}"
-            return f"no result from {total}"
-        of = f", the best of {total}" if self.counts.total > 1 else ""
-        if self.best.repeated is not None:
-            values = self.best.repeated.values
-            low, high = number_text(min(values)), number_text(max(values))
-            of = f", the mean of {count_text(len(values), 'repeat')} ({low} to {high}){of}"
-        return (
-            f"{self.metric} {number_text(self.best.final_metric or 0.0)} ({self.best.trial_id}){of}"
-        )
-
-    def stands_out(self, trial: Trial) -> bool:
-        """Whether it is the best trial."""
-        return trial is self.best
+        if any(Mark.INFEASIBLE in trial.notes for trial in self.trials):
+            return f"no result that keeps search.constraints, from {total}"
+        return f"no result from {total}"
 
     def so_far(self) -> dict[str, Any]:
         """Return what ``status`` tells: the same."""
         return self._unjudged
 
-    @cached_property
-    def _unjudged(self) -> dict[str, Any]:
-        best, promotions, then = self.best, self.promotions, self._setting
+    def _told_of_search(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is told of every search, and what was found in it."""
+        promotions, then = self.promotions, self._setting
         if promotions:
             rungs = [{"budget": budget, "trials": n} for budget, n in self.rungs.items()]
             then = {"promotions": promotions._asdict(), "rungs": rungs, **then}
-        told = best and {
-            "trial_id": best.trial_id,
-            "value": best.final_metric,
-            "params": best.params,
-            **({} if best.repeated is None else {"repeats": list(best.repeated.values)}),
-            "marks": [str(mark) for mark in best.marks],
-            "checkpoint": checkpoint_of(best, self.run_dir, self.direction),
-        }
-        return self._told({"seed": self.header["seed"], "best": told}, {"steps": self.steps}, then)
+        return self._told({"seed": self.header["seed"], **found}, {"steps": self.steps}, then)
 
     def _own_cases(self) -> list[Case]:
-        return [trial_case(trial, self.metric, self.run_dir) for trial in self.trials]
+        _, *further = self.metrics
+        return [trial_case(one, self.metric, self.run_dir, further) for one in self.trials]
 
     @classmethod
     def domains(cls, header: Mapping[str, Any]) -> dict[str, Domain]:
@@ -173,11 +131,72 @@ class SearchResult(RunResult):
     ) -> Mapping[str, Any]:
         """Fill a book: a trial that is promoted, and one that fails."""
         params = {name: _value_of(domain) for name, domain in space.domains.items()}
+        metrics = dict.fromkeys(header.get("metrics") or (), 1.0)
         trial = Trial(params)
-        carry_out(book, trial, 1.0)
-        carry_out(book, trial, 1.0)
+        carry_out(book, trial, 1.0, metrics)
+        carry_out(book, trial, 1.0, metrics)
         carry_out(book, Trial(params), None)
         return header
+
+
+@final
+@dataclass(frozen=True)
+class SearchResult(AbstractSearchResult):
+    """What a search by one metric has come to, as far as it has got."""
+
+    main_path: ClassVar[str] = "best.value"
+
+    @cached_property
+    def ranked(self) -> list[Trial]:
+        """The trials that have a value and may win, the best first."""
+        return ranked(self.trials, self.direction)
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial, or None if none has a value."""
+        return next(iter(self.ranked), None)
+
+    @property
+    def candidates(self) -> list[Trial]:
+        """The trials that have a value."""
+        return self.ranked
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is a best trial."""
+        return self.best is not None
+
+    @property
+    def headline(self) -> str:
+        """The best value and its trial."""
+        if self.best is None:
+            return self._no_result
+        total = count_text(self.counts.total, "trial")
+        of = f", the best of {total}" if self.counts.total > 1 else ""
+        if self.best.repeated is not None:
+            values = self.best.repeated.values
+            low, high = number_text(min(values)), number_text(max(values))
+            of = f", the mean of {count_text(len(values), 'repeat')} ({low} to {high}){of}"
+        return (
+            f"{self.metric} {number_text(self.best.final_metric or 0.0)} ({self.best.trial_id}){of}"
+        )
+
+    def stands_out(self, trial: Trial) -> bool:
+        """Whether it is the best trial."""
+        return trial is self.best
+
+    @cached_property
+    def _unjudged(self) -> dict[str, Any]:
+        best = self.best
+        told = best and {
+            "trial_id": best.trial_id,
+            "value": best.final_metric,
+            "params": best.params,
+            **({} if best.repeated is None else {"repeats": list(best.repeated.values)}),
+            "marks": [str(mark) for mark in best.marks],
+            "checkpoint": checkpoint_of(best, self.run_dir, self.direction),
+        }
+        return self._told_of_search({"best": told})
 
 
 def _value_of(domain: Any) -> Any:

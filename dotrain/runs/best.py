@@ -23,6 +23,11 @@ def best_of(
     """
     path = find_run(called, runs_dir, searches_first=True, quiet=quiet)
     state = replay(read_journal(RunDir(path).journal))
+    if state.header.get("metrics"):
+        raise UsageError(
+            f"--from {path}: of a search by several metrics no trial is the best; give the hparams of one of its front "
+            f"(dotrain show {path})"
+        )
     best = best_trial(state.book.trials.values(), state.header["direction"])
     if best is None:
         raise UsageError(f"--from {path}: no trial there has a result")

@@ -55,6 +55,10 @@ def refuse_changes(
     names = experiment.space.names
     first, config = (without_hparams(one, names) for one in (header["config"], experiment.config))
     changes = list(_changed(first, config))
+    were, are = list(header.get("metrics") or {}), list(experiment.metrics)
+    if were != are and sorted(were) == sorted(are):
+        order = f"were {', '.join(were)}, are now {', '.join(are)}"
+        changes.append(f"metrics: {order}; the first is the main one")
     was_at, is_at = (config.get("storage") for config in (header["config"], experiment.config))
     if (was_at is None) != (is_at is None):
         changes.append(

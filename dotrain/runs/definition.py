@@ -69,13 +69,18 @@ class Experiment(LoadedConfig):
 
     @property
     def metric(self) -> str:
-        """Name of the metric."""
+        """Name of the metric, of several of the main one."""
         return self.settings.metric
 
     @property
     def direction(self) -> Direction:
-        """``max`` or ``min``."""
+        """``max`` or ``min``; of several metrics, of the main one."""
         return self.settings.direction
+
+    @property
+    def metrics(self) -> Mapping[str, Direction]:
+        """The direction of each, the main one first, where there are several; else empty."""
+        return self.settings.metrics
 
     @property
     def seed(self) -> int:
@@ -143,6 +148,7 @@ class Experiment(LoadedConfig):
             environment=self.environment,
             keeps_all=self.settings.checkpoints.keep == "all",
             storage=storage,
+            further_metrics=tuple(self.metrics)[1:],
         )
 
 

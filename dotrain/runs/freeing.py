@@ -7,10 +7,12 @@ at step 0 for a known reason, and whoever goes on with the run finishes what a c
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from typing import Literal, final
 
 from dotrain.core.events import AttemptEnd, Event, Freed
+from dotrain.core.front import Metrics
 from dotrain.core.instructions import Instruction, Kill
 from dotrain.core.policy import Direction
 from dotrain.core.scheduler import Scheduler
@@ -43,8 +45,43 @@ def keep_of(experiment: Experiment, header: Record) -> Keep:
     return settings.checkpoints.keep if is_said or "keep" in header else "last"
 
 
+class AbstractChoice(ABC):
+    """Of trials whose values can't change any more: whose checkpoints are kept."""
+
+    @abstractmethod
+    def add(self, trial: Trial) -> list[Trial]:
+        """Return whose checkpoint isn't needed any more.
+
+        Args:
+            trial: Has a checkpoint, and its value will not change.
+        """
+
+
 @final
-class Choice:
+class FrontChoice(AbstractChoice):
+    """Keeps those of all trials that no other one dominates; nothing is freed before there is one to keep.
+
+    What one of these dominates is freed for good, and rightly so: it would be dominated whatever came.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.kept: list[Trial] = []
+        self._metrics = metrics
+        self._others: list[Trial] = []
+
+    def add(self, trial: Trial) -> list[Trial]:
+        """As of `AbstractChoice`."""
+        known = [*self.kept, trial]
+        self.kept = self._metrics.front(known)
+        self._others += [one for one in known if one not in self.kept]
+        if not self.kept:
+            return []
+        freed, self._others = self._others, []
+        return freed
+
+
+@final
+class Choice(AbstractChoice):
     """Of trials whose values can't change any more: the one whose checkpoint is kept.
 
     It is that of the best candidate. Nothing is freed before there is one to keep.
@@ -77,14 +114,23 @@ class Choice:
         return freed
 
 
-def to_free(trials: Iterable[Trial], direction: Direction) -> list[Trial]:
+def make_choice(direction: Direction, metrics: Metrics) -> AbstractChoice:
+    """Return what chooses in a run.
+
+    Args:
+        direction: ``max`` or ``min``.
+        metrics: Its metrics, if there are several.
+    """
+    return FrontChoice(metrics) if metrics else Choice(direction)
+
+
+def to_free(trials: Iterable[Trial], choice: AbstractChoice) -> list[Trial]:
     """Return whose checkpoint isn't needed when a run has finished.
 
     Args:
         trials: Those that have one.
-        direction: ``max`` or ``min``.
+        choice: Knows no trial.
     """
-    choice = Choice(direction)
     return [freed for trial in trials for freed in choice.add(trial)]
 
 
@@ -96,7 +142,7 @@ class Freeing:
         kept: Kept,
         keep: Keep,
         scheduler: Scheduler,
-        direction: Direction,
+        new_choice: Callable[[], AbstractChoice],
         *,
         meanwhile: bool = False,
     ) -> None:
@@ -106,7 +152,7 @@ class Freeing:
             kept: Where the trials' files are.
             keep: Which checkpoints stay.
             scheduler: Knows all trials, and which are over.
-            direction: ``max`` or ``min``.
+            new_choice: Returns one that knows no trial.
             meanwhile: Whether a thread may delete while the run goes on; `close` waits for it.
         """
         self._kept = kept
@@ -114,8 +160,8 @@ class Freeing:
         self._keep = keep
         self._scheduler = scheduler
         self._trials = scheduler.book.trials
-        self._direction = direction
-        self._choice = Choice(direction)
+        self._new_choice = new_choice
+        self._choice = new_choice()
         self._seen: set[str] = set()
 
     def finish(self) -> None:
@@ -145,7 +191,7 @@ class Freeing:
         if self._keep not in ("auto", "best"):
             return None
         held = [trial for trial in self._trials.values() if self._holds(trial)]
-        return self._freed(to_free(held, self._direction))
+        return self._freed(to_free(held, self._new_choice()))
 
     def carry_out(self, freed: Freed) -> None:
         """Delete checkpoints, once it is in the journal: at once none is there any more."""

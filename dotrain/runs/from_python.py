@@ -61,8 +61,9 @@ def load_call(
     Raises:
         UsageError: With all that is wrong.
     """
-    always = ("name", "metric", "seed")
-    config = {k: v for k, v in sections.items() if k in always or v is not None}
+    unsaid = {"metric": "metric"} if sections.get("metrics") is None else {}
+    written = {k: v for k, v in sections.items() if k in ("name", "seed") or v is not None}
+    config = {**unsaid, **written}
     by_path: dict[Path, Any] = {(key,): f for key, f in functions.items()}
     if ablation is not None:
         if not isinstance(ablation, AblationStudy):
@@ -146,6 +147,7 @@ def _recorded(loaded: LoadedConfig, num_trials: int | None) -> dict[str, Any]:
         "name": settings.name,
         "metric": settings.metric,
         "direction": settings.direction,
+        **({"metrics": settings.metrics} if settings.metrics else {}),
         "seed": settings.seed,
         "hparams": config["hparams"],
         "search": {

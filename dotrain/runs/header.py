@@ -8,6 +8,7 @@ from typing import Any
 
 from dotrain.ablation.runner import StudyRunner
 from dotrain.ablation.study import BASELINE
+from dotrain.core.sampling import Earlier
 from dotrain.runs.definition import Experiment
 from dotrain.store import Record, told_in_header
 from dotrain.versions import environment, own_version
@@ -28,6 +29,7 @@ def make_header(
         "name": experiment.name,
         "metric": experiment.metric,
         "direction": experiment.direction,
+        **({"metrics": dict(experiment.metrics)} if experiment.metrics else {}),
         "seed": experiment.seed,
         "num_trials": experiment.num_trials,
         "limits": asdict(experiment.limits),
@@ -41,9 +43,15 @@ def make_header(
         "environment": environment(),
         **({} if run_dir is None else told_in_header(experiment.folder, run_dir)),
         "config": experiment.config,
-        **({"earlier": [asdict(one) for one in experiment.earlier]} if experiment.earlier else {}),
+        **({"earlier": [_told(one) for one in experiment.earlier]} if experiment.earlier else {}),
         **_study_of(experiment),
     }
+
+
+def _told(earlier: Earlier) -> dict[str, Any]:
+    """Return an earlier result; with one metric, as every version reads it."""
+    told = asdict(earlier)
+    return told if earlier.values else {k: v for k, v in told.items() if k != "values"}
 
 
 def _study_of(experiment: Experiment) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dotrain.core.asking import calling
-from dotrain.core.constraints import Constraints
+from dotrain.core.criteria import Criteria
 from dotrain.core.limits import Limits
 from dotrain.core.repeats import Repeats
 from dotrain.core.scheduler import Scheduler
@@ -50,6 +50,6 @@ def make_scheduler(
         code=code_of(header),
         marks=marks_of(header),
         counts_from_one=counts_from_one(header),
-        constraints=Constraints.of(header),
+        criteria=Criteria.of(header),
         repeats=Repeats.of(header),
     )

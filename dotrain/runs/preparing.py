@@ -91,13 +91,16 @@ def display(experiment: Experiment, *, quiet: bool = False, is_new: bool = False
         what = f"ablation of {count_text(len(study.components), 'component')}"
         arms, seeds = count_text(len(study.arms) - 1, "arm"), count_text(study.seeds, "seed")
         size = f", {arms} and the baseline, {seeds} each"
-    title = f"{experiment.name}: {what}, {experiment.direction} {experiment.metric}{size}"
+    metrics = experiment.metrics or {experiment.metric: experiment.direction}
+    goals = ", ".join(f"{direction} {metric}" for metric, direction in metrics.items())
+    title = f"{experiment.name}: {what}, {goals}{size}"
     subject = Subject(
         title,
         experiment.metric,
         experiment.direction,
         plan,
         is_virtual=experiment.simulated,
+        metrics=tuple(experiment.metrics),
         **shape,
     )
     # A live table and a debugger in the same terminal don't go together.

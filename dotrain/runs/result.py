@@ -60,14 +60,23 @@ class Result:
     def best(self) -> dict[str, Any] | None:
         """``trial_id``, ``value``, ``params``, ``marks`` and ``checkpoint`` of the best trial, or None.
 
-        An ablation has none.
+        An ablation has none, nor has a search by several metrics, which has a `front`.
         """
         best: dict[str, Any] | None = self.summary.get("best")
         return best
 
     @property
+    def front(self) -> list[dict[str, Any]]:
+        """The trials on the Pareto front of a search by several metrics, else none.
+
+        Of each ``trial_id``, ``values``, ``params``, ``marks`` and ``checkpoint``; the best by the main metric first.
+        """
+        front: list[dict[str, Any]] = self.summary.get("front", [])
+        return front
+
+    @property
     def is_usable(self) -> bool:
-        """Whether the run has given what it was for: a best trial, or a difference."""
+        """Whether the run has given what it was for: a best trial, a front, or a difference."""
         return self.found.is_usable
 
     @property

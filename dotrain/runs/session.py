@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from dotrain.config.writing import to_yaml
 from dotrain.core.asking import calling
 from dotrain.core.events import Resumed
+from dotrain.core.front import Metrics
 from dotrain.core.instructions import RunStatus
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.scheduler import Scheduler
@@ -25,7 +27,7 @@ from dotrain.runs.asking import make_asker
 from dotrain.runs.changes import added_first, refuse_changes
 from dotrain.runs.definition import Experiment
 from dotrain.runs.driver import Driver
-from dotrain.runs.freeing import Freeing, keep_of
+from dotrain.runs.freeing import Freeing, keep_of, make_choice
 from dotrain.runs.header import make_header
 from dotrain.runs.policies import make_scheduler
 from dotrain.runs.result import Demands, Result
@@ -207,7 +209,8 @@ class _Start:
 
 def _freeing(experiment: Experiment, kept: Kept, header: Record, scheduler: Scheduler) -> Freeing:
     keep, concurrent = keep_of(experiment, header), experiment.executor.concurrent
-    return Freeing(kept, keep, scheduler, experiment.direction, meanwhile=concurrent)
+    new_choice = partial(make_choice, experiment.direction, Metrics.of(header))
+    return Freeing(kept, keep, scheduler, new_choice, meanwhile=concurrent)
 
 
 class _Run:

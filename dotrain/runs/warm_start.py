@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dotrain.core.front import dominates, told_with_value
+from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.sampling import Earlier
+from dotrain.core.trial import TrialState
 from dotrain.errors import UsageError
 from dotrain.results.text import count_text
 from dotrain.runs.definition import Experiment
@@ -28,7 +31,8 @@ def warm_started(experiment: Experiment, runs_dir: Path, *, quiet: bool) -> Expe
         quiet: Don't say what was found.
 
     Raises:
-        UsageError: If there is no such run or file, it has another metric, or nothing of it lies in the space.
+        UsageError: If there is no such run or file, it has another metric or lacks one of several, or nothing of it lies
+            in the space.
     """
     search = experiment.settings.search
     if experiment.study is not None or search is None or search.warm_start is None:
@@ -36,15 +40,18 @@ def warm_started(experiment: Experiment, runs_dir: Path, *, quiet: bool) -> Expe
     called, space = search.warm_start.from_, experiment.optimizer.searchspace
     file = experiment.folder / called
     if file.suffix == ".csv":
-        found = list(_of_csv(file, experiment.metric, space))
+        found = list(_of_csv(file, experiment.metric, list(experiment.metrics)[1:], space))
     else:
         path = find_run(file if file.is_dir() else called, runs_dir, quiet=quiet)
         found = list(_of_run(path, experiment))
     inside = [one for one in found if one.params in space]
     if not inside:
-        what = f"none of its {len(found)} results lies in" if found else "it has no results for"
+        of = f" with {', '.join(experiment.metrics)}" if experiment.metrics else ""
+        what = (
+            f"none of its {len(found)} results lies in" if found else f"it has no results{of} for"
+        )
         raise UsageError(f"search.warm_start: {called}: {what} search.space")
-    inside.sort(key=lambda one: experiment.optimizer.score(one.value), reverse=True)
+    inside = _best_first(inside, experiment.optimizer)
     taken = list(_spread(inside, search.warm_start.trials or len(inside)))
     if not quiet:
         of = (
@@ -62,7 +69,22 @@ def earlier_of(header: Mapping[str, Any]) -> list[Earlier]:
     Args:
         header: The journal's.
     """
-    return [Earlier(**one) for one in header.get("earlier", ())]
+    return [
+        Earlier(**{**one, "values": tuple(one.get("values", ()))})
+        for one in header.get("earlier", ())
+    ]
+
+
+def _best_first(found: list[Earlier], optimizer: AbstractOptimizer) -> list[Earlier]:
+    """Return results with the best first; of several metrics, those that the fewest others dominate.
+
+    Source of that rank: Fonseca and Fleming, "Genetic Algorithms for Multiobjective Optimization", ICGA 1993.
+    """
+    if not optimizer.metrics:
+        return sorted(found, key=lambda one: optimizer.score(one.value), reverse=True)
+    scores = [optimizer.scores(one.values) for one in found]
+    ranks = [sum(dominates(other, one) for other in scores) for one in scores]
+    return [found[index] for index in sorted(range(len(found)), key=ranks.__getitem__)]
 
 
 def _spread(best_first: list[Earlier], most: int) -> Iterator[Earlier]:
@@ -79,7 +101,7 @@ def _of_run(path: Path, experiment: Experiment) -> Iterator[Earlier]:
     """Yield the results of a run, its fixed hyperparameters among the configuration's if they are searched now."""
     state = replay(read_journal(RunDir(path).journal))
     header = state.header
-    if header["metric"] != experiment.metric:
+    if header["metric"] != experiment.metric and not experiment.metrics:
         raise UsageError(
             f"search.warm_start: {path} has the metric {header['metric']}, this config {experiment.metric}: their "
             "values can't be compared"
@@ -93,7 +115,15 @@ def _of_run(path: Path, experiment: Experiment) -> Iterator[Earlier]:
         params = _in_use({name: known[name] for name in names if name in known}, experiment)
         # Without budgets a trial is one result: that of most steps.
         results = trial.results if experiment.optimizer.gives_budget else trial.results[-1:]
-        yield from (Earlier(params, result.value, result.budget) for result in results)
+        if not experiment.metrics:
+            yield from (Earlier(params, result.value, result.budget) for result in results)
+            continue
+        if trial.state is not TrialState.FINISHED:
+            continue
+        known = {**told_with_value(trial), header["metric"]: trial.final_metric}
+        values = [value for name in experiment.metrics if (value := known.get(name)) is not None]
+        if len(values) == len(experiment.metrics):
+            yield Earlier(params, values[0], trial.budget, tuple(values))
 
 
 def _in_use(params: Params, experiment: Experiment) -> Params:
@@ -110,19 +140,21 @@ def _in_use(params: Params, experiment: Experiment) -> Params:
     return params if missing else found
 
 
-def _of_csv(file: Path, metric: str, space: Searchspace) -> Iterator[Earlier]:
+def _of_csv(
+    file: Path, metric: str, further: Sequence[str], space: Searchspace
+) -> Iterator[Earlier]:
     try:
         with open(file, newline="", encoding="utf-8") as lines:
             reader = csv.DictReader(lines)
             columns = reader.fieldnames or []
-            missing = [name for name in (metric, *_always(space)) if name not in columns]
+            missing = [name for name in (metric, *further, *_always(space)) if name not in columns]
             if missing:
                 raise UsageError(
                     f"search.warm_start: {file}: no column {', '.join(missing)}; it has {', '.join(columns)}"
                 )
             for row in reader:
-                if row[metric]:  # what has failed has none
-                    yield _row(file, reader.line_num, row, metric, space)
+                if all(row[name] for name in (metric, *further)):  # what has failed has none
+                    yield _row(file, reader.line_num, row, metric, further, space)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"search.warm_start: {file} can't be read: {error}") from None
 
@@ -132,7 +164,12 @@ def _always(space: Searchspace) -> Iterable[str]:
 
 
 def _row(
-    file: Path, line: int, row: Mapping[str, str | None], metric: str, space: Searchspace
+    file: Path,
+    line: int,
+    row: Mapping[str, str | None],
+    metric: str,
+    further: Sequence[str],
+    space: Searchspace,
 ) -> Earlier:
     def number(name: str) -> float:
         try:
@@ -146,7 +183,8 @@ def _row(
 
     params = {n: _read(space.domains[n], row[n] or "") for n in space.names if row.get(n)}
     budget = number("budget") if row.get("budget") else None
-    return Earlier(params, number(metric), budget)
+    values = tuple(map(number, (metric, *further))) if further else ()
+    return Earlier(params, number(metric), budget, values)
 
 
 def _read(domain: Domain, text: str) -> Any:

@@ -59,11 +59,11 @@ def complete(
     space: Searchspace,
     number: int,
     params: Params,
-    score: float,
+    scores: Sequence[float],
     violations: Sequence[float] = (),
 ) -> FrozenTrial:
-    """Return a trial that has finished, as of `running`, with its score, and how it keeps constraints."""
-    return _trial(space, number, params, TrialState.COMPLETE, score, violations=violations)
+    """Return a trial that has finished, as of `running`, with a score for each metric, and how it keeps constraints."""
+    return _trial(space, number, params, TrialState.COMPLETE, scores, violations=violations)
 
 
 def pruned(
@@ -84,7 +84,7 @@ def _trial(
     number: int,
     params: Params,
     state: TrialState,
-    score: float | None = None,
+    scores: Sequence[float] | None = None,
     reports: Mapping[int, float] | None = None,
     violations: Sequence[float] = (),
 ) -> FrozenTrial:
@@ -93,7 +93,8 @@ def _trial(
     trial = FrozenTrial(
         number=number + 1,
         state=state,
-        value=score,
+        value=None,
+        values=scores,
         datetime_start=_EVER,
         datetime_complete=ended,
         params={name: _shown(space.domains[name], value) for name, value in params.items()},
@@ -108,15 +109,19 @@ def _trial(
     return trial
 
 
-def ask(sampler: BaseSampler, space: Searchspace, trials: list[FrozenTrial]) -> Params:
+def ask(
+    sampler: BaseSampler, space: Searchspace, trials: list[FrozenTrial], metrics: int = 1
+) -> Params:
     """Return the configuration that a sampler proposes.
 
     Args:
         sampler: One of optuna's.
         space: What to propose from.
         trials: What it is to know, in the order of their numbers; larger scores are better.
+        metrics: How many scores a trial has that has finished.
     """
-    study = optuna.create_study(storage=_Shown(trials), sampler=sampler, direction="maximize")
+    directions = ["maximize"] * metrics
+    study = optuna.create_study(storage=_Shown(trials), sampler=sampler, directions=directions)
     trial = study.ask()
 
     def value_of(name: str) -> Any:

@@ -40,6 +40,8 @@ class TPESampler(AbstractSampler):
         """Forget everything."""
         super().begin(space, seed)
         self._params: list[Params] = []
+        #: How many scores a result has.
+        self._metrics = 1
         self._last: dict[int, dict[float | None, Outcome]] = {}
         #: What optuna is shown of each trial, by level; None is nothing.
         self._shown: dict[float | None, list[FrozenTrial | None]] = {}
@@ -51,6 +53,7 @@ class TPESampler(AbstractSampler):
 
     def learn_outcome(self, outcome: Outcome) -> None:
         """Show it from now on as it has ended."""
+        self._metrics = max(self._metrics, len(outcome.scores))
         of_trial = self._last.setdefault(outcome.number, {})
         of_trial[None] = of_trial[outcome.budget] = outcome
         for level, shown in self._shown.items():
@@ -74,7 +77,8 @@ class TPESampler(AbstractSampler):
                 group=any(domain.when for domain in self.space.domains.values()),
                 constant_liar=True,
             )
-            return ask(sampler, self.space, [trial for trial in shown if trial is not None])
+            known = [trial for trial in shown if trial is not None]
+            return ask(sampler, self.space, known, self._metrics)
 
     def _show(self, number: int, level: float | None) -> FrozenTrial | None:
         """Return what optuna is to know of a trial; None if nothing."""
@@ -86,6 +90,8 @@ class TPESampler(AbstractSampler):
         outcome = self._last[number].get(level)
         if outcome is None or outcome.state is TrialState.FAILED:
             return None
+        if outcome.scores:  # optuna has no way to show that it was stopped; it counts as it is
+            return complete(*known, outcome.scores, outcome.violations)
         if outcome.state is TrialState.FINISHED and outcome.score is not None:
-            return complete(*known, outcome.score, outcome.violations)
+            return complete(*known, [outcome.score], outcome.violations)
         return pruned(*known, outcome.steps, outcome.score, outcome.violations)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dotrain.core.book import TrialBook
-from dotrain.core.constraints import Constraints
+from dotrain.core.criteria import Criteria
 from dotrain.core.events import EVENTS, Freed, TrialEvent, from_record
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import INSTRUCTIONS, RunStatus
@@ -151,7 +151,7 @@ def replay_each(records: Iterable[Record]) -> Iterator[tuple[RunState, Record]]:
         code=code_of(header),
         marks=marks_of(header),
         counts_from_one=counts_from_one(header),
-        constraints=Constraints.of(header),
+        criteria=Criteria.of(header),
         repeats=Repeats.of(header),
     )
     state = RunState(header, book, writer=written_by([header]))

@@ -57,7 +57,8 @@ def check_optimizer(
     failures and losses don't stop it; trials are not written to; it promotes no trial of which it
     has said that it may not continue, and being asked that changes nothing. Of a finite space it tries no
     configuration twice, whatever became of the first trial, and ends when there is none left. Killed and resumed
-    at any moment, with one worker, it tries what it would have tried.
+    at any moment, with one worker, it tries what it would have tried. One that takes several metrics decides alike by `max` of
+    f and `min` of g, and by `min` of -f and `max` of -g; killed and resumed as well.
 
     Args:
         make: Returns a new instance.
@@ -108,6 +109,8 @@ def check_optimizer(
     _check_reads_only(make, space, num_trials)
     _check_may_continue(make, space, num_trials)
     _check_goes_on(make, space, num_trials)
+    if make().takes_several_metrics:
+        _check_several_metrics(make, space, num_trials)
     size = space.size
     if size is not None and size <= _GONE_THROUGH:
         _check_tries_once(make, space, None if num_trials is None else size + 3)
@@ -125,8 +128,42 @@ def _check_tries_once(make: OptimizerFactory, space: Searchspace, num_trials: in
         assert not twice, f"{twice[0]} is tried twice"
 
 
-def _check_goes_on(make: OptimizerFactory, space: Searchspace, num_trials: int | None) -> None:
-    given: dict[str, Any] = {"space": space, "num_trials": num_trials, "workers": 1}
+def _check_several_metrics(
+    make: OptimizerFactory, space: Searchspace, num_trials: int | None
+) -> None:
+    def given(up: Direction, down: Direction) -> dict[str, Any]:
+        sign = 1.0 if up == "max" else -1.0
+        cost = lambda params, step, seed: {"cost": sign * _example_cost(params, step, seed)}  # noqa: E731
+        return {"metrics": {"value": up, "cost": down}, "direction": up, "beside": cost}
+
+    def run(up: Direction, down: Direction, seed: int, repeats: int = 1) -> Simulation:
+        sign = 1.0 if up == "max" else -1.0
+        curve = lambda params, step, trial_seed: sign * example_curve(params, step, trial_seed)  # noqa: E731
+        return simulate(
+            *(make(), NoStop(), curve), space=space, num_trials=num_trials, seed=seed,
+            failing=0.1, losing=0.1, diverging=0.1, repeats=repeats, **given(up, down),
+        )  # fmt: skip
+
+    for seed in (0, 1):
+        first = run("max", "min", seed)
+        assert run("max", "min", seed).decisions == first.decisions, f"seed {seed}: two runs differ"
+        mirrored = run("min", "max", seed)
+        assert mirrored.decisions == first.decisions, (
+            f"seed {seed}: by -f and -g it decides otherwise"
+        )
+    assert run("max", "min", 0, repeats=2).scheduler.status == "finished"
+    _check_goes_on(make, space, num_trials, **given("max", "min"))
+
+
+def _example_cost(params: Params, step: int, seed: int) -> float:
+    """Return a made-up second metric, which is at odds with `example_curve`, the same at every step."""
+    return float(params.get("units", 1) * 2 + params.get("width", 8) / 8)
+
+
+def _check_goes_on(
+    make: OptimizerFactory, space: Searchspace, num_trials: int | None, **more: Any
+) -> None:
+    given: dict[str, Any] = {"space": space, "num_trials": num_trials, "workers": 1, **more}
     # By the configuration alone: a trial that is launched again may take other steps of its own.
     curve = lambda params, step, _: example_curve(params, step, 0)  # noqa: E731
     whole = simulate(make(), NoStop(), curve, **given)
@@ -152,6 +189,7 @@ def check_sampler(
     space: Searchspace | None = None,
     level: float | None = None,
     trials: int = 40,
+    metrics: int = 1,
 ) -> None:
     """Check the contract of a sampler; provisional, more may be asked.
 
@@ -164,11 +202,12 @@ def check_sampler(
         space: What to propose from; by default one with every kind of domain.
         level: A budget of whose results it is asked; None for all.
         trials: How many it learns of.
+        metrics: By how many they are judged.
 
     Raises:
         AssertionError: If a promise is broken.
     """
-    asked = partial(_proposals, make, level, trials)
+    asked = partial(_proposals, make, level, trials, metrics)
     space = example_space() if space is None else space
     one_by_one = asked(space, portion=1)
     assert all(one in space for one in one_by_one), "it proposes what is not in the space"
@@ -185,6 +224,7 @@ def _proposals(
     make: SamplerFactory,
     level: float | None,
     trials: int,
+    metrics: int,
     space: Searchspace,
     portion: int,
     seed: int = 0,
@@ -197,7 +237,7 @@ def _proposals(
         TrialState.FAILED,
     ]
     ended = [
-        _outcome(number, endings[number % len(endings)], level, params[number])
+        _outcome(number, endings[number % len(endings)], level, params[number], metrics)
         for number in range(trials - 3)
     ]
     sampler = pickle.loads(pickle.dumps(make()))
@@ -215,10 +255,14 @@ def _proposals(
     return found
 
 
-def _outcome(number: int, state: TrialState, level: float | None, params: Params) -> Outcome:
+def _outcome(
+    number: int, state: TrialState, level: float | None, params: Params, metrics: int
+) -> Outcome:
     score = example_curve(params, 3, 0)
-    has_score = state in (TrialState.FINISHED, TrialState.STOPPED)
-    return Outcome(number, state, level, score if has_score else None, 3)
+    scores = tuple(score if metric == 0 else -score / metric for metric in range(metrics))
+    if state not in (TrialState.FINISHED, TrialState.STOPPED):
+        return Outcome(number, state, level, None, 3)
+    return Outcome(number, state, level, score, 3, scores=scores if metrics > 1 else ())
 
 
 def _check_reads_only(make: OptimizerFactory, space: Searchspace, num_trials: int | None) -> None:

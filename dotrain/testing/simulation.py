@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dotrain.core.criteria import Criteria
 from dotrain.core.deadlines import TIME_DIGITS
-from dotrain.core.events import Event, Resumed, TimePassed, to_record
+from dotrain.core.events import Event, Finished, Reported, Resumed, TimePassed, to_record
+from dotrain.core.front import Metrics
 from dotrain.core.instructions import Ask, Instruction, Launch
 from dotrain.core.limits import Limits
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
@@ -18,9 +20,12 @@ from dotrain.core.reports import steps_of
 from dotrain.core.scheduler import Scheduler
 from dotrain.executors.simulated import Curve, SimulatedExecutor, SimulationModel
 from dotrain.runs.asking import make_asker
-from dotrain.space import Searchspace
+from dotrain.space import Params, Searchspace
 from dotrain.store.arms import write_instruction
 from dotrain.store.restore import restore
+
+#: The other metrics of a configuration at a step, with a seed.
+Beside = Callable[[Params, int, int], Mapping[str, float]]
 
 
 @dataclass
@@ -65,6 +70,8 @@ def simulate(
     max_events: int = 1_000_000,
     killed: Simulation | None = None,
     after: int = 0,
+    metrics: Mapping[str, Direction] | None = None,
+    beside: Beside | None = None,
     **model: Any,
 ) -> Simulation:
     """Run a search to its end in virtual time, the validator after every event.
@@ -84,6 +91,8 @@ def simulate(
         killed: The same search, with which to go on as if its driver had been killed; with an optimizer and a
             rule of its own.
         after: How many of its events had happened then.
+        metrics: Of several metrics the direction of each, that of the curve first.
+        beside: The other metrics of a configuration at a step, by their names.
         **model: Attributes of `dotrain.executors.simulated.SimulationModel`.
 
     Returns:
@@ -91,7 +100,7 @@ def simulate(
     """
     search = _Search(
         *(optimizer, early_stop, curve, space, num_trials, direction, seed, workers, limits),
-        repeats,
+        *(repeats, metrics, beside),
     )
     if killed is None:
         return search.run(Simulation(search.scheduler), model, max_events)
@@ -126,22 +135,33 @@ class _Search:
         workers: int,
         limits: Limits | None,
         repeats: int,
+        metrics: Mapping[str, Direction] | None,
+        beside: Beside | None,
     ) -> None:
-        optimizer.setup(space, num_trials, direction, seed)
+        optimizer.setup(space, num_trials, direction, seed, metrics)
         optimizer.check()
         early_stop.check_with(optimizer)
         optimizer.initialize()
         early_stop.initialize()
         self.scheduler = Scheduler(
-            optimizer,
-            early_stop,
+            *(optimizer, early_stop),
             direction=direction,
             seed=seed,
             limits=limits or Limits(),
-            repeats=Repeats(repeats, direction, seed),
+            criteria=Criteria(metrics=Metrics(metrics or {})),
+            repeats=Repeats(repeats, direction, seed, are_all_made=bool(metrics)),
         )
+        self._beside = beside
         self._optimizer, self._curve, self._seed = optimizer, curve, seed
         self._workers = workers
+
+    def _with_others(self, event: Event) -> Event:
+        """Return an event with the other metrics of what it tells of."""
+        if self._beside is None or not isinstance(event, Reported | Finished):
+            return event
+        trial = self.scheduler.book.trials[event.trial_id]
+        step = event.step if isinstance(event, Reported) else trial.last_step or 0
+        return replace(event, metrics=self._beside(trial.params, step, trial.seed or 0))
 
     def run(
         self,
@@ -160,6 +180,7 @@ class _Search:
 
         def post(event: Event) -> None:
             time_s = executor.clock_s()
+            event = self._with_others(event)
             instructions = scheduler.handle(event, time_s)
             scheduler.validate()
             simulation.log.append((time_s, event, instructions))

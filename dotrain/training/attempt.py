@@ -132,7 +132,7 @@ def _call(
         checkpoint = Checkpoint(trial_dir / CHECKPOINT, keeps_all=loaded.program.keeps_all)
         reporter = Reporter(
             *(trial_id, attempt, metric, channel, place.agreement, launch.budget),
-            loaded.program.direction,
+            *(loaded.program.direction, loaded.program.further_metrics),
         )
         arguments, use = _given(loaded, launch, reporter, checkpoint, trial_dir, place)
         resume_step = use.sources.resume_step
@@ -155,7 +155,7 @@ def _call(
         if returned is None:
             earlier = kept.between(-1, resume_step) if resume_step else ()
             returned, taken = _from_reports(loaded.program, reporter, [r.value for r in earlier])
-        numbers = split_metrics(returned, metric, "returned")
+        numbers = split_metrics(returned, metric, "returned", loaded.program.further_metrics)
     except Interrupt:
         raise
     except EarlyStop:
@@ -173,8 +173,8 @@ def _call(
         if os.getpid() != channel.pid:
             # A child that the function has forked came back; the attempt is its parent's.
             os._exit(0)
-    if numbers.diverged:
-        return Diverged(trial_id, attempt, f"returned {numbers.value}")
+    if numbers.divergence:
+        return Diverged(trial_id, attempt, f"returned {numbers.divergence}")
     if numbers.wrong:
         return Failed(trial_id, attempt, describe_bad_result(numbers.wrong, loaded.train))
     return Finished(trial_id, attempt, numbers.value, numbers.others, taken)

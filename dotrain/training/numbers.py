@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from dotrain.frameworks import registry
@@ -56,27 +56,26 @@ class Numbers(NamedTuple):
         others: The other finite numbers, or None.
         wrong: What is wrong with it, or None.
         left_out: Names of what else was in it and is no finite number.
+        divergence: Which metric is a number and not a finite one, and what it is; ``""`` if none is.
     """
 
     value: float
     others: dict[str, float] | None = None
     wrong: str | None = None
     left_out: tuple[str, ...] = ()
-
-    @property
-    def diverged(self) -> bool:
-        """Whether the metric is a number and not a finite one."""
-        return self.wrong is None and not math.isfinite(self.value)
+    divergence: str = ""
 
 
-def split_metrics(value: Any, metric: str, what: str) -> Numbers:
+def split_metrics(value: Any, metric: str, what: str, further: Collection[str] = ()) -> Numbers:
     """Split a report or a result into the metric and the other numbers.
 
     Args:
         value: A number, or a dict of numbers that holds `metric`.
         metric: The config's metric.
         what: ``reported`` or ``returned``, for the message.
+        further: The other metrics, where there are several.
     """
+    lost = ""
     others: dict[str, float] = {}
     left_out: tuple[str, ...] = ()
     chosen = value
@@ -89,12 +88,15 @@ def split_metrics(value: Any, metric: str, what: str) -> Numbers:
         numbers = {plain_text(str(k)): as_number(v) for k, v in value.items() if k != metric}
         others = {k: v for k, v in numbers.items() if v is not None and math.isfinite(v)}
         left_out = tuple(name for name in numbers if name not in others)
+        gone = (name for name in further if name in left_out and numbers[name] is not None)
+        lost = next((f"{name} {numbers[name]}" for name in gone), "")
     number = as_number(chosen)
     expected = f"expected a number, or a dict that holds '{metric}'"
     if number is None:
         shown = "None" if chosen is None else f"{_short(chosen)} ({type(chosen).__name__})"
         return Numbers(math.nan, wrong=f"{what} {shown}; {expected}")
-    return Numbers(number, others or None, None, left_out)
+    divergence = lost if math.isfinite(number) else f"{number}"
+    return Numbers(number, others or None, None, left_out, divergence)
 
 
 def _short(value: Any) -> str:

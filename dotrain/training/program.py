@@ -51,6 +51,7 @@ class Program:
         environment: Variables for the processes of attempts.
         keeps_all: Whether trials keep all their checkpoints, not only the newest.
         storage: Where their files are kept, if not in the run directory.
+        further_metrics: The names of the other metrics, where there are several.
     """
 
     token: str
@@ -72,6 +73,7 @@ class Program:
     environment: Environment = field(default_factory=Environment)
     keeps_all: bool = False
     storage: Place | None = None
+    further_metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

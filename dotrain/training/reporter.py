@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import sys
+from collections.abc import Collection
 from typing import Any, final
 
 from dotrain.core.events import Noted, Reported
@@ -41,6 +42,7 @@ class Reporter:
         agreement: Agreement,
         budget: float | None = None,
         direction: Direction = "max",
+        further: Collection[str] = (),
     ) -> None:
         self.metric = metric
         self.next_step = 0
@@ -48,6 +50,7 @@ class Reporter:
         self._best_before: float | None = None
         self._better = max if direction == "max" else min
         self.divergence = ""
+        self._further = further
         self._agreement = agreement
         self._trial_id = trial_id
         self._attempt = attempt
@@ -79,7 +82,7 @@ class Reporter:
 
         Args:
             metric: A number, or a dict of numbers that holds the config's metric; the others are
-                recorded with it. NaN or infinity ends the trial as diverged.
+                recorded with it. NaN or infinity ends the trial as diverged, of several metrics in any.
             step: A whole number >= 0, by default the next one. It may not be smaller than that of
                 the report before; the same one again replaces that report. Count what the budget
                 counts: epochs, if that is epochs.
@@ -100,15 +103,15 @@ class Reporter:
 
     def _report(self, metric: Any, step: int | None) -> None:
         step = self._checked_step(step)
-        numbers = split_metrics(metric, self.metric, "reported")
+        numbers = split_metrics(metric, self.metric, "reported", self._further)
         if numbers.wrong:
             raise BadReport(f"step {step}: {numbers.wrong}")
+        if numbers.divergence:
+            self.divergence = f"reported {numbers.divergence} at step {step}"
+            return
         if numbers.left_out:
             names = ", ".join(numbers.left_out)
             self._say(f"left out of reports, being no finite number: {names}")
-        if numbers.diverged:
-            self.divergence = f"reported {numbers.value} at step {step}"
-            return
         if step == self._last_step:
             self._repeats += 1
             self._say(f"step {step} was reported more than once; the last report of it counts")

@@ -84,6 +84,7 @@ def test_the_documented_defaults() -> None:
         "prepare": None,
         "metric": "m",
         "direction": "max",
+        "metrics": {},
         "value": None,
         "seed": 0,
         "hparams": {},

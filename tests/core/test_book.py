@@ -264,6 +264,7 @@ def test_a_trial_that_is_not_accepted_yet_has_nothing_but_what_it_was_made_of() 
     unknown = {name for name, value in has.items() if value is None}
     assert unknown == {
         *("budget", "seed", "arm", "attempt_step", "final_metric", "metrics", "error"),
+        "metrics_step",
         *("started_s", "usage", "repeated"),
     }
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dotrain.core.constraints import Constraints
+from dotrain.core.criteria import Criteria
 from dotrain.core.events import (
     AttemptEnd,
     Diverged,
@@ -21,6 +22,7 @@ from dotrain.core.events import (
     Started,
 )
 from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.front import Metrics
 from dotrain.core.instructions import Finish, Kill, Launch
 from dotrain.core.limits import Limits
 from dotrain.core.policy import Direction
@@ -143,7 +145,7 @@ def test_what_is_infeasible_reaches_no_target_and_is_no_better() -> None:
         optimizer,
         NoStop(),
         limits=Limits(target=0.5, no_better_for=3),
-        constraints=Constraints({"memory_mb": (None, 512.0)}),
+        criteria=Criteria(Constraints({"memory_mb": (None, 512.0)})),
     )
     scheduler.handle(SlotsChanged(1), 0.0)
     for number, (value, memory_mb) in enumerate([(0.4, 100.0), (0.6, 900.0), (0.7, 900.0)]):
@@ -155,6 +157,31 @@ def test_what_is_infeasible_reaches_no_target_and_is_no_better() -> None:
     scheduler.handle(Started(*name), 0.0)
     scheduler.handle(Finished(*name, 0.9, {"memory_mb": 900.0}), 0.0)
     assert scheduler.ended_early.startswith("no better value than 0.4 of t0000 in 3 trials")
+
+
+def test_of_several_metrics_a_trial_is_better_if_none_is_as_good_by_all() -> None:
+    optimizer = RandomSearch()
+    metrics: dict[str, Direction] = {"accuracy": "max", "latency_ms": "min"}
+    optimizer.setup(SPACE, 20, "max", 0, metrics)
+    optimizer.initialize()
+    scheduler = Scheduler(
+        optimizer,
+        NoStop(),
+        limits=Limits(no_better_for=2),
+        criteria=Criteria(metrics=Metrics(metrics)),
+    )
+    scheduler.handle(SlotsChanged(1), 0.0)
+    # Better by one, worse by the other; dominated; better by the other; the same again; dominated.
+    ends = [(0.5, 5.0), (0.9, 9.0), (0.8, 9.0), (0.4, 4.0), (0.9, 9.0), (0.3, 4.0)]
+    for number, (value, latency_ms) in enumerate(ends):
+        assert scheduler.status is None
+        name = (f"t{number:04d}", 1)
+        scheduler.handle(Started(*name), 0.0)
+        scheduler.handle(Finished(*name, value, {"latency_ms": latency_ms}), 0.0)
+        scheduler.validate()
+    assert scheduler.ended_early == (
+        "2 trials have added nothing to the Pareto front of 3 (search.stop.no_better_for)"
+    )
 
 
 class Watched:

@@ -32,7 +32,8 @@ def make_run(folder: Path, function: str = "", mode: Any = "run", **sections: An
     names = [*sections.get("hparams", {}), *sections.get("search", {}).get("space", {})]
     arguments = ", ".join(f"{name}=None" for name in names)
     (folder / "user.py").write_text(function or _TRAIN.format(arguments))
-    config = {"train": "user.py:train", "metric": "accuracy", "direction": "max", **sections}
+    one = {} if "metrics" in sections else {"metric": "accuracy", "direction": "max"}
+    config = {"train": "user.py:train", **one, **sections}
     config.setdefault("cluster", {"kind": "simulated", "workers": 4})
     file = folder / "config.yaml"
     file.write_text(json.dumps(config))
@@ -89,6 +90,33 @@ def group(folder: Path) -> Path:
         folder,
         name="group",
         distribution={"strategy": "multi_worker_mirrored", "workers": 2},
+    )
+
+
+def front(folder: Path, **sections: Any) -> Path:
+    """A search by three metrics with hostile names; some trials are infeasible, one has no value of all."""
+    function = (
+        "def train(x, n, reporter):\n"
+        "    reporter.broadcast(x, step=0)\n"
+        f"    return {{'accuracy': x, {HOSTILE!r}: x * x + n, 'image': -n, 'memory': n}}\n"
+    )
+    return make_run(
+        folder,
+        function,
+        **{
+            "name": "front",
+            "metrics": {"accuracy": "max", HOSTILE: "min", "image": "max"},
+            "search": {
+                "space": {
+                    "x": {"type": "float", "range": [0.0, 1.0]},
+                    "n": {"type": "int", "range": [1, 9]},
+                },
+                "num_trials": 25,
+                "constraints": {"memory": {"max": 8}},
+            },
+            "cluster": {"kind": "inline"},
+            **sections,
+        },
     )
 
 

@@ -32,6 +32,7 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "search": runs.search,
     "ablation": runs.ablation,
     "group": runs.group,
+    "front": runs.front,
     "crashed": runs.crashed,
     "hostile": runs.hostile,
     "never launched": runs.never_launched,

@@ -49,7 +49,7 @@ def train(data_gen, seed, reporter):
 
 def one(text: str, result: dict[str, Any]) -> dict[str, Any]:
     tree = {"metric": "score", "best": {"value": 0.5}, **result}
-    (outcome,) = judge([Gate.parse(text)], Paths(tree, "score", "best.value"))
+    (outcome,) = judge([Gate.parse(text)], Paths(tree, {"score": "best.value"}))
     return asdict(outcome)
 
 

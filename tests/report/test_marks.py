@@ -72,6 +72,16 @@ REPEATED = {
     "num_trials": 2,
     "repeats": 2,
 }
+TWO_METRICS = """
+def train(x, reporter):
+    for cost in (x, x + 1):
+        reporter.broadcast({"score": x, "cost": cost}, 3)
+    return {"score": x, "cost": cost}
+"""
+FRONT: dict[str, Any] = {
+    "metrics": {"score": "max", "cost": "min"},
+    "search": {**BOUNDED, "constraints": {}},
+}
 RETURNS_NOTHING = """
 def train(x, reporter):
     reporter.broadcast(x)
@@ -137,6 +147,7 @@ CASES: dict[str, tuple[Mark, Callable[[Project], Path]]] = {
     "other code": (Mark.OTHER_CODE, other_code),
     "infeasible": (Mark.INFEASIBLE, of(TOO_LARGE, search=BOUNDED)),
     "fewer repeats": (Mark.FEWER_REPEATS, of("def train(x): return x", search=REPEATED)),
+    "on a front": (Mark.REPLACED, of(TWO_METRICS, **FRONT)),
     "guessed value": (Mark.GUESSED, of(RETURNS_NOTHING, **ONE)),
     "guessed direction": (Mark.GUESSED, guessed_direction),
 }
@@ -180,8 +191,8 @@ def test_a_mark_stands_wherever_the_value_is_shown(
     assert result["marks"][mark]["what"] == what
     assert result["simulated"] is (mark is Mark.SIMULATED)
     assert result["guessed"] == (["direction max"] if case == "guessed direction" else [])
-    best = result["best"]
-    assert (mark in best["marks"]) == (best["trial_id"] in {t.trial_id for t in marked})
+    for best in result.get("front") or [result["best"]]:
+        assert (mark in best["marks"]) == (best["trial_id"] in {t.trial_id for t in marked})
     rows = json.loads(printed(lambda: print_table(read_table(run_dir), "json")))
     assert mark in rows[trial.number]["marks"].split(", ")
     assert read_trial(run_dir, trial.trial_id)["marks"][mark] == what

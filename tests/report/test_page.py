@@ -51,6 +51,7 @@ KINDS = {
     "search": runs.search,
     "ablation": runs.ablation,
     "group": runs.group,
+    "front": runs.front,
     "crashed": runs.crashed,
     "hostile": runs.hostile,
     "without a finished trial": runs.without_a_finished_trial,

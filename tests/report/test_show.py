@@ -482,5 +482,5 @@ def test_what_trials_have_used_is_a_column_where_it_is_known_of_any(
     columns = list(rows[0])
     assert columns[columns.index("seconds") + 1 :][:2] == ["cpu_s", "peak_mb"]
     assert not {"cpu_s", "peak_mb"} & {*read_table(run_dir).rows[0]}
-    shown = table_of(read_run(tmp_path / "used").trials, "score", "max").columns
+    shown = table_of(read_run(tmp_path / "used").trials, {"score": "max"}).columns
     assert {"cpu_s", "peak_mb"} <= {*shown}

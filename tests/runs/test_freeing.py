@@ -19,6 +19,7 @@ from dotrain import Searchspace, experiment
 from dotrain.config import load_config
 from dotrain.core.arm import ArmRun
 from dotrain.core.events import Event, Freed, Resumed
+from dotrain.core.front import Metrics
 from dotrain.core.instructions import Finish, Launch
 from dotrain.core.limits import Limits
 from dotrain.core.observer import Observer
@@ -40,7 +41,7 @@ from dotrain.report.trial_text import trial_lines
 from dotrain.results import ranked
 from dotrain.results.text import bytes_text
 from dotrain.runs.definition import Experiment
-from dotrain.runs.freeing import Choice, Freeing, to_free
+from dotrain.runs.freeing import Choice, Freeing, FrontChoice, to_free
 from dotrain.runs.session import run
 from dotrain.store import RunDir, read_journal, replay
 from dotrain.store.checkpoints import checkpoints_in, clear, discard_all
@@ -49,6 +50,7 @@ from dotrain.testing import simulate
 from dotrain.testing.contracts import example_curve, example_space
 from dotrain.training.checkpoint import Checkpoint
 from tests.conftest import Project
+from tests.core.test_front import searches
 
 # ---- the decision ----
 
@@ -78,7 +80,7 @@ def test_all_but_the_best_are_freed_in_whatever_order_they_are_given(
     candidates = [t for t in trials if t.arm is None or t.arm.name == "baseline"]
     best = ranked(candidates, direction)[:1]
     shuffled = Random(seed).sample(trials, len(trials))
-    freed = to_free(shuffled, direction)
+    freed = to_free(shuffled, Choice(direction))
     # Without a best trial there is nothing to keep, so nothing is thrown away either.
     expected = [t.trial_id for t in trials if t not in best] if best else []
     assert sorted(t.trial_id for t in freed) == expected
@@ -92,8 +94,25 @@ def test_what_is_freed_early_would_have_been_freed_at_the_end(
     for count, trial in enumerate(trials, start=1):
         freed = choice.add(trial)
         assert choice.kept not in freed
-        assert {id(t) for t in freed} <= {id(t) for t in to_free(trials, direction)}
-        assert (choice.kept is None) == (not to_free(trials[:count], direction)) or count == 1
+        assert {id(t) for t in freed} <= {id(t) for t in to_free(trials, Choice(direction))}
+        assert (choice.kept is None) == (
+            not to_free(trials[:count], Choice(direction))
+        ) or count == 1
+
+
+@given(searches(), st.integers(0, 9))
+def test_only_what_is_dominated_is_freed_in_whatever_order_trials_end(
+    search: tuple[Metrics, list[Trial]], seed: int
+) -> None:
+    metrics, trials = search
+    front = metrics.front(trials)
+    shuffled = Random(seed).sample(trials, len(trials))
+    freed = to_free(shuffled, FrontChoice(metrics))
+    expected = [trial.trial_id for trial in trials if trial not in front] if front else []
+    assert sorted(trial.trial_id for trial in freed) == expected
+    choice = FrontChoice(metrics)
+    for trial in shuffled:
+        assert not set(choice.add(trial)) & set(front)
 
 
 OPTIMIZERS: dict[str, Any] = {
@@ -148,7 +167,7 @@ def test_a_trial_that_may_go_on_keeps_its_checkpoint_and_the_best_always(
             with Checkpoint(run_dir.checkpoint(trial.trial_id)).save(step=1):
                 pass
     trials = scheduler.book.trials
-    freeing = Freeing(Kept(run_dir), "best", scheduler, direction)
+    freeing = Freeing(Kept(run_dir), "best", scheduler, lambda: Choice(direction))
     gone: set[str] = set()
 
     def free(freed: Freed | None, time_s: float) -> None:
@@ -175,7 +194,7 @@ def test_a_trial_that_may_go_on_keeps_its_checkpoint_and_the_best_always(
     assert left == ([best] if best else held)
     # Whoever goes on with it finds nothing more to free.
     scheduler.handle(Resumed(vars(limits), 14), time_s)
-    again = Freeing(Kept(run_dir), "best", scheduler, direction)
+    again = Freeing(Kept(run_dir), "best", scheduler, lambda: Choice(direction))
     assert (again.at_start(), again.at_end()) == (None, None)
 
 

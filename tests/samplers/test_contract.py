@@ -32,6 +32,29 @@ def test_every_sampler_keeps_the_contract(name: str, level: float | None) -> Non
     check_sampler(lambda: make_sampler(name), level=level, space=space)
 
 
+@pytest.mark.parametrize("metrics", [2, 3])
+@pytest.mark.parametrize("name", ["tpe", "qmc"])
+def test_a_sampler_that_takes_several_metrics_keeps_the_contract(name: str, metrics: int) -> None:
+    check_sampler(lambda: make_sampler(name), metrics=metrics)
+
+
+def test_tpe_goes_to_where_the_front_is_and_keeps_constraints_there() -> None:
+    """The front lies between 0.2 and 0.8; what is right of 0.6 is infeasible."""
+    space = Searchspace(x=Float(range=(0.0, 1.0)))
+    learner = Learner(make_sampler("tpe"), space, seed=0)
+    points = [{"x": number * 7 % 60 / 60} for number in range(60)]
+    ended = [
+        Outcome(
+            *(n, TrialState.FINISHED, None, -abs(x - 0.2), 1, (x - 0.6,)),
+            scores=(-abs(x - 0.2), -abs(x - 0.8)),
+        )
+        for n, x in enumerate(point["x"] for point in points)
+    ]
+    learner.learn(points, ended)
+    found = [learner.answer([], [], Question(n, 60, 60))["x"] for n in range(30)]
+    assert sum(0.15 < x < 0.65 for x in found) > 24
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "qmc"])
 def test_every_sampler_that_learns_goes_where_results_are_better(name: str) -> None:
     space = Searchspace(x=Float(range=(0.0, 1.0)), y=Float(range=(1e-4, 1.0), scale="log"))

@@ -52,6 +52,7 @@ TRAINED: Mapping[str, Mapping[str, list[str]]] = {
     "scikit-learn": {
         "cancer-ablation": ["ablation={features: [worst texture], seeds: 1}", _INLINE],
         "sgd-asha": ["search.num_trials=2", "search.optimizer.resource_max=3", _INLINE],
+        "forest-front": ["search.num_trials=2", _INLINE],
     },
     "keras": {
         # First: it divides the processor, which TensorFlow allows before it has used it.
@@ -82,9 +83,11 @@ def run_config(name: str, overrides: list[str], folder: Path) -> Result:
 
 
 def suggestions(name: str, folder: Path) -> dict[str, Any]:
-    """Return what a config launches in virtual time, in order."""
+    """Return what a config launches in virtual time, in order; of several metrics, which aren't simulated, its draws."""
     virtual = ["tensorboard=false"]
-    if name != "forecast":
+    if name == "forest-front":
+        virtual += [_INLINE, "search.num_trials=6"]
+    elif name != "forecast":
         virtual.append("cluster={kind: simulated, workers: 4}")
     result = run_config(name, virtual, folder)
     launches = [

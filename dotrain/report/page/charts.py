@@ -7,7 +7,7 @@ resolves: so a chart turns dark with the page, and light on paper.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 from dotrain.core.trial import Trial
@@ -81,12 +81,11 @@ def thin_out(items: Sequence[_T], most: int) -> list[_T]:
     return [items[round(index * step)] for index in range(most)]
 
 
-def drawn(trials: Sequence[Trial], best: str | None) -> list[Trial]:
-    """Return the trials that a chart draws: evenly spread if there are too many, with the best."""
+def drawn(trials: Sequence[Trial], picked: Collection[str]) -> list[Trial]:
+    """Return the trials that a chart draws: evenly spread if there are too many, with those picked, by their ids."""
     chosen = thin_out(trials, MOST_TRIALS)
-    if best is not None and all(trial.trial_id != best for trial in chosen):
-        chosen += [trial for trial in trials if trial.trial_id == best]
-    return chosen
+    missing = set(picked) - {trial.trial_id for trial in chosen}
+    return [*chosen, *(trial for trial in trials if trial.trial_id in missing)]
 
 
 def sensible_range(values: Sequence[float]) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,7 @@ def curves_of(
     trials: Sequence[Trial],
     metric: str,
     is_picked: Callable[[Trial], bool],
-    best: str | None,
+    drawn_always: Collection[str],
 ) -> Curves:
     """Return the chart of all curves.
 
@@ -72,10 +72,10 @@ def curves_of(
         trials: All of them.
         metric: What the values are.
         is_picked: Whether a trial's line stands out.
-        best: The id of the best trial, which is always drawn.
+        drawn_always: The ids of trials that are drawn however many there are.
     """
     reporting = [trial for trial in trials if trial.step_history]
-    chosen = drawn(reporting, best)
+    chosen = drawn(reporting, drawn_always)
     values = [value for trial in chosen for value in trial.metric_history]
     shown = sensible_range(values) if values else (0.0, 0.0)
     most = max(20, MOST_POINTS // max(1, len(chosen)))

@@ -12,6 +12,7 @@ from dotrain.core.trial import Trial
 from dotrain.report.page.charts import Spec
 from dotrain.report.page.cost import Cost, cost_of
 from dotrain.report.page.curves import Curves, curves_of, fate, why
+from dotrain.report.page.front import FrontPage, front_page
 from dotrain.report.page.importance import Importance, importance_of
 from dotrain.report.page.parameters import Parameter, searched
 from dotrain.report.page.savings import Rung, Savings, rungs_of, savings_of
@@ -56,6 +57,7 @@ class Document:
         rungs: Of successive halving.
         savings: Steps saved.
         study: Of an ablation.
+        front: Of a search by several metrics.
         active: Trials that have not come to an end.
         cost: Time and slots.
         environment: Where it was driven: what, and which.
@@ -81,6 +83,7 @@ class Document:
     rungs: Sequence[Rung]
     savings: Savings | None
     study: StudyPage | None
+    front: FrontPage | None
     active: Sequence[Active]
     cost: Cost
     environment: Sequence[tuple[str, str]]
@@ -104,22 +107,25 @@ def make_document(run: Run, made_at: str) -> Document:
     metric, direction = result.metric, result.direction
     is_search = result.kind == "search"
     best = result.best
-    best_id = None if best is None else best.trial_id
+    front = front_page(result)
+    picked = front.ids if front else [best.trial_id] if best else []
     checkpoint = (
         None if best is None else checkpoint_of(best, run.run_dir.path, run.header["direction"])
     )
-    curves = curves_of(trials, metric, result.stands_out, best_id)
+    curves = curves_of(trials, metric, result.stands_out, picked)
     parameters = searched(header["config"], trials) if is_search else []
-    timeline = timeline_of(trials, metric, direction, run.state.time_s) if is_search else None
-    slices = slices_of(trials, parameters, metric, best_id) if is_search else None
+    by_one = is_search and front is None
+    timeline = timeline_of(trials, metric, direction, run.state.time_s) if by_one else None
+    slices = slices_of(trials, parameters, metric, picked) if is_search else None
     study = study_page(result)
     charts: dict[str, Spec | None] = {
         "curves": curves.spec,
         "timeline": timeline.spec if timeline else None,
         "forest": study.spec if study else None,
         **{f"slice-{i}": spec for i, spec in enumerate(slices.specs if slices else ())},
+        **{f"front-{i}": spec for i, spec in enumerate(front.specs if front else ())},
     }
-    parts = [part for part in (curves, timeline, slices, study) if part is not None]
+    parts = [part for part in (curves, timeline, slices, study, front) if part is not None]
     return Document(
         run=run,
         made_at=made_at,
@@ -135,11 +141,12 @@ def make_document(run: Run, made_at: str) -> Document:
         rungs=rungs_of(trials, direction),
         savings=savings_of(trials),
         study=study,
+        front=front,
         active=[Active(trial, why(trial)) for trial in trials if fate(trial) == "unfinished"],
         cost=cost_of(run.records, trials, run.state.time_s),
         environment=environment_of(header),
         config=to_yaml(header["config"]),
-        table=table_of(trials, metric, direction),
+        table=table_of(trials, result.metrics, result.candidates if front else None),
         marks=[
             *(line for line in result.caveats.lines if line != SIMULATED),
             *space_lines(header, run.records),

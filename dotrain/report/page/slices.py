@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,10 @@ class Slices:
 
 
 def slices_of(
-    trials: Sequence[Trial], parameters: Sequence[Parameter], metric: str, best: str | None
+    trials: Sequence[Trial],
+    parameters: Sequence[Parameter],
+    metric: str,
+    picked: Collection[str],
 ) -> Slices | None:
     """Return the charts, or None if there is nothing to compare.
 
@@ -61,18 +64,18 @@ def slices_of(
         trials: All of them; those without a value are not drawn.
         parameters: What was searched.
         metric: What the values are.
-        best: The id of the best trial.
+        picked: The ids of the best trial, or of those on the front.
     """
     valued = [trial for trial in trials if trial.final_metric is not None]
     if len(valued) < 2 or not parameters:
         return None
     kept, rest = parameters[:_MOST_SLICES], parameters[_MOST_SLICES:]
-    chosen = drawn(valued, best)
+    chosen = drawn(valued, picked)
     values = [trial.final_metric or 0.0 for trial in chosen]
     shown = sensible_range(values)
     budgets = {trial.results[-1].budget for trial in chosen if trial.results}
     by_steps = len(budgets) > 1
-    rows = [_row(trial, kept, trial.trial_id == best) for trial in chosen]
+    rows = [_row(trial, kept, trial.trial_id in picked) for trial in chosen]
     return Slices(
         specs=[
             _spec(_x_axis(index, parameter, rows), axis(metric, shown), by_steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -49,21 +49,28 @@ class TrialTable:
     total: int
 
 
-def table_of(trials: Sequence[Trial], metric: str, direction: Direction) -> TrialTable:
+def table_of(
+    trials: Sequence[Trial],
+    metrics: Mapping[str, Direction],
+    front: Collection[Trial] | None = None,
+) -> TrialTable:
     """Return the table; columns that tell nothing are left out.
 
     Args:
-        trials: All of them.
-        metric: What the values are.
-        direction: ``max`` or ``min``; of very many trials the best are shown.
+        trials: All of them; of very many the best are shown, of several metrics the front first.
+        metrics: What the values are, and which are better.
+        front: The trials on the front, where there are several metrics.
     """
     shown = list(trials)
-    if len(shown) > MOST_TRIALS:
-        valued = ranked(trials, direction)
+    if front is not None:
+        rest = [trial for trial in trials if trial not in front]
+        shown = [*front, *rest][:MOST_TRIALS]
+    elif len(shown) > MOST_TRIALS:
+        valued = ranked(trials, next(iter(metrics.values())))
         chosen = {trial.trial_id for trial in valued}
         rest = [trial for trial in trials if trial.trial_id not in chosen]
         shown = [*valued, *rest][:MOST_TRIALS]
-    flat = trial_rows(shown, metric)
+    flat = trial_rows(shown, metrics, front)
     reasons = [why(trial) for trial in shown]
     columns = [name for name in (flat[0] if flat else ()) if _tells(name, flat)]
     rows = []

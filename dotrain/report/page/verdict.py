@@ -10,9 +10,10 @@ from dotrain.report.page.study import effects_text
 from dotrain.report.page.text import count, listed, number
 from dotrain.report.reading import Run
 from dotrain.report.text import duration
-from dotrain.results import Counts, RunResult, SearchResult
+from dotrain.results import Counts, FrontResult, RunResult, SearchResult
 from dotrain.results.resuming import resume_command
 from dotrain.results.text import params_text
+from dotrain.results.trials import values_of
 
 _ENDINGS = {
     RunStatus.FINISHED: "finished in {}",
@@ -72,14 +73,28 @@ _outcome.register(effects_text)
 def _best_text(result: SearchResult) -> str:
     best = result.best
     if best is None:
-        if not result.counts.total:
-            return "no trial has been launched"
-        ended = result.counts.unfinished == 0
-        return "no trial gave a value" if ended else "no trial has given a value yet"
+        return _nothing_text(result)
     if result.kind == "run":
         return f"{result.metric} is {number(best.final_metric)}"
     with_ = f" with {params_text(best.params)}" if best.params else ""
     return f"the best {result.metric} is {number(best.final_metric)}, from {best.trial_id}{with_}"
+
+
+@_outcome.register
+def _front_text(result: FrontResult) -> str:
+    if not result.front:
+        return _nothing_text(result)
+    if result.kind == "run":
+        values = values_of(result.front[0], result.metrics).items()
+        return listed([f"{name} is {number(value)}" for name, value in values])
+    return f"{count(len(result.front), 'trial')} on the Pareto front, {result.ranges_text}"
+
+
+def _nothing_text(result: RunResult) -> str:
+    if not result.counts.total:
+        return "no trial has been launched"
+    ended = result.counts.unfinished == 0
+    return "no trial gave a value" if ended else "no trial has given a value yet"
 
 
 def _fates_text(counts: Counts, planned: int | None) -> str:
