@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 
+from dotrain.core.beginning import begin
 from dotrain.core.checking import check_trials
 from dotrain.core.constraints import Constraints
 from dotrain.core.events import (
@@ -41,6 +42,7 @@ class TrialBook:
     Attributes:
         trials: By id, in order of acceptance.
         active: The trials that hold slots, by id.
+        borrowing: Those that are to begin from another's checkpoint and haven't started yet, by id.
         finalized: Trials with a value, in the order in which they first got one.
         counts: Number of trials by state.
         held: Slots held by active trials.
@@ -71,6 +73,7 @@ class TrialBook:
         """
         self.trials: dict[str, Trial] = {}
         self.active: dict[str, Trial] = {}
+        self.borrowing: dict[str, Trial] = {}
         self.finalized: list[Trial] = []
         self.counts: Counter[TrialState] = Counter()
         self.held = 0
@@ -90,6 +93,8 @@ class TrialBook:
             trial.seed = derive_seed(self._seed, "trial", trial.number)
         trial.notes.update(self._marks)
         self.trials[trial.trial_id] = trial
+        if trial.begins_from:
+            self.borrowing[trial.trial_id] = trial
         self.counts[trial.state] += 1
 
     def find(self, event: TrialEvent) -> Trial | None:
@@ -130,6 +135,9 @@ class TrialBook:
             -1 if trial.last_step is None else trial.last_step,
             trial.arm,
             tuple(sorted(avoid)),
+            trial.begins_from,
+            trial.begins_at,
+            trial.lent_step,
         )
 
     def stop(self, trial: Trial, reason: str, time_s: float) -> None:
@@ -253,25 +261,14 @@ class TrialBook:
         trial.host = next(iter(trial.hosts), "")
         self.hosts.held(trial.hosts, 1)
         trial.started_s = time_s
-        # Whatever lies beyond the checkpoint will be trained, and reported, once more.
-        from_one = self._counts_from_one and bool(trial.step_history) and trial.step_history[0] > 0
-        trial.cut_off(event.resume_step + from_one)
-        trial.resume_step, trial.attempt_step, trial.repeats = event.resume_step, None, 0
-        if trial.freed:
-            trial.begin_without_freed(event.resume_step)
-        if event.resume_step > 0:
-            trial.from_checkpoint += 1
-            what = (
-                f"attempt {trial.attempt} went on from its checkpoint of step {event.resume_step}"
-            )
-            trial.notes[Mark.CONTINUED] = what
-        elif self.codes and self.codes[-1] == self.codes[0]:
-            trial.notes.pop(Mark.OTHER_CODE, None)  # it begins again, with the first code
-        trial.counted = trial.promoting and event.resume_step > 0
-        if trial.counted:
-            trial.continued += 1
-            trial.steps_saved += event.resume_step
-        trial.promoting = False
+        self.borrowing.pop(trial.trial_id, None)
+        begin(
+            trial,
+            event,
+            self.trials.get(trial.begins_from),
+            counts_from_one=self._counts_from_one,
+            is_first_code=bool(self.codes) and self.codes[-1] == self.codes[0],
+        )
 
     def _finalize(self, trial: Trial, what: str, value: float, time_s: float) -> None:
         if trial.final_metric is None:
@@ -326,6 +323,7 @@ class TrialBook:
         self.counts[trial.state] += 1
         if trial.state.ended:  # however: nobody waits for what it could say of a host
             self.hosts.drop(trial.trial_id)
+            self.borrowing.pop(trial.trial_id, None)
         if trial.state.active and not before.active:
             self.active[trial.trial_id] = trial
             self.held += trial.slots

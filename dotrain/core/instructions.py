@@ -30,6 +30,9 @@ class Launch(Instruction):
         known_step: The last step that was reported before; -1 if none was.
         arm: Which run of an ablation study the trial is, if it is one.
         avoid: Hosts on which it is not to run, as long as there are others with so many slots.
+        begins_from: The trial from whose checkpoint it begins as long as it has none of its own; ``""``: from the start.
+        begins_at: The step of that checkpoint, as of the trial.
+        keep_step: The newest checkpoint of so many steps or less stays beside newer ones: another trial may begin from it.
     """
 
     trial_id: str
@@ -41,6 +44,9 @@ class Launch(Instruction):
     known_step: int = -1
     arm: ArmRun | None = None
     avoid: tuple[str, ...] = ()
+    begins_from: str = ""
+    begins_at: int = 0
+    keep_step: int = 0
 
     @property
     def varied(self) -> dict[str, Any]:

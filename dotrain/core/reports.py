@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dotrain.core.beginning import begin_again
 from dotrain.core.events import Reported, Started, TrialEvent
 from dotrain.core.trial import Mark, Trial, TrialState
 
@@ -31,25 +32,8 @@ def take_report(trial: Trial, event: Reported, time_s: float) -> None:
         return
     trial.attempt_step = event.step
     if not event.kept and event.step < trial.resume_step:
-        _begins_again(trial)
+        begin_again(trial)
     trial.cut_off(event.step)
     trial.step_history.append(event.step)
     trial.metric_history.append(event.value)
     trial.steps_run += 1
-
-
-def _begins_again(trial: Trial) -> None:
-    """Go back to where the function counts from.
-
-    Unless it has read its checkpoint, and only counts as if it had not, what the start has
-    counted is taken back.
-    """
-    if Mark.RECOUNTED not in trial.notes:
-        trial.from_checkpoint -= 1
-        if not trial.from_checkpoint:
-            trial.notes.pop(Mark.CONTINUED, None)
-        if trial.counted:
-            trial.continued -= 1
-            trial.steps_saved -= trial.resume_step
-            trial.counted = False
-    trial.resume_step = 0

@@ -15,6 +15,7 @@ from dotrain.results.base import RunResult
 from dotrain.results.cases import Case, trial_case
 from dotrain.results.checkpoints import checkpoint_of
 from dotrain.results.example import carry_out
+from dotrain.results.lineage import lineage_of
 from dotrain.results.text import count_text, number_text
 from dotrain.space import Domain, Searchspace, SpaceError, as_domain
 from dotrain.space.values import is_number
@@ -88,6 +89,12 @@ class SearchResult(RunResult):
         """The best trial, or None if none has a value."""
         return next(iter(self.ranked), None)
 
+    @cached_property
+    def lineage(self) -> list[dict[str, Any]]:
+        """The schedule of hyperparameters that led to the best trial; empty if it began by itself."""
+        trials = {trial.trial_id: trial for trial in self.trials}
+        return [one.to_json() for one in lineage_of(self.best, trials)] if self.best else []
+
     @property
     def candidates(self) -> list[Trial]:
         """The trials that have a value."""
@@ -146,6 +153,7 @@ class SearchResult(RunResult):
             "params": best.params,
             "marks": [str(mark) for mark in best.marks],
             "checkpoint": checkpoint_of(best, self.run_dir),
+            **({"lineage": self.lineage} if self.lineage else {}),
         }
         return self._told({"seed": self.header["seed"], "best": told}, {"steps": self.steps}, then)
 

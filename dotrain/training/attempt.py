@@ -129,7 +129,9 @@ def _call(
     metric = loaded.program.metric
     reporter: Reporter | None = None
     try:
-        checkpoint = Checkpoint(trial_dir / CHECKPOINT, keeps_all=loaded.program.keeps_all)
+        checkpoint = Checkpoint(
+            trial_dir / CHECKPOINT, keeps_all=loaded.program.keeps_all, keep_step=launch.keep_step
+        )
         reporter = Reporter(
             *(trial_id, attempt, metric, channel, place.agreement, launch.budget),
             loaded.program.direction,
@@ -137,7 +139,7 @@ def _call(
         arguments, use = _given(loaded, launch, reporter, checkpoint, trial_dir, place)
         resume_step = use.sources.resume_step
         seed_everything(use.sources.attempt_seed)
-        kept = ReportLog(trial_dir / REPORTS)
+        kept = ReportLog(trial_dir / REPORTS, launch.begins_at if launch.known_step >= 0 else 0)
         if "checkpoint" in arguments:
             reporter.log_file = kept if place.is_chief else None
         place.agreement.begin(resume_step)
@@ -148,6 +150,11 @@ def _call(
         returned = loaded.train(**arguments)
         if reporter.divergence:
             return Diverged(trial_id, attempt, reporter.divergence)
+        if launch.begins_from and not checkpoint.was_read:
+            raise BadSetup(
+                f"it was to begin from {launch.begins_from}'s checkpoint and never looked at it; "
+                "go on from checkpoint.latest, of checkpoint.step steps"
+            )
         if launch.arm and (wrong := use.missed()):
             raise BadSetup(f"arm {launch.arm.name}: {wrong}")
         place.strategy.check_use()
