@@ -159,7 +159,8 @@ class _Search:
                 else:
                     executor.carry_out(instruction)
 
-        steps = {name: len(trial.step_history) for name, trial in scheduler.book.trials.items()}
+        trials = scheduler.book.trials.values()
+        steps = {t.trial_id: t.last_step + 1 for t in trials if t.last_step is not None}
         executor.resume_from(from_s, steps)
         if resumed is not None:
             post(resumed)
