@@ -137,7 +137,7 @@ class TrialBook:
             tuple(sorted(avoid)),
             trial.begins_from,
             trial.begins_at,
-            trial.lent_step,
+            trial.lent_step if trial.lends else -1,
         )
 
     def stop(self, trial: Trial, reason: str, time_s: float) -> None:

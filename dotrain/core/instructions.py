@@ -32,7 +32,8 @@ class Launch(Instruction):
         avoid: Hosts on which it is not to run, as long as there are others with so many slots.
         begins_from: The trial from whose checkpoint it begins as long as it has none of its own; ``""``: from the start.
         begins_at: The step of that checkpoint, as of the trial.
-        keep_step: The newest checkpoint of so many steps or less stays beside newer ones: another trial may begin from it.
+        keep_step: The newest checkpoint of so many steps or less stays beside newer ones: another trial may begin from it;
+            -1 if nobody borrows any.
     """
 
     trial_id: str
@@ -46,7 +47,7 @@ class Launch(Instruction):
     avoid: tuple[str, ...] = ()
     begins_from: str = ""
     begins_at: int = 0
-    keep_step: int = 0
+    keep_step: int = -1
 
     @property
     def varied(self) -> dict[str, Any]:

@@ -49,8 +49,8 @@ class PBT(AbstractOptimizer):
     A population of trials trains in turns of `interval` steps. Who ends a turn goes on with the next one, unless it
     is among the worst `quantile` of all that have come to so many steps: then a new trial takes its place, which begins
     from the checkpoint of one drawn from the best `quantile`, with hyperparameters near that one's. Those that fail,
-    diverge, are stopped or infeasible are replaced so, too, and by a random draw as long as nobody has finished a
-    turn. Nobody waits for others: who comes to a number of steps is compared with those that were there before. With
+    diverge, are stopped or infeasible are replaced so, too, and by a random draw while there is nobody to begin
+    from. Nobody waits for others: who comes to a number of steps is compared with those that were there before. With
     fewer slots than members, those with the fewest steps come first.
 
     The train function must save a checkpoint at the end of its budget and go on from one; what its shape depends on (the size of

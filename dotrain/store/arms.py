@@ -12,6 +12,9 @@ from typing import Any
 from dotrain.core.instructions import Instruction, Launch, to_record
 from dotrain.core.trial import ArmRun, Trial
 
+#: What isn't written: fields that came later, each with what means "as before".
+_AS_BEFORE = {"avoid": (), "begins_from": "", "begins_at": 0, "keep_step": -1}
+
 
 def write_instruction(instruction: Instruction) -> dict[str, Any]:
     """Return an instruction as the journal has it."""
@@ -20,8 +23,8 @@ def write_instruction(instruction: Instruction) -> dict[str, Any]:
         record["params"] = instruction.varied
         if instruction.arm is None:
             del record["arm"]
-        for name in ("avoid", "begins_from", "begins_at", "keep_step"):
-            if not record[name]:
+        for name, before in _AS_BEFORE.items():
+            if record[name] == before:
                 del record[name]
     return record
 

@@ -55,7 +55,7 @@ def inherit(
         saved = checkpoints_in(source)
         found = newest_up_to(step, saved)
         if found is None:
-            raise _nothing(lender, step, [one.step for one in saved])
+            raise _nothing(bool(saved))
         target.mkdir(parents=True, exist_ok=True)
         sweep(target)
         partial = target / partial_name()
@@ -90,7 +90,7 @@ def _inherit_there(
     saved = saved_in(manifest)
     name = saved.get(max((one for one in saved if one <= step), default=-1))
     if name is None:
-        raise _nothing(lender, step, list(saved))
+        raise _nothing(bool(saved))
     storage, batch = kept.storage(), secrets.token_hex(4)
     copied: dict[str, Stored | None] = {CHECKPOINT: None}
     for path, stored in manifest.items():
@@ -102,9 +102,12 @@ def _inherit_there(
     kept.write_manifest(trial_id, copied, sync=True)
 
 
-def _nothing(lender: str, step: int, steps: list[int]) -> NothingToInherit:
-    others = f", only of step {min(steps)} and later" if steps else ""
+def _nothing(has_others: bool) -> NothingToInherit:
+    # Without names and numbers: many trials that fail alike are told of once.
+    if has_others:
+        return NothingToInherit(
+            "the trial that it was to begin from has no checkpoint of its budget any more, only newer ones"
+        )
     return NothingToInherit(
-        f"{lender} has no checkpoint of step {step} or before{others}, to begin from; the train function must save one, "
-        "with the steps that its budget counts, before it returns"
+        "the trial that it was to begin from has no checkpoint any more; has anybody removed it?"
     )

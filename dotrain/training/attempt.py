@@ -150,11 +150,9 @@ def _call(
         returned = loaded.train(**arguments)
         if reporter.divergence:
             return Diverged(trial_id, attempt, reporter.divergence)
-        if launch.begins_from and not checkpoint.was_read:
-            raise BadSetup(
-                f"it was to begin from {launch.begins_from}'s checkpoint and never looked at it; "
-                "go on from checkpoint.latest, of checkpoint.step steps"
-            )
+        lends = launch.keep_step >= 0 and place.is_chief
+        if lends and (wrong := _cant_lend(launch, checkpoint, resume_step)):
+            raise BadSetup(wrong)
         if launch.arm and (wrong := use.missed()):
             raise BadSetup(f"arm {launch.arm.name}: {wrong}")
         place.strategy.check_use()
@@ -185,6 +183,25 @@ def _call(
     if numbers.wrong:
         return Failed(trial_id, attempt, describe_bad_result(numbers.wrong, loaded.train))
     return Finished(trial_id, attempt, numbers.value, numbers.others, taken)
+
+
+def _cant_lend(launch: Launch, checkpoint: Checkpoint, resume_step: int) -> str:
+    """Return why others can't go on from what an attempt has come to, where they are to; ``""`` if they can.
+
+    Names and numbers aren't told: many trials that fail alike are told of once.
+    """
+    if (launch.begins_from or resume_step) and not checkpoint.was_read:
+        return "it was to go on from a checkpoint and never looked at it; go on from checkpoint.latest, of checkpoint.step steps"
+    if not checkpoint.found_step():
+        return (
+            "it has saved no checkpoint, from which others are to begin; save one before it returns"
+        )
+    if launch.budget is not None and not checkpoint.has_step_up_to(int(launch.budget)):
+        return (
+            "its checkpoint is of more steps than its budget, and others are to begin from it; save it with the steps that "
+            "budget counts"
+        )
+    return ""
 
 
 def _from_reports(

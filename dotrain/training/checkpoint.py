@@ -64,6 +64,10 @@ class Checkpoint:
         found = checkpoints_in(self._directory)
         return found[-1].step if found else 0
 
+    def has_step_up_to(self, step: int) -> bool:
+        """Whether there is a checkpoint of so many steps or less; without counting as a reader."""
+        return newest_up_to(step, checkpoints_in(self._directory)) is not None
+
     @contextmanager
     def save(self, step: int) -> Iterator[Path]:
         """Save a checkpoint: write files into the folder that the ``with`` block gets.
