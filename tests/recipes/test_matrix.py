@@ -44,6 +44,9 @@ SHORTER = {
     "cancer-ablation": ["ablation={features: [worst texture], seeds: 2}"],
     "forecast": ["search.num_trials=20"],
     "sgd-asha": ["search.num_trials=9", "search.optimizer.resource_max=9"],
+    "digits-pbt": [
+        "search.optimizer={name: pbt, population: 4, interval: 1, resource_max: 3, quantile: 0.5}"
+    ],
 }
 
 
@@ -77,6 +80,7 @@ EXECUTORS = {
     "digits-ablation": ["inline"],
     "cancer-ablation": ["inline", "local", "address"],
     "sgd-asha": ["inline", "local", "address"],
+    "digits-pbt": ["local"],
 }
 
 
