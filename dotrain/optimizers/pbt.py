@@ -46,24 +46,24 @@ class _Level:
 class PBT(AbstractOptimizer):
     """Population based training: hyperparameters change while models train.
 
-    A population of trials trains in turns of `interval` steps. Who ends a turn goes on with the next one, unless it
-    is among the worst `quantile` of all that have come to so many steps: then a new trial takes its place, which begins
-    from the checkpoint of one drawn from the best `quantile`, with hyperparameters near that one's. Those that fail,
-    diverge, are stopped or infeasible are replaced so, too, and by a random draw while there is nobody to begin
-    from. Nobody waits for others: who comes to a number of steps is compared with those that were there before. With
-    fewer slots than members, those with the fewest steps come first.
+    The members of a population train in intervals. Who ends one begins the next, unless it is among the worst `quantile`
+    of all that have come to so many steps: then a new trial takes its place, which begins from the checkpoint of one
+    drawn from the best `quantile`, with hyperparameters near that one's. Those that fail, diverge, are stopped or infeasible
+    are replaced so, too, and by a random draw while there is nobody to begin from. Nobody waits for others: who comes
+    to a number of steps is compared with those that were there before. With fewer slots than members, those with the
+    fewest steps come first.
 
-    The train function must save a checkpoint at the end of its budget and go on from one; what its shape depends on (the size of
-    a layer, say) can't be searched. `num_trials`, which may be left out, is the most trials in all; when they are
-    used up, everybody goes on as it is.
+    The train function must save a checkpoint before it returns, and go on from one with the hyperparameters that it is
+    given. `num_trials`, which may be left out, is the most trials in all; when they are used up, everybody goes on as it
+    is.
 
     Source: Jaderberg et al., "Population Based Training of Neural Networks", 2017: truncation selection, perturb and resample.
     That results are compared at equal numbers of steps, as they come, is ours.
 
     Args:
         population: Members (>= 2), of which `quantile` must be one at least.
-        interval: Steps of a turn (>= 1), after which the worst are replaced.
-        resource_max: Steps after which a member has come to its end (>= 2).
+        interval: Steps (>= 1) after which the worst are replaced.
+        resource_max: Steps (>= 2) after which a member has come to its end.
         quantile: Which share is replaced, and by which share (at most a half).
         perturbation_factors: What a number is multiplied by, one below 1 and one above it.
         resample_probability: How likely a hyperparameter is drawn anew instead.
@@ -118,7 +118,7 @@ class PBT(AbstractOptimizer):
         self._levels: dict[int, _Level] = {}
         #: The members: each of them trains, or is to.
         self._members: set[Trial] = set()
-        #: Members whose turn has ended, as (steps done, order, trial): those with the fewest come first.
+        #: Members that have ended an interval, as (steps done, order, trial): those with the fewest come first.
         self._ready: list[tuple[int, int, Trial]] = []
         self._order = itertools.count()
         self._begun = self._suggested = self._running = 0
@@ -126,7 +126,7 @@ class PBT(AbstractOptimizer):
         self._is_through = False
 
     def get_suggestion(self, trial: Trial | None = None) -> Suggestion:
-        """Return the next turn of a member or a new member, else WAIT, else None."""
+        """Return the next interval of a member or a new member, else WAIT, else None."""
         if trial is not None:
             self._running -= 1
             self._take(trial)
@@ -141,19 +141,19 @@ class PBT(AbstractOptimizer):
         return trial in self._members
 
     @property
-    def _turns(self) -> list[int]:
-        """The numbers of steps at which turns end."""
+    def _ends(self) -> list[int]:
+        """The numbers of steps at which intervals end."""
         return [*range(self.interval, self.resource_max, self.interval), self.resource_max]
 
     @property
     def most_trials(self) -> int:
-        """The most trials in all: as many as there are turns, unless `num_trials` says otherwise."""
-        return self.population * len(self._turns) if self.num_trials is None else self.num_trials
+        """The most trials in all: as many as there are intervals, unless `num_trials` says otherwise."""
+        return self.population * len(self._ends) if self.num_trials is None else self.num_trials
 
     # ---- what has ended ----
 
     def _take(self, trial: Trial) -> None:
-        """Note what a member has come to; whether it goes on is decided when its next turn comes."""
+        """Note what a member has come to; whether it goes on is decided when it could."""
         steps = int(trial.budget or 0)
         level = self._levels.setdefault(steps, _Level())
         if trial.state is not TrialState.FAILED:
@@ -186,7 +186,7 @@ class PBT(AbstractOptimizer):
         return member
 
     def _follow(self) -> Trial | Promotion | None:
-        """Return the next turn of who has done the fewest steps: its own, or that of who takes its place."""
+        """Return what who has done the fewest steps does next, or who takes its place."""
         while self._ready:
             steps, _, trial = heapq.heappop(self._ready)
             if trial in self._members:
@@ -216,7 +216,7 @@ class PBT(AbstractOptimizer):
     def _in_place_of(self, trial: Trial, steps: int) -> Trial | None:
         """Return who takes the place of a member that has ended for good, if anybody does."""
         who = f"{trial.trial_id}, which has {_WORDS[trial.state]}"
-        before = (self._lenders(turn, trial) for turn in reversed(self._turns) if turn <= steps)
+        before = (self._lenders(end, trial) for end in reversed(self._ends) if end <= steps)
         lenders = next(filter(None, before), [])
         if lenders or self._is_through:
             return self._borrowed(lenders, who)
@@ -270,23 +270,23 @@ class PBT(AbstractOptimizer):
         return trial
 
     def _after(self, steps: int) -> int:
-        """Return where the turn ends that begins after so many steps."""
+        """Return where the interval ends that begins after so many steps."""
         return min(steps + self.interval, self.resource_max)
 
     def plan(self) -> Plan:
-        """Every member takes every turn, but for those that go on from who is further on."""
+        """Every member trains every interval, but for those that go on from who is further on."""
         size = self._untried.size if self._untried is not None and self.tries_once else None
         members = self.population if size is None else min(size, self.population)
         steps = members * self.resource_max
         notes = [
-            f"{members} members train {self.resource_max} steps each, in turns of {self.interval}: {steps} steps in all if none "
+            f"{members} members train {self.resource_max} steps each, in intervals of {self.interval}: {steps} steps in all if none "
             f"fails, fewer if some go on from who is further on; {self.most_trials} trials at most"
         ]
         if members < self.population:
             notes.append(
                 f"the space has {size} configurations, fewer than population {self.population}"
             )
-        return Plan(members, members * len(self._turns), notes=tuple(notes))
+        return Plan(members, members * len(self._ends), notes=tuple(notes))
 
 
 _WORDS = {
