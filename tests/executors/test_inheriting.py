@@ -17,6 +17,7 @@ from dotrain import experiment
 from dotrain.config import load_config
 from dotrain.core.observer import Observer
 from dotrain.core.trial import Mark, Trial
+from dotrain.report.page.writing import write_page
 from dotrain.report.reading import read_run
 from dotrain.report.result import result_lines
 from dotrain.report.story import read_trial
@@ -157,6 +158,8 @@ def test_people_are_told_of_the_lineage(project: Project) -> None:
         line.startswith("lineage: ") for line in result_lines(read_run(result.run_dir).result)
     )  # type: ignore[arg-type]
     assert of_best == ("lineage" in best)
+    page = write_page(result.run_dir, project.path / "page.html").read_text()
+    assert ('id="lineage"' in page) == of_best
 
 
 def test_a_function_that_does_not_ask_for_checkpoints_is_refused(project: Project) -> None:

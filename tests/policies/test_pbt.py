@@ -13,7 +13,9 @@ from dotrain import AbstractEarlyStop
 from dotrain.core.instructions import Launch
 from dotrain.core.limits import Limits
 from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.earlystop.median import MedianStop
 from dotrain.earlystop.none import NoStop
+from dotrain.earlystop.percentile import PercentileStop
 from dotrain.errors import PolicyError
 from dotrain.optimizers.pbt import PBT
 from dotrain.optimizers.random import RandomSearch
@@ -250,6 +252,12 @@ def test_the_contract_holds_in_a_continuum(options: dict[str, Any]) -> None:
 def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pbt(**options)
+
+
+@pytest.mark.parametrize("rule", [MedianStop(), PercentileStop(percentile=25)])
+def test_a_rule_that_compares_from_the_first_step_on_is_refused(rule: AbstractEarlyStop) -> None:
+    with pytest.raises(ValueError, match="trials begin from others' checkpoints"):
+        search(rule=rule)
 
 
 def test_fewer_trials_than_members_are_refused() -> None:
