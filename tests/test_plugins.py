@@ -116,7 +116,7 @@ def test_a_module_of_the_users_own_is_found(user_plugin: str):
         ("ahsa", r"unknown optimizer 'ahsa'; did you mean 'asha'\? \(or module:Class\)"),
         (
             "xyz",
-            r"unknown optimizer 'xyz'; known: asha, bohb, cmaes, gp, grid, hyperband, qmc, random, single, tpe",
+            r"unknown optimizer 'xyz'; known: asha, bohb, cmaes, gp, grid, hyperband, pbt, qmc, random, single, tpe",
         ),
         ("no_such_module:X", "can't be loaded: No module named 'no_such_module'"),
         ("user_plugin:Nothing", "can't be loaded: .*has no attribute 'Nothing'"),

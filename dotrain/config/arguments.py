@@ -125,6 +125,25 @@ def budget_not_taken(
     )
 
 
+def checkpoint_not_taken(train: Described, optimizer: AbstractOptimizer) -> str:
+    """Return what is wrong with a train function that others' checkpoints can't be given to; ``""`` if they can.
+
+    Args:
+        train: The train function.
+        optimizer: What lets trials begin from checkpoints of others, if it does.
+    """
+    signature = train.signature()
+    if not optimizer.lends_checkpoints or signature is None:
+        return ""
+    if signature.takes_any or "checkpoint" in signature.names:
+        return ""
+    return (
+        f"{place_of(train, signature)} doesn't ask for 'checkpoint', and {type(optimizer).__name__} lets trials go on "
+        "from the checkpoints of others; ask for checkpoint, save with it and go on from it, or take another "
+        "optimizer, such as asha"
+    )
+
+
 @dataclass(frozen=True)
 class Arguments:
     """What a config gives the user's functions, and what these ask for.

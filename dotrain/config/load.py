@@ -13,6 +13,7 @@ from dotrain.config.ablate import StudyBuilder
 from dotrain.config.arguments import (
     Arguments,
     budget_not_taken,
+    checkpoint_not_taken,
     names_taken,
     place_of,
     prepare_problems,
@@ -183,8 +184,11 @@ class _Loader:
             )
             if self.train is not None:
                 self._check_arguments(self.train, taken, space)
-                if message := budget_not_taken(self.train, others, self.optimizer):
-                    self._refuse([self.source.problem(("train",), message)])
+                for message in (
+                    budget_not_taken(self.train, others, self.optimizer),
+                    checkpoint_not_taken(self.train, self.optimizer),
+                ):
+                    self._refuse([self.source.problem(("train",), message)] if message else [])
         if self.problems:
             raise ConfigError(_in_order(self.problems))
         made = (self.optimizer, self.early_stop, self.strategy, executor)

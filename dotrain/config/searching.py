@@ -65,6 +65,12 @@ def set_up(
             rule.check_with(optimizer)
     except ValueError as error:
         yield source.problem(("search" if search else "ablation", "early_stop"), str(error))
+    if search and search.repeats > 1 and optimizer.lends_checkpoints:
+        message = (
+            f"'{search.optimizer.name}' trains each schedule of hyperparameters once: a trial that begins from another "
+            "one's checkpoint has no repeats to begin from; take it out, or use asha or random"
+        )
+        yield source.problem(("search", "repeats"), message)
     if search and search.constraints and is_virtual:
         message = "a simulated trial has no other numbers than the metric; take them out"
         yield source.problem(("search", "constraints"), message, at_key=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 
+from dotrain.core.beginning import begin
 from dotrain.core.checking import check_trials
 from dotrain.core.criteria import Criteria
 from dotrain.core.events import (
@@ -30,7 +31,7 @@ from dotrain.core.hosts import Hosts
 from dotrain.core.instructions import Launch
 from dotrain.core.limits import Limits
 from dotrain.core.repeats import Repeats
-from dotrain.core.reports import is_double, note_guess, take_report, take_start
+from dotrain.core.reports import is_double, note_guess, take_report
 from dotrain.core.seeding import derive_seed
 from dotrain.core.trial import Mark, Result, Trial, TrialState
 from dotrain.core.usage import one_after_another
@@ -42,6 +43,7 @@ class TrialBook:
     Attributes:
         trials: By id, in order of acceptance.
         active: The trials that hold slots, by id.
+        borrowing: Those that are to begin from another's checkpoint and haven't started yet, by id.
         finalized: Trials with a value, in the order in which they first got one.
         counts: Number of trials by state.
         held: Slots held by active trials.
@@ -74,6 +76,7 @@ class TrialBook:
         """
         self.trials: dict[str, Trial] = {}
         self.active: dict[str, Trial] = {}
+        self.borrowing: dict[str, Trial] = {}
         self.finalized: list[Trial] = []
         self.counts: Counter[TrialState] = Counter()
         self.held = 0
@@ -95,6 +98,8 @@ class TrialBook:
         self._repeats.begin(trial)
         trial.notes.update(self._marks)
         self.trials[trial.trial_id] = trial
+        if trial.begins_from:
+            self.borrowing[trial.trial_id] = trial
         self.counts[trial.state] += 1
 
     def find(self, event: TrialEvent) -> Trial | None:
@@ -137,6 +142,9 @@ class TrialBook:
             trial.arm,
             tuple(sorted(avoid)),
             self._repeats.launched(trial),
+            trial.begins_from,
+            trial.begins_at,
+            trial.lent_step if trial.lends else -1,
         )
 
     def stop(self, trial: Trial, reason: str, time_s: float) -> None:
@@ -251,10 +259,14 @@ class TrialBook:
         trial.host = next(iter(trial.hosts), "")
         self.hosts.held(trial.hosts, 1)
         trial.started_s = time_s
-        take_start(trial, event, counts_from_one=self._counts_from_one)
-        anew = not event.resume_step and trial.repeated is None
-        if anew and self.codes and self.codes[-1] == self.codes[0]:
-            trial.notes.pop(Mark.OTHER_CODE, None)  # it begins again, with the first code
+        self.borrowing.pop(trial.trial_id, None)
+        begin(
+            trial,
+            event,
+            self.trials.get(trial.begins_from),
+            counts_from_one=self._counts_from_one,
+            is_first_code=bool(self.codes) and self.codes[-1] == self.codes[0],
+        )
 
     def _finish(self, trial: Trial, event: Finished, time_s: float) -> None:
         """Take in what an attempt has returned: the trial has finished, or is repeated."""
@@ -323,6 +335,7 @@ class TrialBook:
         self.counts[trial.state] += 1
         if trial.state.ended:  # however: nobody waits for what it could say of a host
             self.hosts.drop(trial.trial_id)
+            self.borrowing.pop(trial.trial_id, None)
         if trial.state.active and not before.active:
             self.active[trial.trial_id] = trial
             self.held += trial.slots

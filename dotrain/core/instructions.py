@@ -32,6 +32,10 @@ class Launch(Instruction):
         arm: Which run of an ablation study the trial is, if it is one.
         avoid: Hosts on which it is not to run, as long as there are others with so many slots.
         repeat: Which repeat of the trial it is, from 0.
+        begins_from: The trial from whose checkpoint it begins as long as it has none of its own; ``""``: from the start.
+        begins_at: The step of that checkpoint, as of the trial.
+        keep_step: The newest checkpoint of so many steps or less stays beside newer ones: another trial may begin from it;
+            -1 if nobody borrows any.
     """
 
     trial_id: str
@@ -44,6 +48,9 @@ class Launch(Instruction):
     arm: ArmRun | None = None
     avoid: tuple[str, ...] = ()
     repeat: int = 0
+    begins_from: str = ""
+    begins_at: int = 0
+    keep_step: int = -1
 
     @property
     def folder(self) -> str:

@@ -90,6 +90,8 @@ class AbstractOptimizer(ABC):
     takes_other_spaces: ClassVar[bool] = False
     #: Whether it makes sense where there are several metrics: it compares no trials, or by all of them.
     takes_several_metrics: ClassVar[bool] = False
+    #: Whether trials may begin from checkpoints of others; each keeps that of its last budget for it.
+    lends_checkpoints: ClassVar[bool] = False
 
     searchspace: Searchspace
     num_trials: int | None
@@ -159,14 +161,21 @@ class AbstractOptimizer(ABC):
         return tuple(sign * value for sign, value in zip(signs, values, strict=False))
 
     def create_trial(
-        self, params: Mapping[str, Any], budget: float | None = None, reason: str = ""
+        self,
+        params: Mapping[str, Any],
+        budget: float | None = None,
+        reason: str = "",
+        lender: Trial | None = None,
     ) -> Trial:
-        """Return a new trial to suggest."""
+        """Return a new trial to suggest; with a `lender` it begins from that one's checkpoint of its last budget."""
         if params is self._is_first:
             reason = "to be tried first (search.try_first)"
         if self._untried is not None:
             self._untried.note({name: plain_if_possible(v) for name, v in params.items()})
-        return Trial(dict(params), budget=budget, reason=reason)
+        trial = Trial(dict(params), budget=budget, reason=reason)
+        if lender is not None:
+            trial.begins_from, trial.begins_at = lender.trial_id, lender.lent_step
+        return trial
 
     def next_first(self) -> Params | None:
         """Return a configuration that is to be tried first, what isn't given of it drawn; None if none is left."""

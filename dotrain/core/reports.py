@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dotrain.core.beginning import begin_again
 from dotrain.core.events import Finished, Reported, Started, TrialEvent
 from dotrain.core.repeated import folder_of
 from dotrain.core.trial import Mark, Trial, TrialState
@@ -20,33 +21,6 @@ def is_double(trial: Trial, event: TrialEvent) -> bool:
     return False
 
 
-def take_start(trial: Trial, event: Started, *, counts_from_one: bool) -> None:
-    """Note where an attempt begins.
-
-    Args:
-        trial: Its trial.
-        event: It has entered the train function.
-        counts_from_one: As of `TrialBook`.
-    """
-    # Whatever lies beyond the checkpoint will be trained, and reported, once more.
-    from_one = counts_from_one and bool(trial.step_history) and trial.step_history[0] > 0
-    trial.cut_off(event.resume_step + from_one)
-    if trial.metrics_step != trial.last_step:
-        trial.metrics_step = None  # they were of a report that doesn't count any more
-    trial.resume_step, trial.attempt_step, trial.repeats = event.resume_step, None, 0
-    if trial.freed:
-        trial.begin_without_freed(event.resume_step)
-    if event.resume_step > 0:
-        trial.from_checkpoint += 1
-        what = f"attempt {trial.attempt} went on from its checkpoint of step {event.resume_step}"
-        trial.notes[Mark.CONTINUED] = what
-    trial.counted = trial.promoting and event.resume_step > 0
-    if trial.counted:
-        trial.continued += 1
-        trial.steps_saved += event.resume_step
-    trial.promoting = False
-
-
 def take_report(trial: Trial, event: Reported, time_s: float) -> None:
     """Note a report; it is none that has been taken in before."""
     trial.move("report", time_s)
@@ -59,7 +33,7 @@ def take_report(trial: Trial, event: Reported, time_s: float) -> None:
         return
     trial.attempt_step = event.step
     if not event.kept and event.step < trial.resume_step:
-        _begins_again(trial)
+        begin_again(trial)
     trial.cut_off(event.step)
     trial.step_history.append(event.step)
     trial.metric_history.append(event.value)
@@ -77,23 +51,6 @@ def note_guess(trial: Trial, event: Finished, before: str | None) -> None:
     if event.taken:
         guess = f"returned nothing, so its {event.taken} report counts"
         trial.notes[Mark.GUESSED] = f"{guess}; {before}" if before else guess
-
-
-def _begins_again(trial: Trial) -> None:
-    """Go back to where the function counts from.
-
-    Unless it has read its checkpoint, and only counts as if it had not, what the start has
-    counted is taken back.
-    """
-    if Mark.RECOUNTED not in trial.notes:
-        trial.from_checkpoint -= 1
-        if not trial.from_checkpoint:
-            trial.notes.pop(Mark.CONTINUED, None)
-        if trial.counted:
-            trial.continued -= 1
-            trial.steps_saved -= trial.resume_step
-            trial.counted = False
-    trial.resume_step = 0
 
 
 def steps_of(trial: Trial) -> dict[str, int]:

@@ -268,6 +268,8 @@ class Scheduler:
         """
         if not trial.state.ended or self._line.has(trial):
             return False
+        if any(one.begins_from == trial.trial_id for one in self.book.borrowing.values()):
+            return False  # as far as its checkpoint goes
         return not may_continue(self._optimizer, trial)
 
     def next_deadline(self) -> float | None:

@@ -157,9 +157,27 @@ class Suggestions:
             raise PolicyError(
                 f"optimizer {self._name} suggested {trial.params}, which doesn't meet {unmet[0]}"
             )
+        trial.lends = self._optimizer.lends_checkpoints
+        if trial.begins_from:
+            self._check_loan(trial)
         self._book.accept(trial)
         reason = trial.reason or f"suggested by {self._name}"
         self._line.accepted.append((trial, trial.budget, reason))
+
+    def _check_loan(self, trial: Trial) -> None:
+        """Refuse a trial that is to begin from a checkpoint which nobody keeps, or has nothing to do beyond it."""
+        lender, steps = self._book.trials.get(trial.begins_from), trial.begins_at
+        if lender is None or not 0 < steps == lender.lent_step:
+            lends = "is unknown" if lender is None else f"lends step {lender.lent_step}"
+            raise PolicyError(
+                f"optimizer {self._name} lets a trial begin from {trial.begins_from} at step {steps}, which {lends}; "
+                "declare lends_checkpoints, and give the lender to create_trial"
+            )
+        if trial.budget is None or trial.budget <= steps:
+            raise PolicyError(
+                f"optimizer {self._name} lets a trial begin at step {steps} with a budget of {trial.budget}; "
+                "steps that the lender has done count"
+            )
 
     def _accept_promotion(self, promotion: Promotion) -> None:
         trial = self._book.trials.get(promotion.trial_id)

@@ -110,6 +110,9 @@ class Mark(StrEnum):
     """What must be known of a value wherever it is shown."""
 
     SIMULATED = "simulated"  # nothing was trained, the value is made up
+    INHERITED = (
+        "inherited"  # it began from another trial's checkpoint: its parameters alone don't give it
+    )
     CONTINUED = "continued"  # a later attempt went on from the checkpoint of an earlier one
     RECOUNTED = "recounted"  # it did, but counted its steps from the start again
     REPLACED = "replaced"  # a step was reported more than once; the last report counts
@@ -141,6 +144,9 @@ class Trial:
         number: The same as an integer, from 0.
         seed: Derived from the run's seed and `number`, unless the optimizer has set it.
         arm: Which run of an ablation study it is; None in a search.
+        begins_from: The trial from whose checkpoint it begins, or ``""``: from the start.
+        begins_at: The step of that checkpoint; before its first attempt has started, the most that it may be.
+        lends: Whether others may begin from its checkpoints.
         step_history: Steps reported so far, increasing.
         metric_history: The metric at these steps.
         results: What finished attempts returned, in order.
@@ -158,6 +164,9 @@ class Trial:
     number: int = -1
     seed: int | None = None
     arm: ArmRun | None = None
+    begins_from: str = ""
+    begins_at: int = 0
+    lends: bool = False
     slots: int = 1
     #: Its repeats, where each configuration is trained several times.
     repeated: Repeated | None = None
@@ -259,9 +268,15 @@ class Trial:
 
     @property
     def steps_done(self) -> int:
-        """Steps that its reports tell of: one whose first step is 0 has done one more than its last."""
+        """Steps that its reports tell of: one whose first step is where it began has done one more than its last."""
         last = self.last_step
-        return 0 if last is None else last + (self.step_history[0] == 0)
+        return 0 if last is None else last + (self.step_history[0] == self.begins_at)
+
+    @property
+    def lent_step(self) -> int:
+        """The steps of the checkpoint that others may begin from: the budget last finished; 0 if there is none."""
+        budget = self.results[-1].budget if self.lends and self.results else None
+        return int(budget or 0)
 
     @property
     def at_last_step(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Lt
 from sortedcontainers import SortedList
 
-from dotrain.core.policy import AbstractEarlyStop, Direction, sign_of
+from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction, sign_of
 from dotrain.core.trial import Trial, TrialState
 
 
@@ -45,6 +45,19 @@ class PercentileStop(AbstractEarlyStop):
         self.min_reports = min_reports
         self._bar_text = f"percentile {percentile:g} ({{:.4g}})"
         self.initialize()
+
+    def check_with(self, optimizer: AbstractOptimizer) -> None:
+        """Refuse an optimizer whose trials begin from others' checkpoints: averages over other steps don't compare.
+
+        Raises:
+            ValueError: If its do.
+        """
+        if optimizer.lends_checkpoints:
+            raise ValueError(
+                f"with the optimizer {type(optimizer).__name__} trials begin from others' checkpoints, and this rule compares "
+                "averages from the first step on; leave it out, as the worst are replaced anyway, or take patience or "
+                "threshold"
+            )
 
     def initialize(self) -> None:
         """Start with nothing to compare with."""

@@ -2,7 +2,8 @@
 
 For tests, forecasts ("how long would 60 trials take on 8 workers?") and scale studies. The train
 function is not called; a curve and durations of the user's are, where the options name them. All else follows
-from a seed: equal runs give equal journals, byte by byte.
+from a seed: equal runs give equal journals, byte by byte. A trial that begins from another's checkpoint goes on with the
+curve of its own configuration, from that step on: how long a run takes is a forecast, how good such a trial is isn't.
 """
 
 from __future__ import annotations
@@ -182,6 +183,8 @@ class SimulatedExecutor(AbstractExecutor):
         """Put what follows from an instruction into the future."""
         match instruction:
             case Launch():
+                if self._model.checkpoints and instruction.begins_from:
+                    self._checkpoints.setdefault(instruction.trial_id, instruction.begins_at)
                 self._launch(instruction)
             case Stop():
                 self._attempts[instruction.trial_id, instruction.attempt].stopping = True
@@ -302,6 +305,9 @@ class SimulatedExecutor(AbstractExecutor):
         first = self._checkpoints.get(launch.folder, 0)
         last = self._last(launch)
         fate, moment = rng.random(), rng.randint(first, max(first, last - 1))
+        if launch.begins_from and not first:
+            message = f"{launch.begins_from} has no checkpoint to begin from (checkpoints: false)"
+            yield Failed(*name, Failure(FailureKind.SETUP, message))
         yield Started(*name, f"simulated-{launch.trial_id}", first)
         value = self.curve(launch.varied, max(0, first - 1), launch.seed)
         for step in range(first, last):

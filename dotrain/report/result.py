@@ -27,6 +27,7 @@ from dotrain.results import (
 )
 from dotrain.results.gates import GateOutcome
 from dotrain.results.hosts import host_lines
+from dotrain.results.lineage import lineage_lines
 from dotrain.results.marks import marks_text
 from dotrain.results.search import Promotions
 from dotrain.results.text import count_text, number_text, params_text, printable
@@ -126,6 +127,7 @@ def result_lines(result: AbstractSearchResult, note: Sequence[str] = ()) -> list
     if result.ended_early:
         lines.append(f"ended early: {printable(result.ended_early)}")
     lines += [printable(line) for line in result.caveats.lines]
+    lines += [printable(line) for line in lineage_lines(result.lineage)]
     promotions = result.promotions
     if promotions:
         rungs = ", ".join(f"{n} at {budget:g}" for budget, n in result.rungs.items())

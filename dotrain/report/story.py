@@ -14,6 +14,7 @@ from dotrain.report.reading import Run, read_run
 from dotrain.report.text import steps_text, usage_text
 from dotrain.results import FrontResult, RunResult, ranked
 from dotrain.results.checkpoints import checkpoint_of, freed_text
+from dotrain.results.lineage import lineage_of
 from dotrain.results.text import number_text
 from dotrain.results.trials import values_of
 from dotrain.store import Record, replay_each
@@ -49,6 +50,7 @@ def read_trial(path: Path, name: str) -> dict[str, Any]:
         **_repeats_of(trial),
         "metrics": dict(trial.metrics or {}),
         "params": dict(trial.varied),
+        "lineage": [one.to_json() for one in lineage_of(trial, run.state.book.trials)],
         "seed": trial.seed,
         "steps": trial.steps_run,
         "seconds": round(trial.busy_s, 3),
@@ -221,6 +223,8 @@ class Story:
         attempt = self.attempts[-1]
         if state is TrialState.RUNNING:
             attempt.update(started_s=time_s, worker=trial.worker, from_step=trial.resume_step)
+            if trial.begins_from and trial.resume_step == trial.begins_at:
+                attempt["from_trial"] = trial.begins_from
             attempt["host"] = trial.host or None
         elif state is TrialState.STOPPING:
             attempt["stopped_because"] = what
@@ -261,6 +265,7 @@ def _new_attempt(trial: Trial, line: StoryLine, codes: Sequence[str]) -> dict[st
         "launched_s": line.time_s,
         "started_s": None,
         "from_step": None,
+        "from_trial": None,
         "steps": [],
         "values": [],
         "stopped_because": None,
@@ -284,8 +289,9 @@ def _words(attempt: Mapping[str, Any], state: TrialState, what: str, first_code:
             where = f" on {attempt['worker']}" if attempt["worker"] else ""
             where += f" of {attempt['host']}" if attempt["host"] else ""
             step = attempt["from_step"]
+            whose = f"{attempt['from_trial']}'s" if attempt["from_trial"] else "its"
             return f"started{where}" + (
-                f", from its checkpoint of {steps_text(step)}" if step else ""
+                f", from {whose} checkpoint of {steps_text(step)}" if step else ""
             )
         case TrialState.FINISHED:
             return f"finished: {number_text(attempt['value'])}"

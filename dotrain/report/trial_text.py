@@ -9,6 +9,7 @@ from typing import Any
 from dotrain.report.columns import Column, fit
 from dotrain.report.result import print_lines
 from dotrain.report.text import duration, make_console, spark_line, usage_text
+from dotrain.results.lineage import lineage_lines
 from dotrain.results.text import number_text, printable
 
 #: The most reports that are shown to people; of more, the first and the last.
@@ -30,7 +31,9 @@ def trial_lines(found: Mapping[str, Any], *, ascii_only: bool = False) -> list[s
         found: What `read_trial` returned.
         ascii_only: For terminals that know no Unicode.
     """
-    lines = [_headline(found), *_facts(found), "", "story"]
+    lines = [_headline(found), *_facts(found)]
+    lines += [line for line in ("", *lineage_lines(found["lineage"])) if found["lineage"]]
+    lines += ["", "story"]
     lines += [f"  [{entry['time_s']:8.1f} s] {entry['what']}" for entry in found["story"]]
     if found["reports"]:
         lines += ["", *_report_lines(found, ascii_only)]

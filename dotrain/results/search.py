@@ -15,6 +15,7 @@ from dotrain.results.base import RunResult
 from dotrain.results.cases import Case, trial_case
 from dotrain.results.checkpoints import checkpoint_of
 from dotrain.results.example import carry_out
+from dotrain.results.lineage import lineage_of
 from dotrain.results.text import count_text, number_text
 from dotrain.space import Domain, Searchspace, SpaceError, as_domain
 from dotrain.space.values import is_number
@@ -75,6 +76,12 @@ class AbstractSearchResult(RunResult):
         """``search``, or ``run`` if there was nothing to search."""
         search = self.header.get("config", {}).get("search") or {}
         return "search" if search.get("space") or len(self.trials) > 1 else "run"
+
+    @cached_property
+    def lineage(self) -> list[dict[str, Any]]:
+        """The schedule of hyperparameters that led to the best trial; empty if it began by itself."""
+        trials = {trial.trial_id: trial for trial in self.trials}
+        return [one.to_json() for one in lineage_of(self.best, trials)] if self.best else []
 
     @property
     def promotions(self) -> Promotions | None:
@@ -195,6 +202,7 @@ class SearchResult(AbstractSearchResult):
             **({} if best.repeated is None else {"repeats": list(best.repeated.values)}),
             "marks": [str(mark) for mark in best.marks],
             "checkpoint": checkpoint_of(best, self.run_dir, self.direction),
+            **({"lineage": self.lineage} if self.lineage else {}),
         }
         return self._told_of_search({"best": told})
 

@@ -12,6 +12,15 @@ from dotrain.results import best_trial
 from dotrain.runs.finding import find_run
 from dotrain.store import RunDir, read_journal, replay
 
+#: What must be known of hyperparameters before others are trained with them.
+_DOUBTFUL = {
+    Mark.SIMULATED,
+    Mark.INHERITED,
+    Mark.OTHER_CODE,
+    Mark.RECOUNTED,
+    Mark.OVER_BUDGET,
+}
+
 
 def best_of(
     called: str | os.PathLike[str], runs_dir: str | os.PathLike[str], *, quiet: bool
@@ -33,7 +42,7 @@ def best_of(
         raise UsageError(f"--from {path}: no trial there has a result")
     if best.arm is not None:
         raise UsageError(f"--from {path}: of an ablation no trial is the best")
-    for mark in {Mark.SIMULATED, Mark.OTHER_CODE, Mark.RECOUNTED, Mark.OVER_BUDGET} & {*best.marks}:
+    for mark in _DOUBTFUL & {*best.marks}:
         sys.stderr.write(f"warning: --from {path}: {best.trial_id}, its best trial, is marked ")
         sys.stderr.write(f"'{mark}': {best.notes[mark]}\n")
     return [

@@ -32,6 +32,7 @@ from dotrain.errors import ClusterGone, DiskFull, DotrainError, Interrupt
 from dotrain.executors.base import AbstractExecutor
 from dotrain.runs.asking import AbstractAsker
 from dotrain.runs.freeing import Freeing
+from dotrain.runs.inheriting import Inheriting
 from dotrain.store import Journal, Requests
 from dotrain.training.program import Program
 
@@ -59,6 +60,7 @@ class Driver:
         freeing: Freeing | None = None,
         requests: Requests | None = None,
         asker: AbstractAsker | None = None,
+        inheriting: Inheriting | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._executor = executor
@@ -68,6 +70,7 @@ class Driver:
         self._freeing = freeing
         self._requests = requests
         self._asker = asker
+        self._inheriting = inheriting
         #: When requests are looked for again, on the executor's clock.
         self._look_s = -math.inf
         self.freed: Counter[str] = Counter()
@@ -106,6 +109,8 @@ class Driver:
             # Workers first; each step whatever the others do.
             finally_.callback(gc.unfreeze)
             finally_.callback(self._close_observers)
+            if self._inheriting is not None:
+                finally_.callback(self._inheriting.close)
             finally_.callback(self._close_executor)
             self._tell("start", self._view)
             self._view.let_go_of_records()
@@ -181,6 +186,9 @@ class Driver:
                 for answer in answers:
                     self._post(answer)
                 continue
+            if self._inheriting is not None and (due := self._inheriting.next()) is not None:
+                self._post(due) if isinstance(due, Event) else self._executor.carry_out(due)
+                continue
             deadline = scheduler.next_deadline()
             now = self._now()
             pulse_s = _PULSE_S if self._executor.concurrent else math.inf
@@ -220,7 +228,7 @@ class Driver:
             if isinstance(instruction, Ask):
                 assert self._asker is not None, "a question, and nobody to put it to"
                 self._asker.ask(instruction)
-            else:
+            elif self._inheriting is None or not self._inheriting.holds(instruction):
                 self._executor.carry_out(instruction)
         # Of what is late or comes twice, nothing has come but what the time may have brought.
         news = event if self._scheduler.took_in else TimePassed()

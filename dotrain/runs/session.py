@@ -29,6 +29,7 @@ from dotrain.runs.definition import Experiment
 from dotrain.runs.driver import Driver
 from dotrain.runs.freeing import Freeing, keep_of, make_choice
 from dotrain.runs.header import make_header
+from dotrain.runs.inheriting import Inheriting
 from dotrain.runs.policies import make_scheduler
 from dotrain.runs.result import Demands, Result
 from dotrain.runs.spaces import keep_space, other_space, space_of
@@ -257,6 +258,9 @@ class _Run:
             asker = make_asker(optimizer, seed, executor, self.run_dir.logs, space)
             if asker is not None:
                 finally_.callback(asker.close)
+            inheriting = None
+            if optimizer.lends_checkpoints and not self.experiment.simulated:
+                inheriting = Inheriting(self.run_dir, start.kept, executor)
             driver = Driver(
                 *(
                     start.scheduler,
@@ -267,6 +271,7 @@ class _Run:
                     start.freeing,
                     requests,
                     asker,
+                    inheriting,
                 )
             )
             return self._to_its_end(driver, start, program)

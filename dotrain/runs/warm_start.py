@@ -111,6 +111,8 @@ def _of_run(path: Path, experiment: Experiment) -> Iterator[Earlier]:
     fixed = header["config"].get("hparams") or {}
     names = experiment.optimizer.searchspace.names
     for trial in state.book.trials.values():
+        if trial.begins_from:
+            continue  # its values aren't those of its configuration
         known = {**fixed, **trial.params}
         params = _in_use({name: known[name] for name in names if name in known}, experiment)
         # Without budgets a trial is one result: that of most steps.

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,11 @@ def checkpoints_in(directory: Path) -> list[Saved]:
         return []
     found = (match for name in names if (match := CHECKPOINT_NAME.fullmatch(name)))
     return sorted(Saved(int(m[1]), int(m[2] or 0), directory / m[0]) for m in found)
+
+
+def newest_up_to(step: int, saved: Iterable[Saved]) -> Saved | None:
+    """Return the newest checkpoint of so many steps or less, or None."""
+    return max((one for one in saved if one.step <= step), default=None)
 
 
 def name_of(step: int, again: int) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from dotrain.store.files import (
+    CHECKPOINT_NAME,
     Entries,
     Plan,
     Stamp,
@@ -107,6 +108,15 @@ def unnamed(before: Manifest, now: Manifest) -> list[str]:
 def keys_of(manifest: Manifest) -> set[str]:
     """Return the keys that a manifest names."""
     return {one.key for one in manifest.values() if one is not None}
+
+
+def saved_in(manifest: Manifest) -> dict[int, str]:
+    """Return the names of the checkpoints by their steps, of several of a step the newest."""
+    names = {path.split("/")[1] for path in manifest if checkpoint_of(path)}
+    found = sorted(
+        (int(m[1]), int(m[2] or 0), m[0]) for m in map(CHECKPOINT_NAME.fullmatch, names) if m
+    )
+    return {step: name for step, _, name in found}
 
 
 def newest_in(manifest: Manifest) -> str | None:

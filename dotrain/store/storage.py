@@ -171,6 +171,20 @@ class Storage:
                     data = self._files.cat_file(path, **(limits if stored.size else {}))
                 target.write(data)
 
+    def copy(self, stored: Stored, key: str) -> Stored:
+        """Copy an object to a new one; the storage does it itself, where it can.
+
+        Args:
+            stored: What is to be copied.
+            key: Never used before.
+
+        Raises:
+            StorageError: If it can't be copied, or isn't there.
+        """
+        with self._asking("written"):
+            self._files.cp_file(self._path(stored.key), self._path(key))
+        return stored._replace(key=key)
+
     def other_than_written(self, stored: Stored) -> StorageError:
         """Return what is to be raised of an object with another digest."""
         url = self.place.url_of(stored.key)

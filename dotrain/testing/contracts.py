@@ -13,7 +13,7 @@ from dotrain.core.limits import Limits
 from dotrain.core.policy import AbstractOptimizer, Direction, Promotion
 from dotrain.core.sampling import AbstractSampler, Outcome, Question
 from dotrain.core.strategy import AbstractStrategy
-from dotrain.core.trial import TrialState
+from dotrain.core.trial import Trial, TrialState
 from dotrain.earlystop.none import NoStop
 from dotrain.samplers.process import Learner
 from dotrain.space import Categorical, Discrete, Float, Int, Params, Searchspace
@@ -55,8 +55,8 @@ def check_optimizer(
     The search ends; it proposes values of the space only; equal seeds give equal suggestions,
     seed 0 included, whatever the global random state, and whether trials are repeated or not; `min` of f and `max` of -f decide alike;
     failures and losses don't stop it; trials are not written to; it promotes no trial of which it
-    has said that it may not continue, and being asked that changes nothing. Of a finite space it tries no
-    configuration twice, whatever became of the first trial, and ends when there is none left. Killed and resumed
+    has said that it may not continue, nor lets another begin from its checkpoint, and being asked that changes nothing. Of a
+    finite space it tries no configuration twice from the start, whatever became of the first trial, and ends when there is none left. Killed and resumed
     at any moment, with one worker, it tries what it would have tried. One that takes several metrics decides alike by `max` of
     f and `min` of g, and by `min` of -f and `max` of -g; killed and resumed as well.
 
@@ -83,7 +83,8 @@ def check_optimizer(
             **faults,
         )
 
-    for seed, repeats in ((0, 1), (1, 1), (0, 2)):
+    cases = [(0, 1), (1, 1), *([] if make().lends_checkpoints else [(0, 2)])]
+    for seed, repeats in cases:
         first = run(seed=seed, repeats=repeats)
         random.seed(len(first.decisions) + seed)
         again = run(seed=seed, repeats=repeats)
@@ -123,7 +124,9 @@ def _check_tries_once(make: OptimizerFactory, space: Searchspace, num_trials: in
             failing=0.1, losing=0.1, limits=Limits(max_failures=10_000),
         )  # fmt: skip
         assert run.scheduler.status == "finished", "it doesn't end when the space is used up"
-        tried = [repr(sorted(trial.params.items())) for trial in run.scheduler.book.trials.values()]
+        # From another's checkpoint the same configuration is another thing.
+        begun = [trial for trial in run.scheduler.book.trials.values() if not trial.begins_from]
+        tried = [repr(sorted(trial.params.items())) for trial in begun]
         twice = [params for params in tried if tried.count(params) > 1]
         assert not twice, f"{twice[0]} is tried twice"
 
@@ -177,7 +180,8 @@ def _attempts(run: Simulation) -> list[Any]:
     """Return every configuration with the budget that it was launched with, in order, retries left out."""
     found: list[Any] = []
     for launch in run.launches:
-        one = (launch.trial_id, launch.params, launch.budget)
+        begins = (launch.begins_from, launch.begins_at)
+        one = (launch.trial_id, launch.params, launch.budget, *begins)
         if one not in found[-1:]:
             found.append(one)
     return found
@@ -294,6 +298,8 @@ def _check_may_continue(make: OptimizerFactory, space: Searchspace, num_trials: 
         suggestion = suggest(trial)
         if isinstance(suggestion, Promotion) and suggestion.trial_id in denied:
             broken.append(f"{suggestion.trial_id} may not continue, and is promoted")
+        if isinstance(suggestion, Trial) and suggestion.begins_from in denied:
+            broken.append(f"{suggestion.begins_from} may not continue, and lends its checkpoint")
         for trial_id, one in optimizer.trials.items():
             if one.state is TrialState.FINISHED:
                 may = optimizer.may_continue(one)

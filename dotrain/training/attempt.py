@@ -129,7 +129,9 @@ def _call(
     metric = loaded.program.metric
     reporter: Reporter | None = None
     try:
-        checkpoint = Checkpoint(trial_dir / CHECKPOINT, keeps_all=loaded.program.keeps_all)
+        checkpoint = Checkpoint(
+            trial_dir / CHECKPOINT, keeps_all=loaded.program.keeps_all, keep_step=launch.keep_step
+        )
         reporter = Reporter(
             *(trial_id, attempt, metric, channel, place.agreement, launch.budget),
             *(loaded.program.direction, loaded.program.further_metrics),
@@ -137,7 +139,7 @@ def _call(
         arguments, use = _given(loaded, launch, reporter, checkpoint, trial_dir, place)
         resume_step = use.sources.resume_step
         seed_everything(use.sources.attempt_seed)
-        kept = ReportLog(trial_dir / REPORTS)
+        kept = ReportLog(trial_dir / REPORTS, launch.begins_at if launch.known_step >= 0 else 0)
         if "checkpoint" in arguments:
             reporter.log_file = kept if place.is_chief else None
         place.agreement.begin(resume_step)
@@ -148,6 +150,9 @@ def _call(
         returned = loaded.train(**arguments)
         if reporter.divergence:
             return Diverged(trial_id, attempt, reporter.divergence)
+        lends = launch.keep_step >= 0 and place.is_chief
+        if lends and (wrong := _cant_lend(launch, checkpoint, resume_step)):
+            raise BadSetup(wrong)
         if launch.arm and (wrong := use.missed()):
             raise BadSetup(f"arm {launch.arm.name}: {wrong}")
         place.strategy.check_use()
@@ -178,6 +183,25 @@ def _call(
     if numbers.wrong:
         return Failed(trial_id, attempt, describe_bad_result(numbers.wrong, loaded.train))
     return Finished(trial_id, attempt, numbers.value, numbers.others, taken)
+
+
+def _cant_lend(launch: Launch, checkpoint: Checkpoint, resume_step: int) -> str:
+    """Return why others can't go on from what an attempt has come to, where they are to; ``""`` if they can.
+
+    Names and numbers aren't told: many trials that fail alike are told of once.
+    """
+    if (launch.begins_from or resume_step) and not checkpoint.was_read:
+        return "it was to go on from a checkpoint and never looked at it; go on from checkpoint.latest, of checkpoint.step steps"
+    if not checkpoint.found_step():
+        return (
+            "it has saved no checkpoint, from which others are to begin; save one before it returns"
+        )
+    if launch.budget is not None and not checkpoint.has_step_up_to(int(launch.budget)):
+        return (
+            "its checkpoint is of more steps than its budget, and others are to begin from it; save it with the steps that "
+            "budget counts"
+        )
+    return ""
 
 
 def _from_reports(

@@ -11,7 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
-from dotrain.store.checkpoints import checkpoints_in, discard, name_of, partial_name, sweep
+from dotrain.store.checkpoints import (
+    checkpoints_in,
+    discard,
+    name_of,
+    newest_up_to,
+    partial_name,
+    sweep,
+)
 
 
 @final
@@ -25,15 +32,17 @@ class Checkpoint:
         ...         model.save_weights(directory / "model.weights.h5")
     """
 
-    def __init__(self, directory: Path, *, keeps_all: bool = False) -> None:
+    def __init__(self, directory: Path, *, keeps_all: bool = False, keep_step: int = 0) -> None:
         """Make one; nothing is written before the first `save`.
 
         Args:
             directory: Where they are.
             keeps_all: Whether earlier ones stay beside the newest.
+            keep_step: The newest of so many steps or less stays, for another trial to begin from.
         """
         self._directory = directory
         self._keeps_all = keeps_all
+        self._keep_step = keep_step
         #: Whether the function has asked for what was saved.
         self.was_read = False
 
@@ -54,6 +63,10 @@ class Checkpoint:
         """Return `step`, without counting as a reader."""
         found = checkpoints_in(self._directory)
         return found[-1].step if found else 0
+
+    def has_step_up_to(self, step: int) -> bool:
+        """Whether there is a checkpoint of so many steps or less; without counting as a reader."""
+        return newest_up_to(step, checkpoints_in(self._directory)) is not None
 
     @contextmanager
     def save(self, step: int) -> Iterator[Path]:
@@ -90,7 +103,10 @@ class Checkpoint:
             raise
         if self._keeps_all:
             return
+        lent = newest_up_to(self._keep_step, before)
         for one in before:
+            if one == lent:
+                continue
             with contextlib.suppress(OSError):
                 discard(one.folder)
         sweep(self._directory)

@@ -23,8 +23,15 @@ class Kept(NamedTuple):
 class ReportLog:
     """A file of reports, one JSON list a line; whole lines count, whatever happened to the last."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, begins_at: int = 0) -> None:
+        """Make one; nothing is written before the first `append`.
+
+        Args:
+            path: The file.
+            begins_at: The step at which the trial began.
+        """
         self._path = path
+        self._begins_at = begins_at
 
     def append(self, step: int, value: float, metrics: dict[str, float] | None) -> None:
         """Keep a report."""
@@ -52,7 +59,7 @@ class ReportLog:
             except (ValueError, TypeError):
                 continue
             found[kept.step] = kept
-        last = before if min(found, default=0) >= 1 else before - 1
+        last = before if min(found, default=0) > self._begins_at else before - 1
         for step in sorted(found):
             if after < step <= last:
                 yield found[step]

@@ -260,6 +260,7 @@ def test_a_trial_that_is_not_accepted_yet_has_nothing_but_what_it_was_made_of() 
         "state": TrialState.NEW,
         "promoting": False,
         "counted": False,
+        "lends": False,
     }
     unknown = {name for name, value in has.items() if value is None}
     assert unknown == {

@@ -45,6 +45,9 @@ SHORTER = {
     "forecast": ["search.num_trials=20"],
     "sgd-asha": ["search.num_trials=9", "search.optimizer.resource_max=9"],
     "forest-front": ["search.num_trials=14"],
+    "digits-pbt": [
+        "search.optimizer={name: pbt, population: 4, interval: 1, resource_max: 3, quantile: 0.5}"
+    ],
 }
 
 
@@ -79,6 +82,7 @@ EXECUTORS = {
     "cancer-ablation": ["inline", "local", "address"],
     "sgd-asha": ["inline", "local", "address"],
     "forest-front": ["local"],
+    "digits-pbt": ["local"],
 }
 
 

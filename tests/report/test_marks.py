@@ -34,6 +34,16 @@ ASHA = {
     "optimizer": {"name": "asha", "resource_max": 4, "reduction_factor": 2},
     "num_trials": 2,
 }
+PBT = {
+    "space": ASHA["space"],
+    "optimizer": {
+        "name": "pbt",
+        "population": 4,
+        "interval": 1,
+        "resource_max": 4,
+        "quantile": 0.5,
+    },
+}
 ONE = {"hparams": {"x": 0.5}}
 
 GOES_ON = """
@@ -140,6 +150,7 @@ def guessed_direction(project: Project) -> Path:
 
 CASES: dict[str, tuple[Mark, Callable[[Project], Path]]] = {
     "simulated": (Mark.SIMULATED, simulated),
+    "inherited": (Mark.INHERITED, of(GOES_ON, search=PBT)),
     "continued": (Mark.CONTINUED, of(GOES_ON, search=ASHA)),
     "recounted": (Mark.RECOUNTED, of(COUNTS_ANEW, search=ASHA)),
     "replaced": (Mark.REPLACED, of(REPORTS_TWICE, **ONE)),

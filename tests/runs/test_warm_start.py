@@ -133,3 +133,25 @@ def test_an_optimizer_that_learns_nothing_is_refused_where_it_stands(
 def test_a_run_that_is_not_there_is_told_by_its_name(project: Project) -> None:
     with pytest.raises(UsageError, match="frist"):
         begin(project, "second", warm_start={"from": "frist"})
+
+
+def test_what_has_begun_from_another_trials_checkpoint_teaches_nothing(project: Project) -> None:
+    project.write(
+        "pbt.py",
+        """
+        def train(x, checkpoint, budget):
+            for step in range(checkpoint.step, budget):
+                with checkpoint.save(step + 1):
+                    pass
+            return x
+        """,
+    )
+    optimizer = {"name": "pbt", "population": 4, "interval": 1, "resource_max": 4, "quantile": 0.5}
+    search = {"space": SPACE, "optimizer": optimizer}
+    config = project.config(
+        train="pbt.py:train", name="first", search=search, cluster={"kind": "inline"}
+    )
+    first = run_config(config, runs_dir=project.path / "runs", quiet=True)
+    assert len(first.trials) > 4
+    second = begin(project, "second", warm_start={"from": "first"})
+    assert {one.params["x"] for one in learned(second)} == {t.params["x"] for t in first.trials[:4]}

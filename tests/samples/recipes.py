@@ -53,6 +53,8 @@ TRAINED: Mapping[str, Mapping[str, list[str]]] = {
         "cancer-ablation": ["ablation={features: [worst texture], seeds: 1}", _INLINE],
         "sgd-asha": ["search.num_trials=2", "search.optimizer.resource_max=3", _INLINE],
         "forest-front": ["search.num_trials=2", _INLINE],
+        # Ends with its first trial.
+        "digits-pbt": ["search.stop={target: 0.0}", _INLINE],
     },
     "keras": {
         # First: it divides the processor, which TensorFlow allows before it has used it.
