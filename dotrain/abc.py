@@ -30,11 +30,11 @@ from dotrain.core.events import (
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Ask, Finish, Instruction, Kill, Launch, SetAside, Stop
 from dotrain.core.limits import Limits
+from dotrain.core.marks import Mark
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.sampling import AbstractSampler, Outcome, Question
 from dotrain.core.strategy import AbstractStrategy
-from dotrain.core.trial import Mark
 from dotrain.core.usage import Usage
 from dotrain.executors.base import AbstractExecutor, NamedFunction, Post
 from dotrain.executors.threads import Threads

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dotrain.core.events import Started
-from dotrain.core.trial import Mark, Trial
+from dotrain.core.marks import Mark
+from dotrain.core.trial import Trial
 
 #: What is true of a value if it is of the value that it grew out of.
 _HANDED_ON = (Mark.RECOUNTED, Mark.OVER_BUDGET, Mark.OTHER_CODE)

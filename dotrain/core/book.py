@@ -28,12 +28,13 @@ from dotrain.core.events import (
 )
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.hosts import Hosts
-from dotrain.core.instructions import Launch
+from dotrain.core.instructions import Launch, launch_of
 from dotrain.core.limits import Limits
+from dotrain.core.marks import Mark
 from dotrain.core.repeats import Repeats
 from dotrain.core.reports import is_double, note_guess, take_report
 from dotrain.core.seeding import derive_seed
-from dotrain.core.trial import Mark, Result, Trial, TrialState
+from dotrain.core.trial import Result, Trial, TrialState
 from dotrain.core.usage import one_after_another
 
 
@@ -124,28 +125,12 @@ class TrialBook:
             trial.failed_on = ""
             self._repeats.begin(trial)
         self._move(trial, "launch", time_s, reason)
-        assert trial.seed is not None, "a trial is launched that was not accepted"
         trial.attempt += 1
         if self.codes and self.codes[-1] != self.codes[0]:
             trial.notes[Mark.OTHER_CODE] = f"attempt {trial.attempt} ran code {self.codes[-1]}"
         trial.budget = budget
         trial.reason = reason
-        return Launch(
-            reason,
-            trial.trial_id,
-            trial.attempt,
-            trial.params,
-            budget,
-            trial.seed,
-            trial.slots,
-            -1 if trial.last_step is None else trial.last_step,
-            trial.arm,
-            tuple(sorted(avoid)),
-            self._repeats.launched(trial),
-            trial.begins_from,
-            trial.begins_at,
-            trial.lent_step if trial.lends else -1,
-        )
+        return launch_of(trial, reason, avoid, self._repeats.launched(trial))
 
     def stop(self, trial: Trial, reason: str, time_s: float) -> None:
         """Note that a running trial has been told to stop."""

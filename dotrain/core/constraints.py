@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self, final
 
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.trial import Mark, Trial
+from dotrain.core.marks import Mark
+from dotrain.core.trial import Trial
 
 
 @final

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self, final
 
 from dotrain.core.failure import Failure, FailureKind
+from dotrain.core.marks import Mark
 from dotrain.core.policy import Direction, sign_of
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.trial import Trial, TrialState
 
 #: Values of a trial with their signs turned so that larger is better, the main metric's first.
 Scores = tuple[float, ...]

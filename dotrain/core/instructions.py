@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from dotrain.core.arm import ArmRun
 from dotrain.core.enums import OpenStrEnum
 from dotrain.core.repeated import folder_of
+from dotrain.core.trial import Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,34 @@ class Launch(Instruction):
     def varied(self) -> dict[str, Any]:
         """As of the trial."""
         return self.params if self.arm is None else self.arm.shown
+
+
+def launch_of(trial: Trial, reason: str, avoid: Collection[str], repeat: int) -> Launch:
+    """Return the launch of a trial's next attempt.
+
+    Args:
+        trial: As it stands then; it has been accepted.
+        reason: For people.
+        avoid: Hosts, as of `Launch`.
+        repeat: As of `Launch`.
+    """
+    assert trial.seed is not None, "a trial is launched that was not accepted"
+    return Launch(
+        reason,
+        trial.trial_id,
+        trial.attempt,
+        trial.params,
+        trial.budget,
+        trial.seed,
+        trial.slots,
+        -1 if trial.last_step is None else trial.last_step,
+        trial.arm,
+        tuple(sorted(avoid)),
+        repeat,
+        trial.begins_from,
+        trial.begins_at,
+        trial.lent_step if trial.lends else -1,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from typing import Any, Self, final
 
 from dotrain.core.events import Finished
 from dotrain.core.floats import Floats
+from dotrain.core.marks import Mark
 from dotrain.core.policy import Direction, sign_of
 from dotrain.core.repeated import Repeated
 from dotrain.core.seeding import derive_seed
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.trial import Trial, TrialState
 
 
 @final

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dotrain.core.beginning import begin_again
 from dotrain.core.events import Finished, Reported, Started, TrialEvent
+from dotrain.core.marks import Mark
 from dotrain.core.repeated import folder_of
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.trial import Trial, TrialState
 
 
 def is_double(trial: Trial, event: TrialEvent) -> bool:

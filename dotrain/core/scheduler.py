@@ -32,12 +32,13 @@ from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Ask, Finish, Instruction, Kill, RunStatus, SetAside
 from dotrain.core.limits import Limits
 from dotrain.core.line import Line
+from dotrain.core.marks import Mark
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.repeats import Repeats
 from dotrain.core.stopping import Stopping
 from dotrain.core.streak import Streak
 from dotrain.core.suggestions import Suggestions
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.trial import Trial, TrialState
 
 
 class Scheduler:

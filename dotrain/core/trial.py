@@ -13,6 +13,7 @@ from dotrain.core.arm import ArmRun
 from dotrain.core.failure import Failure
 from dotrain.core.floats import Floats
 from dotrain.core.hosts import Try
+from dotrain.core.marks import NEVER_WINS, Mark
 from dotrain.core.repeated import Repeated, folder_of
 from dotrain.core.usage import Usage
 
@@ -104,27 +105,6 @@ class IllegalTransition(Exception):
     def __init__(self, trial: Trial, what: str) -> None:
         lines = "\n".join(f"  {s.time_s:10.3f} s  {s.state:9}  {s.what}" for s in trial.story)
         super().__init__(f"{trial.trial_id} is {trial.state}; it can't {what}. Its story:\n{lines}")
-
-
-class Mark(StrEnum):
-    """What must be known of a value wherever it is shown."""
-
-    SIMULATED = "simulated"  # nothing was trained, the value is made up
-    INHERITED = (
-        "inherited"  # it began from another trial's checkpoint: its parameters alone don't give it
-    )
-    CONTINUED = "continued"  # a later attempt went on from the checkpoint of an earlier one
-    RECOUNTED = "recounted"  # it did, but counted its steps from the start again
-    REPLACED = "replaced"  # a step was reported more than once; the last report counts
-    OVER_BUDGET = "over budget"  # it reported beyond the budget that it was given
-    OTHER_CODE = "other code"  # it ran code other than the run began with
-    INFEASIBLE = "infeasible"  # it doesn't keep what search.constraints demand, and never wins
-    FEWER_REPEATS = "fewer repeats"  # it was worse than the best in those it has, and never wins
-    GUESSED = "guessed"  # the function returned nothing; the value is one of its reports
-
-
-#: With one of these a trial isn't ranked, whatever its value.
-_NEVER_WINS = frozenset({Mark.INFEASIBLE, Mark.FEWER_REPEATS})
 
 
 @final
@@ -243,7 +223,7 @@ class Trial:
     @property
     def may_win(self) -> bool:
         """Whether it has a value that may be the best."""
-        return self.final_metric is not None and not _NEVER_WINS & self.notes.keys()
+        return self.final_metric is not None and not NEVER_WINS & self.notes.keys()
 
     @property
     def folder(self) -> str:

@@ -12,8 +12,9 @@ from typing import IO, NamedTuple
 
 from dotrain.core.events import Event, Failed, Finished, Lost, SlotsChanged
 from dotrain.core.instructions import Finish, Instruction, RunStatus, SetAside
+from dotrain.core.marks import Mark
 from dotrain.core.observer import Observer, RunView
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.trial import Trial, TrialState
 from dotrain.report.progress import Progress
 from dotrain.report.subject import Subject
 from dotrain.report.text import make_console, steps_text

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
-from dotrain.core.trial import Mark, Trial
+from dotrain.core.marks import Mark
+from dotrain.core.trial import Trial
 from dotrain.store import is_simulated
 
 #: What the terminal and the page say of a run that is simulated.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from dotrain.core.trial import Mark
+from dotrain.core.marks import Mark
 from dotrain.errors import did_you_mean
 from dotrain.space.values import is_number
 

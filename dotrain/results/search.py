@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, final
 
 from dotrain.core.book import TrialBook
+from dotrain.core.marks import Mark
 from dotrain.core.policy import Direction, sign_of
-from dotrain.core.trial import Mark, Trial
+from dotrain.core.trial import Trial
 from dotrain.results.base import RunResult
 from dotrain.results.cases import Case, trial_case
 from dotrain.results.checkpoints import checkpoint_of

@@ -6,7 +6,7 @@ import os
 import sys
 
 from dotrain.config.writing import to_yaml
-from dotrain.core.trial import Mark
+from dotrain.core.marks import Mark
 from dotrain.errors import UsageError
 from dotrain.results import best_trial
 from dotrain.runs.finding import find_run

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal, final
 
 from dotrain.core.events import AttemptEnd, Event, Freed
@@ -247,3 +248,17 @@ class Freeing:
                 f"warning: can't delete {count_text(len(left), 'checkpoint')} "
                 f"(checkpoints.keep: {self._keep}), the first {left[0]}\n"
             )
+
+
+def freeing_of(experiment: Experiment, kept: Kept, header: Record, scheduler: Scheduler) -> Freeing:
+    """Return what frees a run's checkpoints.
+
+    Args:
+        experiment: What is run.
+        kept: Where the trials' files are.
+        header: The journal's.
+        scheduler: Knows all trials.
+    """
+    keep, concurrent = keep_of(experiment, header), experiment.executor.concurrent
+    new_choice = partial(make_choice, experiment.direction, Metrics.of(header))
+    return Freeing(kept, keep, scheduler, new_choice, meanwhile=concurrent)

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 from dotrain.config.writing import to_yaml
 from dotrain.core.asking import calling
 from dotrain.core.events import Resumed
-from dotrain.core.front import Metrics
 from dotrain.core.instructions import RunStatus
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.scheduler import Scheduler
@@ -27,7 +25,7 @@ from dotrain.runs.asking import make_asker
 from dotrain.runs.changes import added_first, refuse_changes
 from dotrain.runs.definition import Experiment
 from dotrain.runs.driver import Driver
-from dotrain.runs.freeing import Freeing, keep_of, make_choice
+from dotrain.runs.freeing import Freeing, freeing_of
 from dotrain.runs.header import make_header
 from dotrain.runs.inheriting import Inheriting
 from dotrain.runs.policies import make_scheduler
@@ -95,7 +93,7 @@ def run(
         header = make_header(experiment, run_dir=run_dir.path)
         scheduler = make_scheduler(experiment, header)
         kept = Kept(run_dir, taken(run_dir, experiment.settings))
-        freeing = _freeing(experiment, kept, header, scheduler)
+        freeing = freeing_of(experiment, kept, header, scheduler)
         start = _Start(scheduler, header, Contents([]), Restored(0.0, []), None, freeing, kept)
         return _Run(experiment, run_dir, demands, quiet).drive(start, observer)
 
@@ -163,7 +161,7 @@ def resume(
         began_with = header["config"].get("storage")
         storage = taken(run_dir, experiment.settings, began_with) if goes_on else None
         kept = Kept(run_dir, storage)
-        freeing = _freeing(experiment, kept, header, scheduler)
+        freeing = freeing_of(experiment, kept, header, scheduler)
         notes = freeing.note, keep_space(space, run_dir, experiment, scheduler.book)
         if goes_on and not quiet:
             sys.stderr.writelines(f"note: {note}\n" for note in notes if note)
@@ -206,12 +204,6 @@ class _Start:
     resumed: Resumed | None
     freeing: Freeing
     kept: Kept
-
-
-def _freeing(experiment: Experiment, kept: Kept, header: Record, scheduler: Scheduler) -> Freeing:
-    keep, concurrent = keep_of(experiment, header), experiment.executor.concurrent
-    new_choice = partial(make_choice, experiment.direction, Metrics.of(header))
-    return Freeing(kept, keep, scheduler, new_choice, meanwhile=concurrent)
 
 
 class _Run:

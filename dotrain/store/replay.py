@@ -13,8 +13,9 @@ from dotrain.core.events import EVENTS, Freed, TrialEvent, from_record
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import INSTRUCTIONS, RunStatus
 from dotrain.core.limits import Limits
+from dotrain.core.marks import Mark
 from dotrain.core.repeats import Repeats
-from dotrain.core.trial import IllegalTransition, Mark
+from dotrain.core.trial import IllegalTransition
 from dotrain.errors import JournalError
 from dotrain.store.arms import read_trial
 from dotrain.store.journal import VERSION, Record, newer, written_by

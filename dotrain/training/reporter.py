@@ -9,8 +9,8 @@ from collections.abc import Collection
 from typing import Any, final
 
 from dotrain.core.events import Noted, Reported
+from dotrain.core.marks import Mark
 from dotrain.core.policy import Direction
-from dotrain.core.trial import Mark
 from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadReport, Diverged, EarlyStop

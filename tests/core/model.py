@@ -12,8 +12,9 @@ from typing import Any
 
 from dotrain.core import events as e
 from dotrain.core.instructions import Finish, Instruction, Kill, Launch, SetAside, Stop
+from dotrain.core.marks import Mark
 from dotrain.core.policy import WAIT, Promotion
-from dotrain.core.trial import Mark, Trial
+from dotrain.core.trial import Trial
 from tests.core.model_hosts import ModelHosts
 
 Said = tuple[Any, ...]

@@ -8,7 +8,8 @@ from dotrain.core.book import TrialBook
 from dotrain.core.events import Failed, Finished, Lost, Noted, Reported, Started
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.limits import Limits
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.marks import Mark
+from dotrain.core.trial import Trial, TrialState
 
 
 def book_with_a_lender(**options: Any) -> tuple[TrialBook, Trial]:

@@ -21,9 +21,10 @@ from dotrain.core.events import (
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch, RunStatus
 from dotrain.core.limits import Limits
+from dotrain.core.marks import Mark
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.seeding import derive_rng, derive_seed
-from dotrain.core.trial import IllegalTransition, Mark, Trial, TrialState
+from dotrain.core.trial import IllegalTransition, Trial, TrialState
 from dotrain.core.usage import Usage
 from dotrain.earlystop.none import NoStop
 from dotrain.optimizers.random import RandomSearch

@@ -13,9 +13,10 @@ from dotrain.core.book import TrialBook
 from dotrain.core.criteria import Criteria
 from dotrain.core.front import FrontSoFar, Metrics, dominates
 from dotrain.core.limits import Limits
+from dotrain.core.marks import Mark
 from dotrain.core.policy import Direction
 from dotrain.core.repeats import Repeats
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.trial import Trial, TrialState
 
 NAMES = ("accuracy", "latency_ms", "size")
 DIRECTIONS = st.sampled_from(["max", "min"])

@@ -27,9 +27,10 @@ from dotrain.core.events import (
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Finish, Instruction, Kill, Launch, Stop
 from dotrain.core.limits import Limits
+from dotrain.core.marks import Mark
 from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Promotion
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import IllegalTransition, Mark, Trial, TrialState
+from dotrain.core.trial import IllegalTransition, Trial, TrialState
 from dotrain.earlystop.median import MedianStop
 from dotrain.earlystop.none import NoStop
 from dotrain.errors import PolicyError

@@ -34,9 +34,10 @@ from dotrain.core.events import (
 )
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.limits import Limits
+from dotrain.core.marks import Mark
 from dotrain.core.policy import WAIT, AbstractEarlyStop, AbstractOptimizer, Promotion
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import Mark, Trial
+from dotrain.core.trial import Trial
 from dotrain.space import Searchspace
 from dotrain.store import replay
 from dotrain.store.journal import to_json

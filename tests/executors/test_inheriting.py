@@ -15,8 +15,9 @@ import pytest
 
 from dotrain import experiment
 from dotrain.config import load_config
+from dotrain.core.marks import Mark
 from dotrain.core.observer import Observer
-from dotrain.core.trial import Mark, Trial
+from dotrain.core.trial import Trial
 from dotrain.report.page.writing import write_page
 from dotrain.report.reading import read_run
 from dotrain.report.result import result_lines

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from dotrain import AbstractEarlyStop
 from dotrain.core.instructions import Launch
 from dotrain.core.limits import Limits
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.marks import Mark
+from dotrain.core.trial import Trial, TrialState
 from dotrain.earlystop.median import MedianStop
 from dotrain.earlystop.none import NoStop
 from dotrain.earlystop.percentile import PercentileStop

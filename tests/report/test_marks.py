@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from dotrain import experiment
-from dotrain.core.trial import Mark
+from dotrain.core.marks import Mark
 from dotrain.report.page.writing import write_page
 from dotrain.report.reading import read_run
 from dotrain.report.result import print_result

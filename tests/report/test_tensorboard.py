@@ -26,10 +26,11 @@ from dotrain.config.errors import ConfigError
 from dotrain.core import events, instructions
 from dotrain.core.events import Diverged, Event, Finished, Noted, Reported, SlotsChanged, Started
 from dotrain.core.instructions import Instruction
+from dotrain.core.marks import Mark
 from dotrain.core.observer import Observer, RunView
 from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.trial import Trial, TrialState
 from dotrain.earlystop.median import MedianStop
 from dotrain.errors import UsageError
 from dotrain.optimizers.asha import ASHA

@@ -8,8 +8,9 @@ import pytest
 
 from dotrain.config.errors import ConfigError
 from dotrain.core.constraints import Constraints
+from dotrain.core.marks import Mark
 from dotrain.core.sampling import Outcome, Question
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.trial import Trial, TrialState
 from dotrain.runs.result import Result
 from dotrain.samplers import make_sampler
 from dotrain.samplers.process import Learner

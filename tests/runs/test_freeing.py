@@ -22,10 +22,11 @@ from dotrain.core.events import Event, Freed, Resumed
 from dotrain.core.front import Metrics
 from dotrain.core.instructions import Finish, Launch
 from dotrain.core.limits import Limits
+from dotrain.core.marks import Mark
 from dotrain.core.observer import Observer
 from dotrain.core.policy import AbstractOptimizer, Direction
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.trial import Trial, TrialState
 from dotrain.earlystop.median import MedianStop
 from dotrain.optimizers.asha import ASHA
 from dotrain.optimizers.grid import GridSearch

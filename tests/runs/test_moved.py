@@ -12,7 +12,7 @@ import pytest
 
 from dotrain import Searchspace, experiment
 from dotrain.config.errors import ConfigError
-from dotrain.core.trial import Mark
+from dotrain.core.marks import Mark
 from dotrain.errors import UsageError
 from dotrain.report.story import read_trial
 from dotrain.report.trial_text import print_trial

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dotrain.config.errors import ConfigError
+from dotrain.core.marks import Mark
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.trial import Trial, TrialState
 from dotrain.earlystop.median import MedianStop
 from dotrain.earlystop.none import NoStop
 from dotrain.experiment import lagom

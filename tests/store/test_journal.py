@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dotrain.core import events as e
 from dotrain.core.failure import Failure, FailureKind
-from dotrain.core.trial import Mark
+from dotrain.core.marks import Mark
 from dotrain.core.usage import Usage
 from dotrain.errors import JournalError
 from dotrain.store import Journal, read_journal, replay

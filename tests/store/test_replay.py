@@ -11,9 +11,10 @@ import pytest
 from dotrain.core import events as e
 from dotrain.core.instructions import Instruction
 from dotrain.core.limits import Limits
+from dotrain.core.marks import Mark
 from dotrain.core.policy import AbstractEarlyStop
 from dotrain.core.scheduler import Scheduler
-from dotrain.core.trial import Mark, TrialState
+from dotrain.core.trial import TrialState
 from dotrain.errors import JournalError, PolicyError
 from dotrain.optimizers.random import RandomSearch
 from dotrain.space import Float, Searchspace

@@ -8,8 +8,9 @@ from functools import singledispatch
 from itertools import combinations
 from typing import Any
 
+from dotrain.core.marks import Mark
 from dotrain.core.policy import Direction
-from dotrain.core.trial import Mark, Trial
+from dotrain.core.trial import Trial
 from dotrain.report.page.charts import (
     ACCENT,
     BAD,
