@@ -14,6 +14,7 @@ from dotrain.errors import ResourcesUnavailable
 from dotrain.runs.definition import Experiment
 from dotrain.runs.session import run
 from tests.conftest import ROOT, Project, make_cluster
+from tests.samples.recipes import NOT_SIMULATED
 
 #: Made for the simulation; real training to its budgets would take hours.
 SIMULATED = ("forecast",)
@@ -44,7 +45,10 @@ SHORTER = {
     "cancer-ablation": ["ablation={features: [worst texture], seeds: 2}"],
     "forecast": ["search.num_trials=20"],
     "sgd-asha": ["search.num_trials=9", "search.optimizer.resource_max=9"],
+    "sgd-pruning": ["search.num_trials=9", "hparams.budget=3"],
+    "sgd-hyperband": ["search.num_trials=9", "search.optimizer.resource_max=9"],
     "forest-front": ["search.num_trials=14"],
+    "forest-constrained": ["search.num_trials=12"],
     "digits-pbt": [
         "search.optimizer={name: pbt, population: 4, interval: 1, resource_max: 3, quantile: 0.5}"
     ],
@@ -81,7 +85,10 @@ EXECUTORS = {
     "digits-ablation": ["inline"],
     "cancer-ablation": ["inline", "local", "address"],
     "sgd-asha": ["inline", "local", "address"],
+    "sgd-pruning": ["local"],
+    "sgd-hyperband": ["inline"],
     "forest-front": ["local"],
+    "forest-constrained": ["local"],
     "digits-pbt": ["local"],
 }
 
@@ -183,12 +190,8 @@ def test_devices_of_this_very_process_are_trained_on_inline(project: Project) ->
     assert json.loads(done.stdout)["best"]["value"] > 0.1
 
 
-#: By several metrics, which a simulation hasn't got.
-SEVERAL = ("forest-front",)
-
-
 @pytest.mark.parametrize(
-    "config", [c for c in CONFIGS if c.stem not in SEVERAL], ids=lambda config: config.stem
+    "config", [c for c in CONFIGS if c.stem not in NOT_SIMULATED], ids=lambda config: config.stem
 )
 def test_every_config_runs_in_virtual_time(config: Path, tmp_path: Path) -> None:
     asked = load(config, *SHORTER[config.stem], "cluster={kind: simulated, workers: 4}")

@@ -27,6 +27,8 @@ from dotrain.store import read_journal
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 #: What the metrics depend on besides dotrain.
 PACKAGES = ("numpy", "scikit-learn", "tensorflow", "keras")
+#: They ask for other numbers than the metric, which a simulation hasn't got.
+NOT_SIMULATED = ("forest-front", "forest-constrained")
 #: As many launches are kept of each config; more would only be more of the same.
 FIRST = 60
 
@@ -52,7 +54,10 @@ TRAINED: Mapping[str, Mapping[str, list[str]]] = {
     "scikit-learn": {
         "cancer-ablation": ["ablation={features: [worst texture], seeds: 1}", _INLINE],
         "sgd-asha": ["search.num_trials=2", "search.optimizer.resource_max=3", _INLINE],
+        "sgd-pruning": ["search.num_trials=2", "hparams.budget=3", _INLINE],
+        "sgd-hyperband": ["search.num_trials=2", "search.optimizer.resource_max=3", _INLINE],
         "forest-front": ["search.num_trials=2", _INLINE],
+        "forest-constrained": ["search.num_trials=2", "search.repeats=1", _INLINE],
         # Ends with its first trial.
         "digits-pbt": ["search.stop={target: 0.0}", _INLINE],
     },
@@ -85,10 +90,10 @@ def run_config(name: str, overrides: list[str], folder: Path) -> Result:
 
 
 def suggestions(name: str, folder: Path) -> dict[str, Any]:
-    """Return what a config launches in virtual time, in order; of several metrics, which aren't simulated, its draws."""
+    """Return what a config launches in virtual time, in order; its draws, if it can't be simulated."""
     virtual = ["tensorboard=false"]
-    if name == "forest-front":
-        virtual += [_INLINE, "search.num_trials=6"]
+    if name in NOT_SIMULATED:
+        virtual += [_INLINE, "search.num_trials=6", "search.repeats=1"]
     elif name != "forecast":
         virtual.append("cluster={kind: simulated, workers: 4}")
     result = run_config(name, virtual, folder)
