@@ -14,7 +14,7 @@ from dotrain.optimizers.model_based import ModelSearch
 from dotrain.space import Categorical, Float, Int, Searchspace
 
 #: Optimizers that are asked; a new sampler is a word here.
-ASKED = ("tpe",)
+ASKED = ("tpe", "gp")
 _TRIALS = (100, 1_000, 10_000)
 _ASKS = 5
 #: Five parameters of all kinds.

@@ -19,7 +19,11 @@ _MANY = 100_000
 
 
 def search(
-    optimizer: AbstractOptimizer, early_stop: AbstractEarlyStop, problem: Problem, seed: int
+    optimizer: AbstractOptimizer,
+    early_stop: AbstractEarlyStop,
+    problem: Problem,
+    seed: int,
+    most_trials: int | None = None,
 ) -> Trace:
     """Run a search until the problem's last mark, or its own end.
 
@@ -28,8 +32,9 @@ def search(
         early_stop: The rule.
         problem: What is searched.
         seed: Of the search.
+        most_trials: The most that the optimizer takes, if that is limited.
     """
-    num_trials = problem.num_trials or _MANY
+    num_trials = problem.num_trials or most_trials or _MANY
     optimizer.setup(problem.space, num_trials, "max", seed)
     optimizer.check()
     optimizer.initialize()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dotrain import plugins
+from dotrain.space import Categorical
 from judging import ours
 from judging.problems import Problem, Trace
 
@@ -44,6 +45,7 @@ def _ours(
     *,
     rungs: Options | None = None,
     fits: Callable[[Problem], bool] = lambda _: True,
+    most_trials: int | None = None,
     **options: Any,
 ) -> Searcher:
     """Return one of ours.
@@ -54,6 +56,7 @@ def _ours(
         early_stop: The rule, likewise.
         rungs: What of the optimizer's options follows from the problem.
         fits: As of `Searcher`.
+        most_trials: The most that it takes, if that is limited.
         **options: The optimizer's others.
     """
 
@@ -61,7 +64,7 @@ def _ours(
         given = {**options, **(rungs(*problem.rungs) if rungs and problem.rungs else {})}
         made = plugins.load_plugin(plugins.OPTIMIZERS, optimizer)(**given)
         rule = plugins.load_plugin(plugins.EARLY_STOP, early_stop)()
-        return ours.search(made, rule, problem, seed)
+        return ours.search(made, rule, problem, seed, most_trials)
 
     return Searcher(name, run, rungs is not None or early_stop != "none", fits=fits)
 
@@ -103,6 +106,11 @@ def _small_grid(problem: Problem) -> bool:
     return problem.num_trials is not None and size <= problem.num_trials
 
 
+def _only_numbers(problem: Problem) -> bool:
+    """Whether no parameter is a choice, which CMA-ES refuses."""
+    return not any(isinstance(one, Categorical) for one in problem.space.domains.values())
+
+
 #: A new plugin is a line here.
 SEARCHERS = (
     _ours("random", "random"),
@@ -110,8 +118,12 @@ SEARCHERS = (
     _ours("tpe", "tpe"),
     _ours("random + median", "random", "median"),
     _ours("tpe + median", "tpe", "median"),
+    _ours("gp", "gp", most_trials=1000),
+    _ours("cmaes", "cmaes", fits=_only_numbers),
+    _ours("qmc", "qmc"),
     _ours("asha", "asha", rungs=_rungs),
     _ours("asha + tpe", "asha", rungs=_rungs, sampler="tpe"),
+    _ours("asha + gp", "asha", rungs=_rungs, sampler="gp", most_trials=1000),
     _ours("hyperband", "hyperband", rungs=_rungs),
     _ours("bohb", "bohb", rungs=_rungs),
     _optuna("optuna random", "RandomSampler"),

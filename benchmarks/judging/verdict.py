@@ -23,11 +23,18 @@ _UNITS = {tables.GROUP: "trials", lcbench.GROUP: "full trainings", lcbench.TUNIN
 COMPARED = (
     (tables.GROUP, "tpe", "optuna TPE"),
     (tables.GROUP, "tpe", "random"),
+    (tables.GROUP, "gp", "tpe"),
+    (tables.GROUP, "qmc", "random"),
     (lcbench.GROUP, "asha", "random"),
     (lcbench.GROUP, "asha + tpe", "asha"),
     (lcbench.GROUP, "asha + tpe", "optuna TPE"),
     (lcbench.GROUP, "asha + tpe", "optuna TPE + SHA"),
     (lcbench.GROUP, "asha + tpe", "optuna TPE + Hyperband"),
+    (lcbench.GROUP, "asha + gp", "asha + tpe"),
+    (lcbench.GROUP, "asha + gp", "optuna TPE"),
+    (lcbench.GROUP, "asha + gp", "optuna TPE + Hyperband"),
+    (lcbench.GROUP, "gp", "tpe"),
+    (lcbench.GROUP, "gp", "optuna TPE"),
     (lcbench.GROUP, "bohb", "asha + tpe"),
     (lcbench.GROUP, "bohb", "hyperband"),
 )
