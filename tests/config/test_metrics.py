@@ -95,6 +95,13 @@ def test_every_mistake_is_refused_at_its_place(
     assert found.startswith(f"config.yaml:{message}")
 
 
+@pytest.mark.parametrize("section", ["optimizer: {name: tpee}", "early_stop: {name: mediann}"])
+def test_a_name_that_there_is_not_is_told_as_that_alone(folder: Folder, section: str) -> None:
+    (found,) = told(folder, SOUND.replace("optimizer: {name: tpe}", section))
+    assert "mean" in found
+    assert "by one metric" not in found
+
+
 def test_all_mistakes_are_told_at_once(folder: Folder) -> None:
     text = SOUND.replace("name: tpe", "name: gp").replace("kind: inline", "kind: simulated")
     text += "value: best\nmetric: accuracy\n"
@@ -105,7 +112,8 @@ def test_all_mistakes_are_told_at_once(folder: Folder) -> None:
 def test_a_study_goes_by_one_metric(folder: Folder) -> None:
     text = SOUND + "hparams: {augment: true}\nablation: {components: {a: {augment: false}}}\n"
     assert not told(folder, text)
-    (found,) = told(folder, text, "ablate")
+    # What is wrong with the search alone is nothing to a study.
+    (found,) = told(folder, text.replace("name: tpe", "name: gp"), "ablate")
     assert found.startswith("config.yaml:2:1: metrics: an ablation study compares its arms by one")
 
 
