@@ -168,7 +168,7 @@ class PBT(AbstractOptimizer):
 
     def _key(self, trial: Trial) -> _Key:
         """Return the place of a trial where it is now; what has no value that counts is last."""
-        is_good = trial.state is TrialState.FINISHED and max(trial.violations, default=0.0) <= 0
+        is_good = trial.state is TrialState.FINISHED and not _is_infeasible(trial)
         value = trial.final_metric if is_good else None
         return (_WORST if value is None else -self.score(value), trial.number, trial)
 
@@ -235,7 +235,7 @@ class PBT(AbstractOptimizer):
 
     def _lends(self, trial: Trial) -> bool:
         """Whether a member still has what is worth going on from, though it may have gone on meanwhile."""
-        if trial not in self._members or not trial.lent_step:
+        if trial not in self._members or not trial.lent_step or _is_infeasible(trial):
             return False
         return trial.state is not TrialState.FINISHED or not self._is_low(trial, trial.lent_step)
 
@@ -294,6 +294,10 @@ _WORDS = {
     TrialState.DIVERGED: "diverged",
     TrialState.STOPPED: "been stopped",
 }
+
+
+def _is_infeasible(trial: Trial) -> bool:
+    return max(trial.violations, default=0.0) > 0
 
 
 def _share(count: int, quantile: float) -> int:

@@ -147,6 +147,9 @@ class Inheriting:
                 copy.fault = Failed(*name, Failure(FailureKind.DISK_FULL, what))
         except (StorageError, ManifestError) as error:
             copy.fault = Lost(*name, f"{launch.begins_from}'s checkpoint can't be copied: {error}")
+        except Exception as error:  # else the launch would be waited for for ever
+            what = f"the checkpoint can't be copied: {type(error).__name__}: {error}"
+            copy.fault = Failed(*name, Failure(FailureKind.SETUP, what))
         self._made.append(copy)
 
     def _is_wanted(self, copy: _Copy) -> bool:

@@ -163,6 +163,21 @@ def test_people_are_told_of_the_lineage(project: Project) -> None:
     assert ('id="lineage"' in page) == of_best
 
 
+def test_who_is_infeasible_is_replaced_by_who_is_not(project: Project) -> None:
+    bounded = {**SEARCH, "constraints": {"memory": {"max": 0.6}}}
+    source = TRAIN.replace("return sum(done)", 'return {"score": sum(done), "memory": x}')
+    result = project.run(source, search=bounded, cluster={"kind": "inline"})
+    check(result)
+    trials = {trial.trial_id: trial for trial in result.trials}
+    infeasible = {i for i, trial in trials.items() if Mark.INFEASIBLE in trial.notes}
+    assert infeasible
+    lenders = {trial.begins_from for trial in result.trials if trial.begins_from}
+    assert lenders.isdisjoint(infeasible)
+    gone = {i for i in infeasible if trials[i].results[-1].budget != 8}
+    reasons = [trial.story[0].what for trial in result.trials]
+    assert all(any(f"{i}, which was infeasible" in reason for reason in reasons) for i in gone)
+
+
 def test_a_function_that_does_not_ask_for_checkpoints_is_refused(project: Project) -> None:
     project.write("user.py", "def train(x, budget, reporter): ...")
     done = project.cli("check", str(project.config(search=SEARCH)))

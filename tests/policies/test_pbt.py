@@ -200,15 +200,6 @@ def test_the_number_of_trials_bounds_all_of_them() -> None:
     assert len(trials_of(always)) == 8 * 5
 
 
-def test_an_infeasible_member_is_replaced() -> None:
-    optimizer = pbt(quantile=0.125)
-    run = search(optimizer, workers=1)
-    # As the book judges it: worse than all at its step, whatever its value.
-    best = max(trials_of(run), key=lambda trial: trial.final_metric or 0.0)
-    best.violations = (1.0,)
-    assert optimizer._key(best)[0] == float("inf")
-
-
 def test_what_is_to_be_tried_first_are_the_first_members() -> None:
     optimizer = pbt()
     suggest = optimizer.get_suggestion

@@ -157,6 +157,7 @@ def raising(error: Exception) -> Callable[..., None]:
     ("error", "expected"),
     [
         (NothingToInherit("none"), FailureKind.SETUP),
+        (RuntimeError("a bug"), FailureKind.SETUP),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), FailureKind.DISK_FULL),
         (OSError(errno.EIO, os.strerror(errno.EIO)), None),
         (StorageError("away"), None),
