@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
@@ -125,7 +126,8 @@ class PercentileStop(AbstractEarlyStop):
 
     def _bar(self, averages: SortedList[float], direction: Direction) -> float:
         """Return the percentile, counted from the best average, linear between neighbours."""
-        place = (len(averages) - 1) * self.percentile / 100
+        # In fractions: rounded, the bar may lie a hair beyond a value that is equal to it.
+        place = (len(averages) - 1) * Fraction(self.percentile) / 100
         rank = int(place)
         share = place - rank
         is_max = direction == "max"
@@ -133,4 +135,4 @@ class PercentileStop(AbstractEarlyStop):
         if not share:
             return here
         beyond = float(averages[-2 - rank if is_max else rank + 1])
-        return (1.0 - share) * here + share * beyond
+        return float((1 - share) * Fraction(here) + share * Fraction(beyond))
