@@ -235,7 +235,9 @@ class PBT(AbstractOptimizer):
 
     def _lends(self, trial: Trial) -> bool:
         """Whether a member still has what is worth going on from, though it may have gone on meanwhile."""
-        if trial not in self._members or not trial.lent_step or _is_infeasible(trial):
+        if trial not in self._members or not trial.lent_step:
+            return False
+        if trial.freed or _is_infeasible(trial):
             return False
         return trial.state is not TrialState.FINISHED or not self._is_low(trial, trial.lent_step)
 

@@ -156,8 +156,12 @@ class Progress:
 
     @property
     def planned(self) -> int | None:
-        """Number of configurations in the plan, or None."""
-        return self._plan.configurations if self._plan else None
+        """Number of configurations in the plan, or None if there may be others beside them."""
+        plan = self._plan
+        # Without rungs there are more launches than configurations where trials take others' places.
+        if plan is None or (plan.launches > plan.configurations and not plan.rungs):
+            return None
+        return plan.configurations
 
     @property
     def has_rungs(self) -> bool:

@@ -109,5 +109,5 @@ def _nothing(has_others: bool) -> NothingToInherit:
             "the trial that it was to begin from has no checkpoint of its budget any more, only newer ones"
         )
     return NothingToInherit(
-        "the trial that it was to begin from has no checkpoint any more; has anybody removed it?"
+        "the trial that it was to begin from has no checkpoint any more: it was freed when the run had finished, or removed"
     )

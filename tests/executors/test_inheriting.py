@@ -139,6 +139,17 @@ def test_checkpoints_that_may_be_borrowed_are_not_freed(project: Project) -> Non
         assert [t.trial_id for t in left] == [result.summary["best"]["trial_id"]]
 
 
+def test_what_was_freed_is_lent_to_nobody_when_a_run_goes_on(project: Project) -> None:
+    early = {**SEARCH, "stop": {"target": 0.0}}
+    result = project.run(TRAIN, search=early, cluster={"kind": "local", "workers": 3})
+    assert result.summary["checkpoints"]["freed"] > 0 or len(result.trials) == 1
+    resumed = experiment.resume(
+        result.run_dir, overrides=["search.stop={target: 1000.0}"], quiet=True
+    )
+    check(resumed)
+    assert resumed.summary["trials"]["failed"] == 0
+
+
 def test_people_are_told_of_the_lineage(project: Project) -> None:
     result = project.run(TRAIN, search=SEARCH, cluster={"kind": "inline"})
     inherited = next(t for t in reversed(result.trials) if t.begins_from)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +14,16 @@ from dotrain import AbstractEarlyStop
 from dotrain.core.instructions import Launch
 from dotrain.core.limits import Limits
 from dotrain.core.marks import Mark
-from dotrain.core.trial import Trial, TrialState
+from dotrain.core.observer import RunView
+from dotrain.core.policy import Plan
+from dotrain.core.trial import Mark, Trial, TrialState
 from dotrain.earlystop.median import MedianStop
 from dotrain.earlystop.none import NoStop
 from dotrain.earlystop.percentile import PercentileStop
 from dotrain.errors import PolicyError
 from dotrain.optimizers.pbt import PBT
 from dotrain.optimizers.random import RandomSearch
+from dotrain.report.progress import Progress
 from dotrain.space import Float, Params, Searchspace
 from dotrain.testing import Simulation, check_optimizer, simulate
 
@@ -214,6 +218,14 @@ def test_what_is_to_be_tried_first_are_the_first_members() -> None:
     more = suggest()
     assert isinstance(more, Trial)
     assert more.params == {"x": 0.5}
+
+
+def test_nobody_is_told_of_so_many_of_so_many(tmp_path: Path) -> None:
+    optimizer = pbt()
+    run = search(optimizer, workers=1)
+    view = RunView(run.scheduler, tmp_path, [])
+    assert Progress(view, optimizer.plan()).planned is None
+    assert Progress(view, Plan(8, 8)).planned == 8
 
 
 def test_a_small_space_has_fewer_members_and_the_plan_says_so() -> None:
