@@ -24,6 +24,7 @@ from dotrain.report.result import print_result
 from dotrain.report.stdout import printing
 from dotrain.results.gates import Gate, parse_gates
 from dotrain.runs.best import best_of
+from dotrain.runs.chosen import chosen_before
 from dotrain.runs.definition import Experiment
 from dotrain.runs.finding import find_run
 from dotrain.runs.from_python import load_call
@@ -307,10 +308,11 @@ def lagom(
         KeyboardInterrupt: If the run was interrupted; what was recorded is in the run directory.
     """
     functions = {"train": train_fn, "model": model, "data": data, "prepare": prepare}
-    search: dict[str, Any] = {"space": searchspace, "optimizer": optimizer}
+    optimizer = chosen_before(optimizer, resume, Path(runs_dir))
+    search: dict[str, Any] = {"space": searchspace, "optimizer": optimizer, "stop": stop}
     search |= {"num_trials": num_trials, "space_constraints": space_constraints}
-    search["try_first"] = None if try_first is None else _listed(try_first)
-    search |= {"warm_start": warm_start, "stop": stop}
+    first = None if try_first is None else _listed(try_first)
+    search |= {"try_first": first, "warm_start": warm_start}
     same: dict[str, Any] = {
         "name": name,
         "metric": metric,
@@ -320,8 +322,7 @@ def lagom(
     }
     same |= {"cluster": cluster, "limits": limits, "journal": journal}
     same |= {"tensorboard": tensorboard, "observers": observers, "checkpoints": checkpoints}
-    same |= {"resources": resources}
-    same |= {} if storage is None else {"storage": storage}
+    same |= {"resources": resources} | ({} if storage is None else {"storage": storage})
     same |= {"ship": _listed(ship), "env": _listed(env)}
     goes_on = resume is not None
     loaded = load_call(functions, search, ablation, early_stop, distribution, same, goes_on=goes_on)
@@ -331,10 +332,9 @@ def lagom(
         loaded.executor.waits = wait
         say(loaded, quiet=quiet)
         experiment = Experiment.of(loaded)
-        observer = display(experiment, quiet=quiet)
-        demands = demands_of(experiment, (), None, False)
+        watching = display(experiment, quiet=quiet), demands_of(experiment, (), None, False)
         with take_up(find_run(resume, runs_dir, quiet=quiet)) as stopped:
-            result = resume_experiment(experiment, stopped, observer, demands, quiet=quiet)
+            result = resume_experiment(experiment, stopped, *watching, quiet=quiet)
     if not quiet:
         with printing():
             print_result(result.found)

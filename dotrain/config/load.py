@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from dotrain import plugins
 from dotrain.ablation.runner import StudyRunner
@@ -18,6 +19,7 @@ from dotrain.config.arguments import (
     prepare_problems,
     reachable,
 )
+from dotrain.config.choosing import auto_of, choose, chosen, is_auto
 from dotrain.config.cluster import cluster_functions, cluster_warnings, make_executor, unwatched
 from dotrain.config.code import code_problems
 from dotrain.config.direction import judge
@@ -36,6 +38,7 @@ from dotrain.config.storage import storage_problems
 from dotrain.config.table import table_problems
 from dotrain.config.validation import is_echo, validate_settings
 from dotrain.config.variables import make_environment
+from dotrain.optimizers.auto import Choice
 from dotrain.space import Searchspace
 from dotrain.training.table_files import TabularSource
 from dotrain.usercode.function import Described
@@ -123,7 +126,10 @@ class _Loader:
         self.dataset = parts.function(("data",), data)
         self.prepare = parts.function(("prepare",), settings.prepare)
         optimizer = ("search", "optimizer")
-        self.optimizer = parts.plugin(plugins.OPTIMIZERS, optimizer, settings.optimizer)
+        self.auto = auto_of(settings.optimizer, parts)
+        self.choice: Choice | None = None
+        named = (plugins.OPTIMIZERS, optimizer, settings.optimizer)
+        self.optimizer: Any = None if is_auto(settings.optimizer) else parts.plugin(*named)
         models = settings.ablation.models if settings.ablation else {}
         found = {n: parts.function(("ablation", "models", n), spec) for n, spec in models.items()}
         self.models = {name: model for name, model in found.items() if model}
@@ -169,6 +175,10 @@ class _Loader:
         if self.mode == "ablate":
             space = Searchspace()
             self.optimizer = None if study is None else StudyRunner(study, settings.seed)
+        elif self.auto is not None and self._params_are_known and self._space_is_sound:
+            where = (executor, self.strategy, self.early_stop)
+            self.choice = choose(self.auto, settings, space, (self.train, *others), *where)
+            self.optimizer = chosen(self.choice)
         if self._params_are_known and self.optimizer is not None:
             search = settings.search if self.mode == "run" else None
             given = (self.optimizer, self.early_stop, space, search, settings, self.source)
@@ -198,6 +208,8 @@ class _Loader:
             raise ConfigError(_in_order(self.problems))
         settings = settings.model_copy(update={"name": run_name(settings.name, stem)})
         data = {**self.source.data, "name": settings.name, "seed": settings.seed}
+        if self.choice is not None:
+            data["search"] = {**data["search"], "optimizer": self.choice.section}
         return LoadedConfig(
             settings=settings,
             data=data,
@@ -223,6 +235,7 @@ class _Loader:
             source=self.source,
             warnings=_in_order(self.warnings),
             notes=self.notes,
+            choice=self.choice,
             guessed=tuple(f"direction {settings.direction}" for _ in self.notes),
         )
 
@@ -289,6 +302,8 @@ class _Loader:
     def _budget_is_free(self) -> bool:
         """Whether nothing gives a budget, so that the user may; an ablation study never does."""
         if self.mode == "ablate":
+            return True
+        if self.auto is not None:  # which gives none where the user does
             return True
         return self.optimizer is not None and not self.optimizer.gives_budget
 
