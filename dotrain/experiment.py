@@ -24,6 +24,7 @@ from dotrain.report.result import print_result
 from dotrain.report.stdout import printing
 from dotrain.results.gates import Gate, parse_gates
 from dotrain.runs.best import best_of
+from dotrain.runs.chosen import chosen_before
 from dotrain.runs.definition import Experiment
 from dotrain.runs.finding import find_run
 from dotrain.runs.from_python import load_call
@@ -313,6 +314,7 @@ def lagom(
         KeyboardInterrupt: If the run was interrupted; what was recorded is in the run directory.
     """
     functions = {"train": train_fn, "model": model, "data": data, "prepare": prepare}
+    optimizer = chosen_before(optimizer, resume, Path(runs_dir))
     search: dict[str, Any] = {"space": searchspace, "optimizer": optimizer}
     search |= {"num_trials": num_trials, "space_constraints": space_constraints, "stop": stop}
     search["try_first"] = None if try_first is None else _listed(try_first)
@@ -330,10 +332,9 @@ def lagom(
         loaded.executor.waits = wait
         say(loaded, quiet=quiet)
         experiment = Experiment.of(loaded)
-        observer = display(experiment, quiet=quiet)
-        demands = demands_of(experiment, (), None, False)
+        watching = display(experiment, quiet=quiet), demands_of(experiment, (), None, False)
         with take_up(find_run(resume, runs_dir, quiet=quiet)) as stopped:
-            result = resume_experiment(experiment, stopped, observer, demands, quiet=quiet)
+            result = resume_experiment(experiment, stopped, *watching, quiet=quiet)
     if not quiet:
         with printing():
             print_result(result.found)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dotrain import plugins
+from dotrain.config.choosing import chosen
+from dotrain.earlystop.none import NoStop
+from dotrain.optimizers.auto import Auto, Facts
 from dotrain.space import Categorical
 from judging import ours
 from judging.problems import Problem, Trace
@@ -96,6 +99,32 @@ def _optuna(name: str, sampler: str, pruner: str = "NopPruner", **options: Any) 
     return Searcher(name, run, not is_plain, is_peer=True)
 
 
+def _auto() -> Searcher:
+    """Return ours that are chosen, by what a config would tell of a problem."""
+
+    def run(problem: Problem, seed: int) -> Trace:
+        low, high, factor = problem.rungs or (None, None, 3)
+        facts = Facts(
+            parameters=len(problem.space.names),
+            size=problem.space.size,
+            is_numeric=not any(
+                isinstance(one, Categorical) or one.when for one in problem.space.domains.values()
+            ),
+            # About as many as halving has time for, in the table.
+            num_trials=problem.num_trials or 300,
+            slots=problem.workers,
+            takes_budget=problem.rungs is not None,
+            takes_checkpoint=True,
+            may_promote=True,
+            has_earlier=False,
+            packages=frozenset({"optuna", "scipy", "cmaes"}),
+        )
+        auto = Auto(resource_max=high, resource_min=low, reduction_factor=factor)
+        return ours.search(chosen(auto.choose(facts)), NoStop(), problem, seed, 1000)
+
+    return Searcher("auto", run)
+
+
 def _rungs(low: int, high: int, factor: int) -> Mapping[str, Any]:
     return {"resource_min": low, "resource_max": high, "reduction_factor": factor}
 
@@ -126,6 +155,7 @@ SEARCHERS = (
     _ours("asha + gp", "asha", rungs=_rungs, sampler="gp", most_trials=1000),
     _ours("hyperband", "hyperband", rungs=_rungs),
     _ours("bohb", "bohb", rungs=_rungs),
+    _auto(),
     _optuna("optuna random", "RandomSampler"),
     _optuna("optuna TPE", "TPESampler"),
     _optuna("optuna random + SHA", "RandomSampler", "SuccessiveHalvingPruner"),

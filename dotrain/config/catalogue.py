@@ -13,6 +13,8 @@ from pydantic.json_schema import GenerateJsonSchema
 from dotrain import plugins
 from dotrain.config.options import descriptions_of, options_model, summary_of
 from dotrain.errors import UsageError
+from dotrain.optimizers.auto import NAME, Auto
+from dotrain.versions import own_version
 
 Schema = dict[str, Any]
 
@@ -83,10 +85,12 @@ _GROUPS = (
 
 def catalogue() -> list[Entry]:
     """Return everything that is found; plugins of installed packages are imported for it."""
+    auto = plugins.Found(NAME, f"{Auto.__module__}:Auto", "dotrain", own_version(), Auto, "")
+    # It is none, but stands where their names do.
     return [
         _entry(kind, key, plugin)
         for kind, group, key in _GROUPS
-        for plugin in plugins.find_plugins(group)
+        for plugin in plugins.find_plugins(group) + [auto] * (group == plugins.OPTIMIZERS)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,3 +50,17 @@ def dotted(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
+
+
+#: A line and a column of the file; an override may end in numbers, and has no place in it.
+_PLACE = re.compile(r"(?!--set ).*:(\d+):(\d+)", re.DOTALL)
+
+
+def in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """Return problems in the order in which they stand in the file, those without a place first."""
+
+    def position(problem: Problem) -> tuple[int, int]:
+        found = _PLACE.fullmatch(problem.origin)
+        return (int(found[1]), int(found[2])) if found else (0, 0)
+
+    return sorted(problems, key=position)

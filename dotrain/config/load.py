@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from dotrain import plugins
 from dotrain.ablation.runner import StudyRunner
@@ -19,10 +19,11 @@ from dotrain.config.arguments import (
     prepare_problems,
     reachable,
 )
+from dotrain.config.choosing import auto_of, choose, chosen, is_auto
 from dotrain.config.cluster import cluster_functions, cluster_warnings, make_executor, unwatched
 from dotrain.config.code import code_problems
 from dotrain.config.direction import judge
-from dotrain.config.errors import ConfigError, Problem
+from dotrain.config.errors import ConfigError, Problem, in_order
 from dotrain.config.loaded import LoadedConfig, Mode
 from dotrain.config.metrics import opposed, several_problems
 from dotrain.config.naming import run_name
@@ -38,13 +39,11 @@ from dotrain.config.storage import storage_problems
 from dotrain.config.table import table_problems
 from dotrain.config.validation import is_echo, validate_settings
 from dotrain.config.variables import make_environment
+from dotrain.optimizers.auto import Choice
 from dotrain.space import Searchspace
 from dotrain.training.table_files import TabularSource
 from dotrain.usercode.function import Described
 from dotrain.usercode.target import Target
-
-#: A line and a column of the file; an override may end in numbers, and has no place in it.
-_PLACE = re.compile(r"(?!--set ).*:(\d+):(\d+)", re.DOTALL)
 
 
 def load_config(
@@ -91,14 +90,6 @@ def load_given(source: Source, given: Given, *, mode: Mode, goes_on: bool) -> Lo
     return _Loader(parts, PartialSettings, mode, goes_on).load(source.data["name"])
 
 
-def _in_order(problems: Sequence[Problem]) -> list[Problem]:
-    def position(problem: Problem) -> tuple[int, int]:
-        found = _PLACE.fullmatch(problem.origin)
-        return (int(found[1]), int(found[2])) if found else (0, 0)
-
-    return sorted(problems, key=position)
-
-
 class _Loader:
     """The checks that go beyond the file's structure; collects problems instead of raising."""
 
@@ -125,7 +116,10 @@ class _Loader:
         self.dataset = parts.function(("data",), data)
         self.prepare = parts.function(("prepare",), settings.prepare)
         optimizer = ("search", "optimizer")
-        self.optimizer = parts.plugin(plugins.OPTIMIZERS, optimizer, settings.optimizer)
+        self.auto = auto_of(settings.optimizer, parts)
+        self.choice: Choice | None = None
+        named = (plugins.OPTIMIZERS, optimizer, settings.optimizer)
+        self.optimizer: Any = None if is_auto(settings.optimizer) else parts.plugin(*named)
         models = settings.ablation.models if settings.ablation else {}
         found = {n: parts.function(("ablation", "models", n), spec) for n, spec in models.items()}
         self.models = {name: model for name, model in found.items() if model}
@@ -174,6 +168,10 @@ class _Loader:
         if self.mode == "ablate":
             space = Searchspace()
             self.optimizer = None if study is None else StudyRunner(study, settings.seed)
+        elif self.auto is not None and self._params_are_known and self._space_is_sound:
+            where = (executor, self.strategy, self.early_stop)
+            self.choice = choose(self.auto, settings, space, (self.train, *others), *where)
+            self.optimizer = chosen(self.choice)
         if self._params_are_known and self.optimizer is not None:
             search = settings.search if self.mode == "run" else None
             told = (self.optimizer, self.early_stop, space, search, settings, self.source)
@@ -190,7 +188,7 @@ class _Loader:
                 ):
                     self._refuse([self.source.problem(("train",), message)] if message else [])
         if self.problems:
-            raise ConfigError(_in_order(self.problems))
+            raise ConfigError(in_order(self.problems))
         made = (self.optimizer, self.early_stop, self.strategy, executor)
         if self.train is None or executor is None or None in made:
             raise AssertionError("a missing part that is no problem")
@@ -203,9 +201,11 @@ class _Loader:
         self._add(*found)
         self._refuse(code_problems(closure, self.source))
         if self.problems:
-            raise ConfigError(_in_order(self.problems))
+            raise ConfigError(in_order(self.problems))
         settings = settings.model_copy(update={"name": run_name(settings.name, stem)})
         data = {**self.source.data, "name": settings.name, "seed": settings.seed}
+        if self.choice is not None:
+            data["search"] = {**data["search"], "optimizer": self.choice.section}
         return LoadedConfig(
             settings=settings,
             data=data,
@@ -229,8 +229,9 @@ class _Loader:
             folder=parts.folder,
             archived=parts.code is not None,
             source=self.source,
-            warnings=_in_order(self.warnings),
+            warnings=in_order(self.warnings),
             notes=self.notes,
+            choice=self.choice,
             guessed=tuple(f"direction {settings.direction}" for _ in self.notes),
         )
 
@@ -300,6 +301,8 @@ class _Loader:
     def _budget_is_free(self) -> bool:
         """Whether nothing gives a budget, so that the user may; an ablation study never does."""
         if self.mode == "ablate":
+            return True
+        if self.auto is not None:  # which gives none where the user does
             return True
         return self.optimizer is not None and not self.optimizer.gives_budget
 

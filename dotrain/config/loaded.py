@@ -16,6 +16,7 @@ from dotrain.core.observer import Observer
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
 from dotrain.executors.base import AbstractExecutor
+from dotrain.optimizers.auto import Choice
 from dotrain.space import Searchspace
 from dotrain.training.environment import Environment
 from dotrain.training.table_files import TabularSource
@@ -55,6 +56,7 @@ class LoadedConfig:
         source: Where every value came from.
         warnings: What a person should look at before anything is trained.
         notes: What was taken because nothing tells.
+        choice: The optimizer that was chosen, None where the config names it.
         guessed: The same for reports: ``direction max``.
     """
 
@@ -82,4 +84,5 @@ class LoadedConfig:
     source: Source
     warnings: Sequence[Problem]
     notes: Sequence[Problem]
+    choice: Choice | None
     guessed: tuple[str, ...]

@@ -46,6 +46,8 @@ def make_plan(loaded: LoadedConfig) -> dict[str, Any]:
         "notes": [*map(str, loaded.notes)],
         "warnings": [str(warning) for warning in loaded.warnings],
     }
+    if loaded.choice is not None:
+        plan["notes"].append(f"search.optimizer: {loaded.choice}")
     if text := open_ports_text(loaded.executor, loaded.strategy.open_ports):
         plan["notes"].append(text)
     if loaded.prepare is not None:

@@ -79,6 +79,8 @@ def run_notes(run: Run) -> list[str]:
     """Return what must be known of a run and its values, a line each."""
     lines = [*run.result.caveats.lines, *run.result.checkpoints.lines]
     lines += space_lines(run.header, run.records)
+    if chosen := run.header.get("chosen"):
+        lines.append(f"search.optimizer was chosen by auto, since {chosen['why']}")
     passed_over = run.state.passed_over
     total = passed_over.total()
     if total:

@@ -153,7 +153,7 @@ def _recorded(loaded: LoadedConfig, num_trials: int | None) -> dict[str, Any]:
         "search": {
             "space": search.get("space", {}),
             **{key: search[key] for key in ("space_constraints",) if key in search},
-            "optimizer": place(search.get("optimizer"), loaded.optimizer),
+            "optimizer": place(loaded.data.get("search", {}).get("optimizer"), loaded.optimizer),
             "num_trials": loaded.optimizer.num_trials if study else num_trials,
             "early_stop": place(rule, loaded.early_stop),
             **{key: search[key] for key in _MORE if key in search},

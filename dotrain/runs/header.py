@@ -9,6 +9,7 @@ from typing import Any
 from dotrain.ablation.runner import StudyRunner
 from dotrain.ablation.study import BASELINE
 from dotrain.core.sampling import Earlier
+from dotrain.runs.chosen import told_of_choice
 from dotrain.runs.definition import Experiment
 from dotrain.store import Record, told_in_header
 from dotrain.versions import environment, own_version
@@ -44,6 +45,7 @@ def make_header(
         **({} if run_dir is None else told_in_header(experiment.folder, run_dir)),
         "config": experiment.config,
         **({"earlier": [_told(one) for one in experiment.earlier]} if experiment.earlier else {}),
+        **told_of_choice(experiment),
         **_study_of(experiment),
     }
 

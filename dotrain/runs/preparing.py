@@ -40,6 +40,8 @@ def say(loaded: LoadedConfig, *, quiet: bool) -> None:
     if not quiet:
         sys.stderr.writelines(f"warning: {warning}\n" for warning in loaded.warnings)
         sys.stderr.writelines(f"note: {note}\n" for note in loaded.notes)
+        if loaded.choice is not None:
+            sys.stderr.write(f"note: search.optimizer: {loaded.choice}\n")
         text = open_ports_text(loaded.executor, loaded.strategy.open_ports)
         if text and (others_here() or not loaded.executor.runs_on_this_machine):
             sys.stderr.write(f"warning: {text}\n")

@@ -16,7 +16,7 @@ from dotrain.core.limits import Limits
 from dotrain.core.marks import Mark
 from dotrain.core.observer import RunView
 from dotrain.core.policy import Plan
-from dotrain.core.trial import Mark, Trial, TrialState
+from dotrain.core.trial import Trial, TrialState
 from dotrain.earlystop.median import MedianStop
 from dotrain.earlystop.none import NoStop
 from dotrain.earlystop.percentile import PercentileStop
