@@ -42,23 +42,28 @@ FACTS = Facts(
 @pytest.mark.parametrize(
     ("resource_max", "facts", "name", "options", "why"),
     [
-        (27, {}, "asha", {"sampler": "tpe", "resource_min": 1}, "one in 3 goes on, from 1 to 27 steps"),
+        (27, {}, "asha", {"sampler": "gp", "resource_min": 1}, "one in 3 goes on, from 1 to 27 steps"),
         (27, {"packages": frozenset()}, "asha", {"resource_min": 1}, "optuna isn't installed"),
         (27, {"num_trials": 20}, "asha", {"resource_min": 3}, "too few for a model"),
         (27, {"num_trials": 20_000}, "asha", {"resource_min": 1}, "too many for a model"),
-        (27, {"takes_checkpoint": False}, "asha", {"sampler": "tpe"}, "takes no checkpoint"),
-        (27, {"takes_budget": False}, "tpe", {}, "resource_max has no use, as the train function"),
-        (27, {"may_promote": False}, "tpe", {}, "resource_max has no use, as the early-stop rule"),
+        (27, {"num_trials": 301}, "asha", {"sampler": "tpe"}, "a model proposes them"),
+        (27, {"packages": ALL - {"scipy"}}, "asha", {"sampler": "tpe"}, "a model proposes them"),
+        (27, {"several_metrics": True}, "tpe", {}, "no trial is the best of a rung"),
+        (27, {"takes_checkpoint": False}, "asha", {"sampler": "gp"}, "takes no checkpoint"),
+        (27, {"takes_budget": False}, "gp", {}, "resource_max has no use, as the train function"),
+        (27, {"may_promote": False}, "gp", {}, "resource_max has no use, as the early-stop rule"),
         (27, {"num_trials": 2}, "random", {}, "too few to promote one in 3"),
-        (2, {}, "tpe", {}, "one budget only"),
-        (None, {}, "tpe", {}, "with resource_max, asha would stop most early"),
-        (None, {"takes_budget": False}, "tpe", {}, "a model learns from results"),
+        (2, {}, "gp", {}, "one budget only"),
+        (None, {}, "gp", {}, "with resource_max, asha would stop most early"),
+        (None, {"takes_budget": False}, "gp", {}, "a model learns from results"),
+        (None, {"num_trials": 301}, "tpe", {}, "a model learns from results"),
+        (None, {"several_metrics": True}, "tpe", {}, "of several metrics"),
         (None, {"num_trials": 19}, "random", {}, "19 trials are too few for a model"),
         (None, {"slots": 95}, "random", {}, "where 95 run at a time"),
         (None, {"size": 60}, "random", {}, "all 60 configurations are tried anyway"),
         (None, {"num_trials": 50_000}, "random", {}, "more than a model reads in good time"),
-        (None, {"num_trials": 5, "has_earlier": True}, "tpe", {}, "there are some from the start"),
-        (None, {"packages": ALL - {"optuna"}}, "gp", {}, "optuna isn't installed"),
+        (None, {"num_trials": 5, "has_earlier": True}, "gp", {}, "there are some from the start"),
+        (None, {"packages": ALL - {"optuna"}, "several_metrics": True}, "random", {}, "optuna isn't"),
         (None, {"packages": frozenset({"cmaes"})}, "cmaes", {}, "optuna isn't installed"),
         (None, {"packages": frozenset({"cmaes"}), "is_numeric": False}, "random", {}, "optuna isn't"),
         (None, {"num_trials": None, "size": 12}, "grid", {}, "each of the 12 configurations"),
@@ -125,9 +130,9 @@ def test_what_is_chosen_takes_the_space_whatever_the_facts(
         assert plan is not None
         assert len(plan.rungs) > 1
         assert plan.rungs[-1].trials or choice.options["resource_min"] > 1 or searched.size
-    if not (packages & {"optuna"} or facts.has_earlier):
-        assert choice.name != "tpe"
-        assert "sampler" not in choice.options
+    asked = {choice.name, choice.options.get("sampler")}
+    assert "tpe" not in asked or "optuna" in packages or facts.has_earlier
+    assert "gp" not in asked or "scipy" in packages
 
 
 def config(project: Project, optimizer: dict[str, Any], **sections: Any) -> Path:
@@ -147,15 +152,15 @@ def test_a_plan_says_what_and_why(project: Project) -> None:
     assert plan["optimizer"] == "ASHA"
     told = [note for note in plan["notes"] if "auto takes" in note]
     assert told[0].startswith("search.optimizer: auto takes {name: asha, resource_max: 9, ")
-    assert loaded.data["search"]["optimizer"]["sampler"] == "tpe"
+    assert loaded.data["search"]["optimizer"]["sampler"] == "gp"
 
 
 @pytest.mark.parametrize(
     ("sections", "name"),
     [
-        ({"train": "def train(x, n): return x"}, "tpe"),
-        ({"hparams": {"budget": 3}}, "tpe"),
-        ({"search": {"early_stop": {"name": "asha", "resource_max": 9}}}, "tpe"),
+        ({"train": "def train(x, n): return x"}, "gp"),
+        ({"hparams": {"budget": 3}}, "gp"),
+        ({"search": {"early_stop": {"name": "asha", "resource_max": 9}}}, "gp"),
         ({"search": {"early_stop": {"name": "median"}}}, "asha"),
     ],
 )
@@ -195,10 +200,10 @@ def test_a_resume_keeps_what_was_chosen_though_another_would_be_now(
     file = config(project, {"name": "auto"}, search={"num_trials": 22})
     run_dir = experiment.run(file, runs_dir=project.path / "runs", quiet=True).run_dir
     header = next(iter(read_journal(run_dir / "journal.jsonl")))
-    assert header["config"]["search"]["optimizer"] == {"name": "tpe"}
+    assert header["config"]["search"]["optimizer"] == {"name": "gp"}
     assert header["chosen"]["asked"] == {"name": "auto"}
     assert any("was chosen by auto" in note for note in read_status(run_dir).to_json()["notes"])
-    # Without optuna it would be another one.
+    # Without SciPy and optuna it would be another one.
     monkeypatch.setattr(choosing, "find_spec", lambda name: None)
     assert experiment.resume(run_dir, ["search.num_trials=24"], quiet=True).status == "finished"
     launches = [r for r in read_journal(run_dir / "journal.jsonl") if r["type"] == "Launch"]
@@ -224,7 +229,7 @@ def test_a_call_takes_it_and_goes_on_with_what_was_chosen(
 
     result = call(21)
     header = next(iter(read_journal(result.run_dir / "journal.jsonl")))
-    assert header["config"]["search"]["optimizer"]["name"].endswith("model_based:TPE")
+    assert header["config"]["search"]["optimizer"]["name"].endswith("model_based:GP")
     monkeypatch.setattr(choosing, "find_spec", lambda name: None)
     assert len(call(23, resume=result.run_dir).trials) == 23
 
