@@ -84,10 +84,14 @@ class Freed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Proposed(Event):
-    """A sampler has answered the question of that `number` with a configuration."""
+    """A sampler has answered the question of that `number` with a configuration.
+
+    `drawn` is True of one that was drawn at random in its place, as nothing that it proposed meets the space's constraints.
+    """
 
     number: int
     params: Mapping[str, Any]
+    drawn: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,7 @@ class Proposals:
         outcomes: What is known, in the order in which it came.
         space: What is searched, if it is another one than when the run began.
         asked: The question that is not answered yet, None if there is none.
+        is_drawn: Whether the last answer was drawn at random in place of a proposal.
         valued: How many of the outcomes have a score, of configurations in the space.
     """
 
@@ -181,6 +182,7 @@ class Proposals:
             outcome = Outcome(number, TrialState.FINISHED, budget, score, 0, scores=scores)
             self.outcomes.append(outcome)
         self.valued = len(self.outcomes)
+        self.is_drawn = False
         self.asked: Question | None = None
         self.space: Searchspace | None = None
         self._answer: Params | None = None
@@ -224,12 +226,13 @@ class Proposals:
         answer, self._answer = self._answer, None
         return answer
 
-    def answer(self, number: int, params: Params) -> bool:
+    def answer(self, number: int, params: Params, *, is_drawn: bool = False) -> bool:
         """Take in an answer.
 
         Args:
             number: Of the question.
             params: The configuration.
+            is_drawn: Whether it was drawn at random, as no proposal meets the space's constraints.
 
         Returns:
             Whether it has been waited for.
@@ -237,6 +240,7 @@ class Proposals:
         if self.asked is None or self.asked.number != number:
             return False
         self._answer, self.asked, self._again = params, None, False
+        self.is_drawn = is_drawn
         return True
 
     def due(self, trials: int) -> Question | None:

@@ -117,7 +117,9 @@ class Suggestions:
     def proposed(self, event: Proposed) -> bool:
         """Take in an answer; return whether it has been waited for."""
         proposals = self._optimizer.proposals
-        return proposals is not None and proposals.answer(event.number, dict(event.params))
+        if proposals is None:
+            return False
+        return proposals.answer(event.number, dict(event.params), is_drawn=bool(event.drawn))
 
     def _tell(self, trial: Trial) -> object:
         optimizer = self._optimizer

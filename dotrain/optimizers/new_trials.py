@@ -74,8 +74,13 @@ class NewTrials:
             return None
         reason = drawn
         if proposed is not None:
-            is_new = params == proposed
-            reason = "proposed by the sampler" if is_new else "random draw: the proposal was tried"
+            assert self.proposals is not None
+            if params != proposed:
+                reason = "random draw: the proposal was tried"
+            elif self.proposals.is_drawn:
+                reason = "random draw: no proposal meets the constraints"
+            else:
+                reason = "proposed by the sampler"
         self._suggested += 1
         self._is_asked = None
         if not self._is_done:

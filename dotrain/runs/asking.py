@@ -114,7 +114,7 @@ class AbstractAsker(ABC):
         params = self._optimizer.trials[f"t{number - len(earlier):04d}"].params
         return self._space.reading(params) if self._has_others else params
 
-    def _take(self, number: int, params: Any) -> None:
+    def _take(self, number: int, params: Any, is_drawn: bool) -> None:
         """Take in an answer, or say what is wrong with it."""
         name = type(self._sampler).__name__
         try:
@@ -125,7 +125,7 @@ class AbstractAsker(ABC):
             fault = f"{name} proposed {params!r}: {error}"
             self._answers.append(PolicyError(fault))
             return
-        self._answers.append(Proposed(number, params))
+        self._answers.append(Proposed(number, params, drawn=is_drawn or None))
 
     def _fail(self, why: str) -> None:
         self._answers.append(PolicyError(f"{type(self._sampler).__name__} {why}"))
@@ -142,7 +142,8 @@ class HereAsker(AbstractAsker):
         try:
             if self._learner is None:
                 self._learner = Learner(*self._made_from)
-            self._take(ask.number, self._learner.answer(*self._portion(ask)))
+            params = self._learner.answer(*self._portion(ask))
+            self._take(ask.number, params, self._learner.is_drawn)
         except Exception as error:
             self._fail(f"raised {told(error)}")
 
@@ -246,7 +247,7 @@ class AsideAsker(AbstractAsker):
                 self._start()
                 continue
             if is_well:
-                self._take(ask.number, answer)
+                self._take(ask.number, *answer)
             else:
                 self._fail(f"raised {answer}")
             return

@@ -25,7 +25,11 @@ _MOST_ASKED: Final = 10
 
 @final
 class Learner:
-    """A sampler, and how much of what is known it has learned."""
+    """A sampler, and how much of what is known it has learned.
+
+    Attributes:
+        is_drawn: Whether the last answer was drawn at random, as no proposal met the space's constraints.
+    """
 
     def __init__(self, sampler: AbstractSampler, space: Searchspace, seed: int) -> None:
         """Begin with nothing learned.
@@ -39,6 +43,7 @@ class Learner:
         self._space = space
         self._seed = seed
         self._trials = 0
+        self.is_drawn = False
         sampler.begin(space, seed)
 
     def learn(self, params: Iterable[Params], outcomes: Iterable[Outcome]) -> None:
@@ -62,11 +67,13 @@ class Learner:
         What doesn't meet the space's constraints is asked for again; where the model won't, a random draw meets them.
         """
         self.learn(params, outcomes)
+        self.is_drawn = False
         for again in range(_MOST_ASKED):
             proposed = self._sampler.propose(replace(question, again=again))
             # What is no configuration at all is refused where the answer is taken.
             if not isinstance(proposed, dict) or not self._space.unmet(proposed):
                 return proposed
+        self.is_drawn = True
         return self._space.sample(derive_rng(self._seed, "sampler", question.number, "drawn"))
 
 
@@ -75,7 +82,7 @@ def serve(connection: Connection) -> None:
 
     Args:
         connection: Brings what imports go by, what `Learner` takes, pickled, and then what it is to answer; takes
-            ``(True, params)``, or ``(False, what went wrong)``.
+            ``(True, (params, is_drawn))``, or ``(False, what went wrong)``.
     """
     path, pickled = connection.recv()
     sys.path[:] = path
@@ -85,7 +92,8 @@ def serve(connection: Connection) -> None:
             asked = connection.recv()
             try:
                 learner = learner or Learner(*cloudpickle.loads(pickled))
-                answer: tuple[bool, Params | str] = True, learner.answer(*asked)
+                proposed = learner.answer(*asked)
+                answer: tuple[bool, object] = True, (proposed, learner.is_drawn)
             except Exception as error:
                 answer = False, told(error)
             connection.send(answer)

@@ -386,3 +386,12 @@ def test_a_search_that_has_found_enough_stays_over_in_any_space(
     experiment.resume(run_dir, ["search.space.x.range=[0.2, 0.4]"])
     assert launched(run_dir) == before
     assert "another space" not in capsys.readouterr().err
+
+
+def test_a_sampler_in_a_process_of_its_own_begins_anew(project: Project) -> None:
+    search = {"space": SPACE, "num_trials": 8, "optimizer": OPTIMIZERS["tpe"]}
+    run_dir = project.run(TRAIN, search=search, cluster={"workers": 1}).run_dir
+    go_on(run_dir, "search.space.x.range=[0.2, 0.9]", "search.num_trials=14")
+    new = launched(run_dir)[8:]
+    assert all(0.2 <= launch["params"]["x"] <= 0.9 for launch in new)
+    assert new[-1]["reason"] == "proposed by the sampler"

@@ -228,3 +228,12 @@ def test_what_is_drawn_for_one_meets_the_constraints(project: Project) -> None:
     result = project.run(TRAIN, search=search(**given, space=space), cluster={"kind": "inline"})
     first = [params for params, _ in tried(result.run_dir)[:4]]
     assert all(one["lr"] == 0.25 and one["units"] <= 0.25 for one in first)
+
+
+def test_what_was_added_need_not_be_said_again(project: Project) -> None:
+    a, b = ({"lr": lr, "kind": "a"} for lr in (0.125, 0.25))
+    result = project.run(TRAIN, search=search(try_first=[a]), cluster={"workers": 1})
+    assert resume(project, result.run_dir, [a, b], 7).returncode == 0
+    done = project.cli("resume", str(result.run_dir), "-q", "-s", "search.num_trials=9")
+    assert done.returncode == 0, done.stderr
+    assert len(tried(result.run_dir)) == 9
