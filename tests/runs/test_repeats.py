@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dotrain.config import load_config
 from dotrain.config.errors import ConfigError
 from dotrain.core.marks import Mark
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
@@ -165,6 +166,22 @@ def test_the_same_from_python() -> None:
 def test_less_than_one_repeat_is_refused_with_its_place(project: Project) -> None:
     with pytest.raises(ConfigError, match=r"config\.yaml:1:\d+: search\.repeats: .* 1"):
         search(project, {1: [0.5]}, repeats=0)
+
+
+def test_beside_trials_that_begin_from_others_they_are_refused(project: Project) -> None:
+    project.write("user.py", "def train(x, budget, checkpoint): return x")
+    file = project.config(
+        search={
+            "space": {"x": {"type": "float", "range": [0.0, 1.0]}},
+            "optimizer": {"name": "pbt", "population": 4, "interval": 1, "resource_max": 4},
+            "repeats": 2,
+        },
+        cluster={"kind": "inline"},
+    )
+    with pytest.raises(
+        ConfigError, match=r"config\.yaml:1:\d+: search\.repeats: 'pbt' trains each"
+    ):
+        load_config(file)
 
 
 def test_check_says_what_repeats_cost(project: Project) -> None:
