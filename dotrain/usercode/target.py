@@ -158,8 +158,9 @@ def _signature(node: ast.FunctionDef) -> Signature:
 
 def _literals(nodes: Iterable[tuple[str, ast.expr | None]]) -> Iterator[tuple[str, Any]]:
     for name, node in nodes:
-        with suppress(ValueError):  # it is computed, or there is none
-            yield name, ast.literal_eval(node or "")
+        with suppress(ValueError, TypeError):  # it is computed
+            if node is not None:
+                yield name, ast.literal_eval(node)
 
 
 def find_target(spec: str, config_dir: Path, code: Path | None = None) -> Target:
