@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.core.front import dominates, told_with_value
+from dotrain.core.marks import Mark
 from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.sampling import Earlier
 from dotrain.core.trial import TrialState
@@ -157,6 +158,8 @@ def _of_csv(
                     f"search.warm_start: {file}: no column {', '.join(missing)}; it has {', '.join(columns)}"
                 )
             for row in reader:
+                if "marks" not in space.names and Mark.INHERITED in (row.get("marks") or ""):
+                    continue  # a trial of `show --csv` whose value isn't that of its configuration
                 if all(row[name] for name in (metric, *further)):  # what has failed has none
                     yield _row(file, reader.line_num, row, metric, further, space)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
