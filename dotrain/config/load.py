@@ -302,7 +302,7 @@ class _Loader:
         """Whether nothing gives a budget, so that the user may; an ablation study never does."""
         if self.mode == "ablate":
             return True
-        if self.auto is not None:  # which gives none where the user does
+        if self.auto is not None and self.choice is None:  # it gives none where the user does
             return True
         return self.optimizer is not None and not self.optimizer.gives_budget
 

@@ -102,6 +102,7 @@ class Repeats:
         if is_over or self.hopeless(trial):
             return False
         repeated.is_due, trial.failed_on = True, ""
+        trial.metrics = None  # else a repeat that tells of none would be taken to have these
         self._turn_to(trial, repeated, repeated.index + 1)
         return True
 

@@ -10,6 +10,7 @@ from dotrain.core.marks import Mark
 from dotrain.errors import UsageError
 from dotrain.results import best_trial
 from dotrain.runs.finding import find_run
+from dotrain.runs.spaces import had_before
 from dotrain.store import RunDir, read_journal, replay
 
 #: What must be known of hyperparameters before others are trained with them.
@@ -31,7 +32,8 @@ def best_of(
         UsageError: If there are none.
     """
     path = find_run(called, runs_dir, searches_first=True, quiet=quiet)
-    state = replay(read_journal(RunDir(path).journal))
+    records = list(read_journal(RunDir(path).journal))
+    state = replay(records)
     if state.header.get("metrics"):
         raise UsageError(
             f"--from {path}: of a search by several metrics no trial is the best; give the hparams of one of its front "
@@ -45,6 +47,5 @@ def best_of(
     for mark in _DOUBTFUL & {*best.marks}:
         sys.stderr.write(f"warning: --from {path}: {best.trial_id}, its best trial, is marked ")
         sys.stderr.write(f"'{mark}': {best.notes[mark]}\n")
-    return [
-        f"hparams.{name}={to_yaml(value, one_line=True)}" for name, value in best.params.items()
-    ]
+    params = {**had_before(records), **best.params}
+    return [f"hparams.{name}={to_yaml(value, one_line=True)}" for name, value in params.items()]

@@ -111,6 +111,16 @@ def _value_before(
     )
 
 
+def had_before(records: Iterable[Record]) -> dict[str, Any]:
+    """Return what the earlier trials of a run had for hyperparameters that were searched only when it went on.
+
+    Args:
+        records: The journal.
+    """
+    told = [r["space"] for r in records if r["type"] == "Resumed" and r.get("space")]
+    return dict(told[-1].get("assumed", {})) if told else {}
+
+
 def without_hparams(config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     """Return a config without some of its fixed hyperparameters."""
     left = {

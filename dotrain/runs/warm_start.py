@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.core.front import dominates, told_with_value
+from dotrain.core.marks import Mark
 from dotrain.core.policy import AbstractOptimizer
 from dotrain.core.sampling import Earlier
 from dotrain.core.trial import TrialState
@@ -18,6 +19,7 @@ from dotrain.errors import UsageError
 from dotrain.results.text import count_text
 from dotrain.runs.definition import Experiment
 from dotrain.runs.finding import find_run
+from dotrain.runs.spaces import had_before
 from dotrain.space import Categorical, Domain, Params, Searchspace
 from dotrain.store import RunDir, read_journal, replay
 
@@ -99,7 +101,8 @@ def _spread(best_first: list[Earlier], most: int) -> Iterator[Earlier]:
 
 def _of_run(path: Path, experiment: Experiment) -> Iterator[Earlier]:
     """Yield the results of a run, its fixed hyperparameters among the configuration's if they are searched now."""
-    state = replay(read_journal(RunDir(path).journal))
+    records = list(read_journal(RunDir(path).journal))
+    state = replay(records)
     header = state.header
     if header["metric"] != experiment.metric and not experiment.metrics:
         raise UsageError(
@@ -108,7 +111,7 @@ def _of_run(path: Path, experiment: Experiment) -> Iterator[Earlier]:
         )
     if header.get("simulated") and not experiment.simulated:
         raise UsageError(f"search.warm_start: {path} is simulated: its values are made up")
-    fixed = header["config"].get("hparams") or {}
+    fixed = {**(header["config"].get("hparams") or {}), **had_before(records)}
     names = experiment.optimizer.searchspace.names
     for trial in state.book.trials.values():
         if trial.begins_from:
@@ -155,6 +158,8 @@ def _of_csv(
                     f"search.warm_start: {file}: no column {', '.join(missing)}; it has {', '.join(columns)}"
                 )
             for row in reader:
+                if "marks" not in space.names and Mark.INHERITED in (row.get("marks") or ""):
+                    continue  # a trial of `show --csv` whose value isn't that of its configuration
                 if all(row[name] for name in (metric, *further)):  # what has failed has none
                     yield _row(file, reader.line_num, row, metric, further, space)
     except (OSError, UnicodeDecodeError, csv.Error) as error:

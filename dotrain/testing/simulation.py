@@ -179,7 +179,7 @@ class _Search:
         asker = make_asker(optimizer, self._seed, executor, Path())
 
         def post(event: Event) -> None:
-            time_s = executor.clock_s()
+            time_s = round(executor.clock_s(), TIME_DIGITS)  # as a journal holds it
             event = self._with_others(event)
             instructions = scheduler.handle(event, time_s)
             scheduler.validate()

@@ -244,3 +244,11 @@ def test_it_is_shown_beside_what_it_chooses_from() -> None:
         str(Choice("tpe", {"candidates": 9}, "so"))
         == "auto takes {name: tpe, candidates: 9}, since so"
     )
+
+
+def test_a_function_that_can_not_do_without_a_budget_gets_one(project: Project) -> None:
+    train = "def train(x, budget, n=1, checkpoint=None): return x * budget"
+    loaded = load_config(config(project, {"name": "auto", "resource_max": 9}, train=train))
+    assert make_plan(loaded)["optimizer"] == "ASHA"
+    with pytest.raises(ConfigError, match="asks for 'budget', which this optimizer doesn't give"):
+        load_config(config(project, {"name": "auto"}, train=train))

@@ -395,3 +395,30 @@ def test_a_sampler_in_a_process_of_its_own_begins_anew(project: Project) -> None
     new = launched(run_dir)[8:]
     assert all(0.2 <= launch["params"]["x"] <= 0.9 for launch in new)
     assert new[-1]["reason"] == "proposed by the sampler"
+
+
+def test_what_trials_of_before_had_goes_along_where_others_take_up_from_the_run(
+    project: Project,
+) -> None:
+    code = "def train(x, momentum=0.9, part=0.0):\n    return x + 10 * momentum + part\n"
+    x = {"type": "float", "range": [0.0, 1.0]}
+    search = {"space": {"x": x}, "num_trials": 4}
+    first = project.run(code, search=search, cluster={"kind": "inline"}).run_dir
+    momentum = "search.space.momentum={type: float, range: [0.0, 0.1]}"
+    go_on(first, momentum, "search.num_trials=6")
+
+    study = {"components": {"part": {"part": 1.0}}, "seeds": 6}
+    config = project.config(hparams={"momentum": 0.5}, ablation=study, cluster={"kind": "inline"})
+    runs_dir = project.path / "runs"
+    ablated = experiment.ablate(config, from_run=first, runs_dir=runs_dir, quiet=True)
+    header = next(read_journal(ablated.run_dir / "journal.jsonl"))
+    assert header["config"]["hparams"]["momentum"] == 0.9
+
+    both = {"x": x, "momentum": {"type": "float", "range": [0.0, 1.0]}}
+    later: dict[str, Any] = {"space": both, "num_trials": 1, "optimizer": {"name": "tpe"}}
+    later["warm_start"] = {"from": str(first)}
+    config = project.config(search=later, cluster={"kind": "inline"})
+    run = experiment.run(config, runs_dir=runs_dir, quiet=True)
+    header = next(read_journal(run.run_dir / "journal.jsonl"))
+    known = sorted(one["params"]["momentum"] for one in header["earlier"])
+    assert known[2:] == [0.9] * 4

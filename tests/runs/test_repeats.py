@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dotrain.config import load_config
 from dotrain.config.errors import ConfigError
+from dotrain.core.limits import Limits
 from dotrain.core.marks import Mark
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer, Direction
 from dotrain.core.trial import Trial, TrialState
@@ -313,3 +314,26 @@ def test_with_budgets_every_repeat_is_made_at_every_rung_and_goes_on_from_its_ow
         known = [(launch.repeat, launch.known_step) for launch in own]
         assert known[:4] == [(0, -1), (1, -1), (0, 0), (1, 0)]
         assert len(trial.results) == 1 + trial.promotions
+
+
+def test_a_repeat_is_not_taken_to_have_the_numbers_of_another_one(project: Project) -> None:
+    function = """
+        def train(x, trial_dir):
+            told = {} if trial_dir.name.endswith("-2") else {"size": 1.0}
+            return {"score": x, **told}
+    """
+    space = {"x": {"type": "discrete", "values": [1, 2]}}
+    bounded = {"constraints": {"size": {"max": 2}}, "repeats": 2, "num_trials": 2}
+    done = project.run(function, search={"space": space, **bounded}, cluster={"kind": "inline"})
+    trials = replay(read_journal(done.run_dir / "journal.jsonl")).book.trials.values()
+    assert {trial.state for trial in trials} == {TrialState.FAILED}
+    assert all("no size" in trial.error.message for trial in trials if trial.error)
+
+
+@pytest.mark.parametrize("seed", [13, 15, 24])  # a deadline came within a microsecond
+def test_a_simulation_with_limits_goes_on_where_it_was_killed(seed: int) -> None:
+    given_: dict[str, Any] = {"space": SPACE, "num_trials": 6, "repeats": 2, "workers": 2}
+    given_ |= {"seed": seed, "losing": 0.2, "limits": Limits(max_trial_time_s=3.0)}
+    whole = simulate(RandomSearch(), NoStop(), **given_)
+    again = simulate(RandomSearch(), NoStop(), killed=whole, after=len(whole.log), **given_)
+    assert again.decisions[: len(whole.decisions)] == whole.decisions

@@ -155,3 +155,12 @@ def test_what_has_begun_from_another_trials_checkpoint_teaches_nothing(project: 
     assert len(first.trials) > 4
     second = begin(project, "second", warm_start={"from": "first"})
     assert {one.params["x"] for one in learned(second)} == {t.params["x"] for t in first.trials[:4]}
+
+
+def test_what_began_from_another_trial_s_checkpoint_is_no_result_in_a_table_either(
+    project: Project,
+) -> None:
+    table = "trial,score,x,marks\nt0000,1.0,0.5,continued\nt0001,9.0,0.1,inherited\n"
+    project.write("earlier.csv", table)
+    second = begin(project, "second", warm_start={"from": "earlier.csv"})
+    assert [one.value for one in learned(second)] == [1.0]
