@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dotrain.config import load_config
 from tests.conftest import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -132,3 +133,9 @@ def test_the_judge_judges_two_tables(tmp_path: Path) -> None:
         assert all(regret["low"] <= regret["mean"] <= regret["high"] for regret in one["regret"])
     assert [one["against"] for one in data["compared"]] == ["optuna TPE", "random"]
     assert page.read_text().count("<svg") == 1
+
+
+@pytest.mark.parametrize("rule", ["random", "median", "asha"])
+def test_the_configs_of_real_trainings_are_sound(rule: str) -> None:
+    loaded = load_config(BENCHMARKS / "judging" / "mnist1d_cnn" / f"{rule}.yaml")
+    assert loaded.settings.limits.max_time_s == 240

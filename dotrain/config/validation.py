@@ -192,7 +192,9 @@ def _problem(found: Any, model: type[BaseModel], source: Source, path: Path) -> 
         case "too_short" | "string_too_short":
             return source.problem(where, "must not be empty")
     if kind in _TYPE_NAMES:
-        return source.problem(where, f"expected {_TYPE_NAMES[kind]}, got {shown}")
+        is_name = isinstance(given, str) and found.get("ctx", {}).get("class_name") == "Plugin"
+        hint = f"; write {{name: {given}}}" if is_name else ""
+        return source.problem(where, f"expected {_TYPE_NAMES[kind]}, got {shown}{hint}")
     message = found["msg"].replace("Input should be greater", "expected a number greater")
     message = message.replace("Input should be", "expected").replace("valid ", "")
     return source.problem(where, f"{message}, got {shown}")

@@ -190,7 +190,7 @@ MISTAKES = {
     ),
     "optimizer as a name": (
         ONE + "  optimizer: asha\n",
-        ["7:14: search.optimizer: expected a mapping, got 'asha'"],
+        ["7:14: search.optimizer: expected a mapping, got 'asha'; write {name: asha}"],
     ),
     # Impossible values
     "impossible numbers": (
