@@ -133,7 +133,9 @@ def test_the_same_files_are_there_as_in_a_run_directory(
     url, cluster = place
     search = {**SEARCH, "repeats": 2}
     sections: dict[str, Any] = {"search": search, "checkpoints": {"keep": "last"}}
-    far = project.run(TRAIN, cluster=cluster, storage=url, **sections)
+    # Worse than another, a trial might end without its second repeat, whichever is faster.
+    alike = TRAIN.replace("return n", "return 1")
+    far = project.run(alike, cluster=cluster, storage=url, **sections)
     near = project.run(cluster=INLINE, **sections)
     assert far.summary["trials"]["finished"] == 2
     found = files(far, tmp_path / "far")
