@@ -52,8 +52,6 @@ FRAMEWORKS = {"tensorflow", "keras", "torch"}
 #: What may name a framework outside of its folder, and which of its words, or all.
 MAY_NAME_ONE = {
     "callbacks.py": "",  # a public name
-    "scaffold/project.py": "",  # a template that uses one
-    "cli/__init__.py": "plain|keras",  # that template's name
     "report/tensorboard/event_files.py": "compat.tensorflow_stub.pywrap_tensorflow",
 }
 

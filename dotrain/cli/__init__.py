@@ -253,16 +253,26 @@ def init(
         Path, typer.Argument(metavar="DIR", help="Where; by default here.", show_default=False)
     ] = Path(),
     template: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="plain|keras", help="What to start from.", autocompletion=completion.templates
+            metavar="NAME",
+            help="What to start from; without it a terminal is asked, else what is installed decides.",
+            autocompletion=completion.templates,
+            show_default=False,
         ),
-    ] = "plain",
+    ] = None,
 ) -> None:
-    """Write a small config and train function to start from."""
+    """Write a small config and train function to start from, with the framework of your choice."""
     from dotrain.report.stdout import printing
-    from dotrain.scaffold.project import create_project, describe_project
+    from dotrain.scaffold.project import create_project, describe_project, suitable, templates
 
+    if template is None:
+        template = suitable()
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            known = templates()
+            for name, one in known.items():
+                typer.echo(f"{name:{max(map(len, known))}}  {one.summary}")
+            template = typer.prompt("template", default=template)
     written = create_project(directory, template)
     with printing():
         sys.stdout.write(describe_project(directory, template, written))

@@ -84,9 +84,9 @@ def _runs_dir(ctx: typer.Context) -> Path:
 
 def templates(incomplete: str) -> list[str]:
     """Return the templates of `init`."""
-    from dotrain.scaffold.project import TEMPLATES
+    from dotrain.scaffold.project import names
 
-    return _beginning(incomplete, TEMPLATES)
+    return _beginning(incomplete, names())
 
 
 def _below(incomplete: str, pattern: str) -> Iterator[Path]:

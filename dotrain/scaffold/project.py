@@ -8,13 +8,16 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+
+import yaml
 
 from dotrain.errors import UsageError, did_you_mean
 
 _SUFFIX = ".template"
+_ABOUT = "about.yaml"
+_FOLDER = Path(__file__).with_name("templates")
 SCHEMA = "dotrain.schema.json"
 
 
@@ -26,38 +29,36 @@ class Template:
         summary: What it is, in a line.
         packages: What must be installed to run it, by module, with the name that pip knows.
         commands: What to type next, each with what it does.
+        rank: Of those whose packages are installed, the one of the lowest rank is taken.
     """
 
     summary: str
     packages: Mapping[str, str]
     commands: Mapping[str, str]
+    rank: int
+
+    def missing(self) -> list[str]:
+        """Return what isn't installed of its packages, by the names that pip knows."""
+        return [name for module, name in self.packages.items() if find_spec(module) is None]
 
 
-_RUN = "dotrain run once.yaml"
-_SEARCH = "dotrain run search.yaml"
-_ABLATE = "dotrain ablate search.yaml"
+def names() -> list[str]:
+    """Return the names of the templates."""
+    return sorted(folder.name for folder in _FOLDER.iterdir() if (folder / _ABOUT).is_file())
 
-TEMPLATES: Mapping[str, Template] = {
-    "plain": Template(
-        "plain Python on made-up data; needs nothing else",
-        {},
-        {
-            _RUN: "one training run",
-            _SEARCH: "20 trials, two at a time",
-            _ABLATE: "what is each part worth?",
-        },
-    ),
-    "keras": Template(
-        "a Keras model on the digits that come with scikit-learn",
-        {"tensorflow": "tensorflow", "keras": "keras", "sklearn": "scikit-learn"},
-        {
-            _RUN: "one training run",
-            _SEARCH: "9 trials, two at a time; the best train longer",
-            _ABLATE: "what is each part worth?",
-            "dotrain run distributed.yaml": "one training run by two workers",
-        },
-    ),
-}
+
+def templates() -> dict[str, Template]:
+    """Return what there is to start from, by name, in the order in which it is taken unasked."""
+    found = {}
+    for name in names():
+        about = yaml.safe_load((_FOLDER / name / _ABOUT).read_text(encoding="utf-8"))
+        found[name] = Template(**about)
+    return dict(sorted(found.items(), key=lambda pair: pair[1].rank))
+
+
+def suitable() -> str:
+    """Return the name of the template that the installed packages suggest."""
+    return next(name for name, one in templates().items() if not one.missing())
 
 
 def create_project(directory: Path, template: str) -> list[Path]:
@@ -65,7 +66,7 @@ def create_project(directory: Path, template: str) -> list[Path]:
 
     Args:
         directory: Where; made if it doesn't exist. Other files may be there.
-        template: One of `TEMPLATES`.
+        template: One of `names`.
 
     Returns:
         The files.
@@ -73,8 +74,8 @@ def create_project(directory: Path, template: str) -> list[Path]:
     Raises:
         UsageError: If a file is there already, or one can't be written; nothing is written then.
     """
-    if template not in TEMPLATES:
-        hint = did_you_mean(template, list(TEMPLATES))
+    if template not in names():
+        hint = did_you_mean(template, names())
         raise UsageError(f"there is no template '{template}'{hint}")
     texts = _texts_of(template)
     if os.path.lexists(directory) and not directory.is_dir():
@@ -94,10 +95,11 @@ def describe_project(directory: Path, template: str, written: list[Path]) -> str
         template: The template's name.
         written: The files.
     """
-    chosen = TEMPLATES[template]
+    known = templates()
+    chosen = known[template]
     lines = [f"made from the template '{template}', {chosen.summary}:"]
     lines += [f"  {file}" for file in written]
-    missing = [name for module, name in chosen.packages.items() if find_spec(module) is None]
+    missing = chosen.missing()
     lines += ["", "next:"]
     if missing:
         lines.append(f"  pip install {' '.join(missing)}")
@@ -105,11 +107,10 @@ def describe_project(directory: Path, template: str, written: list[Path]) -> str
         lines.append(f"  cd {shlex.quote(str(directory))}")
     width = max(map(len, chosen.commands))
     lines += [f"  {command:{width}}  # {what}" for command, what in chosen.commands.items()]
-    others = [name for name in TEMPLATES if name != template]
-    lines += [
-        "",
-        *(f"or start from --template {name}: {TEMPLATES[name].summary}" for name in others),
-    ]
+    others = {name: one.summary for name, one in known.items() if name != template}
+    width = max(map(len, others))
+    lines += ["", "or start from another --template:"]
+    lines += [f"  {name:{width}}  {summary}" for name, summary in others.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -117,10 +118,10 @@ def _texts_of(template: str) -> dict[str, str]:
     from dotrain.config.catalogue import catalogue
     from dotrain.config.json_schema import config_schema
 
-    folder = files("dotrain.scaffold").joinpath("templates", template)
     texts = {
         file.name.removesuffix(_SUFFIX): file.read_text(encoding="utf-8")
-        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        for file in sorted((_FOLDER / template).iterdir())
+        if file.suffix == _SUFFIX
     }
     return {**texts, SCHEMA: json.dumps(config_schema(catalogue()), indent=2) + "\n"}
 
