@@ -95,11 +95,8 @@ else:
         near = [name] if name in callbacks.__all__ else callbacks.near_misses(name)
         if not near:
             return ""
-        found = f"from dotrain.callbacks import {near[0]}"
-        wrong = (
-            "isn't in dotrain itself" if near == [name] else "isn't in dotrain; did you mean that"
-        )
-        return f"'{name}' {wrong}: {found}"
+        found = f"from dotrain.callbacks import {', '.join(near)}"
+        return f"'{name}' isn't in dotrain{'' if near == [name] else '; did you mean'}: {found}"
 
     def __dir__() -> list[str]:
         return [*__all__, "__version__"]

@@ -36,6 +36,8 @@ if TYPE_CHECKING:  # `as`: for users' type checkers to take the name as exported
         TransformersReport as TransformersReport,
     )
 else:
+    import re
+
     #: By module: the package it needs, the extra that installs that, and its names.
     _NAMES = {
         "boosting.callbacks.catboost": ("catboost", "CatBoostCheckpoint CatBoostReport"),
@@ -87,9 +89,12 @@ else:
         """Return the names of callbacks that somebody who wrote `name` may have meant."""
         import difflib
 
-        if name.startswith("_"):
+        if not name[:1].isupper():
             return []
         lower = {known.lower(): known for known in __all__}
-        return [
-            lower[one] for one in difflib.get_close_matches(name.lower(), lower, 2, cutoff=0.75)
-        ]
+        close = difflib.get_close_matches(name.lower(), lower, 2, cutoff=0.75)
+        kinds = {
+            re.sub("(Report|Checkpoint|BatchEnd|EpochEnd|Folds|Steps)$", "", n) for n in __all__
+        }
+        kind = next((one for one in kinds if name.lower().startswith(one.lower())), None)
+        return [lower[one] for one in close] or [n for n in __all__ if kind and n.startswith(kind)]

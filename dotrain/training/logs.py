@@ -24,7 +24,7 @@ def report_logs(
         logs: Numbers by name; what is no number is left out.
         metric: Which of them is the search's metric.
         step: As of `Reporter.broadcast`.
-        whose: Whose logs they are, for the message, as ``Keras' logs``.
+        whose: Whose logs they are, for the message.
         hint: What to do if they don't hold `metric`.
 
     Raises:

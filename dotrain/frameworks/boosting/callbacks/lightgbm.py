@@ -34,13 +34,12 @@ class LightGBMReport:
             the search's name.
     """
 
-    #: After what saves, and before LightGBM's own early stopping.
-    order = 26
-    before_iteration = False
-
     def __init__(self, reporter: Reporter, metric: str | None = None) -> None:
         self._reporter = reporter
         self._metric = metric or reporter.metric
+        #: After what saves, and before LightGBM's own early stopping. Of the instance: LightGBM gives an order to
+        #: those that have none of their own.
+        self.order = 26
 
     def __call__(self, env: Any) -> None:
         """Report."""
@@ -68,12 +67,11 @@ class LightGBMCheckpoint:
     """
 
     FILE = "model.txt"
-    order = 25
-    before_iteration = False
 
     def __init__(self, checkpoint: Checkpoint, every: int = 10) -> None:
         self._checkpoint = checkpoint
         self._every = every
+        self.order = 25
         self._begins_at = self._saved = checkpoint.step
         #: Parameters of LightGBM: seeds for what an attempt draws that goes on; else none.
         self.seeds: dict[str, int] = {}

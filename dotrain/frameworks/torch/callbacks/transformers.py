@@ -26,7 +26,8 @@ def _steps_done(args: Any, state: Any) -> int:
     """Return how many steps are done, as reports and checkpoints count them."""
     if _by_steps(args):
         return int(state.global_step)
-    return int(math.ceil(state.epoch - 1e-6))
+    epoch: float = state.epoch
+    return math.ceil(epoch - 1e-6)
 
 
 class TransformersReport(TrainerCallback):  # type: ignore[misc]
