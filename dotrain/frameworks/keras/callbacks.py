@@ -1,8 +1,4 @@
-"""Keras callbacks that report to the search and keep checkpoints.
-
-With its public name, `dotrain.callbacks`, the one module of dotrain that imports Keras when it is
-imported; only train functions import it.
-"""
+"""Keras callbacks that report to the search and keep checkpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from typing import Any
 import keras
 
 from dotrain.training.checkpoint import Checkpoint
-from dotrain.training.errors import BadReport
+from dotrain.training.logs import report_logs
 from dotrain.training.reporter import Reporter
 
 
@@ -32,7 +28,7 @@ class KerasEpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Report; the step is the epoch, from 0."""
-        _broadcast(self._reporter, logs or {}, self._metric, epoch)
+        report_logs(self._reporter, logs or {}, self._metric, epoch, "Keras' logs")
 
 
 class KerasBatchEnd(keras.callbacks.Callback):  # type: ignore[misc]
@@ -51,13 +47,13 @@ class KerasBatchEnd(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Report; the steps count batches over all epochs."""
-        _broadcast(self._reporter, logs or {}, self._metric, None)
+        report_logs(self._reporter, logs or {}, self._metric, None, "Keras' logs")
 
 
 class KerasCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
     """Keep a checkpoint of the weights and the optimizer's state at the end of every epoch.
 
-    Restores the newest one when training begins. Tell ``fit`` where to go on:
+    Restores the newest one when training begins, and the generators. Tell ``fit`` where to go on:
     ``model.fit(..., initial_epoch=checkpoint.step, epochs=budget)``. In the list of callbacks it
     stands before the one that reports: a trial that is stopped has then saved its last epoch.
 
@@ -78,21 +74,9 @@ class KerasCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
             # The optimizer's slots must exist before they can be restored.
             self.model.optimizer.build(self.model.trainable_variables)
             self.model.load_weights(latest / self.FILE)
+            self._checkpoint.restore_random_state()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Save."""
         with self._checkpoint.save(step=epoch + 1) as directory:
             self.model.save_weights(directory / self.FILE)
-
-
-def _broadcast(reporter: Reporter, logs: Mapping[str, Any], metric: str, step: int | None) -> None:
-    """Report the logs of a callback, with `metric` under the config's name.
-
-    Raises:
-        BadReport: If `logs` doesn't hold `metric`, or as for `Reporter.broadcast`.
-        EarlyStop: If the trial is to stop.
-    """
-    if metric not in logs:
-        held = ", ".join(logs) or "nothing"
-        raise BadReport(f"Keras' logs have no '{metric}'; they hold {held}")
-    reporter.broadcast({**logs, reporter.metric: logs[metric]}, step)
