@@ -60,6 +60,8 @@ class AbstractFramework(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     #: Installed distributions whose versions stand in the journal.
     distributions: ClassVar[tuple[str, ...]] = ()
+    #: Of several that a program imports and that take the same data, the one with more gives the batches.
+    precedence: ClassVar[int] = 0
 
     def threads(self, count: int) -> Mapping[str, str]:
         """Return environment variables that keep its thread pools to `count` threads."""

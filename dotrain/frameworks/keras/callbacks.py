@@ -6,11 +6,13 @@ imported; only train functions import it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
+from dotrain.frameworks.keras.seeds import layers_generators, set_layers_generators
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadReport
 from dotrain.training.reporter import Reporter
@@ -55,9 +57,10 @@ class KerasBatchEnd(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class KerasCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keep a checkpoint of the weights and the optimizer's state at the end of every epoch.
+    """Keep a checkpoint of weights, optimizer and generators at the end of every epoch.
 
-    Restores the newest one when training begins. Tell ``fit`` where to go on:
+    Restores the newest one when training begins, so that with the batches of ``data_gen.batch()`` a training
+    that was interrupted ends as one that never was. Tell ``fit`` where to go on:
     ``model.fit(..., initial_epoch=checkpoint.step, epochs=budget)``. In the list of callbacks it
     stands before the one that reports: a trial that is stopped has then saved its last epoch.
 
@@ -66,6 +69,8 @@ class KerasCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
     """
 
     FILE = "model.weights.h5"
+    #: Keras' own file of weights leaves out the generators of layers.
+    GENERATORS = "generators.json"
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
@@ -78,11 +83,17 @@ class KerasCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
             # The optimizer's slots must exist before they can be restored.
             self.model.optimizer.build(self.model.trainable_variables)
             self.model.load_weights(latest / self.FILE)
+            # Those of another trial (pbt) would let this one draw the same numbers.
+            if self._checkpoint.restore_random_state() and (latest / self.GENERATORS).exists():
+                states = json.loads((latest / self.GENERATORS).read_text(encoding="utf-8"))
+                set_layers_generators(self.model, states)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Save."""
         with self._checkpoint.save(step=epoch + 1) as directory:
             self.model.save_weights(directory / self.FILE)
+            states = json.dumps(layers_generators(self.model))
+            (directory / self.GENERATORS).write_text(states, encoding="utf-8")
 
 
 def _broadcast(reporter: Reporter, logs: Mapping[str, Any], metric: str, step: int | None) -> None:
