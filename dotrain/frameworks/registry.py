@@ -35,14 +35,15 @@ def _make(place: str) -> AbstractFramework:
 
 
 def of(packages: Collection[str]) -> list[AbstractFramework]:
-    """Return the frameworks of some packages, each once.
+    """Return the frameworks of some packages, each once, in the order in which they are asked.
 
     Raises:
         UsageError: If one can't be loaded.
     """
     points = registered(FRAMEWORKS)
     places = dict.fromkeys(points[name].value for name in names() if name in packages)
-    return [*map(_make, places), NONE]
+    made = sorted(map(_make, places), key=lambda one: -one.precedence)
+    return [*made, NONE]
 
 
 def loaded() -> list[AbstractFramework]:

@@ -38,8 +38,8 @@ def drawn(package: str) -> Any:
 
 MODELS = {"keras": keras_model}
 
-#: What has no generator of its own: a seed is a parameter of each training, or NumPy's.
-WITHOUT_GENERATOR = {"xgboost", "lightgbm", "catboost", "sklearn"}
+#: What has no generator of its own: a seed is a parameter of each training, NumPy's, or a key of the user's.
+WITHOUT_GENERATOR = {"xgboost", "lightgbm", "catboost", "sklearn", "jax"}
 
 
 @pytest.mark.parametrize("name", registry.names())

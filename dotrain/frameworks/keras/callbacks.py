@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
+from dotrain.frameworks.keras.seeds import layers_generators, set_layers_generators
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.logs import report_logs
 from dotrain.training.reporter import Reporter
@@ -51,9 +53,10 @@ class KerasBatchEnd(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class KerasCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keep a checkpoint of the weights and the optimizer's state at the end of every epoch.
+    """Keep a checkpoint of weights, optimizer and generators at the end of every epoch.
 
-    Restores the newest one when training begins, and the generators. Tell ``fit`` where to go on:
+    Restores the newest one when training begins, so that with the batches of ``data_gen.batch()`` a training
+    that was interrupted ends as one that never was. Tell ``fit`` where to go on:
     ``model.fit(..., initial_epoch=checkpoint.step, epochs=budget)``. In the list of callbacks it
     stands before the one that reports: a trial that is stopped has then saved its last epoch.
 
@@ -62,6 +65,8 @@ class KerasCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
     """
 
     FILE = "model.weights.h5"
+    #: Keras' own file of weights leaves out the generators of layers.
+    GENERATORS = "generators.json"
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
@@ -74,9 +79,14 @@ class KerasCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
             # The optimizer's slots must exist before they can be restored.
             self.model.optimizer.build(self.model.trainable_variables)
             self.model.load_weights(latest / self.FILE)
-            self._checkpoint.restore_random_state()
+            # Those of another trial (pbt) would let this one draw the same numbers.
+            if self._checkpoint.restore_random_state() and (latest / self.GENERATORS).exists():
+                states = json.loads((latest / self.GENERATORS).read_text(encoding="utf-8"))
+                set_layers_generators(self.model, states)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Save."""
         with self._checkpoint.save(step=epoch + 1) as directory:
             self.model.save_weights(directory / self.FILE)
+            states = json.dumps(layers_generators(self.model))
+            (directory / self.GENERATORS).write_text(states, encoding="utf-8")

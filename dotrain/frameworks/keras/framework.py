@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, final
 
 from dotrain.ablation.layers import Surgery
+from dotrain.frameworks.none import are_arrays
 from dotrain.frameworks.tensorflow.data import TensorFlowData
 
 
 @final
 class Keras(TensorFlowData):
-    """Keras 3, whatever its backend; the data it trains on are ``tf.data``'s."""
+    """Keras 3, whatever its backend: on TensorFlow it trains on ``tf.data``, else on a ``PyDataset``."""
 
+    #: It computes with one of the others, and takes all of their data.
+    precedence: ClassVar[int] = 1
     packages: ClassVar[tuple[str, ...]] = ("keras",)
     distributions: ClassVar[tuple[str, ...]] = ("keras",)
     requirement: ClassVar[str] = "dotrain[tensorflow]"
@@ -25,9 +28,31 @@ class Keras(TensorFlowData):
 
     def seed(self, seed: int) -> None:
         """Seed the backend's generators."""
+        from dotrain.frameworks.keras.seeds import seed_globally
+
+        seed_globally(seed)
+
+    def random_state(self) -> Any:
+        """Return the state of the global generator."""
+        from dotrain.frameworks.keras.seeds import global_generator
+
+        return global_generator()
+
+    def set_random_state(self, state: Any) -> None:
+        """Set the state of the global generator."""
+        from dotrain.frameworks.keras.seeds import set_global_generator
+
+        set_global_generator(state)
+
+    def batches(self, data: Any, size: int, seed: int | None, epoch: int) -> Any:
+        """Return batches in the backend's way; a ``tf.data.Dataset`` of rows stays one."""
         import keras
 
-        keras.utils.set_random_seed(seed)
+        if keras.backend.backend() == "tensorflow" or not are_arrays(data):
+            return super().batches(data, size, seed, epoch)
+        from dotrain.frameworks.keras.batches import KerasBatches
+
+        return KerasBatches(data, size, seed, epoch)
 
     def is_model(self, model: Any) -> bool:
         """Whether it has what is asked of a Keras model here."""
