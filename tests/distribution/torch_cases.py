@@ -101,6 +101,8 @@ class Case(NamedTuple):
     clipped: float | None = None
     decay: float = 0.0
     half: bool = False
+    #: In double precision: of two rows, batch normalization makes rounding errors large.
+    double: bool = False
 
 
 CASES = {
@@ -108,7 +110,7 @@ CASES = {
     "clipped": Case(dense, adam, 37, clipped=0.1),
     "accumulated": Case(dense, sgd, 37, accumulated=2, clipped=0.5),
     "accumulated without sync": Case(dense, sgd, 37, accumulated=3, no_sync=True),
-    "batch normalization and convolution": Case(Conv, sgd, 34, (1, 8, 8)),
+    "batch normalization and convolution": Case(Conv, sgd, 34, (1, 8, 8), double=True),
     "batch normalization, 5 rows": Case(Conv, sgd, 37, (1, 8, 8)),
     "infinite slope at zero": Case(Steep, slow, 33),
     "decayed by the loss": Case(Steep, slow, 33, decay=0.1),
@@ -138,7 +140,8 @@ def logits_of(output: Any) -> Any:
 def fit(case: Case, strategy: Any, seed: int) -> tuple[Any, list[float]]:
     torch.manual_seed(seed)
     with strategy:
-        model = strategy.wrap(case.build())
+        built = case.build()
+        model = strategy.wrap(built.double() if case.double else built)
     optimizer = case.optimizer(model)
     data = case.data(case.count) if case.data else rows(case.count, *case.shape)
     batches = strategy.batches(data, BATCH, seed=1)
@@ -146,6 +149,7 @@ def fit(case: Case, strategy: Any, seed: int) -> tuple[Any, list[float]]:
     for _ in range(EPOCHS):
         for batch in batches:
             x, y = pair(batch)
+            x = x.double() if case.double else x
             step += 1
             sends = not (case.no_sync and step % case.accumulated)
             quiet = contextlib.nullcontext() if sends else getattr(model, "no_sync", contextlib.nullcontext)()
@@ -155,7 +159,7 @@ def fit(case: Case, strategy: Any, seed: int) -> tuple[Any, list[float]]:
                 if case.decay:
                     loss = loss + case.decay * sum(p.square().sum() for p in model.parameters())
                 (loss / case.accumulated).backward()
-            losses.append(float(strategy.mean(loss.detach())))
+            losses.append(float(strategy.mean(loss)))
             if step % case.accumulated:
                 continue
             if case.clipped:
@@ -174,7 +178,8 @@ def predict(case: Case, model: Any, strategy: Any) -> list[float]:
     with torch.no_grad():
         for batch in strategy.batches(data, BATCH):
             x, y = pair(batch)
-            logits = logits_of(model(x)).float()
+            x = x.double() if case.double else x
+            logits = logits_of(model(x))
             found.append(strategy.gather(logits[:, 0]))
             right += int((logits.argmax(1) == y).sum())
             summed += F.cross_entropy(logits, y, reduction="sum")
@@ -193,10 +198,10 @@ def train(dist_strategy: Any, trial_dir: Path, seed: int) -> float:
         assert len(losses) == 20
         found[name] = {
             "losses": losses,
-            "weights": {key: value.tolist() for key, value in model.state_dict().items()},
+            "weights": {k: v.tolist() for k, v in strategy.full_state_dict(model).get("model", {}).items()},
             "predictions": predict(case, model, strategy),
         }
         if name == "dense":
-            torch.save(model.state_dict(), trial_dir / "model.pt")
+            torch.save(strategy.full_state_dict(model, None), trial_dir / "model.pt")
     (trial_dir / "cases.json").write_text(json.dumps(found))
     return 1.0

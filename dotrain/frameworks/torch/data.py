@@ -24,6 +24,7 @@ from torch.utils.data import BatchSampler as PlainBatchSampler
 
 from dotrain.frameworks.base import Batching, epoch_order, epoch_seed
 from dotrain.frameworks.none import are_arrays
+from dotrain.frameworks.torch.empty import tensors
 from dotrain.frameworks.torch.shares import SHARES, Share, bounds
 from dotrain.training.errors import BadSetup
 
@@ -295,7 +296,9 @@ class Batches(DataLoader):  # type: ignore[misc]
             for global_batch, batch in zip(batches, rows, strict=True):
                 first, end = bounds(len(global_batch), rank, ranks)
                 SHARES.give(iteration, Share(end - first, len(global_batch), ranks))
-                own = batch if first < end else without_rows(batch)
+                own = batch
+                if first == end:
+                    SHARES.spare, own = list(tensors(batch)), without_rows(batch)
                 yield own if device is None else moved(own, device)
         finally:
             SHARES.end(iteration)

@@ -1,4 +1,4 @@
-"""A part of no rows: through the model as rows of zeros, and out as none.
+"""A part of no rows: through the model as one of another rank's, and out as none.
 
 Many models can't be called with no rows (``x.view(len(x), -1)``), and many libraries' operations neither.
 This imports PyTorch.
@@ -6,7 +6,7 @@ This imports PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,27 +32,43 @@ def has_no_rows(value: Any) -> bool:
     return any(one.ndim and len(one) == 0 for one in tensors(value))
 
 
-def filled(value: Any) -> Any:
-    """Return arguments with one row of zeros for no rows."""
-    return _each(value, lambda one: one.new_zeros((1, *one.shape[1:])) if _is(one, 0) else one)
+def filled(value: Any, spare: Sequence[Any]) -> Any:
+    """Return arguments with one row for no rows.
+
+    Args:
+        value: The arguments.
+        spare: Tensors of a real row, which are taken where they fit; else ones are, at which fewer
+            functions have no slope than at zero.
+    """
+
+    def with_a_row(one: Any) -> Any:
+        if not _is(one, 0):
+            return one
+        for tensor in spare:
+            if tensor.shape[1:] == one.shape[1:] and tensor.dtype == one.dtype:
+                return tensor.to(one.device)
+        return one.new_ones((1, *one.shape[1:]))
+
+    return each(value, with_a_row)
 
 
 def emptied(value: Any) -> Any:
     """Return results without the one row."""
-    return _each(value, lambda one: one[:0] if _is(one, 1) else one)
+    return each(value, lambda one: one[:0] if _is(one, 1) else one)
 
 
 def _is(tensor: Any, rows: int) -> bool:
     return bool(tensor.ndim) and len(tensor) == rows
 
 
-def _each(value: Any, change: Callable[[Any], Any]) -> Any:
+def each(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return nested values with their tensors changed."""
     if isinstance(value, torch.Tensor):
         return change(value)
     if isinstance(value, Mapping):
-        changed = {name: _each(one, change) for name, one in value.items()}
+        changed = {name: each(one, change) for name, one in value.items()}
         return changed if type(value) is dict else type(value)(**changed)
     if isinstance(value, tuple | list):
-        parts = [_each(one, change) for one in value]
+        parts = [each(one, change) for one in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value

@@ -91,6 +91,31 @@ class Scope:
         size = batches.batching(data).size or batch_size
         return self._dealt(batches.batches_of(data, size, seed, epoch))
 
+    def full_state_dict(self, model: Any, optimizer: Any = None) -> dict[str, Any]:
+        """Return the whole state of a model, ``{"model": ..., "optimizer": ...}``, as one process has it.
+
+        All ranks must ask for it, and the chief gets it: save it with ``checkpoint.save``.
+
+        Args:
+            model: As ``model_gen.create()`` or `wrap` has returned it.
+            optimizer: Of its parameters.
+        """
+        from dotrain.frameworks.torch import sharded
+
+        return sharded.full_state(model, optimizer, keep=self.rank == 0)
+
+    def load_full_state_dict(self, state: Mapping[str, Any], model: Any, optimizer: Any = None) -> None:
+        """Go on from what `full_state_dict` has returned, on whatever number of ranks.
+
+        Args:
+            state: The same on all ranks.
+            model: As ``model_gen.create()`` or `wrap` has returned it.
+            optimizer: Of its parameters.
+        """
+        from dotrain.frameworks.torch import sharded
+
+        sharded.load_full_state(state, model, optimizer)
+
     def mean(self, value: Any) -> Any:
         """Return the mean of what each rank has as a mean over its rows of a batch, over all its rows.
 
@@ -144,9 +169,8 @@ class Scope:
         if own.dtype == torch.bool:
             own = own.long()
         if not strict:
-            own = own * weight if weight else torch.zeros_like(own, dtype=torch.float32)
-            if not own.is_floating_point():
-                own = own.float()
+            own = own if own.is_floating_point() else own.float()
+            own = own * weight if weight else torch.zeros_like(own)
             dist.all_reduce(own)
             return own if is_tensor else own.item()
         # A mean over no rows is NaN, and so is what it is added to.

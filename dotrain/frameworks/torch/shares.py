@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, final
 
 from dotrain.training.errors import BadSetup
 
@@ -61,6 +62,8 @@ class Shares:
         self._last: Share | None = None
         #: Whether a batch has had no row for this rank, of which no mean can be taken.
         self.had_none = False
+        #: Tensors of a row of the batch of which this rank has none.
+        self.spare: Sequence[Any] = ()
 
     def begin(self) -> Iteration:
         """Return a new iteration."""

@@ -8,7 +8,7 @@ of a batch's n rows, and a loss that is a mean over these; so what it sends is t
   accumulated gradients, with `no_sync` or without, are those of one process too. The gradient of a rank
   with no rows, where it may be NaN, is replaced by zero;
 - batch normalization takes its moments from all ranks' rows (`norms`);
-- no rows go through the model as a row of zeros (`empty`).
+- no rows go through the model as another rank's row (`empty`).
 
 This imports PyTorch.
 """
@@ -88,7 +88,8 @@ class Distributed(DistributedDataParallel):  # type: ignore[misc]
         if not passes.is_filled:
             output = super().forward(*inputs, **kwargs)
         else:
-            output = emptied(super().forward(*filled(inputs), **filled(kwargs)))
+            inputs, kwargs = filled((inputs, kwargs), SHARES.spare)
+            output = emptied(super().forward(*inputs, **kwargs))
         if is_training and self.training:
             passes.watch(output)
         return output
