@@ -51,7 +51,8 @@ class AbstractStrategy(ABC):
 
     Only `open` must be written. The order of calls in the process that runs a rank:
     `environment` (before it starts), `begin`, then the user's modules are imported and the train
-    function is called, which calls `open`; `data_gen.batch` calls `shard`; then `check_use`.
+    function is called, which calls `open`; ``model_gen.create`` calls `model`, `data_gen.batch` calls `shard`; then
+    `check_use`.
     """
 
     #: Packages that take long to import; a process that has them waits ready for the next trial.
@@ -92,6 +93,20 @@ class AbstractStrategy(ABC):
             dataset: From `AbstractFramework.batches` of a framework of `packages`, if there is one.
         """
         return dataset
+
+    def model(self, model: Any) -> Any:
+        """Return a model, made by the user's function, ready to be trained by this rank.
+
+        Args:
+            model: What ``model_gen.create()`` would give without a strategy.
+        """
+        return model
+
+    def go_apart(self) -> None:  # noqa: B027
+        """Let this rank draw random numbers of its own, where ranks should not draw the same ones.
+
+        Called when the generators of all ranks have been set to the same state, that of a checkpoint.
+        """
 
     def check_use(self) -> None:  # noqa: B027
         """Look, when the train function has returned, whether it has used the strategy.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from dotrain.ablation.layers import Surgery, SurgeryError
 from dotrain.core.seeding import derive_seed
@@ -40,6 +40,18 @@ def epoch_order(rows: int, seed: int | None, epoch: int) -> Any:
         return np.arange(rows)
     # The only generator of NumPy's whose numbers are the same in all of its versions.
     return np.random.RandomState(epoch_seed(seed, epoch)).permutation(rows)
+
+
+class Batching(NamedTuple):
+    """What data say about their own batches.
+
+    Attributes:
+        size: Rows of a batch; None if they don't say.
+        shuffled: Whether rows are shuffled; None if they don't say.
+    """
+
+    size: int | None = None
+    shuffled: bool | None = None
 
 
 class AbstractFramework(ABC):
@@ -110,6 +122,14 @@ class AbstractFramework(ABC):
     def takes_data(self, data: Any) -> bool:
         """Whether `batches` can make batches of what a data function has returned."""
         return False
+
+    def batching(self, data: Any) -> Batching:
+        """Return what data say about their own batches, as a loader does; a call may say otherwise.
+
+        Args:
+            data: What `takes_data` has taken.
+        """
+        return Batching()
 
     def batches(self, data: Any, size: int, seed: int | None, epoch: int) -> Any:
         """Return data in batches, ready to train on in this framework's way.

@@ -134,6 +134,7 @@ def _call(
             keeps_all=loaded.program.keeps_all,
             keep_step=launch.keep_step,
             seed=launch.seed,
+            on_restored=place.strategy.go_apart,
         )
         reporter = Reporter(
             *(trial_id, attempt, metric, channel, place.agreement, launch.budget),
@@ -254,6 +255,7 @@ def _given(
     sources = Sources(
         *(loaded, common, hparams, launch.seed, variant),
         *(place.strategy.shard, asked, place.strategy.packages),
+        distribute=place.strategy.model,
     )
     model_gen, data_gen = ModelGenerator(sources), DataGenerator(sources)
     available = {

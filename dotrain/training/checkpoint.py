@@ -6,7 +6,7 @@ import contextlib
 import operator
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import final
@@ -40,6 +40,7 @@ class Checkpoint:
         keeps_all: bool = False,
         keep_step: int = 0,
         seed: int | None = None,
+        on_restored: Callable[[], None] = lambda: None,
     ) -> None:
         """Make one; nothing is written before the first `save`.
 
@@ -48,11 +49,13 @@ class Checkpoint:
             keeps_all: Whether earlier ones stay beside the newest.
             keep_step: The newest of so many steps or less stays, for another trial to begin from.
             seed: The trial's, in [0, 2**31).
+            on_restored: Called when the generators have been set to a checkpoint's state.
         """
         self._directory = directory
         self._keeps_all = keeps_all
         self._keep_step = keep_step
         self._seed = seed
+        self._on_restored = on_restored
         #: Whether the function has asked for what was saved.
         self.was_read = False
 
@@ -90,7 +93,10 @@ class Checkpoint:
             has saved (``pbt``). They are seeded then by the trial's seed and the checkpoint's step.
         """
         latest = self.latest
-        return latest is not None and restore_state(latest, self._seed)
+        restored = latest is not None and restore_state(latest, self._seed)
+        if restored:
+            self._on_restored()
+        return restored
 
     @contextmanager
     def save(self, step: int) -> Iterator[Path]:

@@ -30,6 +30,7 @@ class Sources:
         asked: Names of the hyperparameters that functions of this trial have got.
         packages: What the strategy imports.
         resume_step: The step that this attempt goes on from; 0 if it begins anew.
+        distribute: Makes a model the right thing for the strategy.
     """
 
     loaded: LoadedProgram
@@ -41,6 +42,7 @@ class Sources:
     asked: set[str] = field(default_factory=set)
     packages: Sequence[str] = ()
     resume_step: int = 0
+    distribute: Callable[[Any], Any] = lambda model: model
 
     @property
     def attempt_seed(self) -> int:
@@ -100,7 +102,7 @@ class ModelGenerator:
         if study is not None:
             model = self._ablated(model, args, arguments)
         self.used = True
-        return model
+        return self._sources.distribute(model)
 
     __call__ = create
 
@@ -217,10 +219,10 @@ class DataGenerator:
 
         Args:
             batch_size: Rows of a batch, over all workers of the trial; by default the
-                hyperparameter ``batch_size``, else 32.
+                hyperparameter ``batch_size``, else what a loader among the data says, else 32.
             split: Handed to the data function if it asks for it.
             shuffle: Whether rows are shuffled anew each epoch, by the trial's seed and the epoch's
-                number; by default for the split ``train`` only.
+                number; by default as a loader says, else for the split ``train`` only.
             epoch: Number of the first iteration, >= 0; each further iteration is the next epoch. By default
                 the step of the checkpoint that this attempt goes on from: where steps are epochs, it goes on
                 with the order that a training without interruption would have.
@@ -242,13 +244,18 @@ class DataGenerator:
             data = load_arrays(program.table, split, self.features)
             self.used = True
         known = registry.in_use({*program.functions.packages, *sources.packages})
+        # The strategy's own comes first: it knows how to split what that makes.
+        own = registry.of(sources.packages)[:-1]
+        known = [*own, *(one for one in known if one not in own)]
         framework = next((one for one in known if one.takes_data(data)), None)
         if framework is None:
             return data
-        shuffled = shuffle if shuffle is not None else split == "train"
+        said = framework.batching(data)
+        by_default = said.shuffled if said.shuffled is not None else split == "train"
+        shuffled = shuffle if shuffle is not None else by_default
         if not batch_size:
             sources.asked.add("batch_size")
-            batch_size = sources.hparams.get("batch_size") or 32
+            batch_size = sources.hparams.get("batch_size") or said.size or 32
         if epoch is None:
             epoch = sources.resume_step
         elif epoch < 0:

@@ -1,4 +1,4 @@
-"""PyTorch: so far its seed, its threads and its version."""
+"""PyTorch, as the rest of dotrain sees it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from base64 import b64decode, b64encode
 from typing import Any, ClassVar, final
 
-from dotrain.frameworks.base import AbstractFramework
+from dotrain.frameworks.base import AbstractFramework, Batching
 
 
 @final
@@ -54,3 +54,27 @@ class Torch(AbstractFramework):
         count = torch.cuda.device_count() if others else 0
         for device, other in enumerate(others[:count]):
             torch.cuda.set_rng_state(other, device)
+
+    def takes_data(self, data: Any) -> bool:
+        """Take data sets, loaders, arrays and tensors."""
+        from dotrain.frameworks.torch import data as own
+
+        return own.takes(data)
+
+    def batching(self, data: Any) -> Batching:
+        """Return what a loader has been made with."""
+        from dotrain.frameworks.torch import data as own
+
+        return own.batching(data)
+
+    def batches(self, data: Any, size: int, seed: int | None, epoch: int) -> Any:
+        """Return a `DataLoader`."""
+        from dotrain.frameworks.torch import data as own
+
+        return own.batches_of(data, size, seed, epoch)
+
+    def scope(self) -> Any:
+        """Return what the strategies give, for one process."""
+        from dotrain.frameworks.torch.scope import Scope
+
+        return Scope()
