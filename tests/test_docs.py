@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import shlex
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -14,9 +16,13 @@ from typing import Any
 import pytest
 import typer
 
+from dotrain import Features, Searchspace, experiment
 from dotrain.cli import app
 from dotrain.config import load_config
+from dotrain.config.options import arguments_in
 from dotrain.testing import check_framework, check_optimizer, check_sampler
+from dotrain.training.checkpoint import Checkpoint
+from dotrain.training.reporter import Reporter
 from tests.conftest import ROOT, Project
 
 #: The tours of the hardest rooms.
@@ -83,6 +89,69 @@ def test_the_framework_of_the_guide_keeps_the_contract(
     finally:  # another test has modules of these names
         for name in names:
             del sys.modules[name]
+
+
+def table_of(function: Any) -> str:
+    """The rows that docs/python.md has of a function's arguments: what its docstring says."""
+    told = arguments_in(inspect.cleandoc(function.__doc__))
+    rows = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        default = "" if parameter.default is parameter.empty else f"`{parameter.default!r}`"
+        rows.append(f"| `{name}` | {default} | {told[name]} |".replace("|  |", "| |"))
+    return "\n".join(rows)
+
+
+@pytest.mark.parametrize("name", ["lagom", "run", "ablate", "resume"])
+def test_the_python_page_tells_every_argument(name: str) -> None:
+    rows = table_of(getattr(experiment, name))
+    assert rows in (ROOT / "docs/python.md").read_text(), f"the rows of {name}:\n{rows}"
+
+
+def attributes(page: str, title: str) -> set[str]:
+    """The names that a section's table has, as they are called: ``save``, ``latest``."""
+    section = (ROOT / page).read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return {word for cell in cells for word in re.findall(r"`(?:\w+\.)?(\w+)[`(]", cell)}
+
+
+def test_the_page_of_functions_tells_all_that_one_may_ask_for() -> None:
+    page = "docs/function.md"
+    first = (ROOT / page).read_text().partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in first.splitlines() if line.startswith("| `")]
+    told = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    # `features` is what a model or data function asks for.
+    assert told | {"features"} == Searchspace.RESERVED
+    for title, cls, internal in (
+        ("`reporter`", Reporter, {"divergence", "go_on_from", "held", "log_file", "raise_later"}),
+        ("`checkpoint`", Checkpoint, {"found_step", "has_step_up_to", "was_read"}),
+        ("`features`", Features, set()),
+    ):
+        own = {name for name in dir(cls) if name[0] != "_"}
+        source = inspect.getsource(cls.__init__)
+        own |= set(re.findall(r"self\.([a-z]\w*)\b.* = ", source))
+        assert attributes(page, title) - {"column"} == own - internal, title
+    generators = attributes(page, "`data_gen` and `model_gen`") - {"data_gen"}
+    assert generators == {"load", "batch", "create", "features", "used"}
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_the_functions_that_the_pages_show_run(project: Project, index: int) -> None:
+    source = blocks("docs/function.md", "python")[index]
+    keys: dict[str, Any] = {"metric": "loss"} if "loss" in source else {}
+    data = {"data": "user.py:load_data"} if "load_data" in source else {}
+    hparams = {name: 0.1 for name in ("lr", "x") if f", {name}" in source}
+    result = project.run(source, cluster={"kind": "inline"}, hparams=hparams, **keys, **data)
+    assert result.best, project.log(result)
+
+
+def test_the_scripts_of_the_python_page_run(tmp_path: Path) -> None:
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(blocks("docs/python.md", "python")))
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert not done.returncode, done.stderr
+    assert "optimizer" in done.stdout
 
 
 def test_the_config_of_the_readme_is_sound(tmp_path: Path) -> None:

@@ -20,8 +20,16 @@ from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
 from dotrain.scaffold import project as scaffold
-from dotrain.scaffold.project import SCHEMA, TEMPLATES, create_project, describe_project
+from dotrain.scaffold.project import (
+    SCHEMA,
+    create_project,
+    describe_project,
+    suitable,
+    templates,
+)
 from tests.conftest import ROOT, Project
+
+TEMPLATES = templates()
 
 
 def names_in(folder: Path) -> set[str]:
@@ -77,10 +85,11 @@ class TestEveryTemplate:
 
 @pytest.mark.slow
 def test_plain_python_runs_in_every_way_that_it_tells(project: Project) -> None:
-    told = project.cli("init", "a first try")
+    told = project.cli("init", "a first try", "--template", "plain")
     assert (told.returncode, told.stderr) == (0, "")
     assert "cd 'a first try'" in told.stdout
-    assert "--template keras" in told.stdout
+    others = told.stdout.partition("or start from another --template:\n")[2].splitlines()
+    assert [line.split()[0] for line in others] == [name for name in TEMPLATES if name != "plain"]
     commands = TEMPLATES["plain"].commands
     assert all(f"  {command} " in told.stdout for command in commands)
     inside = Project(project.path / "a first try")
@@ -99,27 +108,65 @@ def test_plain_python_runs_in_every_way_that_it_tells(project: Project) -> None:
     assert parts["component:squares"] == "helps"
 
 
-# The tutorial's test runs once.yaml and distributed.yaml. Keras warns about itself; inline, that is
-# in this process.
+# Its second command is the first with less of everything. A study is rehearsed in this process, and frameworks warn
+# about themselves.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @pytest.mark.usefixtures("rehearsed_here")
-def test_the_keras_model_runs_in_a_search_and_in_an_ablation(tmp_path: Path) -> None:
-    create_project(tmp_path, "keras")
+@pytest.mark.parametrize("template", [name for name in TEMPLATES if name != "plain"])
+def test_it_runs_in_a_search_and_in_an_ablation(tmp_path: Path, template: str) -> None:
+    for package in TEMPLATES[template].packages:
+        pytest.importorskip(package)
+    create_project(tmp_path, template)
 
     def shortened(name: str, mode: Mode, *overrides: str) -> Result:
-        loaded = load_config(tmp_path / name, ["cluster={kind: inline}", *overrides], mode=mode)
+        loaded = load_config(tmp_path / name, overrides, mode=mode)
         return run(Experiment.of(loaded), tmp_path / "runs", Observer())
 
-    results = [
-        shortened("search.yaml", "run", "search.num_trials=3", "search.optimizer.resource_max=3"),
-        shortened("search.yaml", "ablate", "ablation.seeds=1", "ablation.layers=[hidden]"),
-    ]
-    for result in results:
-        assert result.status == "finished"
+    optimizer = yaml.safe_load((tmp_path / "search.yaml").read_text())["search"]["optimizer"]
+    top = f"search.optimizer.resource_max={3 * optimizer['resource_min']}"
+    search = shortened("search.yaml", "run", "search.num_trials=3", top)
+    assert search.status == "finished"
+    assert search.summary["trials"]["failed"] == 0, search.summary
+    assert search.summary["promotions"]["from_checkpoint"] >= 1
+    assert "guessed" not in search.summary["marks"]
+    if any("ablate" in command for command in TEMPLATES[template].commands):
+        ablation = yaml.safe_load((tmp_path / "search.yaml").read_text())["ablation"]
+        fewer = {name: part[-1:] for name, part in ablation.items() if isinstance(part, list)}
+        less = [f"ablation.{name}={json.dumps(part)}" for name, part in fewer.items()]
+        result = shortened("search.yaml", "ablate", "ablation.seeds=1", *less)
         assert result.summary["trials"]["failed"] == 0, result.summary
-    assert results[0].summary["promotions"]["from_checkpoint"] == 1
-    assert len(results[1].summary["components"]) == 2
+        assert result.status == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "template",
+    [name for name, one in TEMPLATES.items() if "dotrain run distributed.yaml" in one.commands],
+)
+def test_it_is_trained_by_two_workers(project: Project, template: str) -> None:
+    for package in TEMPLATES[template].packages:
+        pytest.importorskip(package)
+    create_project(project.path, template)
+    done = project.cli("run", "distributed.yaml", "--json")
+    assert not done.returncode, done.stderr
+    assert json.loads(done.stdout)["best"]["value"] > 0.8
+
+
+def test_without_a_template_what_is_installed_decides(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert project.cli("init").returncode == 0
+    assert (project.path / "train.py").read_text() == scaffold._texts_of(suitable())["train.py"]
+    ranks = [one.rank for one in TEMPLATES.values()]
+    assert ranks == sorted(set(ranks))
+    for name, one in TEMPLATES.items():
+        monkeypatch.setattr(
+            scaffold, "find_spec", lambda module, own=one: module in own.packages or None
+        )
+        assert suitable() == name or TEMPLATES[suitable()].packages.keys() < one.packages.keys()
+    monkeypatch.setattr(scaffold, "find_spec", lambda module: None)
+    assert suitable() == "plain"
 
 
 @pytest.mark.parametrize("name", ["train.py", "search.yaml", SCHEMA])

@@ -62,11 +62,11 @@ def descriptions_of(cls: type[Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         for part in (base, vars(base).get("__init__")):
-            found.update(_arguments(inspect.cleandoc(getattr(part, "__doc__", None) or "")))
+            found.update(arguments_in(inspect.cleandoc(getattr(part, "__doc__", None) or "")))
     return found
 
 
-def _arguments(docstring: str) -> dict[str, str]:
+def arguments_in(docstring: str) -> dict[str, str]:
     """Return the entries of Google-style ``Args:`` and ``Attributes:`` sections."""
     found: dict[str, str] = {}
     inside, margin, name = False, 0, ""

@@ -94,7 +94,9 @@ def _keras_only_looks() -> bool:
     """Whether Keras asks for a batch to learn its shapes, and trains on none."""
     frame: FrameType | None = sys._getframe(2)
     # PyTorch's loader stands in between.
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(("keras.", "torch.")):
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(
+        ("keras.", "torch.")
+    ):
         if frame.f_code.co_name == "_symbolic_build":
             return True
         frame = frame.f_back

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
+from torch.utils.data import BatchSampler as PlainBatchSampler
 from torch.utils.data import (
     DataLoader,
     Dataset,
@@ -20,7 +21,6 @@ from torch.utils.data import (
     SequentialSampler,
     TensorDataset,
 )
-from torch.utils.data import BatchSampler as PlainBatchSampler
 
 from dotrain.frameworks.base import Batching, epoch_order, epoch_seed
 from dotrain.frameworks.none import are_arrays

@@ -90,5 +90,5 @@ def train(
         "history": {name: numbers[-1] for name, numbers in history.items()},
         "tensorflow": "tensorflow" in sys.modules,
     }
-    (trial_dir / f"told.json").write_text(json.dumps(told))
+    (trial_dir / "told.json").write_text(json.dumps(told))
     return float(history["loss"][-1])
