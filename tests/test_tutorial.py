@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import os
 import re
 import shlex
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT, warm
+from tests.conftest import ROOT, Project, warm
+from tests.late import needs_torch
 
 PAGE = ROOT / "docs" / "tutorial.md"
 SAME = doctest.OutputChecker()
@@ -101,3 +103,79 @@ def test_two_lines_are_all_that_makes_the_keras_project_distributed() -> None:
     )
     excerpt = next(text for _, text in blocks() if text.startswith("distribution:"))
     assert {**once, **yaml.safe_load(excerpt)} == distributed
+
+
+#: In the form of PyTorch's example, with the lines that the page changes.
+SCRIPT = """
+import argparse
+
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+
+
+def train(args, model, device, train_loader, optimizer, epoch):
+    model.train()
+    for data, target in train_loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(data.to(device)), target.to(device)).backward()
+        optimizer.step()
+
+
+def test(model, device, test_loader):
+    model.eval()
+    correct = 0
+    for data, target in test_loader:
+        correct += (model(data.to(device)).argmax(1) == target.to(device)).sum().item()
+
+    print('{}/{} ({:.0f}%)'.format(correct, len(test_loader.dataset),
+        100. * correct / len(test_loader.dataset)))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--epochs', type=int, default=14)
+    parser.add_argument('--lr', type=float, default=1.0)
+    parser.add_argument('--gamma', type=float, default=0.7)
+    args = parser.parse_args()
+
+    device = torch.device("cpu")
+    images, labels = map(torch.as_tensor, load_digits(return_X_y=True))
+    rows = torch.utils.data.TensorDataset(images.float() / 16, labels)
+    train_loader = torch.utils.data.DataLoader(rows, 64, shuffle=True)
+    test_loader = torch.utils.data.DataLoader(rows, 1000)
+    model = torch.nn.Linear(64, 10).to(device)
+    optimizer = torch.optim.Adadelta(model.parameters(), lr=args.lr)
+
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=args.gamma)
+    for epoch in range(1, args.epochs + 1):
+        train(args, model, device, train_loader, optimizer, epoch)
+        test(model, device, test_loader)
+        scheduler.step()
+
+
+if __name__ == '__main__':
+    main()
+"""
+
+
+@pytest.mark.slow
+@needs_torch
+def test_a_script_becomes_a_train_function(project: Project) -> None:
+    script = SCRIPT
+    (patch,) = (text for language, text in blocks() if language == "diff")
+    hunks = re.split(r"^@@.*\n", patch, flags=re.MULTILINE)[1:]
+    changed = [line for line in patch.splitlines() if line.startswith("+")]
+    assert len(changed) <= 5
+    for hunk in map(str.splitlines, hunks):
+        before = "".join(f"{line[1:]}\n" for line in hunk if line[0] != "+")
+        after = "".join(f"{line[1:]}\n" for line in hunk if line[0] != "-")
+        assert script.count(before) == 1
+        script = script.replace(before, after)
+    project.write("main.py", script)
+    (config,) = (text for _, text in blocks() if text.startswith("train: main.py:main"))
+    project.write("mnist.yaml", config)
+    less = ("-s", "search.num_trials=2", "-s", "hparams.epochs=2", "--json")
+    done = project.cli("run", "mnist.yaml", *less)
+    assert not done.returncode, done.stderr
+    assert json.loads(done.stdout)["best"]["value"] > 0.5
