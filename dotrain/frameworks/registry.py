@@ -69,6 +69,11 @@ def of_model(model: Any) -> AbstractFramework:
     return next((one for one in loaded() if one.is_model(model)), NONE)
 
 
+def of_value(value: Any) -> list[AbstractFramework]:
+    """Return the frameworks that a value may be of; none for Python's own and NumPy's."""
+    return [] if type(value).__module__ in ("builtins", "numpy") else loaded()
+
+
 def every() -> list[AbstractFramework]:
     """Return all frameworks but those that can't be loaded; this imports none of them."""
     places = dict.fromkeys(each.place for each in find_plugins(FRAMEWORKS) if each.plugin)

@@ -132,10 +132,10 @@ class SklearnFolds:
         self._reporter = reporter
         self._checkpoint = checkpoint
         self.scores: list[Any] = []
-        self._digest = _digest(self._splits)
+        self._digests = [_digest(*split) for split in self._splits]
         if (latest := checkpoint.latest) is not None:
             saved = json.loads((latest / self.FILE).read_text(encoding="utf-8"))
-            if saved["folds"] != self._digest:
+            if saved["folds"] != self._digests[: len(saved["folds"])]:
                 raise BadSetup(
                     "the folds aren't those of the attempt before, whose scores the checkpoint "
                     "holds: give the splitter a random_state, as KFold(5, shuffle=True, "
@@ -182,15 +182,15 @@ class SklearnFolds:
         return sum(self.scores) / len(self.scores)
 
     def _save(self) -> None:
-        text = json.dumps({"folds": self._digest, "scores": self.scores})
+        text = json.dumps({"folds": self._digests[: len(self.scores)], "scores": self.scores})
         with self._checkpoint.save(step=len(self.scores)) as directory:
             Path(directory / self.FILE).write_text(text, encoding="utf-8")
 
 
-def _digest(splits: list[tuple[Any, Any]]) -> str:
+def _digest(*rows: Any) -> str:
+    """Return by what a fold is told: the rows to train and to test on."""
     digest = hashlib.sha256()
-    for split in splits:
-        for rows in split:
-            digest.update(f"{rows.dtype} {rows.shape} ".encode())
-            digest.update(np.ascontiguousarray(rows).tobytes())
+    for part in rows:
+        digest.update(f"{part.dtype} {part.shape} ".encode())
+        digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()

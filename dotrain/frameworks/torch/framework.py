@@ -78,3 +78,14 @@ class Torch(AbstractFramework):
         from dotrain.frameworks.torch.scope import Scope
 
         return Scope()
+
+    def number(self, value: Any) -> float | None:
+        """Take tensors of one number, with a gradient or without; not of a truth or a complex number."""
+        import torch
+
+        # One of a functional transform, or of no storage, has no number yet.
+        if not isinstance(value, torch.Tensor) or value.shape not in ((), (1,)):
+            return None
+        if value.dtype == torch.bool or value.is_complex() or value.is_meta:
+            return None
+        return float(value.detach().item())

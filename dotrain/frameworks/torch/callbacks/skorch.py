@@ -31,7 +31,7 @@ class SkorchReport(Callback):  # type: ignore[misc]
         last = net.history[-1]
         logs = {key: value for key, value in last.items() if key not in ("batches", "epoch")}
         metric = self.metric or self.reporter.metric
-        report_logs(self.reporter, logs, metric, last["epoch"] - 1, "skorch's history")
+        report_logs(self.reporter, logs, metric, last["epoch"] - 1, "entries of skorch's history")
 
 
 class SkorchCheckpoint(Callback):  # type: ignore[misc]

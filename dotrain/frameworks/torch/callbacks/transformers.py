@@ -112,6 +112,8 @@ class TransformersCheckpoint(TrainerCallback):  # type: ignore[misc]
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
         self._begins_at = checkpoint.step
+        #: Whether what is saved next is the end of a step; else it is the trainer's own.
+        self._is_due = False
 
     @property
     def path(self) -> str | None:
@@ -134,17 +136,20 @@ class TransformersCheckpoint(TrainerCallback):  # type: ignore[misc]
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        """Have it saved where it is evaluated."""
-        if _by_steps(args) and control.should_evaluate:
-            control.should_save = True
+        """Have it saved where it is evaluated, and at the end."""
+        if _by_steps(args) and (control.should_evaluate or state.global_step >= state.max_steps):
+            control.should_save = self._is_due = True
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Have it saved."""
         if not _by_steps(args):
-            control.should_save = True
+            control.should_save = self._is_due = True
 
     def on_save(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Take what the trainer has saved."""
+        if not self._is_due:
+            return
+        self._is_due = False
         saved = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         with self._checkpoint.save(step=_steps_done(args, state)) as directory:
             if not state.is_world_process_zero:
