@@ -19,7 +19,6 @@ class Devices:
         mesh: A ``jax.sharding.Mesh`` of all devices, of one axis, ``rows``.
         by_rows: The sharding of a batch: each device has its share of the rows.
         replicated: The sharding of what each device has as a whole.
-        used: Whether anything has been laid on them.
     """
 
     def __init__(self, devices: Callable[[], Sequence[Any]]) -> None:
@@ -29,7 +28,12 @@ class Devices:
             devices: Returns JAX's, of every process, in the same order in each.
         """
         self._devices = devices
-        self.used = False
+        self._has_said = False
+
+    @property
+    def used(self) -> bool:
+        """Whether anything has been asked of them."""
+        return "mesh" in vars(self)
 
     @cached_property
     def mesh(self) -> Any:
@@ -86,14 +90,11 @@ class Devices:
         import jax
         import numpy as np
 
-        is_first, self.used = not self.used, True
         leaves, form = jax.tree.flatten(batch)
         arrays = [leaf if isinstance(leaf, jax.Array) else np.asarray(leaf) for leaf in leaves]
-        rows = {array.shape[0] if array.ndim else None for array in arrays}
-        count = self.num_replicas_in_sync
-        divides = all(number is not None and number % count == 0 for number in rows)
-        if is_first and not divides and jax.process_index() == 0:
-            self._say_that_nobody_shares(rows)
+        divides = all(
+            array.ndim and array.shape[0] % self.num_replicas_in_sync == 0 for array in arrays
+        )
         sharding = self.by_rows if divides else self.replicated
         return form.unflatten([_laid(array, sharding) for array in arrays])
 
@@ -121,13 +122,33 @@ class Devices:
 
         return jax.tree.map(gathered, tree)
 
-    def _say_that_nobody_shares(self, rows: set[int | None]) -> None:
+    def sharding_each(self) -> Callable[[Any], Any]:
+        """Return `shard` for a data set's batches; of a first one that nobody shares the chief says so, once."""
+        is_first = True
+
+        def shard(batch: Any) -> Any:
+            nonlocal is_first
+            if is_first:
+                self._say_if_nobody_shares(batch)
+            is_first = False
+            return self.shard(batch)
+
+        return shard
+
+    def _say_if_nobody_shares(self, batch: Any) -> None:
+        import jax
+
         count = self.num_replicas_in_sync
-        told = ", ".join(str(number) for number in rows if number is not None)
-        sys.stderr.write(
-            f"dotrain: a batch of {told} rows doesn't divide by {count} devices, so each of them computes all of it; "
-            f"to share the work, choose a batch size that is a multiple of {count}\n"
-        )
+        rows = {len(leaf) for leaf in jax.tree.leaves(batch) if getattr(leaf, "shape", ())}
+        if any(number % count for number in rows) and not self._has_said:
+            self._has_said = True
+            if jax.process_index():
+                return
+            told = ", ".join(map(str, sorted(rows)))
+            sys.stderr.write(
+                f"dotrain: a batch of {told} rows doesn't divide by {count} devices, so each of them computes all "
+                f"of it; to share the work, choose a batch size that is a multiple of {count}\n"
+            )
 
 
 def _laid(array: Any, sharding: Any) -> Any:
