@@ -62,6 +62,8 @@ class AbstractFramework(ABC):
     distributions: ClassVar[tuple[str, ...]] = ()
     #: Of several that a program imports and that take the same data, the one with more gives the batches.
     precedence: ClassVar[int] = 0
+    #: What pip is told to install it, where that isn't its distributions: one of dotrain's extras, say.
+    requirement: ClassVar[str] = ""
 
     def threads(self, count: int) -> Mapping[str, str]:
         """Return environment variables that keep its thread pools to `count` threads."""

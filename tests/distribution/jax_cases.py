@@ -40,7 +40,10 @@ class Case(NamedTuple):
 CASES = {
     "a last batch of one row": Case(optax.adam(0.01), 12),
     "clipping, accumulation, dropout, batch normalization": Case(
-        optax.MultiSteps(optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.5)), 2), 8, 0.5, True
+        optax.MultiSteps(optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.5)), 2),
+        8,
+        0.5,
+        True,
     ),
     "a size that divides by nothing": Case(optax.sgd(0.1, momentum=0.9), 7),
 }
@@ -102,7 +105,9 @@ def train(dist_strategy: Any, data_gen: Any, trial_dir: Path, seed: int) -> floa
     return 1.0
 
 
-def lose_a_rank(dist_strategy: Any, data_gen: Any, checkpoint: Any, reporter: Any, case: str) -> Any:
+def lose_a_rank(
+    dist_strategy: Any, data_gen: Any, checkpoint: Any, reporter: Any, case: str
+) -> Any:
     """Kill rank 1 once at its third epoch; or be what is refused."""
     if case == "apart":
         return float(jax.jit(jnp.sum)(jnp.arange(3.0)))

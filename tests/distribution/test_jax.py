@@ -14,7 +14,7 @@ from dotrain.core.observer import Observer
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
-from tests.conftest import Project
+from tests.late import needs_keras
 
 pytestmark = [
     pytest.mark.slow,
@@ -76,6 +76,39 @@ def test_each_rank_holds_its_share_of_the_rows(found: dict[int, Path]) -> None:
 def test_it_is_said_of_a_batch_that_nobody_shares(found: dict[int, Path]) -> None:
     said = [(path / "output.log").read_text().count("multiple of") for path in found.values()]
     assert said == [0, 1, 1, 1]
+
+
+@pytest.fixture(scope="module")
+def keras_found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The directory of a trial that trains with Keras, by the number of ranks."""
+    folder = tmp_path_factory.mktemp("keras")
+    places = {}
+    for workers in (1, 2):
+        environment = [
+            {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+        ]
+        own = CASES.with_name("keras_on_jax_cases.py")
+        functions = {"train": f"{own}:train", "data": f"{own}:load"}
+        result = trained(folder, "", workers, **functions, env=environment)
+        trial_dir = result.run_dir / "trials" / "t0000"
+        assert result.best, (trial_dir / "output.log").read_text()
+        places[workers] = trial_dir
+    return places
+
+
+@needs_keras
+def test_keras_trains_as_on_one_process(keras_found: dict[int, Path]) -> None:
+    one, two = (json.loads((path / "found.json").read_text()) for path in keras_found.values())
+    assert two.keys() == one.keys()
+    for name, numbers in one.items():
+        assert two[name] == pytest.approx(numbers, rel=1e-5, abs=1e-5), name
+
+
+@needs_keras
+def test_kerass_weights_of_classes_are_refused(keras_found: dict[int, Path]) -> None:
+    alone, together = ((path / "weighed.txt").read_text() for path in keras_found.values())
+    assert alone == ""
+    assert "class_weight=...) doesn't work with batches on several workers" in together
 
 
 def test_a_lost_rank_is_noticed_and_goes_on_and_ranks_apart_are_refused(tmp_path: Path) -> None:

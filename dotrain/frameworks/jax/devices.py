@@ -37,6 +37,7 @@ class Devices:
 
     @cached_property
     def mesh(self) -> Any:
+        """The mesh of all devices."""
         import numpy as np
         from jax.sharding import Mesh
 
@@ -44,12 +45,14 @@ class Devices:
 
     @cached_property
     def by_rows(self) -> Any:
+        """How a batch lies on them."""
         from jax.sharding import NamedSharding, PartitionSpec
 
         return NamedSharding(self.mesh, PartitionSpec(ROWS))
 
     @cached_property
     def replicated(self) -> Any:
+        """How weights lie on them."""
         from jax.sharding import NamedSharding, PartitionSpec
 
         return NamedSharding(self.mesh, PartitionSpec())
@@ -122,28 +125,16 @@ class Devices:
 
         return jax.tree.map(gathered, tree)
 
-    def sharding_each(self) -> Callable[[Any], Any]:
-        """Return `shard` for a data set's batches; of a first one that nobody shares the chief says so, once."""
-        is_first = True
-
-        def shard(batch: Any) -> Any:
-            nonlocal is_first
-            if is_first:
-                self._say_if_nobody_shares(batch)
-            is_first = False
-            return self.shard(batch)
-
-        return shard
-
-    def _say_if_nobody_shares(self, batch: Any) -> None:
+    def say_if_nobody_shares(self, batch: Any) -> None:
+        """Say once, as the chief, that a data set's first batch doesn't divide by the devices."""
         import jax
 
         count = self.num_replicas_in_sync
         rows = {len(leaf) for leaf in jax.tree.leaves(batch) if getattr(leaf, "shape", ())}
-        if any(number % count for number in rows) and not self._has_said:
-            self._has_said = True
-            if jax.process_index():
-                return
+        if self._has_said or not any(number % count for number in rows):
+            return
+        self._has_said = True
+        if jax.process_index() == 0:
             told = ", ".join(map(str, sorted(rows)))
             sys.stderr.write(
                 f"dotrain: a batch of {told} rows doesn't divide by {count} devices, so each of them computes all "

@@ -85,10 +85,9 @@ class MultiProcess(AbstractStrategy):
     def shard(self, dataset: Any) -> Any:
         """Lay every batch on the devices."""
         assert self._devices is not None, "it hasn't begun"
-        shard = self._devices.sharding_each()
         if hasattr(dataset, "placed"):
-            return dataset.placed(shard)
-        return PlacedBatches(dataset, shard)
+            return dataset.placed(self._devices)
+        return PlacedBatches(dataset, self._devices)
 
     def check_use(self) -> None:
         """Refuse a function that has trained without the devices of the others."""

@@ -1,0 +1,106 @@
+"""JAX: trees in batches, its keys and numbers, and what is kept in a checkpoint."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dotrain.frameworks.base import epoch_order
+from dotrain.frameworks.jax.checkpoint import JaxCheckpoint
+from dotrain.frameworks.jax.framework import Jax
+from dotrain.training.checkpoint import Checkpoint
+from dotrain.training.errors import BadSetup
+from dotrain.training.numbers import as_number
+
+pytestmark = pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+
+
+def test_trees_of_arrays_come_in_batches_of_their_own_form() -> None:
+    import jax.numpy as jnp
+
+    data = {"image": jnp.arange(10.0).reshape(5, 2), "more": (np.arange(5), [np.arange(5) * 2])}
+    assert Jax().takes_data(data)
+    batches = Jax().batches(data, 2, 3, 1)
+    assert len(batches) == 3
+    for epoch in (1, 2):
+        read = list(batches)
+        rows = [row for batch in read for row in batch["more"][0].tolist()]
+        assert rows == epoch_order(5, 3, epoch).tolist()
+        for batch in read:
+            assert isinstance(batch["image"], np.ndarray)
+            assert (batch["image"][:, 0] == batch["more"][0] * 2).all()
+            assert (batch["more"][1][0] == batch["more"][0] * 2).all()
+
+
+@pytest.mark.parametrize(
+    "data", [{}, [], (), {"a": 1}, {"a": np.arange(2), "b": "c"}, np.arange(3)]
+)
+def test_what_is_no_tree_of_arrays_is_left_alone(data: Any) -> None:
+    assert not Jax().takes_data(data)
+
+
+def test_its_scalars_are_numbers_whatever_their_type() -> None:
+    import jax
+    import jax.numpy as jnp
+
+    for dtype in ("float32", "bfloat16", "float16", "int32", "uint8"):
+        assert as_number(jnp.asarray(3, dtype)) == 3.0
+        assert as_number(jnp.asarray([3], dtype)) == 3.0
+    for other in (jnp.asarray(True), jnp.asarray(1j), jnp.arange(2), jax.random.key(0)):
+        assert as_number(other) is None
+
+
+def state(seed: int, *, wide: int = 3) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    key = jax.random.key(seed)
+    weights = {"w": jax.random.normal(key, (2, wide)), "half": jnp.full(2, seed / 3, "bfloat16")}
+    return {
+        "weights": weights,
+        "key": key,
+        "old": jax.random.PRNGKey(seed),
+        "step": seed,
+        "rate": 0.5,
+    }
+
+
+def test_a_training_state_is_restored_to_the_bit(tmp_path: Path) -> None:
+    import jax
+
+    kept = JaxCheckpoint(Checkpoint(tmp_path, seed=1))
+    fresh = state(0)
+    assert kept.restore(fresh) is fresh
+    drawn = np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]
+    kept.save(state(7), step=2)
+    np.random.random()
+    restored = kept.restore(fresh)
+    assert np.random.get_state()[1].tolist() == drawn  # type: ignore[index, union-attr]
+    expected = state(7)
+    assert jax.tree.structure(restored) == jax.tree.structure(expected)
+    assert (restored["step"], restored["rate"]) == (7, 0.5)
+    assert type(restored["step"]) is int
+    for name in ("w", "half"):
+        saved, back = expected["weights"][name], restored["weights"][name]
+        assert saved.dtype == back.dtype
+        assert np.asarray(saved).tobytes() == np.asarray(back).tobytes()
+    assert (restored["old"] == expected["old"]).all()
+    assert jax.random.normal(restored["key"]) == jax.random.normal(expected["key"])
+
+
+def test_a_state_of_another_form_is_refused(tmp_path: Path) -> None:
+    kept = JaxCheckpoint(Checkpoint(tmp_path))
+    kept.save(state(0), step=1)
+    with pytest.raises(
+        BadSetup,
+        match=r"has \['weights'\]\['w'\] as float32\[2, 3\], the training as float32\[2, 4\]",
+    ):
+        kept.restore(state(0, wide=4))
+    with pytest.raises(BadSetup, match=r"the training has not \"?'?\['key'\]"):
+        kept.restore({name: leaf for name, leaf in state(0).items() if name != "key"})
+    with pytest.raises(BadSetup, match="the checkpoint has not"):
+        kept.restore({**state(0), "more": 1.0})
