@@ -15,6 +15,7 @@ from dotrain.frameworks.jax.framework import Jax
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadSetup
 from dotrain.training.numbers import as_number
+from tests.conftest import Project
 
 pytestmark = pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
 
@@ -104,3 +105,68 @@ def test_a_state_of_another_form_is_refused(tmp_path: Path) -> None:
         kept.restore({name: leaf for name, leaf in state(0).items() if name != "key"})
     with pytest.raises(BadSetup, match="the checkpoint has not"):
         kept.restore({**state(0), "more": 1.0})
+
+
+FORKED = """
+import os
+import jax
+import jax.numpy as jnp
+{begin}
+
+def load():
+    return {{"x": jnp.arange(24.0).reshape(8, 3), "y": jnp.arange(8)}}
+
+@jax.jit
+def step(weight, x, y, lr):
+    loss, gradient = jax.value_and_grad(lambda w: jnp.mean((x @ w - y) ** 2))(weight)
+    return weight - lr * gradient, loss
+
+def train(lr, seed, data_gen, reporter, checkpoint, dist_strategy, budget=9):
+    from dotrain.frameworks.jax.checkpoint import JaxCheckpoint
+    kept = JaxCheckpoint(checkpoint)
+    with dist_strategy() as strategy:
+        assert strategy.mesh.size == 1
+    weight = kept.restore(jax.random.normal(jax.random.key(seed), (3,)))
+    for epoch in range(checkpoint.step, budget):
+        for batch in data_gen.batch(4, epoch=epoch):
+            weight, loss = step(weight, batch["x"], batch["y"], lr)
+        kept.save(weight, step=epoch + 1)
+        reporter.broadcast(loss, epoch)
+    threads = os.listdir("/proc/self/task")
+    names = [open(f"/proc/self/task/{{one}}/comm").read().strip() for one in threads]
+    return {{"loss": loss, "eigen": names.count("tf_XLAEigen")}}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("begin", "said"),
+    [("", ""), ("ONES = jnp.ones(3)", "starts threads of jaxlib")],
+    ids=["imported", "computes when it is imported"],
+)
+def test_many_attempts_on_processes_that_are_forked(
+    project: Project, begin: str, said: str
+) -> None:
+    """JAX warns at a fork of a process that it has started threads in, and may hang in it."""
+    result = project.run(
+        FORKED.format(begin=begin),
+        data="user.py:load",
+        metric="loss",
+        direction="min",
+        search={
+            "num_trials": 9,
+            "space": {"lr": {"type": "float", "range": [0.0001, 0.001]}},
+            "optimizer": {"name": "asha", "resource_min": 1, "resource_max": 9},
+        },
+        cluster={"kind": "local", "workers": 2, "threads": 1},
+    )
+    assert [str(trial.state) for trial in result.trials] == ["finished"] * 9
+    assert max(trial.attempt for trial in result.trials) == 3
+    for trial in result.trials:
+        # One thread computes; the others wait for it, or for files.
+        assert trial.metrics is not None
+        assert trial.metrics["eigen"] == 1
+        assert "os.fork" not in project.log(result, trial.trial_id)
+    told = (result.run_dir / "logs" / "workers.log").read_text()
+    assert said in told
+    assert "os.fork" not in told
