@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, final
 
+from dotrain.frameworks.jax.devices import Devices
 from dotrain.frameworks.none import ArrayBatches
 
 
@@ -38,18 +39,21 @@ class PlacedBatches:
 
     Args:
         source: Global batches, the same in every process.
-        place: Lays one of them.
+        devices: Where they are laid.
     """
 
-    def __init__(self, source: Iterable[Any], place: Callable[[Any], Any]) -> None:
+    def __init__(self, source: Iterable[Any], devices: Devices) -> None:
         self._source = source
-        self._place = place
+        self._devices = devices
 
     def __len__(self) -> int:
         return len(self._source)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self._place, self._source)
+        for number, batch in enumerate(self._source):
+            if number == 0:
+                self._devices.say_if_nobody_shares(batch)
+            yield self._devices.shard(batch)
 
     def __repr__(self) -> str:
         # Keras shows it where it doesn't take it.

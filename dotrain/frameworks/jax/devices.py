@@ -19,7 +19,6 @@ class Devices:
         mesh: A ``jax.sharding.Mesh`` of all devices, of one axis, ``rows``.
         by_rows: The sharding of a batch: each device has its share of the rows.
         replicated: The sharding of what each device has as a whole.
-        used: Whether anything has been laid on them.
     """
 
     def __init__(self, devices: Callable[[], Sequence[Any]]) -> None:
@@ -29,10 +28,16 @@ class Devices:
             devices: Returns JAX's, of every process, in the same order in each.
         """
         self._devices = devices
-        self.used = False
+        self._has_said = False
+
+    @property
+    def used(self) -> bool:
+        """Whether anything has been asked of them."""
+        return "mesh" in vars(self)
 
     @cached_property
     def mesh(self) -> Any:
+        """The mesh of all devices."""
         import numpy as np
         from jax.sharding import Mesh
 
@@ -40,12 +45,14 @@ class Devices:
 
     @cached_property
     def by_rows(self) -> Any:
+        """How a batch lies on them."""
         from jax.sharding import NamedSharding, PartitionSpec
 
         return NamedSharding(self.mesh, PartitionSpec(ROWS))
 
     @cached_property
     def replicated(self) -> Any:
+        """How weights lie on them."""
         from jax.sharding import NamedSharding, PartitionSpec
 
         return NamedSharding(self.mesh, PartitionSpec())
@@ -86,14 +93,11 @@ class Devices:
         import jax
         import numpy as np
 
-        is_first, self.used = not self.used, True
         leaves, form = jax.tree.flatten(batch)
         arrays = [leaf if isinstance(leaf, jax.Array) else np.asarray(leaf) for leaf in leaves]
-        rows = {array.shape[0] if array.ndim else None for array in arrays}
-        count = self.num_replicas_in_sync
-        divides = all(number is not None and number % count == 0 for number in rows)
-        if is_first and not divides and jax.process_index() == 0:
-            self._say_that_nobody_shares(rows)
+        divides = all(
+            array.ndim and array.shape[0] % self.num_replicas_in_sync == 0 for array in arrays
+        )
         sharding = self.by_rows if divides else self.replicated
         return form.unflatten([_laid(array, sharding) for array in arrays])
 
@@ -121,13 +125,21 @@ class Devices:
 
         return jax.tree.map(gathered, tree)
 
-    def _say_that_nobody_shares(self, rows: set[int | None]) -> None:
+    def say_if_nobody_shares(self, batch: Any) -> None:
+        """Say once, as the chief, that a data set's first batch doesn't divide by the devices."""
+        import jax
+
         count = self.num_replicas_in_sync
-        told = ", ".join(str(number) for number in rows if number is not None)
-        sys.stderr.write(
-            f"dotrain: a batch of {told} rows doesn't divide by {count} devices, so each of them computes all of it; "
-            f"to share the work, choose a batch size that is a multiple of {count}\n"
-        )
+        rows = {len(leaf) for leaf in jax.tree.leaves(batch) if getattr(leaf, "shape", ())}
+        if self._has_said or not any(number % count for number in rows):
+            return
+        self._has_said = True
+        if jax.process_index() == 0:
+            told = ", ".join(map(str, sorted(rows)))
+            sys.stderr.write(
+                f"dotrain: a batch of {told} rows doesn't divide by {count} devices, so each of them computes all "
+                f"of it; to share the work, choose a batch size that is a multiple of {count}\n"
+            )
 
 
 def _laid(array: Any, sharding: Any) -> Any:

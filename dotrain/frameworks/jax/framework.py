@@ -21,6 +21,7 @@ class Jax(AbstractFramework):
     precedence: ClassVar[int] = -1
     packages: ClassVar[tuple[str, ...]] = ("jax",)
     distributions: ClassVar[tuple[str, ...]] = ("jax", "jaxlib", "flax", "optax")
+    requirement: ClassVar[str] = "dotrain[jax]"
 
     def threads(self, count: int) -> Mapping[str, str]:
         """Limit the pool in which XLA computes on CPUs; those in which it waits stay."""

@@ -6,18 +6,28 @@ Imported where Keras is.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from types import FrameType
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import keras
 import numpy as np
 
 from dotrain.frameworks.base import epoch_order
+from dotrain.training.errors import BadSetup
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
+class Placement(Protocol):
+    """Where batches are laid: on the devices of several processes."""
+
+    def shard(self, batch: Any) -> Any:
+        """Lay a batch, each device with its share of the rows."""
+
+    def replicate(self, batch: Any) -> Any:
+        """Lay a batch, each device with the whole of it."""
+
+    def say_if_nobody_shares(self, batch: Any) -> None:
+        """Say it of a data set's first batch."""
 
 
 @final
@@ -32,7 +42,7 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
         size: Rows of a batch; the last one may have fewer.
         seed: By which each epoch shuffles the rows anew; None for their own order.
         epoch: Number of the first iteration.
-        place: Lays a batch where it is wanted.
+        placement: Where they are laid; None: nowhere.
     """
 
     def __init__(
@@ -41,7 +51,7 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
         size: int,
         seed: int | None,
         epoch: int,
-        place: Callable[[Any], Any] = _as_it_is,
+        placement: Placement | None = None,
     ) -> None:
         super().__init__()
         if size < 1:
@@ -53,15 +63,24 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._size = size
         self._seed = seed
         self._epoch = epoch
-        self._place = place
+        self._placement = placement
         #: How many batches of the epoch have been given.
         self._given = 0
         #: The epoch's rows.
         self._order: Any = None
 
-    def placed(self, place: Callable[[Any], Any]) -> KerasBatches:
-        """Return the same batches, laid where they are wanted."""
-        return KerasBatches(self._arrays, self._size, self._seed, self._epoch, place)
+    def placed(self, placement: Placement) -> KerasBatches:
+        """Return the same batches, laid on devices of JAX's.
+
+        Raises:
+            BadSetup: If Keras doesn't compute with JAX.
+        """
+        if (backend := keras.backend.backend()) != "jax":
+            raise BadSetup(
+                f"Keras computes with {backend} here, and the strategy's devices are JAX's: set KERAS_BACKEND=jax "
+                "(env: [{KERAS_BACKEND: jax}] in the config), or take a strategy of its own"
+            )
+        return KerasBatches(self._arrays, self._size, self._seed, self._epoch, placement)
 
     def __len__(self) -> int:
         return -(-len(self._arrays[0]) // self._size)
@@ -78,26 +97,52 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
             self._order = epoch_order(len(self._arrays[0]), self._seed, self._epoch)
         first = self._given * self._size
         chosen = self._order[first : first + self._size]
-        batch = self._place(tuple(array[chosen] for array in self._arrays))
-        if self._given or not _keras_only_looks():
+        batch = tuple(array[chosen] for array in self._arrays)
+        asker = sys._getframe(1)
+        purpose = _purpose(asker)
+        if self._given or purpose != "look":
             self._given += 1
             if self._given == len(self):
                 self._next_epoch()
-        return batch
+        if self._placement is None:
+            return batch
+        if first == 0:
+            _refuse_class_weights(asker)
+            self._placement.say_if_nobody_shares(batch)
+        # What is predicted is wanted whole in every process.
+        lay = self._placement.replicate if purpose == "predict" else self._placement.shard
+        return lay(batch)
 
     def _next_epoch(self) -> None:
         self._given, self._order = 0, None
         self._epoch += 1
 
 
-def _keras_only_looks() -> bool:
-    """Whether Keras asks for a batch to learn its shapes, and trains on none."""
-    frame: FrameType | None = sys._getframe(2)
+def _askers(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the functions of Keras that ask for a batch, from the innermost on."""
     # PyTorch's loader stands in between.
     while frame is not None and frame.f_globals.get("__name__", "").startswith(
         ("keras.", "torch.")
     ):
-        if frame.f_code.co_name == "_symbolic_build":
-            return True
+        yield frame
         frame = frame.f_back
-    return False
+
+
+def _purpose(asker: FrameType) -> str:
+    """Return what Keras wants a batch for: to ``look`` at its shapes, to ``predict``, or ``""``."""
+    purposes = {"_symbolic_build": "look", "predict": "predict"}
+    found = (purposes.get(frame.f_code.co_name, "") for frame in _askers(asker))
+    return next(filter(None, found), "")
+
+
+def _refuse_class_weights(asker: FrameType) -> None:
+    """Refuse weights of classes: Keras would look at labels that lie on the devices of other processes.
+
+    Raises:
+        BadSetup: If there are any.
+    """
+    if any(getattr(frame.f_locals.get("self"), "class_weight", None) for frame in _askers(asker)):
+        raise BadSetup(
+            "model.fit(class_weight=...) doesn't work with batches on several workers: let the data function return "
+            "each row's weight as a third array"
+        )

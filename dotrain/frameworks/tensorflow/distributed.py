@@ -105,6 +105,21 @@ def distributed(base: type[Any]) -> type[Any]:
     return Distributed
 
 
+def require_backend(strategy: str) -> None:
+    """Refuse Keras on another backend, which knows nothing of TensorFlow's strategies.
+
+    Raises:
+        BadSetup: If that is so.
+    """
+    import keras
+
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise BadSetup(
+            f"strategy '{strategy}' is TensorFlow's, and Keras computes with {backend} here (KERAS_BACKEND): take "
+            "strategy: jax with KERAS_BACKEND=jax, or KERAS_BACKEND=tensorflow"
+        )
+
+
 def _has_onednn() -> bool:
     import tensorflow as tf
 

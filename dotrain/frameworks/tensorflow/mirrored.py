@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from dotrain.core.strategy import AbstractStrategy, Seat
-from dotrain.frameworks.tensorflow.distributed import by_rows, distributed
+from dotrain.frameworks.tensorflow.distributed import by_rows, distributed, require_backend
 from dotrain.training.errors import BadSetup
 
 
@@ -37,6 +37,7 @@ class Mirrored(AbstractStrategy):
         """Divide the CPU, if there are no GPUs."""
         import tensorflow as tf
 
+        require_backend("mirrored")
         cls = distributed(tf.distribute.MirroredStrategy)
         self._strategy = cls(devices=self._devices(tf))
         self._strategy.exact = self.exact

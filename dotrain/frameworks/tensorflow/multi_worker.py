@@ -10,7 +10,7 @@ from annotated_types import Ge
 
 from dotrain.core.strategy import AbstractStrategy, PortTaken, Seat
 from dotrain.distribution.loopback import closed_to_others
-from dotrain.frameworks.tensorflow.distributed import by_rows, distributed
+from dotrain.frameworks.tensorflow.distributed import by_rows, distributed, require_backend
 from dotrain.training.errors import BadSetup
 
 _UNUSED = (
@@ -55,6 +55,7 @@ class MultiWorkerMirrored(AbstractStrategy):
 
     def begin(self, seat: Seat) -> None:
         """Start this rank's server and wait for the other ranks."""
+        require_backend("multi_worker_mirrored")
         os.environ["TF_CONFIG"] = json.dumps(
             {
                 "cluster": {"worker": list(seat.addresses)},

@@ -15,6 +15,8 @@ import keras
 import numpy as np
 
 from dotrain.callbacks import KerasCheckpoint, KerasEpochEnd
+from dotrain.training.checkpoint import Checkpoint
+from dotrain.training.seeding import seed_everything
 
 L = keras.layers
 
@@ -44,17 +46,8 @@ class Draws(keras.callbacks.Callback):
         logs["drawn"] = sum(map(float, drawn))
 
 
-def train(
-    checkpoint: Any,
-    reporter: Any,
-    data_gen: Any,
-    trial_dir: Path,
-    seed: int,
-    kill: bool,
-    at: int,
-    budget: int = 3,
-) -> float:
-    """Train on few rows, and end at epoch `at` once if `kill`."""
+def fit(checkpoint: Any, data_gen: Any, budget: int, *more: Any) -> Any:
+    """Return every bit of what a training comes to, and its last numbers."""
     shape = [] if keras.backend.backend() != "tensorflow" else [L.Input((6,))]
     model = keras.Sequential(
         [
@@ -69,26 +62,41 @@ def train(
     rate = keras.optimizers.schedules.ExponentialDecay(0.05, 3, 0.8)
     loss = "sparse_categorical_crossentropy"
     model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
-    callbacks = [Draws(), KerasCheckpoint(checkpoint), KerasEpochEnd(reporter, "loss")]
-    if kill and not checkpoint.step:
-        callbacks.append(Kill(at))
     history = model.fit(
-        data_gen.batch(8),
+        data_gen.batch(8, epoch=checkpoint.step),
         validation_data=data_gen.batch(8, "validation"),
         class_weight={0: 1.0, 1: 2.0},
         epochs=budget,
         initial_epoch=checkpoint.step,
         verbose=0,
-        callbacks=callbacks,
+        callbacks=[Draws(), KerasCheckpoint(checkpoint), *more],
     ).history
     arrays = [*model.get_weights(), *map(keras.ops.convert_to_numpy, model.optimizer.variables)]
-    arrays.append(model.predict(load()[0], verbose=0))
     bits = hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in arrays))
+    return bits.hexdigest(), {name: numbers[-1] for name, numbers in history.items()}
+
+
+def train(
+    checkpoint: Any,
+    reporter: Any,
+    data_gen: Any,
+    trial_dir: Path,
+    seed: int,
+    at: int,
+    budget: int = 4,
+) -> float:
+    """Train, and be killed at epoch `at`; when that has been continued, train once more without."""
+    more = [KerasEpochEnd(reporter, "loss")]
+    if not checkpoint.step:
+        more.append(Kill(at))
+    continued = fit(checkpoint, data_gen, budget, *more)
+    seed_everything(seed)
+    whole = fit(Checkpoint(trial_dir / "whole", seed=seed), data_gen, budget)
     told = {
         "backend": keras.backend.backend(),
-        "bits": bits.hexdigest(),
-        "history": {name: numbers[-1] for name, numbers in history.items()},
         "tensorflow": "tensorflow" in sys.modules,
+        "continued": continued,
+        "whole": whole,
     }
     (trial_dir / "told.json").write_text(json.dumps(told))
-    return float(history["loss"][-1])
+    return float(whole[1]["loss"])

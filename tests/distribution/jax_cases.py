@@ -1,0 +1,127 @@
+"""Train functions in JAX, the cases of exactness: the same code for one process and for several."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+ROWS, STEPS = 37, 20
+
+
+def load(split: str = "train") -> Any:
+    rng = np.random.RandomState(0)
+    x = rng.normal(size=(ROWS, 12))
+    y = rng.randint(0, 3, size=ROWS)
+    names = {"features": x, "number": np.arange(ROWS)}
+    return (names, y) if split == "tree" else (x, y, np.arange(ROWS))
+
+
+class Case(NamedTuple):
+    """An optimizer, and in which batches the rows come.
+
+    37 rows in batches of 12 end with one of 1, which nobody can share; of 8 with one of 5; batches of 7 are
+    shared by nobody.
+    """
+
+    optimizer: Any
+    size: int
+    dropout: float = 0.0
+    normalized: bool = False
+
+
+CASES = {
+    "a last batch of one row": Case(optax.adam(0.01), 12),
+    "clipping, accumulation, dropout, batch normalization": Case(
+        optax.MultiSteps(optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.5)), 2),
+        8,
+        0.5,
+        True,
+    ),
+    "a size that divides by nothing": Case(optax.sgd(0.1, momentum=0.9), 7),
+}
+
+
+def forward(weights: Any, x: Any, key: Any, case: Case) -> Any:
+    hidden = jax.nn.relu(x @ weights["in"] + weights["bias"])
+    if case.normalized:
+        hidden = (hidden - hidden.mean(0)) / jnp.sqrt(hidden.var(0) + 1e-5)
+    if key is not None and case.dropout:
+        hidden = hidden * jax.random.bernoulli(key, 1 - case.dropout, hidden.shape)
+    return hidden @ weights["out"]
+
+
+def fit(case: Case, data_gen: Any, strategy: Any, seed: int) -> tuple[list[float], list[int]]:
+    """Return losses, weights and predictions, and which rows each step had."""
+    key, first, second = jax.random.split(jax.random.key(seed), 3)
+    weights = {
+        "in": jax.random.normal(first, (12, 16)) / 4,
+        "bias": jnp.zeros(16),
+        "out": jax.random.normal(second, (16, 3)) / 4,
+    }
+    state = case.optimizer.init(weights)
+
+    def loss_of(weights: Any, x: Any, y: Any, key: Any) -> Any:
+        logits = forward(weights, x, key, case)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+    @jax.jit
+    def step(weights: Any, state: Any, x: Any, y: Any, key: Any) -> Any:
+        loss, gradient = jax.value_and_grad(loss_of)(weights, x, y, key)
+        updates, state = case.optimizer.update(gradient, state, weights)
+        return optax.apply_updates(weights, updates), state, loss
+
+    losses: list[float] = []
+    rows: list[int] = []
+    epoch = 0
+    while len(losses) < STEPS:
+        for x, y, number in data_gen.batch(case.size, epoch=epoch):
+            key, own = jax.random.split(key)
+            weights, state, loss = step(weights, state, x, y, own)
+            losses.append(float(loss))
+            rows += strategy.whole(number).tolist()
+        epoch += 1
+    predicted = jax.jit(forward, static_argnums=(2, 3))(weights, load()[0], None, case)
+    parts = [np.asarray(part).ravel() for part in (*jax.tree.leaves(weights), predicted)]
+    return losses + np.concatenate(parts).tolist(), rows
+
+
+def train(dist_strategy: Any, data_gen: Any, trial_dir: Path, seed: int) -> float:
+    """Train every case; what they come to goes to ``cases.json``."""
+    with dist_strategy() as strategy:
+        found = {name: fit(case, data_gen, strategy, seed) for name, case in CASES.items()}
+    (batch, labels), *_ = data_gen.batch(12, "tree", shuffle=False)
+    found["a tree"] = strategy.whole(batch["number"] + labels).tolist(), []
+    (trial_dir / "cases.json").write_text(json.dumps(found))
+    held = len(batch["number"].addressable_shards[0].data) if jax.process_count() > 1 else 12
+    (trial_dir / "held.json").write_text(json.dumps(held))
+    return 1.0
+
+
+def lose_a_rank(
+    dist_strategy: Any, data_gen: Any, checkpoint: Any, reporter: Any, case: str
+) -> Any:
+    """Kill rank 1 once at its third epoch; or be what is refused."""
+    if case == "apart":
+        return float(jax.jit(jnp.sum)(jnp.arange(3.0)))
+    weight = jnp.zeros(12)
+    begins = checkpoint.step
+    if checkpoint.latest:
+        weight = np.load(checkpoint.latest / "weight.npy")
+    step = jax.jit(lambda weight, x: weight + x.mean(0))
+    for epoch in range(begins, 5):
+        for x, _, _ in data_gen.batch(12, epoch=epoch):
+            weight = step(weight, x)
+        if epoch == 2 and not begins and jax.process_index() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        with checkpoint.save(step=epoch + 1) as folder:
+            np.save(folder / "weight.npy", weight)
+        reporter.broadcast(float(weight.sum()), epoch)
+    return float(weight.sum())
