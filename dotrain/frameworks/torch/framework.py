@@ -7,6 +7,8 @@ from base64 import b64decode, b64encode
 from typing import Any, ClassVar, final
 
 from dotrain.frameworks.base import AbstractFramework, Batching
+from dotrain.frameworks.torch.again import refuse_to_start_again
+from dotrain.frameworks.torch.shares import SHARES
 
 
 @final
@@ -24,6 +26,11 @@ class Torch(AbstractFramework):
         if "set_num_interop_threads" not in code:
             with contextlib.suppress(RuntimeError):  # a module that was imported has done it
                 torch.set_num_interop_threads(count)
+
+    def reset(self) -> None:
+        """Forget the batches of earlier trials; refuse trainers that start their script again."""
+        refuse_to_start_again()
+        SHARES.clear()
 
     def seed(self, seed: int) -> None:
         """Seed the generators of all devices."""

@@ -58,6 +58,10 @@ class Shares:
     """The shares that a process has been given by its data sets."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all."""
         self._iterations: list[Iteration] = []
         self._last: Share | None = None
         #: Whether a batch has had no row for this rank, of which no mean can be taken.
