@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from dotrain.ablation.components import LayerComponent, Variant
-from dotrain.ablation.layers import Surgery
+from dotrain.ablation.layers import Surgery, SurgeryError
 from dotrain.ablation.study import Features
 from dotrain.frameworks import registry
 from dotrain.training.arguments import asks_for, bind, name_of
 from dotrain.training.errors import BadSetup
 from dotrain.training.program import LoadedProgram
 from dotrain.training.seeding import attempt_seed, reseed
+
+#: So many rows show how the layers of a model hang together.
+_FIRST_ROWS = 8
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Sources:
         asked: Names of the hyperparameters that functions of this trial have got.
         packages: What the strategy imports.
         resume_step: The step that this attempt goes on from; 0 if it begins anew.
+        rows: The first rows of the data, by what of it is left out, once they were asked for.
     """
 
     loaded: LoadedProgram
@@ -41,6 +45,7 @@ class Sources:
     asked: set[str] = field(default_factory=set)
     packages: Sequence[str] = ()
     resume_step: int = 0
+    rows: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def attempt_seed(self) -> int:
@@ -73,12 +78,14 @@ class ModelGenerator:
     Attributes:
         features: The columns to give, as the model function sees them.
         used: Whether a model has been built.
+        surgeries: What was left out of each model that was built, in studies of layers.
     """
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self.features = Features(sources.variant.features)
         self.used = False
+        self.surgeries: list[Surgery] = []
 
     def create(self, *args: Any, **arguments: Any) -> Any:
         """Return a new model.
@@ -119,21 +126,61 @@ class ModelGenerator:
             if framework.is_model(model):
                 framework.inherit(original, model)
         if variant.layers:
-            model = operate(model, variant.layers).model
+            surgery = operate(model, variant.layers, first_rows(self._sources))
+            self.surgeries.append(surgery)
+            model = surgery.model
         # However many random numbers building took: training draws the same ones in every arm.
         reseed(self._sources.attempt_seed)
         return model
 
 
-def operate(model: Any, components: Iterable[LayerComponent]) -> Surgery:
+def operate(
+    model: Any,
+    components: Iterable[LayerComponent],
+    first_rows: Callable[[], Any] | None = None,
+) -> Surgery:
     """Leave the layers of several components out of a model together.
+
+    Args:
+        model: The model.
+        components: Which layers.
+        first_rows: As of `AbstractFramework.without_layers`.
 
     Raises:
         UsageError: If one names no layer, or they can't be left out.
     """
     framework = registry.of_model(model)
     known = framework.layer_names(model)
-    return framework.without_layers(model, [n for one in components for n in one.layers_in(known)])
+    names = [n for one in components for n in one.layers_in(known, framework.separator)]
+    return framework.without_layers(model, names, first_rows)
+
+
+def first_rows(sources: Sources) -> Callable[[], Any] | None:
+    """Return a function that returns the first rows of a trial's data, or None if it has no data.
+
+    They are loaded beside those that the train function gets, which count alone as used. So the
+    data function may be called once more in an arm than in the baseline; the generators are seeded
+    anew after it.
+    """
+    if sources.loaded.data is None and sources.loaded.program.table is None:
+        return None
+
+    variant = sources.variant
+    which = variant.features, repr(sorted(variant.hparams.items()))
+
+    def load() -> Any:
+        if which in sources.rows:
+            return sources.rows[which]
+        try:
+            beside = replace(sources, shard=lambda dataset: dataset, asked=set())
+            rows = next(iter(DataGenerator(beside).batch(_FIRST_ROWS, shuffle=False)))
+            return sources.rows.setdefault(which, rows)
+        except Exception as error:
+            raise SurgeryError(
+                f"the first rows of the data can't be had: {type(error).__name__}: {error}"
+            ) from error
+
+    return load
 
 
 @final
