@@ -304,7 +304,11 @@ def load_with(tmp_path: Path, base: str, method: str) -> type:
         ("AbstractExecutor", "def concurrent(self): ...", "a value such as True"),
         ("Observer", "def close(self, run): ...", r"expected def close\(self\)"),
         ("Observer", "def on_pulse(self): ...", r"on_pulse\(self, time_s\)"),
-        ("AbstractFramework", "def batches(self, data): ...", r"batches\(self, data, size, seed\)"),
+        (
+            "AbstractFramework",
+            "def batches(self, data): ...",
+            r"batches\(self, data, size, seed, epoch\)",
+        ),
         ("AbstractFramework", "def packages(self): ...", r"a value such as \(\)"),
     ],
 )

@@ -7,6 +7,39 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from dotrain.ablation.layers import Surgery, SurgeryError
+from dotrain.core.seeding import derive_seed
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Return the seed of an epoch's order: what came before, and in which process, is no matter.
+
+    Args:
+        seed: Of the data, in [0, 2**31).
+        epoch: Its number, >= 0.
+
+    Returns:
+        A number in [0, 2**31).
+    """
+    return derive_seed(seed, "epoch", epoch)
+
+
+def epoch_order(rows: int, seed: int | None, epoch: int) -> Any:
+    """Return the order of an epoch's rows, the same in every framework.
+
+    Args:
+        rows: How many there are.
+        seed: Of the data; None for their own order.
+        epoch: Its number, >= 0.
+
+    Returns:
+        A NumPy array of `rows` indices.
+    """
+    import numpy as np
+
+    if seed is None:
+        return np.arange(rows)
+    # The only generator of NumPy's whose numbers are the same in all of its versions.
+    return np.random.RandomState(epoch_seed(seed, epoch)).permutation(rows)
 
 
 class AbstractFramework(ABC):
@@ -57,17 +90,34 @@ class AbstractFramework(ABC):
             seed: In [0, 2**31).
         """
 
+    def random_state(self) -> Any:
+        """Return the state of its global generators, for a checkpoint.
+
+        Returns:
+            What JSON can hold; None if it has no state, or none that can be told.
+        """
+        return None
+
+    def set_random_state(self, state: Any) -> None:  # noqa: B027
+        """Let its global generators go on from a state.
+
+        Args:
+            state: What `random_state` has returned, perhaps in another process.
+        """
+
     def takes_data(self, data: Any) -> bool:
         """Whether `batches` can make batches of what a data function has returned."""
         return False
 
-    def batches(self, data: Any, size: int, seed: int | None) -> Any:
+    def batches(self, data: Any, size: int, seed: int | None, epoch: int) -> Any:
         """Return data in batches, ready to train on in this framework's way.
 
         Args:
             data: What `takes_data` has taken.
             size: Rows of a batch, over all ranks.
             seed: By which rows are shuffled anew in each epoch; None for their own order.
+            epoch: Number of the first iteration's epoch; each further one is the next. Where the number
+                of rows is known, an epoch has the order that `epoch_order` tells.
         """
         name = type(self).__name__
         raise NotImplementedError(f"{name} takes {type(data).__name__}, but has no `batches`")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, final
 
-from dotrain.frameworks.base import AbstractFramework
+from dotrain.frameworks.base import AbstractFramework, epoch_order
 
 
 @final
@@ -25,13 +26,31 @@ class NoFramework(AbstractFramework):
         if "numpy" in sys.modules:
             sys.modules["numpy"].random.seed(seed)
 
+    def random_state(self) -> Any:
+        """Return the states of both."""
+        version, numbers, normal = random.getstate()
+        state: dict[str, Any] = {"python": [version, list(numbers), normal]}
+        if "numpy" in sys.modules:
+            name, keys, *rest = sys.modules["numpy"].random.get_state()
+            state["numpy"] = [name, keys.tolist(), *rest]
+        return state
+
+    def set_random_state(self, state: Any) -> None:
+        """Set the states of both."""
+        version, numbers, normal = state["python"]
+        random.setstate((version, tuple(numbers), normal))
+        if "numpy" in state:
+            import numpy as np
+
+            np.random.set_state(tuple(state["numpy"]))
+
     def takes_data(self, data: Any) -> bool:
         """Take arrays."""
         return are_arrays(data)
 
-    def batches(self, data: Any, size: int, seed: int | None) -> Any:
+    def batches(self, data: Any, size: int, seed: int | None, epoch: int) -> Any:
         """Return `ArrayBatches`."""
-        return ArrayBatches(data, size, seed)
+        return ArrayBatches(data, size, seed, epoch)
 
 
 def are_arrays(data: Any) -> bool:
@@ -47,9 +66,10 @@ class ArrayBatches:
         data: The arrays, or what NumPy makes arrays of.
         size: Rows of a batch; the last one may have fewer.
         seed: By which each epoch shuffles the rows anew; None for their own order.
+        epoch: Number of the first iteration.
     """
 
-    def __init__(self, data: Any, size: int, seed: int | None) -> None:
+    def __init__(self, data: Any, size: int, seed: int | None, epoch: int = 0) -> None:
         import numpy as np
 
         if size < 1:
@@ -59,17 +79,15 @@ class ArrayBatches:
             shapes = ", ".join(str(array.shape) for array in self._arrays)
             raise ValueError(f"arrays to batch must have equally many rows, got shapes {shapes}")
         self._size = size
-        # The only generator of NumPy's whose numbers are the same in all of its versions.
-        self._order = None if seed is None else np.random.RandomState(seed)
+        self._seed = seed
+        self._epochs = itertools.count(epoch)
 
     def __len__(self) -> int:
         return -(-len(self._arrays[0]) // self._size)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        import numpy as np
-
         rows = len(self._arrays[0])
-        order = np.arange(rows) if self._order is None else self._order.permutation(rows)
+        order = epoch_order(rows, self._seed, next(self._epochs))
         for first in range(0, rows, self._size):
             chosen = order[first : first + self._size]
             yield tuple(array[chosen] for array in self._arrays)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -27,8 +28,9 @@ def check_framework(
     """Check the contract of a framework, which must be installed; provisional, more may be asked.
 
     Importing its class imports none of its packages; what isn't its own, it leaves alone; what it
-    asks of the environment are words; equal seeds give equal draws, other seeds others. Batches
-    hold every row once, in order or shuffled by the seed, anew in each epoch. A model can be done
+    asks of the environment are words; equal seeds give equal draws, other seeds others; a state of its
+    generators that was kept draws what followed it. Batches hold every row once, in order or shuffled by the
+    seed, anew in each epoch, and in the same order whichever epoch is the first. A model can be done
     without each of its layers, if its framework leaves layers out at all; it stays as it was.
 
     Args:
@@ -59,11 +61,24 @@ def check_framework(
         drawn.append(draw() if draw else seed)
     assert drawn[0] == drawn[1], "equal seeds draw differently"
     assert drawn[0] != drawn[2], "different seeds draw the same"
+    if draw:
+        _check_state(framework, draw)
     rows = data() if data else (np.arange(11.0).reshape(11, 1), np.arange(11))
     if data or framework.takes_data(rows):
         _check_data(framework, rows)
     if model is not None:
         _check_model(framework, model)
+
+
+def _check_state(framework: AbstractFramework, draw: Callable[[], Any]) -> None:
+    state = framework.random_state()
+    if state is None:
+        return  # it keeps none
+    state = json.loads(json.dumps(state, allow_nan=False))
+    following = [draw(), draw()]
+    framework.seed(1)
+    framework.set_random_state(state)
+    assert [draw(), draw()] == following, "a state that was set doesn't draw what followed it"
 
 
 def _check_import(cls: type[AbstractFramework]) -> None:
@@ -84,15 +99,17 @@ def _check_data(framework: AbstractFramework, rows: Any) -> None:
 
     assert framework.takes_data(rows), "doesn't take its own data"
     whole = list(range(11))
-    plain = framework.batches(rows, 4, None)
+    plain = framework.batches(rows, 4, None, 0)
     assert epoch(plain) == epoch(plain) == [whole[:4], whole[4:8], whole[8:]], "rows out of order"
-    first, again, other = (framework.batches(rows, 4, seed) for seed in (1, 1, 2))
+    first, again, other = (framework.batches(rows, 4, seed, 0) for seed in (1, 1, 2))
     orders = [epoch(first), epoch(first)]
     for order in orders:
         assert sorted(row for batch in order for row in batch) == whole, "not every row once"
     assert orders[0] != orders[1], "all epochs have the same order"
     assert orders == [epoch(again), epoch(again)], "equal seeds shuffle differently"
     assert orders[0] != epoch(other), "different seeds shuffle alike"
+    later = framework.batches(rows, 4, 1, 1)
+    assert epoch(later) == orders[1], "begun with epoch 1, it isn't that of an iteration before"
 
 
 def _check_model(framework: AbstractFramework, make: Callable[[], Any]) -> None:

@@ -130,7 +130,10 @@ def _call(
     reporter: Reporter | None = None
     try:
         checkpoint = Checkpoint(
-            trial_dir / CHECKPOINT, keeps_all=loaded.program.keeps_all, keep_step=launch.keep_step
+            trial_dir / CHECKPOINT,
+            keeps_all=loaded.program.keeps_all,
+            keep_step=launch.keep_step,
+            seed=launch.seed,
         )
         reporter = Reporter(
             *(trial_id, attempt, metric, channel, place.agreement, launch.budget),

@@ -19,6 +19,7 @@ from dotrain.store.checkpoints import (
     partial_name,
     sweep,
 )
+from dotrain.training.random_state import restore_state, write_state
 
 
 @final
@@ -32,17 +33,26 @@ class Checkpoint:
         ...         model.save_weights(directory / "model.weights.h5")
     """
 
-    def __init__(self, directory: Path, *, keeps_all: bool = False, keep_step: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keeps_all: bool = False,
+        keep_step: int = 0,
+        seed: int | None = None,
+    ) -> None:
         """Make one; nothing is written before the first `save`.
 
         Args:
             directory: Where they are.
             keeps_all: Whether earlier ones stay beside the newest.
             keep_step: The newest of so many steps or less stays, for another trial to begin from.
+            seed: The trial's, in [0, 2**31).
         """
         self._directory = directory
         self._keeps_all = keeps_all
         self._keep_step = keep_step
+        self._seed = seed
         #: Whether the function has asked for what was saved.
         self.was_read = False
 
@@ -68,12 +78,27 @@ class Checkpoint:
         """Whether there is a checkpoint of so many steps or less; without counting as a reader."""
         return newest_up_to(step, checkpoints_in(self._directory)) is not None
 
+    def restore_random_state(self) -> bool:
+        """Let Python's, NumPy's and each loaded framework's generators go on as when the newest one was saved.
+
+        With weights and optimizer restored, and data from ``data_gen.batch(epoch=...)``, a loop then goes on as if
+        it had never ended. The callbacks of `dotrain.callbacks` do so by themselves. Call it behind whatever draws
+        random numbers once, such as ``model_gen.create()``.
+
+        Returns:
+            Whether they do: not where there is no checkpoint, one of an earlier version, or one that another trial
+            has saved (``pbt``). They are seeded then by the trial's seed and the checkpoint's step.
+        """
+        latest = self.latest
+        return latest is not None and restore_state(latest, self._seed)
+
     @contextmanager
     def save(self, step: int) -> Iterator[Path]:
         """Save a checkpoint: write files into the folder that the ``with`` block gets.
 
         The checkpoint appears when the block ends, in one piece, and replaces the one before
-        (with ``checkpoints: {keep: all}`` in the config it comes beside it). If the block raises, or
+        (with ``checkpoints: {keep: all}`` in the config it comes beside it), with the states of the generators,
+        for `restore_random_state`. If the block raises, or
         the process dies, the one before stays.
 
         Saved before the step is reported, it holds that step of a trial that is stopped, too; killed
@@ -94,6 +119,7 @@ class Checkpoint:
         partial.mkdir(parents=True)
         try:
             yield partial
+            write_state(partial, self._seed)
             before = checkpoints_in(self._directory)
             # Beside one of the same step, never in its place: between two renames lies a moment.
             again = max((one.again for one in before if one.step == number), default=-1) + 1

@@ -254,7 +254,11 @@ class DataGenerator:
         return self._sources.loaded.data
 
     def batch(
-        self, batch_size: int | None = None, split: str = "train", shuffle: bool | None = None
+        self,
+        batch_size: int | None = None,
+        split: str = "train",
+        shuffle: bool | None = None,
+        epoch: int | None = None,
     ) -> Any:
         """Return the data in batches, ready for ``model.fit``.
 
@@ -262,8 +266,11 @@ class DataGenerator:
             batch_size: Rows of a batch, over all workers of the trial; by default the
                 hyperparameter ``batch_size``, else 32.
             split: Handed to the data function if it asks for it.
-            shuffle: Whether rows are shuffled anew each epoch, by the trial's seed and the step
-                that this attempt goes on from; by default for the split ``train`` only.
+            shuffle: Whether rows are shuffled anew each epoch, by the trial's seed and the epoch's
+                number; by default for the split ``train`` only.
+            epoch: Number of the first iteration, >= 0; each further iteration is the next epoch. By default
+                the step of the checkpoint that this attempt goes on from: where steps are epochs, it goes on
+                with the order that a training without interruption would have.
 
         Returns:
             Batches, if the data function returns arrays of equal length (features, labels, ...), or
@@ -289,5 +296,9 @@ class DataGenerator:
         if not batch_size:
             sources.asked.add("batch_size")
             batch_size = sources.hparams.get("batch_size") or 32
-        seed = sources.attempt_seed if shuffled else None
-        return sources.shard(framework.batches(data, int(batch_size), seed))
+        if epoch is None:
+            epoch = sources.resume_step
+        elif epoch < 0:
+            raise BadSetup(f"data_gen.batch(epoch={epoch}): expected a number >= 0")
+        seed = sources.seed if shuffled else None
+        return sources.shard(framework.batches(data, int(batch_size), seed, int(epoch)))

@@ -72,13 +72,13 @@ class Greedy(NoFramework):  # type: ignore[misc]
 
 
 class Still(NoFramework):  # type: ignore[misc]
-    def batches(self, data: Any, size: int, seed: int | None) -> Any:
-        return list(ArrayBatches(data, size, seed))
+    def batches(self, data: Any, size: int, seed: int | None, epoch: int) -> Any:
+        return list(ArrayBatches(data, size, seed, epoch))
 
 
 class Lossy(NoFramework):  # type: ignore[misc]
-    def batches(self, data: Any, size: int, seed: int | None) -> Any:
-        return [batch for batch in ArrayBatches(data, size, seed) if len(batch[0]) == size]
+    def batches(self, data: Any, size: int, seed: int | None, epoch: int) -> Any:
+        return [batch for batch in ArrayBatches(data, size, seed, epoch) if len(batch[0]) == size]
 
 
 class Importing(NoFramework):  # type: ignore[misc]

@@ -83,12 +83,12 @@ class Toy(AbstractFramework):
     def takes_data(self, data):
         return are_arrays(data)
 
-    def batches(self, data, size, seed):
+    def batches(self, data, size, seed, epoch):
         import toyframe
 
         if seed is None:
             return toyframe.Batches(ArrayBatches(data, size, None))
-        return ArrayBatches(data, size, seed)
+        return ArrayBatches(data, size, seed, epoch)
 
     def same_data(self, one, other):
         import toyframe

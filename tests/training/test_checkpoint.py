@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,9 +111,8 @@ def test_a_process_killed_while_removing_the_one_before_leaves_no_half(
     assert killed.returncode == -signal.SIGKILL
     checkpoint = Checkpoint(tmp_path)
     assert checkpoint.latest is not None
-    assert {file.name: file.read_text() for file in checkpoint.latest.iterdir()} == dict.fromkeys(
-        "abc", str(after)
-    )
+    found = {file.name: file.read_text() for file in checkpoint.latest.glob("[!.]*")}
+    assert found == dict.fromkeys("abc", str(after))
     assert checkpoint.step == after
 
 
@@ -158,7 +158,7 @@ def test_a_process_killed_at_any_moment_leaves_the_one_before_or_the_new_one(
 
         def look() -> None:
             latest = Checkpoint(directory).latest
-            found = latest and [file.read_text() for file in sorted(latest.iterdir())]
+            found = latest and [file.read_text() for file in sorted(latest.glob("[!.]*"))]
             seen.append(found)  # noqa: B023
 
         with looked_at(look), checkpoint.save(step) as folder:
@@ -185,7 +185,7 @@ def test_of_what_a_killed_process_has_left_the_newest_counts_and_the_rest_is_rem
             assert len(list(tmp_path.glob(".partial-*"))) == 1
         assert {p.name for p in tmp_path.iterdir()} == {"step-000000011", "step-x"}
         for folder in tmp_path.iterdir():
-            folder.rmdir()
+            shutil.rmtree(folder)
 
 
 def test_a_leftover_that_can_not_be_removed_keeps_nothing_from_being_saved(tmp_path: Path) -> None:

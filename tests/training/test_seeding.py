@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from dotrain import experiment
 from dotrain.ablation.study import Arm, Study
 from dotrain.runs.result import Result
+from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.generators import ModelGenerator, Sources
 from dotrain.training.program import LoadedProgram, Program
 from dotrain.training.seeding import attempt_seed, seed_everything
@@ -175,3 +177,54 @@ def test_in_a_study_a_model_begins_alike_whatever_the_step() -> None:
     assert [built(step)[0] for step in (0, 1, 2)] == [random.Random(7).random()] * 3
     assert len({built(step)[1] for step in (0, 1, 2)}) == 3
     assert built(2) == built(2)
+
+
+WHOLE = """
+import os, random, signal
+import numpy as np
+
+def load():
+    return (np.arange(12),)
+
+def train(x, checkpoint, reporter, data_gen, budget=4):
+    order = []
+    if checkpoint.latest:
+        order = (checkpoint.latest / "order").read_text().split()
+        assert checkpoint.restore_random_state()
+    for epoch in range(checkpoint.step, budget):
+        order += [str(row) for rows, in data_gen.batch(5, epoch=epoch) for row in rows]
+        order += [repr(random.random()), repr(np.random.random())]
+        with checkpoint.save(step=epoch + 1) as folder:
+            (folder / "order").write_text(" ".join(order))
+        reporter.broadcast(x, epoch)
+    print("drew", order)
+    return x
+"""
+
+
+def test_continued_is_uninterrupted(project: Project) -> None:
+    parts = project.run(WHOLE, data="user.py:load", search=ASHA, cluster=INLINE)
+    top = [trial.trial_id for trial in parts.trials if trial.attempt == 3]
+    assert top
+    random_search = {**ASHA, "optimizer": {"name": "random"}}
+    whole = project.run(WHOLE, data="user.py:load", search=random_search, cluster=INLINE)
+    for trial_id in top:
+        last, once = (
+            [line for line in project.log(run, trial_id).splitlines() if line.startswith("drew")]
+            for run in (parts, whole)
+        )
+        assert (len(last), len(once)) == (3, 1)
+        assert last[-1] == once[-1]
+
+
+def test_what_another_trial_has_saved_is_not_drawn_again(tmp_path: Path) -> None:
+    with Checkpoint(tmp_path, seed=1).save(step=1):
+        pass
+    state = random.getstate()
+    assert not Checkpoint(tmp_path, seed=2).restore_random_state()
+    assert Checkpoint(tmp_path, seed=1).restore_random_state()
+    assert random.getstate() == state
+    (latest,) = tmp_path.glob("step-*")
+    (latest / ".random-state.json").unlink()
+    assert not Checkpoint(tmp_path, seed=1).restore_random_state()
+    assert not Checkpoint(tmp_path / "none", seed=1).restore_random_state()

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dotrain.frameworks.torch import Torch
+from dotrain.frameworks.torch.framework import Torch
 from tests.late import needs_torch
 
 pytestmark = needs_torch

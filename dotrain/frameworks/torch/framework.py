@@ -1,0 +1,55 @@
+"""PyTorch, as the rest of dotrain sees it."""
+
+from __future__ import annotations
+
+import contextlib
+from base64 import b64decode, b64encode
+from typing import Any, ClassVar, final
+
+from dotrain.frameworks.torch.models import TorchModels
+
+
+@final
+class Torch(TorchModels):
+    """PyTorch."""
+
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
+    distributions: ClassVar[tuple[str, ...]] = ("torch",)
+
+    def set_threads(self, count: int, code: str) -> None:
+        """Limit the pool of operations, which may be done once in a process and before its use."""
+        import torch
+
+        if "set_num_interop_threads" not in code:
+            with contextlib.suppress(RuntimeError):  # a module that was imported has done it
+                torch.set_num_interop_threads(count)
+
+    def seed(self, seed: int) -> None:
+        """Seed the generators of all devices."""
+        import torch
+
+        accelerator = getattr(torch, "accelerator", None)  # since 2.6
+        if accelerator is not None and accelerator.current_accelerator() is None:
+            # This build knows the processor alone; to note down the seed for all others takes 5 ms.
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
+
+    def random_state(self) -> Any:
+        """Return the states of the processor's generator, and of those of CUDA's devices that are in use."""
+        import torch
+
+        states = [torch.get_rng_state()]
+        if torch.cuda.is_initialized():
+            states += torch.cuda.get_rng_state_all()
+        return [b64encode(state.numpy().tobytes()).decode() for state in states]
+
+    def set_random_state(self, state: Any) -> None:
+        """Set the states of the processor's generator, and of as many of CUDA's devices as there are."""
+        import torch
+
+        own, *others = (torch.tensor(list(b64decode(each)), dtype=torch.uint8) for each in state)
+        torch.set_rng_state(own)
+        count = torch.cuda.device_count() if others else 0
+        for device, other in enumerate(others[:count]):
+            torch.cuda.set_rng_state(other, device)
