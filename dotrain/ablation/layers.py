@@ -92,7 +92,11 @@ def layers_matching(
         forms = (name, name.rpartition(separator)[2])
         starts = any(form.startswith(prefix) for form in forms)
         matches = not pattern or any(fnmatchcase(form, pattern) for form in forms)
-        if starts and matches and not any(name.startswith(f"{outer}{separator}") for outer in found):
+        if (
+            starts
+            and matches
+            and not any(name.startswith(f"{outer}{separator}") for outer in found)
+        ):
             found.append(name)
     if not found:
         wanted = [

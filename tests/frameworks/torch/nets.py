@@ -1,4 +1,4 @@
-"""Nets to leave layers out of; made with `torch.nn` alone, and run by `benchmarks/surgery.py` too."""
+"""Nets to leave layers out of; made with `torch.nn` alone."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ class ResNet(nn.Module):  # type: ignore[misc]
 
 def double(ins: int, outs: int) -> Any:
     return nn.Sequential(
-        nn.Conv2d(ins, outs, 3, padding=1), nn.GroupNorm(2, outs), nn.GELU(),
+        nn.Conv2d(ins, outs, 3, padding=1),
+        nn.GroupNorm(2, outs),
+        nn.GELU(),
     )
 
 
@@ -185,8 +187,15 @@ class Routed(nn.Module):  # type: ignore[misc]
 class MLP(nn.Sequential):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(
-            nn.Linear(6, 16), nn.ReLU(), nn.BatchNorm1d(16), nn.Dropout(0.1),
-            nn.Linear(16, 16), nn.ReLU(), nn.ReLU(), nn.Identity(), nn.Linear(16, 3),
+            nn.Linear(6, 16),
+            nn.ReLU(),
+            nn.BatchNorm1d(16),
+            nn.Dropout(0.1),
+            nn.Linear(16, 16),
+            nn.ReLU(),
+            nn.ReLU(),
+            nn.Identity(),
+            nn.Linear(16, 3),
         )
 
 
@@ -198,14 +207,14 @@ def words() -> Any:
     return torch.randint(1, 20, (8, 6), generator=torch.Generator().manual_seed(0))
 
 
-#: The net, what it is called on, and how many of its layers can be left out, and how many not.
-NETS: dict[str, tuple[Any, Any, tuple[int, int]]] = {
-    "mlp": (MLP, images(6), (0, 0)),
-    "cnn": (CNN, images(1, 8, 8), (0, 0)),
-    "resnet": (ResNet, images(3, 8, 8), (0, 0)),
-    "unet": (UNet, images(1, 8, 8), (0, 0)),
-    "transformer": (Transformer, words(), (0, 0)),
-    "lstm": (LSTM, words(), (0, 0)),
-    "mixer": (Mixer, images(3, 8, 8), (0, 0)),
-    "routed": (Routed, images(6), (0, 0)),
+#: The nets, and what they are called on.
+NETS: dict[str, tuple[Any, Any]] = {
+    "mlp": (MLP, images(6)),
+    "cnn": (CNN, images(1, 8, 8)),
+    "resnet": (ResNet, images(3, 8, 8)),
+    "unet": (UNet, images(1, 8, 8)),
+    "transformer": (Transformer, words()),
+    "lstm": (LSTM, words()),
+    "mixer": (Mixer, images(3, 8, 8)),
+    "routed": (Routed, images(6)),
 }

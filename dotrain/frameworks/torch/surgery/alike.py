@@ -20,7 +20,7 @@ def parameters(model: Any) -> int | None:
     """Return how many parameters a model has, shared ones once; None if one has no shape yet."""
     if any(is_lazy(module) for module in model.modules()):
         return None
-    return sum(parameter.numel() for parameter in model.parameters())
+    return sum(int(parameter.numel()) for parameter in model.parameters())
 
 
 def inherit_weights(original: Any, model: Any) -> None:
@@ -84,7 +84,8 @@ def _same_module(one: Any, other: Any) -> bool:
 
 #: Kept by every module, and made anew with it.
 _EVERY_MODULES = frozenset(
-    "_parameters _buffers _modules _non_persistent_buffers_set _flat_weights _flat_weight_refs".split()
+    {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
+    | {"_flat_weights", "_flat_weight_refs"}
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,15 @@ from dotrain.ablation.layers import Change, SurgeryError
 from dotrain.frameworks.torch.surgery.alike import is_lazy
 from dotrain.frameworks.torch.surgery.names import is_scripted
 from dotrain.frameworks.torch.surgery.runs import Broken, Example, Run, run
-from dotrain.frameworks.torch.surgery.words import ARGUMENT, EXAMPLE, GROUP, called, quoted, reason, shape_text
+from dotrain.frameworks.torch.surgery.words import (
+    ARGUMENT,
+    EXAMPLE,
+    GROUP,
+    called,
+    quoted,
+    reason,
+    shape_text,
+)
 
 #: Modules around a model, by which trainings run it on several devices.
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
@@ -26,8 +35,6 @@ def refuse_unfit(model: Any, asked: Sequence[str]) -> None:
     Raises:
         SurgeryError: If it is such a model, or one of the layers has hooks.
     """
-    import torch
-
     kind = type(model).__name__
     if is_scripted(model):
         raise SurgeryError(
@@ -52,7 +59,10 @@ def refuse_unfit(model: Any, asked: Sequence[str]) -> None:
                 "run the model once on an example before the model function returns it"
             )
     if any(parameter.is_meta for parameter in model.parameters()):
-        raise SurgeryError("the model's weights are on the device 'meta', and have no values yet")
+        raise SurgeryError(
+            "the model's weights are on the device 'meta', and have no values yet; make it on another "
+            "one, or move what model_gen.create() gives there"
+        )
     for name in asked:
         if is_scripted(model.get_submodule(name)):
             raise SurgeryError(
@@ -72,14 +82,21 @@ def refuse_unfit(model: Any, asked: Sequence[str]) -> None:
                     f"{called(place, module)} has hooks of yours, which would go with it; register them "
                     "after model_gen.create()"
                 )
+
+
+def copied(model: Any) -> Any:
+    """Return a copy of a model, with weights, hooks and state of its own.
+
+    Raises:
+        SurgeryError: If it has something that can't be copied.
+    """
     try:
-        copy.deepcopy(model)
+        return copy.deepcopy(model)
     except Exception as error:
         raise SurgeryError(
             f"the model can't be copied: {reason(error)}; keep no tensors that were computed in its "
             f"attributes (use the weight_norm of torch.nn.utils.parametrizations), or {ARGUMENT}"
         ) from error
-    assert isinstance(model, torch.nn.Module)
 
 
 def check_outputs(before: Any, after: Any, what: str) -> None:
@@ -103,17 +120,18 @@ def _form(value: Any) -> Any:
     return type(value).__name__
 
 
-def _tensors(value: Any) -> Iterator[Any]:
+def tensors(value: Any) -> Iterator[Any]:
+    """Yield the tensors of an output, one by one."""
     import torch
 
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, dict):
         for part in value.values():
-            yield from _tensors(part)
+            yield from tensors(part)
     elif isinstance(value, tuple | list):
         for part in value:
-            yield from _tensors(part)
+            yield from tensors(part)
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -122,7 +140,7 @@ def alike(one: Any, other: Any) -> bool:
 
     return _form(one) == _form(other) and all(
         torch.allclose(a.float(), b.float(), rtol=1e-3, atol=1e-4, equal_nan=True)
-        for a, b in zip(_tensors(one), _tensors(other), strict=True)
+        for a, b in zip(tensors(one), tensors(other), strict=True)
     )
 
 
@@ -131,7 +149,7 @@ def gradients(model: Any, output: Any) -> frozenset[str] | None:
     import torch
 
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    floats = [t for t in _tensors(output) if t.requires_grad]
+    floats = [t for t in tensors(output) if t.requires_grad]
     if not named or not floats:
         return None
     try:
@@ -166,7 +184,7 @@ def check_effect(
 
     inside = tuple(f"{name}." for name in left_out)
     trained = [name for name in used_before or () if name.startswith(inside)]
-    pairs = list(zip(_tensors(before), _tensors(after), strict=True))
+    pairs = list(zip(tensors(before), tensors(after), strict=True))
     if not trained and pairs and all(torch.equal(a, b) for a, b in pairs):
         raise SurgeryError(
             f"leaving out {quoted(asked)} would change nothing: with the same random numbers the model "
@@ -178,7 +196,9 @@ def check_effect(
     if used_before is None:
         return
     if used_after is None:
-        raise SurgeryError(f"leaving out {quoted(asked)} leaves nothing that could be trained; {GROUP}")
+        raise SurgeryError(
+            f"leaving out {quoted(asked)} leaves nothing that could be trained; {GROUP}"
+        )
     idle = sorted({_owner(n) for n in used_before - used_after if not n.startswith(inside)})
     if idle:
         raise SurgeryError(
@@ -218,37 +238,50 @@ def merged(before: Run, after: Run, what: str) -> Iterator[Change]:
             )
 
 
-def check_rows(original: Any, model: Any, example: Example, what: str) -> None:
-    """Refuse a model that mixes rows which the original keeps apart, as by a fixed ``view``."""
-    import torch
+def check_rows(
+    example: Example, what: str, before: tuple[Any, Any], after: tuple[Any, Any]
+) -> None:
+    """Refuse a model that mixes rows which the original keeps apart, as by a fixed ``view``.
 
+    Args:
+        example: What both were called on.
+        what: What was left out.
+        before: A copy of the original, and its output in the mode of evaluation.
+        after: A copy of the new model, and its output.
+
+    Raises:
+        SurgeryError: If it does.
+    """
     whole = next((len(t) for t in (*example.args, *example.kwargs.values()) if _has_rows(t)), 0)
     part = example.rows(max(whole - 2, 1))
     if part is None:
         return
 
-    def keeps_apart(one: Any) -> bool | None:
-        count = max(whole - 2, 1)
-        outputs = []
-        for rows in (example, part):
-            torch.manual_seed(0)
-            try:
-                outputs.append(run(copy.deepcopy(one), rows, training=False).output)
-            except Broken:
-                return None
-        pairs = list(zip(_tensors(outputs[0]), _tensors(outputs[1]), strict=False))
-        same = [
-            a.dim() > 0 and len(a) == whole and len(b) == count
-            and torch.allclose(a[:count].float(), b.float(), rtol=1e-3, atol=1e-4, equal_nan=True)
-            for a, b in pairs
+    def keeps_apart(one: Any, output: Any) -> bool:
+        seed()
+        try:
+            again = run(one, part, training=False).output
+        except Broken:
+            return False
+        rows = [
+            t[: max(whole - 2, 1)] if _has_rows(t) and len(t) == whole else t
+            for t in tensors(output)
         ]
-        return all(same) if same else None
+        return bool(rows) and alike(rows, list(tensors(again)))
 
-    if keeps_apart(original) and not keeps_apart(model):
+    if keeps_apart(*before) and not keeps_apart(*after):
         raise SurgeryError(
             f"leaving out {what} lets rows of a batch mix: code between the layers gives a fixed shape "
             f"(as x.view(-1, 400)); write x.flatten(1) there, or {ARGUMENT}"
         )
+
+
+def seed() -> None:
+    """Let what is drawn in runs be the same in each."""
+    import torch
+
+    random.seed(0)
+    torch.manual_seed(0)
 
 
 def _has_rows(value: Any) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dotrain.ablation.layers import SurgeryError
+from dotrain.frameworks.torch.surgery.checks import copied
 from dotrain.frameworks.torch.surgery.runs import Broken, Example, Run, run, signature_of
 from dotrain.frameworks.torch.surgery.words import EXAMPLE, reason
 
@@ -32,11 +32,11 @@ def find_example(model: Any, first_rows: Callable[[], Any] | None) -> Example:
         given = getattr(model, attribute, None)
         if given is not None:
             example = _given(_for(model, given))
-            error = _error_on(model, example)
-            if error is None:
+            wrong = _error_on(model, example)
+            if not wrong:
                 return example
             raise SurgeryError(
-                f"the model doesn't run on its own {attribute}: {error}; mend one of them"
+                f"the model doesn't run on its own {attribute}: {wrong}; mend one of them"
             )
     errors: list[str] = []
     if first_rows is not None:
@@ -46,12 +46,12 @@ def find_example(model: Any, first_rows: Callable[[], Any] | None) -> Example:
             errors.append(str(error))
         else:
             for example in _readings(model, batch):
-                error = _error_on(model, example)
-                if error is None:
+                wrong = _error_on(model, example)
+                if not wrong:
                     return example
-                errors.append(f"on the first rows of the data the model breaks: {error}")
+                errors.append(f"on the first rows of the data the model breaks: {wrong}")
     guess = _guess(model)
-    if guess is not None and _error_on(model, guess) is None:
+    if guess is not None and not _error_on(model, guess):
         return guess
     why = errors[0] if errors else "the study has no `data:` to call it on"
     raise SurgeryError(
@@ -59,12 +59,12 @@ def find_example(model: Any, first_rows: Callable[[], Any] | None) -> Example:
     )
 
 
-def _error_on(model: Any, example: Example) -> str | None:
+def _error_on(model: Any, example: Example) -> str:
     try:
-        run(copy.deepcopy(model), example, training=True)
+        run(copied(model), example, training=True)
     except Broken as broken:
         return _told(broken.run, broken.__cause__)
-    return None
+    return ""
 
 
 def _told(found: Run, error: BaseException | None) -> str:

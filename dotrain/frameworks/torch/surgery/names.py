@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dotrain.ablation.layers import SurgeryError, name_hint
+from dotrain.frameworks.torch.surgery.stand_in import stand_in_class
 from dotrain.frameworks.torch.surgery.words import quoted
 
 #: They hold parameters and are called by nobody.
@@ -26,7 +27,8 @@ def layer_names(model: Any) -> list[str]:
 def layers_of(model: Any) -> dict[str, Any]:
     """Return the layers of a model by their qualified names, in the model's order.
 
-    What lies inside of compiled code, or makes a parameter out of others, is none.
+    What lies inside of compiled code, makes a parameter out of others, or stands in for a layer that was
+    left out, is none.
     """
     found: dict[str, Any] = {}
     closed: list[str] = []
@@ -35,7 +37,8 @@ def layers_of(model: Any) -> dict[str, Any]:
         hidden = inside or name.rpartition(".")[2] == "parametrizations"
         if hidden or is_scripted(module):
             closed.append(name)
-        if name and not hidden and type(module).__name__ not in _HOLDERS:
+        is_layer = type(module).__name__ not in _HOLDERS and type(module) is not stand_in_class()
+        if name and not hidden and is_layer:
             found[name] = module
     return found
 

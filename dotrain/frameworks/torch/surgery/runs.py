@@ -16,7 +16,8 @@ from dotrain.frameworks.torch.surgery.words import called, shape_text
 
 #: Functions that work element by element and let a dimension of 1 stand for any.
 _ELEMENTWISE = frozenset(
-    "add sub rsub mul div true_divide floor_divide pow maximum minimum where lerp addcmul addcdiv".split()
+    {"add", "sub", "rsub", "mul", "div", "true_divide", "floor_divide", "pow", "maximum", "minimum"}
+    | {"where", "lerp", "addcmul", "addcdiv"}
 )
 #: Those in which it is worth a word that two of their tensors have become one.
 _MERGES = frozenset({*_ELEMENTWISE, "cat", "concat", "concatenate", "stack"})
@@ -69,7 +70,9 @@ class Merge:
             return set()
         rank = max(map(len, self.shapes))
         padded = [(1,) * (rank - len(shape)) + shape for shape in self.shapes]
-        return {rank - at for at, sizes in enumerate(zip(*padded, strict=True)) if len({*sizes}) > 1}
+        return {
+            rank - at for at, sizes in enumerate(zip(*padded, strict=True)) if len({*sizes}) > 1
+        }
 
 
 @dataclass

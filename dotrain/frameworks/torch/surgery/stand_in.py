@@ -90,9 +90,7 @@ class Shell:
         self._name = name
         self._kind = type(module).__name__
         self._known = {key: value for key, value in vars(module).items() if _is_plain(value)}
-        self._inside = {
-            key: Shell(part, f"{name}.{key}") for key, part in module.named_children()
-        }
+        self._inside = {key: Shell(part, f"{name}.{key}") for key, part in module.named_children()}
 
     def add(self, attribute: str, value: Any) -> None:
         """Let it have one more attribute."""
@@ -281,5 +279,3 @@ def _is_value(value: Any) -> bool:
     import torch
 
     return isinstance(value, torch.Tensor | torch.nn.utils.rnn.PackedSequence)
-
-

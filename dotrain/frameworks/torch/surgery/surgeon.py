@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,9 +14,11 @@ from dotrain.frameworks.torch.surgery.checks import (
     check_effect,
     check_outputs,
     check_rows,
+    copied,
     gradients,
     merged,
     refuse_unfit,
+    seed,
 )
 from dotrain.frameworks.torch.surgery.examples import find_example
 from dotrain.frameworks.torch.surgery.names import layers_of, resolve
@@ -27,6 +28,7 @@ from dotrain.frameworks.torch.surgery.widths import CannotRebuild, kind_of, need
 from dotrain.frameworks.torch.surgery.words import (
     ARGUMENT,
     GROUP,
+    VARIANT,
     called,
     quoted,
     reason,
@@ -96,7 +98,7 @@ class _Surgeon:
             if any(f"{name}.".startswith(f"{a}.") or a.startswith(f"{name}.") for a in self.asked)
         ]
         for training in (True, False):
-            one = copy.deepcopy(self.model)
+            self.original = one = copied(self.model)
             found = self._run(one, training, keep=frozenset(inside))
             if training:
                 self.gradients = gradients(one, found.output)
@@ -107,7 +109,7 @@ class _Surgeon:
                 raise SurgeryError(
                     f"a copy of the model still calls the original's "
                     f"{called(names[id(strangers[0])], strangers[0])}, by a function or a hook that "
-                    "holds on to it; let forward() call it as an attribute of self"
+                    f"holds on to it; let forward() call it as an attribute of self, or {VARIANT}"
                 )
             self.before[training] = found
         for name in self.asked:
@@ -117,7 +119,7 @@ class _Surgeon:
                 self.passes[part] = passes_of(part, layer, signature_of(layer), calls)
 
     def _run(self, model: Any, training: bool, **more: Any) -> Run:
-        _seed()
+        seed()
         return run(model, self.example, training=training, **more)
 
     def _called(self, name: str) -> list[str]:
@@ -153,7 +155,7 @@ class _Surgeon:
 
     def _bypassed(self) -> Any:
         """Return a copy in which the layers are bypassed."""
-        new = copy.deepcopy(self.model)
+        new = copied(self.model)
         for name, passes in self.passes.items():
             module = new.get_submodule(name)
             put_in_place(module, name, passes)
@@ -243,29 +245,29 @@ class _Surgeon:
         """Run a copy of the new model, and refuse it if it isn't right."""
         what = quoted(self.asked)
         for training in (True, False):
-            copied = copy.deepcopy(model)
+            one = copied(model)
             try:
-                found = self._run(copied, training)
+                found = self._run(one, training)
             except Broken as broken:
                 raise self._broken(broken) from broken
             check_outputs(self.before[training].output, found.output, what)
             if not training:
-                self._look_away(copy.deepcopy(model), found.output)
+                self._look_away(one, found.output)
+                before = self.original, self.before[False].output
+                check_rows(self.example, what, before, (one, found.output))
             yield from merged(self.before[training], found, what)
             if training:
-                after = gradients(copied, found.output)
+                after = gradients(one, found.output)
                 check_effect(
                     *(self.before[True].output, found.output, self.gradients, after),
                     *(self.asked, list(self.passes)),
                 )
-        check_rows(self.model, model, self.example, what)
 
     def _look_away(self, model: Any, watched: Any) -> None:
         """Refuse a model that computes something else where nobody watches, by a faster way of its own."""
         import torch
 
-        _seed()
-        model.eval()
+        seed()
         with torch.no_grad():
             output = model(*self.example.args, **self.example.kwargs)
         if not alike(watched, output):
@@ -311,13 +313,6 @@ def _do_without_fast_path(model: Any, left_out: Any) -> None:
                 module.self_attn.shell.add("in_proj_bias", True)  # is asked for before that
         if inside and isinstance(module, torch.nn.TransformerEncoder):
             module.use_nested_tensor = False
-
-
-def _seed() -> None:
-    import torch
-
-    random.seed(0)
-    torch.manual_seed(0)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def _before(spatial: int) -> Callable[[Any, Any], int]:
 
 
 def _last(module: Any, x: Any) -> int:
-    return int((x.data if isinstance(x, tuple) else x).shape[-1])
+    return int(getattr(x, "data", x).shape[-1])  # of a packed sequence, its data
 
 
 def _linear(module: Any, width: int) -> Any:
@@ -77,9 +77,7 @@ def _conv(module: Any, width: int) -> Any:
 
 def _batch_norm(module: Any, width: int) -> Any:
     plain = next(c for c in type(module).__mro__ if _is_torchs(c))
-    return plain(
-        width, module.eps, module.momentum, module.affine, module.track_running_stats
-    )
+    return plain(width, module.eps, module.momentum, module.affine, module.track_running_stats)
 
 
 def _group_norm(module: Any, width: int) -> Any:
@@ -172,8 +170,8 @@ def kind_of(module: Any) -> Kind | None:
 
     A class that is derived from one of PyTorch's counts as that if it runs and starts as that does.
     """
-    cls = type(module)
-    plain = next((c for c in cls.__mro__ if _is_torchs(c)), None)
+    cls: Any = type(module)
+    plain: Any = next((c for c in cls.__mro__ if _is_torchs(c)), None)
     if plain is None or cls.forward is not plain.forward:
         return None
     if getattr(cls, "reset_parameters", None) is not getattr(plain, "reset_parameters", None):
