@@ -62,6 +62,8 @@ class AbstractFramework(ABC):
     distributions: ClassVar[tuple[str, ...]] = ()
     #: What stands between the parts of a layer's qualified name.
     separator: ClassVar[str] = "/"
+    #: Whether the first weights of a layer depend on how many numbers those before it have drawn.
+    draws_in_order: ClassVar[bool] = False
 
     def threads(self, count: int) -> Mapping[str, str]:
         """Return environment variables that keep its thread pools to `count` threads."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, final
 
-from dotrain.ablation.components import LayerComponent, Variant
+from dotrain.ablation.components import Variant
 from dotrain.ablation.layers import Surgery, SurgeryError
 from dotrain.ablation.study import Features
 from dotrain.frameworks import registry
 from dotrain.training.arguments import asks_for, bind, name_of
 from dotrain.training.errors import BadSetup
+from dotrain.training.leaving_out import begin_alike, operate, states_before
 from dotrain.training.program import LoadedProgram
 from dotrain.training.seeding import attempt_seed, reseed
 
@@ -103,8 +105,15 @@ class ModelGenerator:
         if study is not None and self._sources.resume_step:
             # What the checkpoint doesn't hold begins as it did in the first attempt.
             reseed(self._sources.seed)
+        before = states_before(self._sources.variant)
         model = self._call(loaded.model, args, arguments)
         if study is not None:
+            # The baseline's, where other columns or hyperparameters made it another one.
+            if self.features.seen & self._sources.variant.features or (
+                self._sources.asked & self._sources.variant.hparams.keys()
+            ):
+                whole = _of_baseline(self._sources)
+                begin_alike(model, before, partial(whole._call, loaded.model, args, arguments))
             model = self._ablated(model, args, arguments)
         self.used = True
         return model
@@ -134,25 +143,14 @@ class ModelGenerator:
         return model
 
 
-def operate(
-    model: Any,
-    components: Iterable[LayerComponent],
-    first_rows: Callable[[], Any] | None = None,
-) -> Surgery:
-    """Leave the layers of several components out of a model together.
-
-    Args:
-        model: The model.
-        components: Which layers.
-        first_rows: As of `AbstractFramework.without_layers`.
-
-    Raises:
-        UsageError: If one names no layer, or they can't be left out.
-    """
-    framework = registry.of_model(model)
-    known = framework.layer_names(model)
-    names = [n for one in components for n in one.layers_in(known, framework.separator)]
-    return framework.without_layers(model, names, first_rows)
+def _of_baseline(sources: Sources) -> ModelGenerator:
+    """Return what builds the model of the baseline in an arm."""
+    variant, known = sources.variant, sources.loaded.program.hparams
+    hparams = {k: v for k, v in sources.hparams.items() if k not in variant.hparams}
+    hparams |= {name: known[name] for name in variant.hparams if name in known}
+    available = {**sources.available, "hparams": dict(hparams)}
+    whole = replace(sources, available=available, hparams=hparams, variant=Variant(), asked=set())
+    return ModelGenerator(whole)
 
 
 def first_rows(sources: Sources) -> Callable[[], Any] | None:

@@ -34,13 +34,8 @@ from dotrain.frameworks import registry
 from dotrain.temporary import Kind, OwnFolder
 from dotrain.training.environment import Environment
 from dotrain.training.failure import describe_failure
-from dotrain.training.generators import (
-    DataGenerator,
-    ModelGenerator,
-    Sources,
-    first_rows,
-    operate,
-)
+from dotrain.training.generators import DataGenerator, ModelGenerator, Sources, first_rows
+from dotrain.training.leaving_out import operate
 from dotrain.training.program import LoadedProgram, Program, load_program, prepared
 from dotrain.training.seeding import seed_everything
 

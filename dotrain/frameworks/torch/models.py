@@ -13,6 +13,7 @@ class TorchModels(AbstractFramework):
     """PyTorch's modules, as far as layers are left out of them."""
 
     separator: ClassVar[str] = "."
+    draws_in_order: ClassVar[bool] = True
 
     def is_model(self, model: Any) -> bool:
         """Whether it is a module."""
