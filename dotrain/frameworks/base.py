@@ -64,6 +64,8 @@ class AbstractFramework(ABC):
     separator: ClassVar[str] = "/"
     #: Whether the first weights of a layer depend on how many numbers those before it have drawn.
     draws_in_order: ClassVar[bool] = False
+    #: What pip is told to install it, where that isn't its distributions: one of dotrain's extras, say.
+    requirement: ClassVar[str] = ""
 
     def threads(self, count: int) -> Mapping[str, str]:
         """Return environment variables that keep its thread pools to `count` threads."""

@@ -198,7 +198,7 @@ def test_data_that_cannot_be_had_are_told_of_with_the_way_out(project: Project) 
 def test_a_model_with_an_example_of_its_own_needs_no_data(project: Project) -> None:
     user = USER.replace("return Net(len(", "return with_example(len(").replace(
         "def build(",
-        "def with_example(ins):\n    net = Net(ins)\n    net.example_input_array = torch.zeros(3, ins)\n    return net\n\ndef build(",
+        "def with_example(ins, **more):\n    net = Net(ins, **more)\n    net.example_input_array = torch.zeros(3, ins)\n    return net\n\ndef build(",
         1,
     )
     project.write("user.py", user)
