@@ -49,11 +49,12 @@ class LayerComponent(Component):
     of_model = True
 
     @abstractmethod
-    def layers_in(self, known: Sequence[str]) -> list[str]:
+    def layers_in(self, known: Sequence[str], separator: str = "/") -> list[str]:
         """Return which layers of a model belong to it.
 
         Args:
             known: The qualified names of the model's layers.
+            separator: What stands between the parts of one.
 
         Raises:
             UsageError: If none does.
@@ -66,7 +67,7 @@ class Layer(LayerComponent):
 
     kind = "layer"
 
-    def layers_in(self, known: Sequence[str]) -> list[str]:
+    def layers_in(self, known: Sequence[str], separator: str = "/") -> list[str]:
         """Return its name; surgery says whether there is such a layer."""
         return [self.what]
 
@@ -81,11 +82,12 @@ class LayerGroup(LayerComponent):
     prefix: str | None = None
     pattern: str | None = None
 
-    def layers_in(self, known: Sequence[str]) -> list[str]:
+    def layers_in(self, known: Sequence[str], separator: str = "/") -> list[str]:
         """Return those listed, or those that match."""
         if self.layers:
             return list(self.layers)
-        return layers_matching(known, prefix=self.prefix or "", pattern=self.pattern or "")
+        prefix, pattern = self.prefix or "", self.pattern or ""
+        return layers_matching(known, prefix=prefix, pattern=pattern, separator=separator)
 
 
 @final

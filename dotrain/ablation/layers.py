@@ -1,12 +1,13 @@
 """Layers left out of a model, whatever the framework: which are asked for, and what came of it.
 
-A qualified name says where a layer is: ``block/dense_1`` is `dense_1` in the nested model `block`.
+A qualified name says where a layer is: ``block/dense_1`` is `dense_1` in the nested model `block`. What
+stands between its parts is the framework's: a slash, or a dot.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -57,15 +58,21 @@ class Surgery:
         removed: The qualified names of the layers that were asked for.
         changes: What else changed.
         params: How many parameters the new model has more; mostly negative.
+        uncalled: Returns the names of layers where, since the surgery, no run of the model has come
+            by the place that they were left out of: whatever was trained is not this model. Nothing
+            for a framework whose model can't be run around them.
     """
 
     model: Any
     removed: tuple[str, ...]
     changes: tuple[Change, ...]
     params: int
+    uncalled: Callable[[], Sequence[str]] = tuple
 
 
-def layers_matching(known: Sequence[str], *, prefix: str, pattern: str) -> list[str]:
+def layers_matching(
+    known: Sequence[str], *, prefix: str, pattern: str, separator: str = "/"
+) -> list[str]:
     """Return the qualified names of the layers that match, in the model's order.
 
     What lies inside a nested model that matches itself isn't listed: it goes with that model.
@@ -75,28 +82,33 @@ def layers_matching(known: Sequence[str], *, prefix: str, pattern: str) -> list[
         prefix: What a layer's name, or its qualified name, starts with; ``""`` for any.
         pattern: As in a shell, with ``*``, ``?`` and ``[...]``, for a layer's name or its
             qualified name; ``""`` for any.
+        separator: What stands between the parts of a qualified name.
 
     Raises:
         SurgeryError: If none matches.
     """
     found: list[str] = []
     for name in known:
-        forms = (name, name.rpartition("/")[2])
+        forms = (name, name.rpartition(separator)[2])
         starts = any(form.startswith(prefix) for form in forms)
         matches = not pattern or any(fnmatchcase(form, pattern) for form in forms)
-        if starts and matches and not any(name.startswith(f"{outer}/") for outer in found):
+        if (
+            starts
+            and matches
+            and not any(name.startswith(f"{outer}{separator}") for outer in found)
+        ):
             found.append(name)
     if not found:
         wanted = [
             *([f"starts with '{prefix}'"] if prefix else []),
             *([f"matches '{pattern}'"] if pattern else []),
         ]
-        hint = name_hint(prefix or pattern, known)
+        hint = name_hint(prefix or pattern, known, separator)
         raise SurgeryError(f"no layer's name {' and '.join(wanted)}{hint}")
     return found
 
 
-def name_hint(word: str, known: Sequence[str]) -> str:
+def name_hint(word: str, known: Sequence[str], separator: str = "/") -> str:
     """Return a hint for a misspelt name or the misspelt beginning of one.
 
     Like `did_you_mean`, which doesn't know beginnings and lists however many names there are.
@@ -104,11 +116,14 @@ def name_hint(word: str, known: Sequence[str]) -> str:
     Args:
         word: What was asked for.
         known: Qualified names.
+        separator: What stands between the parts of one.
 
     Returns:
         A clause that starts with ``"; "``.
     """
-    plain = known if "/" in word else [*known, *(name.rpartition("/")[2] for name in known)]
+    plain = [*known]
+    if separator not in word:
+        plain += [name.rpartition(separator)[2] for name in known]
     for near in (
         {name: name for name in plain},
         {name[: len(word)]: name for name in reversed(plain)},

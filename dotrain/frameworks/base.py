@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from dotrain.ablation.layers import Surgery, SurgeryError
@@ -72,6 +72,10 @@ class AbstractFramework(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     #: Installed distributions whose versions stand in the journal.
     distributions: ClassVar[tuple[str, ...]] = ()
+    #: What stands between the parts of a layer's qualified name.
+    separator: ClassVar[str] = "/"
+    #: Whether the first weights of a layer depend on how many numbers those before it have drawn.
+    draws_in_order: ClassVar[bool] = False
     #: What pip is told to install it, where that isn't its distributions: one of dotrain's extras, say.
     requirement: ClassVar[str] = ""
     #: Of several that a program imports and that take the same data, the one with more gives the batches.
@@ -175,8 +179,17 @@ class AbstractFramework(ABC):
         """
         raise SurgeryError(f"layers can't be left out of a {type(model).__name__}")
 
-    def without_layers(self, model: Any, names: Sequence[str]) -> Surgery:
+    def without_layers(
+        self, model: Any, names: Sequence[str], first_rows: Callable[[], Any] | None = None
+    ) -> Surgery:
         """Return a model without some of its layers; the original isn't changed.
+
+        Args:
+            model: The model.
+            names: Which layers.
+            first_rows: Returns the first rows of the study's data as a batch, or raises a
+                `SurgeryError` if they can't be had; for a framework whose models show only
+                when they run how their layers hang together. None if there are no data.
 
         Raises:
             SurgeryError: If there can't be one.

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, final
 
-from dotrain.ablation.components import LayerComponent, Variant
-from dotrain.ablation.layers import Surgery
+from dotrain.ablation.components import Variant
+from dotrain.ablation.layers import Surgery, SurgeryError
 from dotrain.ablation.study import Features
 from dotrain.frameworks import registry
 from dotrain.training.arguments import asks_for, bind, name_of
 from dotrain.training.errors import BadSetup
+from dotrain.training.leaving_out import begin_alike, operate, states_before
 from dotrain.training.program import LoadedProgram
 from dotrain.training.seeding import attempt_seed, reseed
+
+#: So many rows show how the layers of a model hang together.
+_FIRST_ROWS = 8
 
 
 @dataclass
@@ -31,6 +36,7 @@ class Sources:
         packages: What the strategy imports.
         resume_step: The step that this attempt goes on from; 0 if it begins anew.
         distribute: Makes a model the right thing for the strategy.
+        rows: The first rows of the data, by what of it is left out, once they were asked for.
     """
 
     loaded: LoadedProgram
@@ -43,6 +49,7 @@ class Sources:
     packages: Sequence[str] = ()
     resume_step: int = 0
     distribute: Callable[[Any], Any] = lambda model: model
+    rows: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def attempt_seed(self) -> int:
@@ -75,12 +82,14 @@ class ModelGenerator:
     Attributes:
         features: The columns to give, as the model function sees them.
         used: Whether a model has been built.
+        surgeries: What was left out of each model that was built, in studies of layers.
     """
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self.features = Features(sources.variant.features)
         self.used = False
+        self.surgeries: list[Surgery] = []
 
     def create(self, *args: Any, **arguments: Any) -> Any:
         """Return a new model.
@@ -98,8 +107,15 @@ class ModelGenerator:
         if study is not None and self._sources.resume_step:
             # What the checkpoint doesn't hold begins as it did in the first attempt.
             reseed(self._sources.seed)
+        before = states_before(self._sources.variant)
         model = self._call(loaded.model, args, arguments)
         if study is not None:
+            # The baseline's, where other columns or hyperparameters made it another one.
+            if self.features.seen & self._sources.variant.features or (
+                self._sources.asked & self._sources.variant.hparams.keys()
+            ):
+                whole = _of_baseline(self._sources)
+                begin_alike(model, before, partial(whole._call, loaded.model, args, arguments))
             model = self._ablated(model, args, arguments)
         self.used = True
         return self._sources.distribute(model)
@@ -121,21 +137,50 @@ class ModelGenerator:
             if framework.is_model(model):
                 framework.inherit(original, model)
         if variant.layers:
-            model = operate(model, variant.layers).model
+            surgery = operate(model, variant.layers, first_rows(self._sources))
+            self.surgeries.append(surgery)
+            model = surgery.model
         # However many random numbers building took: training draws the same ones in every arm.
         reseed(self._sources.attempt_seed)
         return model
 
 
-def operate(model: Any, components: Iterable[LayerComponent]) -> Surgery:
-    """Leave the layers of several components out of a model together.
+def _of_baseline(sources: Sources) -> ModelGenerator:
+    """Return what builds the model of the baseline in an arm."""
+    variant, known = sources.variant, sources.loaded.program.hparams
+    hparams = {k: v for k, v in sources.hparams.items() if k not in variant.hparams}
+    hparams |= {name: known[name] for name in variant.hparams if name in known}
+    available = {**sources.available, "hparams": dict(hparams)}
+    whole = replace(sources, available=available, hparams=hparams, variant=Variant(), asked=set())
+    return ModelGenerator(whole)
 
-    Raises:
-        UsageError: If one names no layer, or they can't be left out.
+
+def first_rows(sources: Sources) -> Callable[[], Any] | None:
+    """Return a function that returns the first rows of a trial's data, or None if it has no data.
+
+    They are loaded beside those that the train function gets, which count alone as used. So the
+    data function may be called once more in an arm than in the baseline; the generators are seeded
+    anew after it.
     """
-    framework = registry.of_model(model)
-    known = framework.layer_names(model)
-    return framework.without_layers(model, [n for one in components for n in one.layers_in(known)])
+    if sources.loaded.data is None and sources.loaded.program.table is None:
+        return None
+
+    variant = sources.variant
+    which = variant.features, repr(sorted(variant.hparams.items()))
+
+    def load() -> Any:
+        if which in sources.rows:
+            return sources.rows[which]
+        try:
+            beside = replace(sources, shard=lambda dataset: dataset, asked=set())
+            rows = next(iter(DataGenerator(beside).batch(_FIRST_ROWS, shuffle=False)))
+            return sources.rows.setdefault(which, rows)
+        except Exception as error:
+            raise SurgeryError(
+                f"the first rows of the data can't be had: {type(error).__name__}: {error}"
+            ) from error
+
+    return load
 
 
 @final

@@ -34,7 +34,8 @@ from dotrain.frameworks import registry
 from dotrain.temporary import Kind, OwnFolder
 from dotrain.training.environment import Environment
 from dotrain.training.failure import describe_failure
-from dotrain.training.generators import DataGenerator, ModelGenerator, Sources, operate
+from dotrain.training.generators import DataGenerator, ModelGenerator, Sources, first_rows
+from dotrain.training.leaving_out import operate
 from dotrain.training.program import LoadedProgram, Program, load_program, prepared
 from dotrain.training.seeding import seed_everything
 
@@ -95,6 +96,7 @@ class _Stage:
         self.loaded = loaded
         self.study = study
         self.found = Rehearsal()
+        self.rows: dict[Any, Any] = {}
 
     def play(self) -> Rehearsal:
         components = list(self.study.components.values())
@@ -111,7 +113,7 @@ class _Stage:
         seed_everything(0)
         hparams = {**self.loaded.program.hparams, **variant.hparams}
         common = {"hparams": dict(hparams), "seed": 0, "trial_dir": Path(tempfile.gettempdir())}
-        return Sources(self.loaded, common, hparams, 0, variant)
+        return Sources(self.loaded, common, hparams, 0, variant, rows=self.rows)
 
     def _problem(self, component: Component, message: str) -> None:
         self.found.problems.append((component.name, message))
@@ -193,9 +195,10 @@ class _Stage:
         }
 
     def _layers(self, component: LayerComponent) -> None:
-        model = ModelGenerator(self._sources(Variant())).create()
+        sources = self._sources(Variant())
+        model = ModelGenerator(sources).create()
         try:
-            surgery = operate(model, [component])
+            surgery = operate(model, [component], first_rows(sources))
         except UsageError as error:
             self._problem(component, str(error))
             return

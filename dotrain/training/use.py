@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dotrain.ablation.components import Component, Feature, Switch
+from dotrain.ablation.layers import Surgery
 from dotrain.errors import did_you_mean
 from dotrain.training.arguments import name_of
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
@@ -56,6 +57,12 @@ class Use:
                 "nothing was left out of the model: the train function has never called "
                 "model_gen.create(); get the model from it instead of building it"
             )
+        surgeries = self.model_gen.surgeries
+        if surgeries and not self.goes_on and (idle := _uncalled(surgeries)):
+            return (
+                f"no model without {_quoted(idle)} was trained: nothing has come by the place where that was "
+                "left out of what model_gen.create() gave; train that very model, by its own forward()"
+            )
         asked = self.sources.asked
         for one in self.left_out:
             if isinstance(one, Switch) and not (self.goes_on or asked & one.hparams.keys()):
@@ -78,6 +85,12 @@ class Use:
             f"{_quoted(columns)} was not left out of the data: {name_of(function)}() has never "
             f"asked 'features' about it; give features.select(columns) in every trial{hint}"
         )
+
+
+def _uncalled(surgeries: Sequence[Surgery]) -> list[str]:
+    """Return the layers that were left out of each model in vain."""
+    each = [surgery.uncalled() for surgery in surgeries]
+    return [name for name in each[0] if all(name in others for others in each)]
 
 
 def _quoted(names: Sequence[str]) -> str:

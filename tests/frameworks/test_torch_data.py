@@ -128,7 +128,11 @@ def test_a_rank_without_rows_gets_none_of_everything() -> None:
         x: Any
         names: Any
 
-    batch = {"pair": Pair(torch.ones(1, 3), ["a"]), "array": np.ones((1, 2)), "scalar": torch.ones(())}
+    batch = {
+        "pair": Pair(torch.ones(1, 3), ["a"]),
+        "array": np.ones((1, 2)),
+        "scalar": torch.ones(()),
+    }
     empty = data.without_rows(batch)
     assert empty["pair"].x.shape == (0, 3)
     assert empty["pair"].names == []
@@ -144,9 +148,7 @@ def test_a_rank_without_rows_gets_none_of_everything() -> None:
         (lambda: rows(4), "batch_size: expected a number >= 1"),
         (lambda: (np.ones(3), np.ones(4)), "equally many rows"),
         (
-            lambda: loaders.DataLoader(
-                rows(4), sampler=loaders.DistributedSampler(rows(4), 2, 0)
-            ),
+            lambda: loaders.DataLoader(rows(4), sampler=loaders.DistributedSampler(rows(4), 2, 0)),
             "leave the sampler out",
         ),
     ],

@@ -114,7 +114,7 @@ class Toy(AbstractFramework):
     def layer_names(self, model):
         return list(model.layers)
 
-    def without_layers(self, model, names):
+    def without_layers(self, model, names, first_rows=None):
         import toyframe
 
         rest = {name: count for name, count in model.layers.items() if name not in names}

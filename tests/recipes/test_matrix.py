@@ -42,6 +42,10 @@ SHORTER = {
         "ablation={layer_groups: [{prefix: block2_}], components: {a: {augment: false}}, seeds: 1}",
         "hparams.budget=1",
     ],
+    "digits-torch-ablation": [
+        "ablation={layers: [block1.conv1], layer_groups: [{prefix: block2}], seeds: 1}",
+        "hparams.budget=1",
+    ],
     "cancer-ablation": ["ablation={features: [worst texture], seeds: 2}"],
     "forecast": ["search.num_trials=20"],
     "sgd-asha": ["search.num_trials=9", "search.optimizer.resource_max=9"],
@@ -83,6 +87,7 @@ EXECUTORS = {
     "loop-mirrored": ["local"],
     "titanic-ablation": ["local"],
     "digits-ablation": ["inline"],
+    "digits-torch-ablation": ["local"],
     "cancer-ablation": ["inline", "local", "address"],
     "sgd-asha": ["inline", "local", "address"],
     "sgd-pruning": ["local"],

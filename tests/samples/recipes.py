@@ -78,6 +78,13 @@ TRAINED: Mapping[str, Mapping[str, list[str]]] = {
             _INLINE,
         ],
     },
+    "torch": {
+        "digits-torch-ablation": [
+            "ablation={layers: [block1.conv1], seeds: 1}",
+            "hparams.budget=1",
+            _INLINE,
+        ],
+    },
     "workers": {"digits-distributed": ["hparams.budget=1"]},
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, final
 
 from dotrain.ablation.layers import Surgery
@@ -64,7 +64,9 @@ class Keras(TensorFlowData):
 
         return layer_names(model)
 
-    def without_layers(self, model: Any, names: Sequence[str]) -> Surgery:
+    def without_layers(
+        self, model: Any, names: Sequence[str], first_rows: Callable[[], Any] | None = None
+    ) -> Surgery:
         """Build the model anew around its layers."""
         from dotrain.frameworks.keras.surgery import without_layers
 

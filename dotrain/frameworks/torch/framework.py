@@ -6,13 +6,14 @@ import contextlib
 from base64 import b64decode, b64encode
 from typing import Any, ClassVar, final
 
-from dotrain.frameworks.base import AbstractFramework, Batching
+from dotrain.frameworks.base import Batching
 from dotrain.frameworks.torch.again import refuse_to_start_again
+from dotrain.frameworks.torch.models import TorchModels
 from dotrain.frameworks.torch.shares import SHARES
 
 
 @final
-class Torch(AbstractFramework):
+class Torch(TorchModels):
     """PyTorch."""
 
     packages: ClassVar[tuple[str, ...]] = ("torch",)
