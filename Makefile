@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # Some machines forbid it; the tests start hundreds of processes that would compile all anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo quick test slow test-all lint types format reference bench chaos mutants scale judge distribution ci clean
+.PHONY: help demo quick test slow frameworks test-all lint types format reference bench chaos mutants scale judge distribution ci clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -36,6 +36,9 @@ test: $(READY) ## Run the tests that a change needs.
 
 slow: $(READY) ## Run the tests that `make test` leaves out: whole trainings, killed processes.
 	$(PYTEST) -m slow
+
+frameworks: $(READY) ## Run what frameworks are promised: templates, exact groups, continued trainings, callbacks, surgery.
+	$(PYTEST) tests/frameworks tests/distribution tests/test_init.py tests/recipes
 
 test-all: test slow ## Run all tests.
 

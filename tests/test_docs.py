@@ -177,15 +177,40 @@ def test_the_configs_of_clusters_are_sound(page: str, tmp_path: Path) -> None:
         assert loaded.executor.slots(1) in (None, 2, 4)
 
 
+HEADS = {
+    "torch": """
+import torch
+from torch import load, save
+from torch.nn.functional import cross_entropy
+from torch.optim import Adam
+from sklearn.datasets import load_digits
+def load_data():
+    images, labels = load_digits(return_X_y=True)
+    return images.astype("float32") / 16, labels
+def build_model():
+    return torch.nn.Linear(64, 10)
+def accuracy(model):
+    images, labels = load_data()
+    return (model(torch.tensor(images)).argmax(1).numpy() == labels).mean()
+""",
+    "keras": """
+import keras
+from dotrain.callbacks import KerasCheckpoint, KerasEpochEnd
+from recipes.digits import build_model, load_data
+""",
+}
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_the_train_function_of_the_readme_runs(project: Project) -> None:
-    function, _ = blocks("README.md", "python")
-    head = "import keras\nfrom dotrain.callbacks import KerasCheckpoint, KerasEpochEnd\n"
+@pytest.mark.parametrize(("index", "package"), [*enumerate(HEADS)])
+def test_the_train_functions_of_the_readme_run(project: Project, index: int, package: str) -> None:
+    pytest.importorskip(package)
+    function = blocks("README.md", "python")[index]
     result = project.run(
-        f"{head}{function}",
-        model=f"{ROOT / 'recipes' / 'digits.py'}:build_model",
-        data=f"{ROOT / 'recipes' / 'digits.py'}:load_data",
+        HEADS[package] + function,
+        model="user.py:build_model",
+        data="user.py:load_data",
         metric="val_accuracy",
         hparams={"lr": 0.001, "budget": 2},
         cluster={"kind": "inline"},
