@@ -21,8 +21,9 @@ help: ## Show the targets.
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	# The build for CPUs, where it is offered: the tests' range alone would fetch gigabytes of CUDA.
-	$(BIN)/python -m pip install --quiet --no-compile '$(TORCH)' || echo "no $(TORCH) here: its tests are skipped"
-	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile '$(TORCH)' && more=,dev-torch \
+		|| echo "no $(TORCH) here: its tests are skipped, and those of what builds on it"; \
+	$(BIN)/python -m pip install --quiet --no-compile --editable ".[dev$$more]"
 	@touch $@
 
 demo: $(READY) ## Search a Keras model with ASHA on two workers of this machine.
