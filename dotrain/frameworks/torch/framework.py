@@ -14,7 +14,10 @@ class Torch(AbstractFramework):
     """PyTorch."""
 
     packages: ClassVar[tuple[str, ...]] = ("torch",)
-    distributions: ClassVar[tuple[str, ...]] = ("torch",)
+    distributions: ClassVar[tuple[str, ...]] = (
+        *("torch", "lightning", "pytorch-lightning"),
+        *("transformers", "accelerate", "skorch"),
+    )
     requirement: ClassVar[str] = "dotrain[torch]"
 
     def set_threads(self, count: int, code: str) -> None:
