@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # `as`: for users' type checkers to take the name as exported
 else:
     import re
 
-    #: By module: the package it needs, the extra that installs that, and its names.
+    #: By module: the package that it needs, and its names.
     _NAMES = {
         "boosting.callbacks.catboost": ("catboost", "CatBoostCheckpoint CatBoostReport"),
         "boosting.callbacks.lightgbm": ("lightgbm", "LightGBMCheckpoint LightGBMReport"),
@@ -53,8 +53,6 @@ else:
         ),
     }
     _HOMES = {name: home for home, (_, names) in _NAMES.items() for name in names.split()}
-    #: Where the extra isn't called as the package is.
-    _EXTRAS = {"keras": "tensorflow"}
     __all__ = sorted(_HOMES)
 
     def _load(name: str) -> object:
@@ -67,9 +65,11 @@ else:
             missing = (error.name or "").split(".")[0]
             if missing == "dotrain":
                 raise
-            extra = _EXTRAS.get(package, package)
-            told = f"{name} needs {missing}, which isn't installed here: pip install 'dotrain[{extra}]'"
-            raise ModuleNotFoundError(told, name=error.name) from None
+            registry = importlib.import_module("dotrain.frameworks.registry")
+            told = f"{name} needs {missing}, which isn't installed here"
+            raise ModuleNotFoundError(
+                f"{told}: {registry.how_to_install(package)}", name=error.name
+            ) from None
         return getattr(module, name)
 
     def __getattr__(name: str) -> object:

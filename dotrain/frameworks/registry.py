@@ -10,6 +10,7 @@ import importlib
 import sys
 from collections.abc import Collection, Iterable
 from functools import cache
+from importlib.metadata import metadata
 from typing import Any
 
 from dotrain.errors import UsageError
@@ -86,10 +87,14 @@ def how_to_install(package: str) -> str:
     Args:
         package: What users import.
     """
+    if package in (metadata("dotrain").get_all("Provides-Extra") or ()):
+        return f"pip install 'dotrain[{package}]'"
     try:
         framework = of({package})[0]
     except UsageError:  # what is broken about its plugin is said elsewhere
         framework = NONE
+    if package not in framework.packages:
+        framework = NONE  # what is built on a framework doesn't come with it
     name = framework.requirement or " ".join(framework.distributions)
     if not name:
         return "install the package that has it"

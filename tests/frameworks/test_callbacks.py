@@ -96,27 +96,6 @@ def test_what_was_killed_and_goes_on_ends_as_what_never_was(tmp_path: Path) -> N
             assert not any("draws once more" in log(result, trial) for trial in trials)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_promotion_goes_on_at_its_step(tmp_path: Path, kind: str) -> None:
-    asha = {"name": "asha", "reduction_factor": 2, "resource_min": 1, "resource_max": 4}
-    result = run_cases(
-        tmp_path,
-        hparams={"kind": kind},
-        search={
-            "space": {"x": {"type": "float", "range": [0.0, 1.0]}},
-            "optimizer": asha,
-            "num_trials": 4,
-        },
-    )
-    longest = max(len(trial.step_history) for trial in result.trials)
-    assert longest == 4
-    for trial in result.trials:
-        assert trial.state == TrialState.FINISHED, log(result, trial)
-        assert trial.step_history == list(range(len(trial.step_history)))
-        assert set(trial.marks) <= {Mark.CONTINUED}
-        assert trial.attempt == {1: 1, 2: 2, 4: 3}[len(trial.step_history)]
-
-
 def test_a_stop_passes_through_every_framework(tmp_path: Path) -> None:
     result = run_cases(
         tmp_path,
@@ -131,8 +110,7 @@ def test_a_stop_passes_through_every_framework(tmp_path: Path) -> None:
         assert trial.state == TrialState.STOPPED, log(result, trial)
         assert len(trial.step_history) < 4
         folder = result.run_dir / "trials" / trial.trial_id / "checkpoint"
-        behind = trial.varied["kind"] == "catboost"
-        assert checkpoints_in(folder)[-1].step == len(trial.step_history) - behind
+        assert checkpoints_in(folder)[-1].step == len(trial.step_history)
 
 
 def test_what_is_reported_where_a_framework_has_ways_of_its_own(tmp_path: Path) -> None:
@@ -192,6 +170,11 @@ def test_a_training_that_begins_anew_beside_its_checkpoint_is_refused(
     xgboost = callbacks.XGBoostCheckpoint(checkpoint)
     with pytest.raises(BadSetup, match="xgb_model=keep"):
         xgboost.before_training(SimpleNamespace(num_boosted_rounds=lambda: 0))
+    with checkpoint.save(step=3) as folder:
+        (folder / "snapshot").touch()
+    catboost = callbacks.CatBoostCheckpoint(checkpoint)
+    with pytest.raises(BadSetup, match=r"\*\*keep.params"):
+        catboost.after_iteration(SimpleNamespace(iteration=1))
     lightgbm = callbacks.LightGBMCheckpoint(checkpoint)
     with pytest.raises(BadSetup, match="init_model=keep"):
         lightgbm(SimpleNamespace(begin_iteration=0))

@@ -17,7 +17,10 @@ class Torch(TorchModels):
     """PyTorch."""
 
     packages: ClassVar[tuple[str, ...]] = ("torch",)
-    distributions: ClassVar[tuple[str, ...]] = ("torch",)
+    distributions: ClassVar[tuple[str, ...]] = (
+        *("torch", "lightning", "pytorch-lightning"),
+        *("transformers", "accelerate", "skorch"),
+    )
     requirement: ClassVar[str] = "dotrain[torch]"
 
     def set_threads(self, count: int, code: str) -> None:

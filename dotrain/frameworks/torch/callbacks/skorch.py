@@ -29,7 +29,12 @@ class SkorchReport(Callback):  # type: ignore[misc]
     def on_epoch_end(self, net: Any, **others: Any) -> None:
         """Report."""
         last = net.history[-1]
-        logs = {key: value for key, value in last.items() if key not in ("batches", "epoch")}
+        # Of a score it notes too whether it is the best so far.
+        logs = {
+            key: value
+            for key, value in last.items()
+            if key not in ("batches", "epoch") and not isinstance(value, bool)
+        }
         metric = self.metric or self.reporter.metric
         report_logs(self.reporter, logs, metric, last["epoch"] - 1, "entries of skorch's history")
 
