@@ -8,7 +8,10 @@ from dotrain import plugins
 from dotrain.testing import check_strategy
 
 #: What a strategy must be given; the rest of its options have defaults.
-OPTIONS: dict[str, dict[str, int]] = {"multi_worker_mirrored": {"workers": 3}}
+OPTIONS: dict[str, dict[str, int]] = {
+    "multi_worker_mirrored": {"workers": 3},
+    "jax": {"workers": 3},
+}
 
 
 @pytest.mark.filterwarnings("default")  # TensorFlow's own
