@@ -80,7 +80,23 @@ else:
             return importlib.import_module("dotrain.versions").own_version()
         if name in _HOMES:
             return getattr(importlib.import_module(f"dotrain.{_HOMES[name]}"), name)
+        if told := _elsewhere(name):
+            # `from dotrain import name` would show no other error's text.
+            raise ImportError(told)
         raise AttributeError(f"module 'dotrain' has no attribute '{name}'")
+
+    def _elsewhere(name: str) -> str:
+        """Return where a callback is that was looked for here; ``""`` if it is none."""
+        import importlib
+
+        if not name[:1].isupper():
+            return ""
+        callbacks = importlib.import_module("dotrain.callbacks")
+        near = [name] if name in callbacks.__all__ else callbacks.near_misses(name)
+        if not near:
+            return ""
+        found = f"from dotrain.callbacks import {', '.join(near)}"
+        return f"'{name}' isn't in dotrain{'' if near == [name] else '; did you mean'}: {found}"
 
     def __dir__() -> list[str]:
         return [*__all__, "__version__"]

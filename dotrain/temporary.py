@@ -36,6 +36,8 @@ class Kind(StrEnum):
     CODE = "dotrain-code-own-"
     #: What the rehearsal of a study answers.
     REHEARSAL = "dotrain-rehearsal-"
+    #: What a framework writes of a training under way.
+    SNAPSHOT = "dotrain-snapshot-"
 
     @property
     def beginning(self) -> str:

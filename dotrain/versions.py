@@ -16,7 +16,7 @@ def _packages() -> list[str]:
     """Return the packages that a result may depend on, installed or not."""
     from dotrain.frameworks import registry
 
-    others = ("scikit-learn", "optuna", "scipy", "statsmodels", "pandas", "pyarrow")
+    others = ("optuna", "scipy", "statsmodels", "pandas", "pyarrow")
     frameworks = (name for one in registry.every() for name in one.distributions)
     return list(dict.fromkeys(("dask", "distributed", "numpy", *frameworks, *others)))
 

@@ -15,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import dotrain
-from dotrain import abc, plugins, testing
+from dotrain import abc, callbacks, plugins, testing
 from tests.conftest import ROOT
 
 #: Neither abstract nor final, and why.
@@ -28,9 +28,9 @@ MAY_BE_DERIVED_FROM = {
 CLASSES = [name for name in dotrain.__all__ if inspect.isclass(getattr(dotrain, name))]
 
 
-def static_names() -> list[tuple[str, str]]:
+def static_names(module: str = "__init__") -> list[tuple[str, str]]:
     """Each name that a type checker finds, and the module it comes from."""
-    tree = ast.parse((ROOT / "dotrain/__init__.py").read_text())
+    tree = ast.parse((ROOT / f"dotrain/{module}.py").read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     assert ast.unparse(block.test) == "TYPE_CHECKING"
     found = []
@@ -100,13 +100,61 @@ def test_a_public_module_shows_its_names_and_no_others(name: str) -> None:
         assert public.__doc__ or public is abc.Post
 
 
-def test_the_callbacks_are_what_their_module_lists() -> None:
-    """Read, since importing it imports a framework."""
-    tree = ast.parse((ROOT / "dotrain/callbacks.py").read_text())
-    names = [a.name for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names]
-    listed = next(node.value for node in tree.body if isinstance(node, ast.Assign))
-    assert names == ast.literal_eval(listed)
-    assert "__dir__" in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+def test_every_list_of_the_callbacks_is_the_same() -> None:
+    static = static_names("callbacks")
+    homes = {(name, f"dotrain.frameworks.{home}") for name, home in callbacks._HOMES.items()}
+    assert sorted(static) == sorted(homes)
+    assert dir(callbacks) == callbacks.__all__ == sorted(name for name, _ in static)
+
+
+def test_importing_the_callbacks_imports_no_framework() -> None:
+    code = "import sys, dotrain.callbacks as c; dir(c); print(*(n for n in sys.modules if 'dotrain.' in n))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["dotrain.callbacks"]
+
+
+@pytest.mark.parametrize("name", callbacks.__all__)
+def test_a_callback_that_is_looked_for_in_dotrain_says_where_it_is(name: str) -> None:
+    with pytest.raises(ImportError, match=f"'{name}' isn't in dotrain: from dotrain.callbacks"):
+        exec(f"from dotrain import {name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("KerasEpochEnds", "KerasEpochEnd"),
+        ("kerasEpochEnd", None),
+        ("LightningCallback", "LightningCheckpoint, LightningReport"),
+        ("XgboostReport", "XGBoostReport"),
+        ("Nothing", None),
+    ],
+)
+def test_a_near_miss_of_a_callback_says_what_may_be_meant(name: str, meant: str | None) -> None:
+    expected = f"did you mean: from dotrain.callbacks import {meant}" if meant else "cannot import"
+    with pytest.raises(ImportError, match=expected):
+        exec(f"from dotrain import {name}")
+    shown = f"did you mean {meant.replace(', ', ' or ')}" if meant else "cannot import"
+    with pytest.raises(ImportError, match=shown):
+        exec(f"from dotrain.callbacks import {name}")
+
+
+def test_a_callback_without_its_framework_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, package, extra in [
+        ("LightningReport", "lightning", "lightning"),
+        ("KerasEpochEnd", "keras", "tensorflow"),
+        ("SklearnSteps", "sklearn", "sklearn"),
+    ]:
+        home = f"dotrain.frameworks.{callbacks._HOMES[name]}"
+        monkeypatch.delitem(sys.modules, home, raising=False)
+        monkeypatch.delitem(vars(callbacks), name, raising=False)
+        for module in [one for one in sys.modules if one.split(".")[0] == package]:
+            monkeypatch.delitem(sys.modules, module)
+        monkeypatch.setitem(sys.modules, package, None)
+        told = rf"{name} needs {package}, .* pip install 'dotrain\[{extra}\]'"
+        with pytest.raises(ModuleNotFoundError, match=told):
+            getattr(callbacks, name)
 
 
 def ours(annotation: Any) -> Iterator[type]:

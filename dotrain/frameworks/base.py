@@ -133,7 +133,7 @@ class AbstractFramework(ABC):
         return None
 
     def number(self, value: Any) -> float | None:
-        """Return one of its values as a number, where ``float(value)`` doesn't tell.
+        """Return one of its values as a number, where ``float(value)`` doesn't tell, or says more than that.
 
         Args:
             value: What was reported or returned.

@@ -10,6 +10,7 @@ import importlib
 import sys
 from collections.abc import Collection, Iterable
 from functools import cache
+from importlib.metadata import metadata
 from typing import Any
 
 from dotrain.errors import UsageError
@@ -69,6 +70,11 @@ def of_model(model: Any) -> AbstractFramework:
     return next((one for one in loaded() if one.is_model(model)), NONE)
 
 
+def of_value(value: Any) -> list[AbstractFramework]:
+    """Return the frameworks that a value may be of; none for Python's own and NumPy's."""
+    return [] if type(value).__module__ in ("builtins", "numpy") else loaded()
+
+
 def every() -> list[AbstractFramework]:
     """Return all frameworks but those that can't be loaded; this imports none of them."""
     places = dict.fromkeys(each.place for each in find_plugins(FRAMEWORKS) if each.plugin)
@@ -81,10 +87,14 @@ def how_to_install(package: str) -> str:
     Args:
         package: What users import.
     """
+    if package in (metadata("dotrain").get_all("Provides-Extra") or ()):
+        return f"pip install 'dotrain[{package}]'"
     try:
         framework = of({package})[0]
     except UsageError:  # what is broken about its plugin is said elsewhere
         framework = NONE
+    if package not in framework.packages:
+        framework = NONE  # what is built on a framework doesn't come with it
     name = framework.requirement or " ".join(framework.distributions)
     if not name:
         return "install the package that has it"

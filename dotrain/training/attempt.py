@@ -151,6 +151,8 @@ def _call(
         for report in kept.between(launch.known_step, resume_step) if resume_step else ():
             channel.send(Reported(trial_id, attempt, *report, kept=True))
         returned = loaded.train(**arguments)
+        if reporter.held is not None:
+            raise reporter.held
         if reporter.divergence:
             return Diverged(trial_id, attempt, reporter.divergence)
         lends = launch.keep_step >= 0 and place.is_chief

@@ -24,13 +24,12 @@ def as_number(value: Any) -> float | None:
     if type(value) is float:
         return value
     try:
-        number = _converted(value)
-    except Exception:  # the value's own conversion raises what it likes
-        number = None
-    if number is None:
-        told = (framework.number(value) for framework in registry.loaded())
+        # First whoever knows its values: a mere conversion may warn of what is meant here.
+        told = (framework.number(value) for framework in registry.of_value(value))
         number = next((one for one in told if one is not None), None)
-    return number
+        return _converted(value) if number is None else number
+    except Exception:  # the value's own conversion raises what it likes
+        return None
 
 
 def _converted(value: Any) -> float | None:

@@ -31,6 +31,7 @@ class Reporter:
         next_step: The step that `broadcast` uses if it isn't given one.
         last: The value last reported, or None.
         divergence: How the metric has become NaN or infinite, or ``""``.
+        held: What is to be raised when the function returns, or None.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Reporter:
         self._best_before: float | None = None
         self._better = max if direction == "max" else min
         self.divergence = ""
+        self.held: BaseException | None = None
         self._further = further
         self._agreement = agreement
         self._trial_id = trial_id
@@ -100,6 +102,14 @@ class Reporter:
             raise Diverged(self.divergence)
         if reason is not None:
             raise EarlyStop(reason)
+
+    def raise_later(self, error: BaseException) -> None:
+        """Have raised, when the function returns, what `broadcast` has raised in a callback.
+
+        For a framework that would hide it in an error of its own: the callback ends the training in
+        the framework's way. The next report raises `EarlyStop` again.
+        """
+        self.held = error
 
     def _report(self, metric: Any, step: int | None) -> None:
         step = self._checked_step(step)

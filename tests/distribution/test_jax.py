@@ -84,9 +84,7 @@ def keras_found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     folder = tmp_path_factory.mktemp("keras")
     places = {}
     for workers in (1, 2):
-        environment = [
-            {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
-        ]
+        environment = [{"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_backend_optimization_level=0"}]
         own = CASES.with_name("keras_on_jax_cases.py")
         functions = {"train": f"{own}:train", "data": f"{own}:load"}
         result = trained(folder, "", workers, **functions, env=environment)

@@ -1,8 +1,4 @@
-"""Keras callbacks that report to the search and keep checkpoints.
-
-With its public name, `dotrain.callbacks`, the one module of dotrain that imports Keras when it is
-imported; only train functions import it.
-"""
+"""Keras callbacks that report to the search and keep checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import keras
 
 from dotrain.frameworks.keras.seeds import layers_generators, set_layers_generators
 from dotrain.training.checkpoint import Checkpoint
-from dotrain.training.errors import BadReport
+from dotrain.training.logs import report_logs
 from dotrain.training.reporter import Reporter
 
 
@@ -34,7 +30,7 @@ class KerasEpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Report; the step is the epoch, from 0."""
-        _broadcast(self._reporter, logs or {}, self._metric, epoch)
+        report_logs(self._reporter, logs or {}, self._metric, epoch, "Keras' logs")
 
 
 class KerasBatchEnd(keras.callbacks.Callback):  # type: ignore[misc]
@@ -53,7 +49,7 @@ class KerasBatchEnd(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Report; the steps count batches over all epochs."""
-        _broadcast(self._reporter, logs or {}, self._metric, None)
+        report_logs(self._reporter, logs or {}, self._metric, None, "Keras' logs")
 
 
 class KerasCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
@@ -94,16 +90,3 @@ class KerasCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.save_weights(directory / self.FILE)
             states = json.dumps(layers_generators(self.model))
             (directory / self.GENERATORS).write_text(states, encoding="utf-8")
-
-
-def _broadcast(reporter: Reporter, logs: Mapping[str, Any], metric: str, step: int | None) -> None:
-    """Report the logs of a callback, with `metric` under the config's name.
-
-    Raises:
-        BadReport: If `logs` doesn't hold `metric`, or as for `Reporter.broadcast`.
-        EarlyStop: If the trial is to stop.
-    """
-    if metric not in logs:
-        held = ", ".join(logs) or "nothing"
-        raise BadReport(f"Keras' logs have no '{metric}'; they hold {held}")
-    reporter.broadcast({**logs, reporter.metric: logs[metric]}, step)

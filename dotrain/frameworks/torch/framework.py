@@ -14,7 +14,10 @@ class Torch(AbstractFramework):
     """PyTorch."""
 
     packages: ClassVar[tuple[str, ...]] = ("torch",)
-    distributions: ClassVar[tuple[str, ...]] = ("torch",)
+    distributions: ClassVar[tuple[str, ...]] = (
+        *("torch", "lightning", "pytorch-lightning"),
+        *("transformers", "accelerate", "skorch"),
+    )
     requirement: ClassVar[str] = "dotrain[torch]"
 
     def set_threads(self, count: int, code: str) -> None:
@@ -54,3 +57,14 @@ class Torch(AbstractFramework):
         count = torch.cuda.device_count() if others else 0
         for device, other in enumerate(others[:count]):
             torch.cuda.set_rng_state(other, device)
+
+    def number(self, value: Any) -> float | None:
+        """Take tensors of one number, with a gradient or without; not of a truth or a complex number."""
+        import torch
+
+        # One of a functional transform, or of no storage, has no number yet.
+        if not isinstance(value, torch.Tensor) or value.shape not in ((), (1,)):
+            return None
+        if value.dtype == torch.bool or value.is_complex() or value.is_meta:
+            return None
+        return float(value.detach().item())

@@ -1,0 +1,1 @@
+"""Callbacks of what trains PyTorch models: Lightning, Hugging Face's Trainer, skorch."""
