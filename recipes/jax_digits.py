@@ -55,7 +55,6 @@ def train(
     weights, state = kept.restore((weights, state))
     images, labels = data_gen.load("validation")
 
-    @jax.jit
     def step(weights: Any, state: Any, x: Any, y: Any) -> Any:
         def loss(weights: Any) -> Any:
             return optax.softmax_cross_entropy_with_integer_labels(logits(weights, x), y).mean()
@@ -63,15 +62,15 @@ def train(
         updates, state = optimizer.update(jax.grad(loss)(weights), state, weights)
         return optax.apply_updates(weights, updates), state
 
-    @jax.jit
     def accuracy_of(weights: Any) -> Any:
         return jnp.mean(jnp.argmax(logits(weights, images), axis=1) == labels)
 
+    jitted_step, jitted_accuracy = jax.jit(step), jax.jit(accuracy_of)
     accuracy = 0.0
     for epoch in range(checkpoint.step, budget):
         for x, y in data_gen.batch(epoch=epoch):
-            weights, state = step(weights, state, x, y)
-        accuracy = float(accuracy_of(weights))
+            weights, state = jitted_step(weights, state, x, y)
+        accuracy = float(jitted_accuracy(weights))
         kept.save((weights, state), step=epoch + 1)
         reporter.broadcast(accuracy, step=epoch)
     return accuracy
