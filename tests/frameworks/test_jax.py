@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dotrain.core.strategy import PortTaken, Seat
 from dotrain.frameworks.base import epoch_order
 from dotrain.frameworks.jax.checkpoint import JaxCheckpoint
 from dotrain.frameworks.jax.framework import Jax
+from dotrain.frameworks.jax.multi_process import MultiProcess
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadSetup
 from dotrain.training.numbers import as_number
@@ -170,3 +173,20 @@ def test_many_attempts_on_processes_that_are_forked(
     told = (result.run_dir / "logs" / "workers.log").read_text()
     assert said in told
     assert "os.fork" not in told
+
+
+def test_a_port_that_another_process_has_is_noticed_before_jaxlib_crashes_on_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(PortTaken, match=address):
+            MultiProcess(workers=2).begin(Seat(0, (address, "127.0.0.1:0")))
+
+
+def test_the_death_of_a_rank_is_told_from_mistakes() -> None:
+    strategy = MultiProcess(workers=2)
+    gone = "UNKNOWN: Gloo all-reduce failed: Connection closed by peer [127.0.0.1]:56738"
+    assert strategy.peer_is_gone(ValueError(gone))
+    assert not strategy.peer_is_gone(ValueError("shapes (2,) and (3,) don't fit"))
+    for workers, message in ((None, "needs 'workers'"), (0, "expected a number >= 1, got 0")):
+        with pytest.raises(ValueError, match=message):
+            MultiProcess(workers=workers)

@@ -64,7 +64,7 @@ class MultiProcess(AbstractStrategy):
             if seat.rank == 0:
                 _check_port(address)
             # Proxies have been taken care of; else it warns of them.
-            if hasattr(jax.config, "jax_check_proxy_envs"):
+            if "jax_check_proxy_envs" in jax.config.values:
                 jax.config.update("jax_check_proxy_envs", False)
             jax.distributed.initialize(
                 address,
