@@ -264,9 +264,9 @@ def catboost(reporter: Any, checkpoint: Any, budget: int) -> bytes:
     model = cat.CatBoostClassifier(
         iterations=int(budget), learning_rate=0.2, verbose=False, **keep.params
     )
-    model.fit(
-        *TRAIN, eval_set=TEST, callbacks=[keep, cb.CatBoostReport(reporter, NAMED.get("catboost"))]
-    )
+    report = cb.CatBoostReport(reporter, NAMED.get("catboost"))
+    model.fit(*TRAIN, eval_set=TEST, callbacks=[keep, report])
+    keep.save()
     return bytes(model.predict_proba(TEST[0]).tobytes())
 
 

@@ -110,8 +110,7 @@ def test_a_stop_passes_through_every_framework(tmp_path: Path) -> None:
         assert trial.state == TrialState.STOPPED, log(result, trial)
         assert len(trial.step_history) < 4
         folder = result.run_dir / "trials" / trial.trial_id / "checkpoint"
-        behind = trial.varied["kind"] == "catboost"
-        assert checkpoints_in(folder)[-1].step == len(trial.step_history) - behind
+        assert checkpoints_in(folder)[-1].step == len(trial.step_history)
 
 
 def test_what_is_reported_where_a_framework_has_ways_of_its_own(tmp_path: Path) -> None:
@@ -171,6 +170,11 @@ def test_a_training_that_begins_anew_beside_its_checkpoint_is_refused(
     xgboost = callbacks.XGBoostCheckpoint(checkpoint)
     with pytest.raises(BadSetup, match="xgb_model=keep"):
         xgboost.before_training(SimpleNamespace(num_boosted_rounds=lambda: 0))
+    with checkpoint.save(step=3) as folder:
+        (folder / "snapshot").touch()
+    catboost = callbacks.CatBoostCheckpoint(checkpoint)
+    with pytest.raises(BadSetup, match=r"\*\*keep.params"):
+        catboost.after_iteration(SimpleNamespace(iteration=1))
     lightgbm = callbacks.LightGBMCheckpoint(checkpoint)
     with pytest.raises(BadSetup, match="init_model=keep"):
         lightgbm(SimpleNamespace(begin_iteration=0))

@@ -110,6 +110,12 @@ def test_a_state_of_another_form_is_refused(tmp_path: Path) -> None:
         kept.restore({**state(0), "more": 1.0})
 
 
+def test_beginning_anew_beside_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    JaxCheckpoint(Checkpoint(tmp_path)).save(state(0), step=1)
+    with pytest.raises(BadSetup, match=r"of step 1 is there.*kept.restore\(state\)"):
+        JaxCheckpoint(Checkpoint(tmp_path)).save(state(0), step=2)
+
+
 FORKED = """
 import os
 import jax

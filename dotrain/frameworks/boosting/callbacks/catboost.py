@@ -11,7 +11,7 @@ import catboost  # noqa: F401  (whoever uses these has it)
 
 from dotrain.temporary import Kind, OwnFolder
 from dotrain.training.checkpoint import Checkpoint
-from dotrain.training.errors import BadReport, EarlyStop
+from dotrain.training.errors import BadReport, BadSetup, EarlyStop
 from dotrain.training.logs import find_metric, report_logs
 from dotrain.training.reporter import Reporter
 
@@ -54,12 +54,17 @@ class CatBoostReport:
 
 
 class CatBoostCheckpoint:
-    """Keep CatBoost's own snapshot after every round, or every few.
+    """Keep CatBoost's own snapshot, of every round or of every few.
 
-    A snapshot is of the round before. Give a model the parameters that have it written and read:
-    ``CatBoostClassifier(iterations=budget, learning_rate=lr, **keep.params)``. Set the learning
-    rate: by itself it depends on the number of rounds, and CatBoost wouldn't go on with another. In
-    the list of callbacks it stands before the one that reports.
+    Give a model the parameters that have snapshots written and read, and keep the last one when
+    it is fitted; those before are a round behind::
+
+        model = CatBoostClassifier(iterations=budget, learning_rate=lr, **keep.params)
+        model.fit(..., callbacks=[keep, CatBoostReport(reporter)])
+        keep.save()
+
+    Set the learning rate: by itself it depends on the number of rounds, and a promotion would go on
+    with another one. In the list of callbacks it stands before the one that reports.
 
     Args:
         checkpoint: The train function's ``checkpoint``.
@@ -71,7 +76,7 @@ class CatBoostCheckpoint:
     def __init__(self, checkpoint: Checkpoint, every: int = 1) -> None:
         self._checkpoint = checkpoint
         self._every = every
-        self._saved = checkpoint.step
+        self._begins_at = self._done = self._saved = checkpoint.step
         folder = OwnFolder(Kind.SNAPSHOT)
         weakref.finalize(self, folder.remove)
         self._file = folder.path / self.FILE
@@ -89,10 +94,30 @@ class CatBoostCheckpoint:
             self.params["thread_count"] = int(threads)
 
     def after_iteration(self, info: Any) -> bool:
-        """Save, if it is time."""
-        done = info.iteration - 1  # of the snapshot that there is
-        if done >= 1 and done - self._saved >= self._every:
+        """Save, if it is time.
+
+        Raises:
+            BadSetup: If training hasn't gone on where the checkpoint ends; CatBoost wraps it.
+        """
+        begins_at, self._begins_at = self._begins_at, 0
+        if begins_at and info.iteration != begins_at + 1:
+            raise BadSetup(
+                f"there is a checkpoint of {begins_at} rounds, but training begins with "
+                f"{info.iteration - 1}: tell it where to go on by CatBoostClassifier("
+                "**keep.params), with keep = CatBoostCheckpoint(checkpoint)"
+            )
+        # What is there was written as this round began.
+        self._take(info.iteration - 1, self._every)
+        self._file.unlink(missing_ok=True)
+        self._done = info.iteration
+        return True
+
+    def save(self) -> None:
+        """Keep the last round, behind ``fit``: then the snapshot is of all of them."""
+        self._take(self._done, 1)
+
+    def _take(self, done: int, every: int) -> None:
+        if done - self._saved >= every and self._file.exists():
             with self._checkpoint.save(step=done) as directory:
                 shutil.copy(self._file, directory / self.FILE)
             self._saved = done
-        return True
