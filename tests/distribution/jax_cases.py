@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import psutil
 
 ROWS, STEPS = 37, 20
 
@@ -104,6 +105,9 @@ def train(dist_strategy: Any, data_gen: Any, trial_dir: Path, seed: int) -> floa
     (trial_dir / "cases.json").write_text(json.dumps(found))
     held = len(batch["number"].addressable_shards[0].data) if jax.process_count() > 1 else 12
     (trial_dir / "held.json").write_text(json.dumps(held))
+    connections = psutil.Process().net_connections("inet")
+    ports = [one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN]
+    (trial_dir / "listens.json").write_text(json.dumps(ports))
     return 1.0
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from dotrain.config import load_config
 from dotrain.core.observer import Observer
+from dotrain.distribution.loopback import is_loopback
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
@@ -71,6 +72,15 @@ def test_training_is_the_same_on_one_process_and_on_several(found: dict[int, Pat
 def test_each_rank_holds_its_share_of_the_rows(found: dict[int, Path]) -> None:
     held = [json.loads((path / "held.json").read_text()) for path in found.values()]
     assert held == [12, 6, 4, 3]
+
+
+def test_other_machines_reach_no_port_of_ranks_on_one_host(found: dict[int, Path]) -> None:
+    alone, *together = (json.loads((path / "listens.json").read_text()) for path in found.values())
+    assert alone == []
+    for addresses in together:
+        # Of the chief: the service, Gloo, and where it tells what it has decided.
+        assert len(addresses) == 3
+        assert all(is_loopback(address.removeprefix("::ffff:")) for address in addresses)
 
 
 def test_it_is_said_of_a_batch_that_nobody_shares(found: dict[int, Path]) -> None:
