@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # `as`: for users' type checkers to take the name as exported
     from dotrain.frameworks.boosting.callbacks.lightgbm import LightGBMReport as LightGBMReport
     from dotrain.frameworks.boosting.callbacks.xgboost import XGBoostCheckpoint as XGBoostCheckpoint
     from dotrain.frameworks.boosting.callbacks.xgboost import XGBoostReport as XGBoostReport
+    from dotrain.frameworks.jax.checkpoint import JaxCheckpoint as JaxCheckpoint
     from dotrain.frameworks.keras.callbacks import KerasBatchEnd as KerasBatchEnd
     from dotrain.frameworks.keras.callbacks import KerasCheckpoint as KerasCheckpoint
     from dotrain.frameworks.keras.callbacks import KerasEpochEnd as KerasEpochEnd
@@ -43,6 +44,7 @@ else:
         "boosting.callbacks.catboost": ("catboost", "CatBoostCheckpoint CatBoostReport"),
         "boosting.callbacks.lightgbm": ("lightgbm", "LightGBMCheckpoint LightGBMReport"),
         "boosting.callbacks.xgboost": ("xgboost", "XGBoostCheckpoint XGBoostReport"),
+        "jax.checkpoint": ("jax", "JaxCheckpoint"),
         "keras.callbacks": ("keras", "KerasBatchEnd KerasCheckpoint KerasEpochEnd"),
         "sklearn.callbacks": ("sklearn", "SklearnFolds SklearnSteps"),
         "torch.callbacks.lightning": ("lightning", "LightningCheckpoint LightningReport"),

@@ -39,7 +39,7 @@ def train(
     dist_strategy: Any, data_gen: Any, checkpoint: Any, reporter: Any, trial_dir: Path
 ) -> float:
     """Fit, evaluate and predict; 37 rows in batches of 8 end with one of 5, which nobody can share."""
-    x, y = load()
+    x, _ = load()
     model = build(dist_strategy)
     history = model.fit(
         data_gen.batch(8),

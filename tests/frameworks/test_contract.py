@@ -129,5 +129,6 @@ def test_a_program_uses_what_it_names_whatever_the_process_has_imported() -> Non
     assert used() == used("numpy", "math", "os") == ["NoFramework"]
     assert used("keras", "numpy") == ["Keras", "NoFramework"]
     assert used("tensorflow", "keras") == ["Keras", "TensorFlow", "NoFramework"]
+    assert used("jax", "keras", "torch") == ["Keras", "Torch", "Jax", "NoFramework"]
     # An installed package of the user's may import one in its place.
     assert used("somebodys") == everything

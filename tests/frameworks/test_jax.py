@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dotrain.core.strategy import PortTaken, Seat
 from dotrain.frameworks.base import epoch_order
 from dotrain.frameworks.jax.checkpoint import JaxCheckpoint
 from dotrain.frameworks.jax.framework import Jax
+from dotrain.frameworks.jax.multi_process import MultiProcess
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadSetup
 from dotrain.training.numbers import as_number
@@ -107,6 +110,12 @@ def test_a_state_of_another_form_is_refused(tmp_path: Path) -> None:
         kept.restore({**state(0), "more": 1.0})
 
 
+def test_beginning_anew_beside_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    JaxCheckpoint(Checkpoint(tmp_path)).save(state(0), step=1)
+    with pytest.raises(BadSetup, match=r"of step 1 is there.*kept.restore\(state\)"):
+        JaxCheckpoint(Checkpoint(tmp_path)).save(state(0), step=2)
+
+
 FORKED = """
 import os
 import jax
@@ -140,12 +149,12 @@ def train(lr, seed, data_gen, reporter, checkpoint, dist_strategy, budget=9):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("begin", "said"),
-    [("", ""), ("ONES = jnp.ones(3)", "starts threads of jaxlib")],
+    ("begin", "said", "trials"),
+    [("", "", 9), ("ONES = jnp.ones(3)", "starts threads of jaxlib", 3)],
     ids=["imported", "computes when it is imported"],
 )
 def test_many_attempts_on_processes_that_are_forked(
-    project: Project, begin: str, said: str
+    project: Project, begin: str, said: str, trials: int
 ) -> None:
     """JAX warns at a fork of a process that it has started threads in, and may hang in it."""
     result = project.run(
@@ -154,14 +163,14 @@ def test_many_attempts_on_processes_that_are_forked(
         metric="loss",
         direction="min",
         search={
-            "num_trials": 9,
+            "num_trials": trials,
             "space": {"lr": {"type": "float", "range": [0.0001, 0.001]}},
             "optimizer": {"name": "asha", "resource_min": 1, "resource_max": 9},
         },
         cluster={"kind": "local", "workers": 2, "threads": 1},
     )
-    assert [str(trial.state) for trial in result.trials] == ["finished"] * 9
-    assert max(trial.attempt for trial in result.trials) == 3
+    assert [str(trial.state) for trial in result.trials] == ["finished"] * trials
+    assert max(trial.attempt for trial in result.trials) == (3 if trials == 9 else 2)
     for trial in result.trials:
         # One thread computes; the others wait for it, or for files.
         assert trial.metrics is not None
@@ -170,3 +179,20 @@ def test_many_attempts_on_processes_that_are_forked(
     told = (result.run_dir / "logs" / "workers.log").read_text()
     assert said in told
     assert "os.fork" not in told
+
+
+def test_a_port_that_another_process_has_is_noticed_before_jaxlib_crashes_on_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(PortTaken, match=address):
+            MultiProcess(workers=2).begin(Seat(0, (address, "127.0.0.1:0")))
+
+
+def test_the_death_of_a_rank_is_told_from_mistakes() -> None:
+    strategy = MultiProcess(workers=2)
+    gone = "UNKNOWN: Gloo all-reduce failed: Connection closed by peer [127.0.0.1]:56738"
+    assert strategy.peer_is_gone(ValueError(gone))
+    assert not strategy.peer_is_gone(ValueError("shapes (2,) and (3,) don't fit"))
+    for workers, message in ((None, "needs 'workers'"), (0, "expected a number >= 1, got 0")):
+        with pytest.raises(ValueError, match=message):
+            MultiProcess(workers=workers)

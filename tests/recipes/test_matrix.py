@@ -48,6 +48,7 @@ SHORTER = {
     ],
     "cancer-ablation": ["ablation={features: [worst texture], seeds: 2}"],
     "forecast": ["search.num_trials=20"],
+    "jax-asha": ONE_PROMOTION,
     "sgd-asha": ["search.num_trials=9", "search.optimizer.resource_max=9"],
     "sgd-pruning": ["search.num_trials=9", "hparams.budget=3"],
     "sgd-hyperband": ["search.num_trials=9", "search.optimizer.resource_max=9"],

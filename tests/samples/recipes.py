@@ -40,6 +40,7 @@ ONE_THREAD = {
     "MKL_NUM_THREADS": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
+    "PJRT_NPROC": "1",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
     "CUDA_VISIBLE_DEVICES": "-1",
@@ -85,6 +86,7 @@ TRAINED: Mapping[str, Mapping[str, list[str]]] = {
             _INLINE,
         ],
     },
+    "jax": {"jax-asha": ["search.num_trials=2", "search.optimizer.resource_max=3", _INLINE]},
     "workers": {"digits-distributed": ["hparams.budget=1"]},
 }
 

@@ -30,6 +30,7 @@ class JaxCheckpoint:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
+        self._was_asked = False
 
     def save(self, tree: Any, step: int) -> None:
         """Save a tree; on several ranks all of them must.
@@ -37,10 +38,19 @@ class JaxCheckpoint:
         Args:
             tree: What `restore` is to return.
             step: How many steps are done, >= 1.
+
+        Raises:
+            BadSetup: If the training begins anew beside a checkpoint.
         """
         import jax
         import numpy as np
 
+        if not self._was_asked and (found := self._checkpoint.found_step()):
+            raise BadSetup(
+                f"a checkpoint of step {found} is there, and the training has begun anew: "
+                "`state = kept.restore(state)` goes on from it"
+            )
+        self._was_asked = True
         whole = _whole(jax.tree.map(_without_key, tree))
         named = {name: _as_bits(np.asarray(leaf)) for name, leaf in _named(whole)}
         with self._checkpoint.save(step) as folder:
@@ -61,6 +71,7 @@ class JaxCheckpoint:
         import jax
         import numpy as np
 
+        self._was_asked = True
         latest = self._checkpoint.latest
         if latest is None:
             return tree

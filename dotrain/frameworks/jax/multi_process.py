@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import socket
+import sys
 from typing import Annotated, Any
 
 from annotated_types import Ge
@@ -64,7 +65,7 @@ class MultiProcess(AbstractStrategy):
             if seat.rank == 0:
                 _check_port(address)
             # Proxies have been taken care of; else it warns of them.
-            if hasattr(jax.config, "jax_check_proxy_envs"):
+            if "jax_check_proxy_envs" in jax.config.values:
                 jax.config.update("jax_check_proxy_envs", False)
             jax.distributed.initialize(
                 address,
@@ -123,13 +124,22 @@ def _talk_at(address: str) -> None:
 
     By itself Gloo listens at whatever the machine's name stands for, which the other ranks may not reach.
     """
-    from jax._src import distributed, xla_bridge
-    from jax._src.lib import _jax
+    import jax
     from jax.extend.backend import register_backend_factory
 
-    collectives = _jax.make_gloo_tcp_collectives(
-        distributed_client=distributed.global_state.client,
-        hostname=address.rpartition(":")[0].strip("[]"),
-    )
-    make = functools.partial(xla_bridge.make_cpu_client, collectives)
+    try:
+        from jax._src import distributed, xla_bridge
+        from jax._src.lib import _jax
+
+        collectives = _jax.make_gloo_tcp_collectives(
+            distributed_client=distributed.global_state.client,
+            hostname=address.rpartition(":")[0].strip("[]"),
+        )
+        make = functools.partial(xla_bridge.make_cpu_client, collectives)
+    except (ImportError, AttributeError, TypeError) as error:  # JAX's own, of another version
+        sys.stderr.write(
+            f"dotrain: Gloo listens where this machine's name leads, not at {address} alone: {error}\n"
+        )
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        return
     register_backend_factory("cpu", make, priority=0, fail_quietly=False)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dotrain.core.strategy import Seat
 from dotrain.frameworks.base import epoch_order
+from dotrain.plugins import STRATEGIES, load_plugin
+from dotrain.training.errors import BadSetup
 from tests.late import Late, needs_keras
 
 pytestmark = needs_keras
@@ -59,3 +62,21 @@ def test_arrays_of_unequal_length_and_no_size_are_refused() -> None:
         ours.KerasBatches((np.arange(2), np.arange(3)), 2, None, 0)
     with pytest.raises(ValueError, match="batch_size: expected a number >= 1, got 0"):
         ours.KerasBatches((np.arange(2),), 0, None, 0)
+
+
+def test_devices_of_one_backend_are_not_for_another() -> None:
+    batches = ours.KerasBatches((np.arange(2),), 1, None, 0)
+    with pytest.raises(BadSetup, match=r"Keras computes with tensorflow here.*KERAS_BACKEND=jax"):
+        batches.placed(None)
+
+
+@pytest.mark.parametrize("module", ["mirrored:Mirrored", "multi_worker:MultiWorkerMirrored"])
+def test_tensorflows_strategies_refuse_another_backend(
+    monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    import keras
+
+    strategy = load_plugin(STRATEGIES, f"dotrain.frameworks.tensorflow.{module}")(workers=1)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(BadSetup, match=r"mirrored' is TensorFlow's.*take strategy: jax with"):
+        strategy.begin(Seat())
