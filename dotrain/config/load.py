@@ -24,6 +24,7 @@ from dotrain.config.cluster import cluster_functions, cluster_warnings, make_exe
 from dotrain.config.code import code_problems
 from dotrain.config.direction import judge
 from dotrain.config.errors import ConfigError, Problem, in_order
+from dotrain.config.installed import missing_packages
 from dotrain.config.loaded import LoadedConfig, Mode
 from dotrain.config.metrics import opposed, several_problems
 from dotrain.config.naming import run_name
@@ -115,10 +116,9 @@ class _Loader:
         data = settings.data if isinstance(settings.data, str) else None
         self.dataset = parts.function(("data",), data)
         self.prepare = parts.function(("prepare",), settings.prepare)
-        optimizer = ("search", "optimizer")
         self.auto = auto_of(settings.optimizer, parts)
         self.choice: Choice | None = None
-        named = (plugins.OPTIMIZERS, optimizer, settings.optimizer)
+        named = (plugins.OPTIMIZERS, ("search", "optimizer"), settings.optimizer)
         self.optimizer: Any = None if is_auto(settings.optimizer) else parts.plugin(*named)
         models = settings.ablation.models if settings.ablation else {}
         found = {n: parts.function(("ablation", "models", n), spec) for n, spec in models.items()}
@@ -200,6 +200,7 @@ class _Loader:
         shipment, *found = ship(closure, named, table, executor, self.source, parts.code)
         self._add(*found)
         self._refuse(code_problems(closure, self.source))
+        self._add(*missing_packages(closure, self.strategy, executor, self.source))
         if self.problems:
             raise ConfigError(in_order(self.problems))
         settings = settings.model_copy(update={"name": run_name(settings.name, stem)})

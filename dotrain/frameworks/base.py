@@ -72,6 +72,8 @@ class AbstractFramework(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     #: Installed distributions whose versions stand in the journal.
     distributions: ClassVar[tuple[str, ...]] = ()
+    #: What pip is told to install it, where that isn't its distributions: one of dotrain's extras, say.
+    requirement: ClassVar[str] = ""
 
     def threads(self, count: int) -> Mapping[str, str]:
         """Return environment variables that keep its thread pools to `count` threads."""

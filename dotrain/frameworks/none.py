@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
 from dotrain.frameworks.base import AbstractFramework, epoch_order
@@ -28,21 +29,22 @@ class NoFramework(AbstractFramework):
 
     def random_state(self) -> Any:
         """Return the states of both."""
-        version, numbers, normal = random.getstate()
-        state: dict[str, Any] = {"python": [version, list(numbers), normal]}
+        version, words, normal = random.getstate()
+        state: dict[str, Any] = {"python": [version, _packed(words), normal]}
         if "numpy" in sys.modules:
-            name, keys, *rest = sys.modules["numpy"].random.get_state()
-            state["numpy"] = [name, keys.tolist(), *rest]
+            name, words, *rest = sys.modules["numpy"].random.get_state()
+            state["numpy"] = [name, _packed(words), *rest]
         return state
 
     def set_random_state(self, state: Any) -> None:
         """Set the states of both."""
-        version, numbers, normal = state["python"]
-        random.setstate((version, tuple(numbers), normal))
+        version, words, normal = state["python"]
+        random.setstate((version, _unpacked(words), normal))
         if "numpy" in state:
             import numpy as np
 
-            np.random.set_state(tuple(state["numpy"]))
+            name, words, *rest = state["numpy"]
+            np.random.set_state((name, _unpacked(words), *rest))
 
     def takes_data(self, data: Any) -> bool:
         """Take arrays."""
@@ -51,6 +53,16 @@ class NoFramework(AbstractFramework):
     def batches(self, data: Any, size: int, seed: int | None, epoch: int) -> Any:
         """Return `ArrayBatches`."""
         return ArrayBatches(data, size, seed, epoch)
+
+
+def _packed(words: Iterable[int]) -> str:
+    """Return numbers of 32 bits in a quarter of the letters that a list takes."""
+    return b64encode(b"".join(int(word).to_bytes(4, "little") for word in words)).decode()
+
+
+def _unpacked(text: str) -> tuple[int, ...]:
+    data = b64decode(text)
+    return tuple(int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4))
 
 
 def are_arrays(data: Any) -> bool:

@@ -5,12 +5,14 @@ The list that a function returns ends in `NONE`, which takes what no framework t
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any
 
+from dotrain.errors import UsageError
 from dotrain.frameworks.base import AbstractFramework
 from dotrain.frameworks.none import NoFramework
 from dotrain.plugins import FRAMEWORKS, find_plugins, load_plugin, registered
@@ -72,15 +74,32 @@ def every() -> list[AbstractFramework]:
     return [*map(_make, places), NONE]
 
 
+def how_to_install(package: str) -> str:
+    """Return what to do to have a package: the name that pip knows may be another one.
+
+    Args:
+        package: What users import.
+    """
+    try:
+        framework = of({package})[0]
+    except UsageError:  # what is broken about its plugin is said elsewhere
+        framework = NONE
+    name = framework.requirement or " ".join(framework.distributions)
+    if not name:
+        return "install the package that has it"
+    return f"pip install '{name}'" if "[" in name else f"pip install {name}"
+
+
 def import_packages(packages: Iterable[str]) -> None:
     """Import the frameworks that the user's code names.
 
     A train function that imports one inside would else run its first trial on a worker unseeded and
-    the next ones seeded.
+    the next ones seeded. One that can't be imported is passed over: the user's own line says so next.
     """
     for framework in of(set(packages)):
         for name in framework.packages:
-            importlib.import_module(name)
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
 
 
 def environment() -> dict[str, str]:

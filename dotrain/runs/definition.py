@@ -53,6 +53,7 @@ class Experiment(LoadedConfig):
             ),
             path=closure.path,
             needed=closure.needed,
+            certain=closure.certain,
         )
         study = loaded.study if loaded.mode == "ablate" else None
         # The optimizer's own is that of the header, when a run goes on.

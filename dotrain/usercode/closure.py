@@ -7,7 +7,7 @@ directory as the code that ran.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class Closure:
         kept_in: Where these were unpacked, or ``""``.
         needed: Of `packages` those that the source can't do without, each with where it says so
             first, as ``file:line:column``.
+        certain: Those of them without which no trial can run.
     """
 
     files: dict[Path, str] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class Closure:
     texts: dict[str, str] = field(default_factory=dict)
     path: tuple[str, ...] = ()
     needed: dict[str, str] = field(default_factory=dict)
+    certain: dict[str, str] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     kept_in: str = ""
 
@@ -48,22 +50,34 @@ def find_closure(targets: Iterable[Target]) -> Closure:
     Only what the source says is found: a module imported by a computed name is not.
     """
     closure = Closure()
+    targets = list(targets)
+    called: dict[Path, set[str]] = {}
+    for target in targets:
+        if target.file is not None:
+            called.setdefault(target.file, set()).add(target.function)
     for target in targets:
         if target.file is None or whose_file(target.file) is not Whose.USER:
             closure.packages.add(target.module.split(".")[0])
             continue
-        _follow(target.file, target.root, closure)
+        _follow(target.file, target.root, closure, called)
     return closure
 
 
-def _follow(file: Path, root: Path, closure: Closure) -> None:
+def _follow(
+    file: Path,
+    root: Path,
+    closure: Closure,
+    called: Mapping[Path, Collection[str]],
+    *,
+    certain: bool = True,
+) -> None:
     if file in closure.files or file.suffix != ".py":
         return
     closure.files[file] = file.relative_to(root).as_posix()
     for folder in file.relative_to(root).parents:
         init = root / folder / "__init__.py"
         if folder != Path(".") and init.is_file():
-            _follow(init, root, closure)
+            _follow(init, root, closure, called, certain=certain)
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, OSError):
@@ -71,19 +85,25 @@ def _follow(file: Path, root: Path, closure: Closure) -> None:
     local: set[str] = set()
     elsewhere: set[str] = set()
     needed: dict[str, str] = {}
-    for one in imports_of(tree):
+    surely: dict[str, str] = {}
+    for one in imports_of(tree, certain=certain, called=called.get(file, ())):
         for name in _names_of(one, file, root):
             found = list(_resolve(name, (root, file.parent)))
             for inner in found:
-                _follow(inner, root if inner.is_relative_to(root) else file.parent, closure)
+                above = root if inner.is_relative_to(root) else file.parent
+                _follow(inner, above, closure, called, certain=one.is_certain)
             first = name.split(".")[0]
             (local if found else elsewhere).add(first)
             if one.is_needed and not one.level:
                 needed.setdefault(first, f"{file}:{one.line}:{one.column}")
+                if one.is_certain:
+                    surely.setdefault(first, needed[first])
     # Of `from package import name`, one of the two names `package` and `package.name` may be none.
     closure.packages |= elsewhere - local
     for name in (elsewhere - local) & needed.keys():
         closure.needed.setdefault(name, needed[name])
+        if name in surely:
+            closure.certain.setdefault(name, surely[name])
 
 
 def _names_of(one: Import, file: Path, root: Path) -> Iterator[str]:

@@ -85,6 +85,7 @@ class Functions:
         code: The user's files.
         path: Folders to add to ``sys.path``.
         needed: Those of `packages` that the code can't do without.
+        certain: Those of these without which no trial can run.
     """
 
     train: FunctionRef
@@ -96,6 +97,7 @@ class Functions:
     code: Code = field(default_factory=Code)
     path: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
+    certain: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -110,6 +112,7 @@ class Functions:
         code: Code,
         path: tuple[str, ...] = (),
         needed: Iterable[str] = (),
+        certain: Iterable[str] = (),
     ) -> Functions:
         """Return described functions as workers get them; for the arguments see the attributes."""
         return cls(
@@ -122,4 +125,5 @@ class Functions:
             code=code,
             path=path,
             needed=tuple(sorted(needed)),
+            certain=tuple(sorted(certain)),
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from dotrain.usercode.whose import Whose, whose_file
@@ -26,6 +28,7 @@ class Import:
         line: Where it stands, from 1.
         column: The same, from 1.
         is_needed: Whether the source shows no way to do without.
+        is_certain: Whether it is needed whenever the source is run, however that goes.
     """
 
     module: str
@@ -34,43 +37,88 @@ class Import:
     line: int
     column: int
     is_needed: bool
+    is_certain: bool = False
 
     def __str__(self) -> str:
         module = "." * self.level + self.module
         return f"from {module} import {', '.join(self.names)}" if self.names else f"import {module}"
 
 
-def imports_of(tree: ast.AST, *, needed: bool = True) -> Iterator[Import]:
+#: What is within may be run or not.
+_PERHAPS = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.If,
+    ast.For,
+    ast.AsyncFor,
+    ast.While,
+    ast.Match,
+    ast.ExceptHandler,
+)
+
+
+def imports_of(
+    tree: ast.AST, *, needed: bool = True, certain: bool = True, called: Collection[str] = ()
+) -> Iterator[Import]:
     """Yield the imports of a source, those inside of functions too.
 
     Args:
         tree: The source, or a part of it.
         needed: Whether that part is run at all, and what fails in it fails.
+        certain: Whether it is run in any case.
+        called: Functions at its top level that are called in any case.
     """
     for node in ast.iter_child_nodes(tree):
         place = (getattr(node, "lineno", 0), getattr(node, "col_offset", 0) + 1)
         if isinstance(node, ast.Import):
-            yield from (Import(a.name, (), 0, *place, needed) for a in node.names)
+            yield from (Import(a.name, (), 0, *place, needed, certain) for a in node.names)
         elif isinstance(node, ast.ImportFrom):
             names = tuple(alias.name for alias in node.names)
-            yield Import(node.module or "", names, node.level, *place, needed)
+            yield Import(node.module or "", names, node.level, *place, needed, certain)
         elif isinstance(node, ast.Try) and any(map(_expects, node.handlers)):
             for part in (*node.body, *node.handlers):
-                yield from imports_of(ast.Module([part], []), needed=False)  # type: ignore[list-item]
+                inner = ast.Module([part], [])  # type: ignore[list-item]
+                yield from imports_of(inner, needed=False, certain=False)
             rest = ast.Module([*node.orelse, *node.finalbody], [])
-            yield from imports_of(rest, needed=needed)
+            yield from imports_of(rest, needed=needed, certain=False)
         else:
             is_for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-            yield from imports_of(node, needed=needed and not is_for_types)
+            is_guarded = isinstance(node, ast.With | ast.AsyncWith) and any(
+                _names_one(item.context_expr) for item in node.items
+            )
+            is_called = isinstance(node, ast.FunctionDef) and node.name in called
+            inner_certain = certain and (is_called or not isinstance(node, _PERHAPS))
+            is_needed = needed and not is_for_types and not is_guarded
+            yield from imports_of(node, needed=is_needed, certain=inner_certain)
+            if isinstance(node, ast.Raise | ast.Return):
+                certain = False  # what follows may never be reached
 
 
 def _expects(handler: ast.ExceptHandler) -> bool:
-    if handler.type is None:
-        return True
+    return handler.type is None or _names_one(handler.type)
+
+
+def _names_one(expression: ast.expr) -> bool:
+    """Whether an expression names what a failed import raises, as `suppress(ImportError)` does."""
     return any(
-        getattr(node, "id", getattr(node, "attr", "")) in _EXPECTED
-        for node in ast.walk(handler.type)
+        getattr(node, "id", getattr(node, "attr", "")) in _EXPECTED for node in ast.walk(expression)
     )
+
+
+def is_there(name: str, path: Iterable[str] = ()) -> bool:
+    """Whether a top-level package can be found, without importing it.
+
+    Args:
+        name: Of the package.
+        path: Folders to look in besides this process's own.
+    """
+    try:
+        return (
+            importlib.util.find_spec(name) is not None
+            or PathFinder.find_spec(name, [*path]) is not None
+        )
+    except (ImportError, ValueError):  # it is loaded, and doesn't say from where
+        return True
 
 
 def package_of(file: Path, *, at_least: int = 0) -> tuple[Path, tuple[str, ...]]:

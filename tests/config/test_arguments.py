@@ -44,7 +44,7 @@ def test_a_fixed_hyperparameter_that_no_function_takes_is_refused(folder: Folder
         ("def train(*, lr=1): return lr\n", ""),
         ("def train(**anything): return 1\n", ""),
         ("def train(hparams): return 1\n", ""),
-        ("import f\n@f.wrap\ndef train(): return 1\n", ""),
+        ("import functools\n@functools.cache\ndef train(): return 1\n", ""),
         ("def train(model_gen): return 1\ndef f(lr): ...\n", "model: u.py:f\n"),
         ("def train(dataset_function): return 1\ndef f(lr): ...\n", "data: u.py:f\n"),
         ("def train(data_gen): return 1\ndef f(hparams): ...\n", "data: u.py:f\n"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -59,6 +61,7 @@ def test_a_framework_that_can_not_be_loaded_is_refused_where_it_is_used(
     broken = EntryPoint("only_named", "nowhere_to_be_found:Framework", "dotrain.frameworks")
     monkeypatch.setattr(registry, "registered", lambda group: {"only_named": broken})
     folder.write("u.py", "import only_named\ndef train(): return 1\ndef other(): return 1\n")
+    monkeypatch.setitem(sys.modules, "only_named", ModuleType("only_named"))
     (found,) = folder.problems(f"{HEAD}train: u.py:train\n")
     assert found.startswith("3:8: train: ")
     assert "nowhere_to_be_found" in found

@@ -111,7 +111,8 @@ def files(result: Result, to: Path, *without: str) -> dict[str, bytes]:
     copy_artifacts(read_artifacts(result.run_dir), to)
     found = (path for path in (to / "trials").rglob("*") if path.is_file())
     return {
-        str(path.relative_to(to)): path.read_bytes()
+        # What a process has imported decides which generators it keeps the states of.
+        str(path.relative_to(to)): b"" if path.name == ".random-state.json" else path.read_bytes()
         for path in found
         if not any(name in path.name for name in ("tfevents", *without))
     }
@@ -132,7 +133,9 @@ def test_the_same_files_are_there_as_in_a_run_directory(
     url, cluster = place
     search = {**SEARCH, "repeats": 2}
     sections: dict[str, Any] = {"search": search, "checkpoints": {"keep": "last"}}
-    far = project.run(TRAIN, cluster=cluster, storage=url, **sections)
+    # Worse than another, a trial might end without its second repeat, whichever is faster.
+    alike = TRAIN.replace("return n", "return 1")
+    far = project.run(alike, cluster=cluster, storage=url, **sections)
     near = project.run(cluster=INLINE, **sections)
     assert far.summary["trials"]["finished"] == 2
     found = files(far, tmp_path / "far")
@@ -251,7 +254,7 @@ def test_what_the_end_of_a_run_breaks_off_is_kept_and_goes_on(
         hparams={"driver": os.getpid()},
     )
     assert result.status == "interrupted"
-    assert kept_of(result).checkpoint_bytes("t0000") == 20_000_000
+    assert kept_of(result).checkpoint_bytes("t0000") > 20_000_000
     shutil.move(result.run_dir, tmp_path / "moved")
     again = experiment.resume(tmp_path / "moved", quiet=True)
     assert again.status == "finished"
@@ -281,8 +284,9 @@ def test_a_checkpoint_is_kept_and_a_log_is_home_while_the_trial_runs(
             for step in 1, 2:
                 with checkpoint.save(step=step) as folder:
                     (folder / "weights").write_text("w")
-                name = f"checkpoint/step-{{step:09d}}/weights"
-                found("storage/t0000.json", lambda text: [*json.loads(text)["files"]] == [name])
+                name = f"checkpoint/step-{{step:09d}}"
+                files = [f"{{name}}/.random-state.json", f"{{name}}/weights"]
+                found("storage/t0000.json", lambda text: sorted(json.loads(text)["files"]) == files)
             return 1.0
         """,
         cluster=cluster,

@@ -170,7 +170,10 @@ def test_a_worker_is_asked_again_while_the_storage_does_not_answer_it(
     monkeypatch.setattr(admission, "_AGAIN_S", 0.0)
     place = Place("s3://bucket", "run")
     program = SimpleNamespace(
-        run_dir=str(tmp_path), functions=SimpleNamespace(needed=(), path=()), storage=place
+        run_dir=str(tmp_path),
+        functions=SimpleNamespace(needed=(), certain=(), path=()),
+        storage=place,
+        strategy=b"",
     )
     away = [
         replace(STORES, cant_store=f"nobody answers {index}", store_may_come=True)

@@ -316,7 +316,9 @@ def test_the_checkpoints_of_the_front_are_kept(project: Project, keep: str) -> N
     result = grid(project, function, checkpoints={"keep": keep})
     ids = [one["trial_id"] for one in result.front]
     assert all(one["checkpoint"] for one in result.front)
-    assert result["checkpoints"] == {"freed": 3, "freed_bytes": 3000, "kept": ids}
+    told = result["checkpoints"]
+    assert told["freed_bytes"] > 3000
+    assert (told["freed"], told["kept"]) == (3, ids)
     held = result.run_dir.glob("trials/*/checkpoint/*")
     assert {path.parent.parent.name for path in held} == set(ids)
     assert "kept those of the front (3 trials)" in "\n".join(result.found.checkpoints.lines)

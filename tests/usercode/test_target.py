@@ -121,10 +121,10 @@ def test_generators_are_provided_where_the_config_says_what_they_call(folder: Fo
 @pytest.mark.parametrize(
     "source",
     [
-        "from other import train\n",
-        "from other import run as train\n",
-        "from other import *\n",
-        "import train\n",
+        "from json import loads as train\n",
+        "from json import dumps as train\n",
+        "from json import *\n",
+        "import json as train\n",
         "def wrap(f): return f\n\n@wrap\ndef train(unknown): pass\n",
         "train = lambda unknown: 1.0\n",
         "train: object = make(3)\n",

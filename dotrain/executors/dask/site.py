@@ -11,13 +11,11 @@ import platform
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError
-from importlib.util import find_spec
 from pathlib import Path
 from typing import final
 
@@ -27,7 +25,8 @@ from dotrain.executors.gpus import NotTold
 from dotrain.executors.machine import NOTHING, VISIBLE, Needs
 from dotrain.store.run_dir import SEEN
 from dotrain.store.storage import Place, Storage, StorageError
-from dotrain.training.program import Program
+from dotrain.training.program import Program, load_strategy
+from dotrain.usercode.imports import is_there
 from dotrain.versions import own_version
 
 
@@ -129,8 +128,10 @@ def question(program: Program, wish: Wish) -> Iterator[Question]:
     """
     run_dir, functions = Path(program.run_dir), program.functions
     token, text = f"{SEEN}{secrets.token_hex(8)}", secrets.token_hex(16)
-    # A package that isn't here either is the function's own affair: it may ask for it and do without.
-    packages = tuple(name for name in functions.needed if _is_there(name, functions.path))
+    # Of the others, one that isn't here either is the function's own affair: it may ask for it and do without.
+    perhaps = (name for name in functions.needed if is_there(name, functions.path))
+    of_strategy = load_strategy(program).packages if program.strategy else ()
+    packages = tuple(dict.fromkeys([*of_strategy, *functions.certain, *perhaps]))
     (run_dir / token).write_text(text)
     try:
         yield Question(
@@ -266,7 +267,7 @@ def look_around(asked: Question, threads: int = 1, memory_bytes: int | None = No
         python=_python(),
         sees=sees,
         cant_write=_cant_write(asked.run_dir) if sees else "",
-        missing=tuple(name for name in asked.packages if not _is_there(name, asked.path)),
+        missing=tuple(name for name in asked.packages if not is_there(name, asked.path)),
         temp=temp,
         cant_keep=_cant_write(temp),
         stores=asked.storage is not None,
@@ -322,11 +323,3 @@ def _cant_write(folder: str) -> str:
     except OSError as error:
         return str(error.strerror or error)
     return ""
-
-
-def _is_there(name: str, path: Iterable[str]) -> bool:
-    """Whether a top-level package can be found, without importing it."""
-    try:
-        return find_spec(name) is not None or PathFinder.find_spec(name, [*path]) is not None
-    except (ImportError, ValueError):  # it is loaded, and doesn't say from where
-        return True

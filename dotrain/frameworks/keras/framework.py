@@ -15,6 +15,7 @@ class Keras(TensorFlowData):
 
     packages: ClassVar[tuple[str, ...]] = ("keras",)
     distributions: ClassVar[tuple[str, ...]] = ("keras",)
+    requirement: ClassVar[str] = "dotrain[tensorflow]"
 
     def reset(self) -> None:
         """Clear the global state: names of layers and memory depend on it."""

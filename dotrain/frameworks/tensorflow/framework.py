@@ -14,6 +14,7 @@ class TensorFlow(TensorFlowData):
 
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "keras")
     distributions: ClassVar[tuple[str, ...]] = ("tensorflow",)
+    requirement: ClassVar[str] = "dotrain[tensorflow]"
 
     def threads(self, count: int) -> Mapping[str, str]:
         """Limit the pools within an operation, and of operations."""

@@ -17,6 +17,7 @@ class Torch(AbstractFramework):
 
     packages: ClassVar[tuple[str, ...]] = ("torch",)
     distributions: ClassVar[tuple[str, ...]] = ("torch",)
+    requirement: ClassVar[str] = "dotrain[torch]"
 
     def set_threads(self, count: int, code: str) -> None:
         """Limit the pool of operations, which may be done once in a process and before its use."""
