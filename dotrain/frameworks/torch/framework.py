@@ -15,7 +15,8 @@ from dotrain.frameworks.torch.shares import SHARES
 class Torch(AbstractFramework):
     """PyTorch."""
 
-    packages: ClassVar[tuple[str, ...]] = ("torch",)
+    # The first optimizer of a process imports the second one, which takes longer than all the rest.
+    packages: ClassVar[tuple[str, ...]] = ("torch", "torch._dynamo")
     distributions: ClassVar[tuple[str, ...]] = ("torch",)
     requirement: ClassVar[str] = "dotrain[torch]"
 
