@@ -49,7 +49,11 @@ def config(function: str, **more: Any) -> dict[str, Any]:
 
 def by_torchrun(out: Path, *folder: str) -> tuple[float, float]:
     """Train without dotrain; return when that began, and when rank 0 had ended."""
-    environment = {**environment_of_attempts(share(available_cores(), WORKERS)), **ENVIRONMENT, "OMP_NUM_THREADS": "1"}
+    environment = {
+        **environment_of_attempts(share(available_cores(), WORKERS)),
+        **ENVIRONMENT,
+        "OMP_NUM_THREADS": "1",
+    }
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [*launcher, "--nproc-per-node", str(WORKERS), str(FUNCTIONS), str(out), *folder]
     began_s = time.monotonic()

@@ -52,7 +52,9 @@ def rows() -> Any:
     """Return the rows of an epoch."""
     made = torch.Generator().manual_seed(0)
     count = BATCH * EPOCH_STEPS
-    return torch.rand(count, 1, 16, 16, generator=made), torch.randint(0, 10, (count,), generator=made)
+    return torch.rand(count, 1, 16, 16, generator=made), torch.randint(
+        0, 10, (count,), generator=made
+    )
 
 
 def step(model: Any, optimizer: Any, x: Any, y: Any) -> None:

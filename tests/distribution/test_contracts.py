@@ -8,9 +8,9 @@ from dotrain import plugins
 from dotrain.testing import check_strategy
 
 #: What a strategy must be given; the rest of its options have defaults.
-OPTIONS: dict[str, dict[str, int]] = dict.fromkeys(
-    ("multi_worker_mirrored", "ddp", "fsdp"), {"workers": 3}
-)
+OPTIONS: dict[str, dict[str, int]] = {
+    name: {"workers": 3} for name in ("multi_worker_mirrored", "ddp", "fsdp")
+}
 
 
 @pytest.mark.filterwarnings("default")  # TensorFlow's own

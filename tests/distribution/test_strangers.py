@@ -225,7 +225,12 @@ def test_what_pytorch_opens_is_at_the_loopback_interface_and_bears_strangers(
         assert {host for host, _ in ports} == {"127.0.0.1"}
         silent = [socket.create_connection(port) for port in ports for _ in range(20)]
         for port in ports:
-            for words in (b"", b"GET / HTTP/1.1\r\n\r\n", pickle.dumps(["an order"]), b"\xff" * 200):
+            for words in (
+                b"",
+                b"GET / HTTP/1.1\r\n\r\n",
+                pickle.dumps(["an order"]),
+                b"\xff" * 200,
+            ):
                 with socket.create_connection(port) as connection, suppress(OSError):
                     connection.sendall(words)
         assert run.go_on()["best"]["value"] == 4.0

@@ -204,7 +204,10 @@ def by_ranks(tmp_path_factory: pytest.TempPathFactory) -> Result:
         data="user.py:data_fn",
         search={
             "space": {
-                "case": {"type": "categorical", "values": ["refused", "nothing", "a lost rank", "a divergence"]}
+                "case": {
+                    "type": "categorical",
+                    "values": ["refused", "nothing", "a lost rank", "a divergence"],
+                }
             },
             "optimizer": {"name": "grid"},
         },
@@ -293,7 +296,12 @@ def test_asha_promotes_groups_and_a_run_goes_on_with_another_number_of_ranks(
         "direction": "min",
         "search": {
             "space": {"lr": {"type": "categorical", "values": [0.01, 0.03, 0.1]}},
-            "optimizer": {"name": "asha", "resource_min": 1, "resource_max": 3, "reduction_factor": 3},
+            "optimizer": {
+                "name": "asha",
+                "resource_min": 1,
+                "resource_max": 3,
+                "reduction_factor": 3,
+            },
             "num_trials": 3,
         },
         "cluster": {"kind": "local", "workers": 3},

@@ -41,7 +41,9 @@ class Conv(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(1, 4, 3, bias=False)  # what the norm takes away has no slope, but for rounding
+        self.conv = nn.Conv2d(
+            1, 4, 3, bias=False
+        )  # what the norm takes away has no slope, but for rounding
         self.norm = nn.BatchNorm2d(4)
         self.deep = nn.BatchNorm1d(36, momentum=None, affine=False)
         self.out = nn.Linear(36, 3)
@@ -156,7 +158,11 @@ def fit(case: Case, strategy: Any, seed: int) -> tuple[Any, list[float]]:
             x = x.double() if case.double else x
             step += 1
             sends = not (case.no_sync and step % case.accumulated)
-            quiet = contextlib.nullcontext() if sends else getattr(model, "no_sync", contextlib.nullcontext)()
+            quiet = (
+                contextlib.nullcontext()
+                if sends
+                else getattr(model, "no_sync", contextlib.nullcontext)()
+            )
             with quiet:
                 with torch.autocast("cpu", enabled=case.half):
                     loss = F.cross_entropy(logits_of(model(x)), y)
@@ -202,7 +208,9 @@ def train(dist_strategy: Any, trial_dir: Path, seed: int) -> float:
         assert len(losses) == 20
         found[name] = {
             "losses": losses,
-            "weights": {k: v.tolist() for k, v in strategy.full_state_dict(model).get("model", {}).items()},
+            "weights": {
+                k: v.tolist() for k, v in strategy.full_state_dict(model).get("model", {}).items()
+            },
             "predictions": predict(case, model, strategy),
         }
         if name == "dense":

@@ -104,7 +104,9 @@ class Scope:
 
         return sharded.full_state(model, optimizer, keep=self.rank == 0)
 
-    def load_full_state_dict(self, state: Mapping[str, Any], model: Any, optimizer: Any = None) -> None:
+    def load_full_state_dict(
+        self, state: Mapping[str, Any], model: Any, optimizer: Any = None
+    ) -> None:
         """Go on from what `full_state_dict` has returned, on whatever number of ranks.
 
         Args:
@@ -147,7 +149,9 @@ class Scope:
         if not self._group:
             return rows
         rows = rows.detach().contiguous()
-        sizes = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(self._group.ranks)]
+        sizes = [
+            torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(self._group.ranks)
+        ]
         dist.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
         most = max(int(size) for size in sizes)
         padded = rows.new_zeros((most, *rows.shape[1:]))
