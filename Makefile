@@ -75,6 +75,7 @@ judge: $(READY) ## Judge the searchers, beside optuna's own: on tables, and with
 
 distribution: $(READY) ## Measure training by two workers, against ranks started by hand in the same run.
 	$(BIN)/python benchmarks/distribution.py
+	$(BIN)/python benchmarks/distribution_torch.py
 
 ci: lint types test-all ## What continuous integration runs.
 

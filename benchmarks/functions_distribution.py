@@ -26,6 +26,7 @@ from typing import Any  # noqa: E402
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from turns import Turns  # noqa: E402
 
 from dotrain.core.strategy import Seat  # noqa: E402
 from dotrain.frameworks.tensorflow.multi_worker import MultiWorkerMirrored  # noqa: E402
@@ -36,8 +37,6 @@ BATCH = 256
 EPOCH_STEPS = 50
 #: Epochs that are measured, after one that isn't.
 EPOCHS = 20
-#: The longest wait for the other training's epoch, in seconds.
-_TURN_TIMEOUT_S = 120.0
 #: When this module had been imported, and when the process was forked that runs the trial.
 _stamps = {"first_line": _FIRST_LINE_S, "imported": time.monotonic(), "forked": 0.0}
 os.register_at_fork(after_in_child=lambda: _stamps.update(forked=time.monotonic()))
@@ -78,43 +77,6 @@ MODELS: Mapping[str, Callable[[], Any]] = {"mlp": mlp, "cnn": cnn}
 def rank() -> int:
     """Return which rank this process is; 0 if it is the only one."""
     return int(json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0))
-
-
-class Turns:
-    """Epochs by turns with another training, so that both see the same machine.
-
-    One waits for its turn before an epoch, in rank 0, for which the others wait; it does nothing
-    meanwhile. What is measured goes to a file for each model.
-    """
-
-    def __init__(self, folder: Path, me: str, other: str) -> None:
-        """Take part.
-
-        Args:
-            folder: Holds the file `turn`, with the name of whose turn it is.
-            me: The name of this training.
-            other: The name of the other one.
-        """
-        self._turn, self._me, self._other = folder / "turn", me, other
-
-    def wait(self) -> None:
-        """Wait for the turn."""
-        deadline_s = time.monotonic() + _TURN_TIMEOUT_S
-        while rank() == 0 and self._turn.read_text() != self._me:
-            assert time.monotonic() < deadline_s, "the other training has gone"
-            time.sleep(0.001)
-
-    def give(self) -> None:
-        """Give the turn to the other one."""
-        if rank() == 0:
-            ready = self._turn.with_name(f"turn-of-{self._other}")
-            ready.write_text(self._other)
-            ready.replace(self._turn)
-
-    def keep(self, kind: str, rates: Sequence[float]) -> None:
-        """Write what was measured."""
-        if rank() == 0:
-            self._turn.with_name(f"{self._me}-{kind}.json").write_text(json.dumps(rates))
 
 
 class Begin(keras.callbacks.Callback):  # type: ignore[misc]
@@ -217,7 +179,7 @@ def train_all(
 
 def by_turns(dist_strategy: Any, reporter: Reporter, folder: str) -> float:
     """Train every model through dotrain, with a report an epoch as is usual."""
-    turns = Turns(Path(folder), "dotrain", "hand")
+    turns = Turns(Path(folder), "dotrain", "hand", rank() == 0)
     train_all(dist_strategy, {}, [Tell(reporter, steps=False)], turns)
     return 0.0
 
@@ -272,7 +234,7 @@ def main() -> None:
     started = {**_stamps, "begin": time.monotonic()}
     scopes = {"one": lambda: contextlib.nullcontext, "plain": plain, "exact": exact}
     scope = scopes[way]()
-    turns = Turns(Path(folder[0]), "hand", "dotrain") if folder else None
+    turns = Turns(Path(folder[0]), "hand", "dotrain", rank() == 0) if folder else None
     result = train_all(scope, {**started, "entered": time.monotonic()}, turns=turns)
     if rank() == 0:
         print(json.dumps(result), flush=True)

@@ -38,7 +38,7 @@ from dotrain.core.strategy import AbstractStrategy
 from dotrain.core.usage import Usage
 from dotrain.executors.base import AbstractExecutor, NamedFunction, Post
 from dotrain.executors.threads import Threads
-from dotrain.frameworks.base import AbstractFramework
+from dotrain.frameworks.base import AbstractFramework, Batching
 
 __all__ = [
     "AbstractAblator",
@@ -51,6 +51,7 @@ __all__ = [
     "ArmRun",
     "Ask",
     "AttemptEnd",
+    "Batching",
     "Diverged",
     "Event",
     "Failed",

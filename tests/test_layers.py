@@ -53,8 +53,6 @@ FRAMEWORKS = {
 }
 #: The folders in `frameworks/`: of one each, or of several that are alike.
 FOLDERS = {"tensorflow", "keras", "torch", "boosting", "sklearn", "jax"}
-#: Has a subclass of a framework's own, as callbacks have, and is imported where that is in use.
-IMPORTED_LATE = {"frameworks/keras/batches.py"}
 
 #: What may name a framework outside of its folder, and which of its words, or all.
 MAY_NAME_ONE = {
@@ -153,11 +151,27 @@ def test_only_the_dask_executor_imports_distributed() -> None:
             assert not {"distributed", "dask"} & {n.split(".")[0] for n in imports(file)}, file
 
 
+def imports_a_framework(file: Path) -> bool:
+    """Whether importing a module imports the framework in whose folder it lies, as its docstring says then."""
+    if not file.relative_to(PACKAGE).as_posix().startswith("frameworks/"):
+        return False
+    return "This imports " in (ast.get_docstring(ast.parse(file.read_text())) or "")
+
+
 def test_frameworks_are_imported_inside_functions_only() -> None:
+    """At the top of a module only where it says so, and such a one only by its like."""
+    heavy = {
+        ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for file in modules()
+        if imports_a_framework(file)
+    }
     for file in modules():
-        late = file.relative_to(PACKAGE).as_posix() in IMPORTED_LATE
-        if not late and "callbacks" not in (file.stem, file.parent.name):
+        if "callbacks" not in (file.stem, file.parent.name) and not imports_a_framework(file):
             assert not FRAMEWORKS & set(top_level_imports(file)), file
+            own = ast.parse(file.read_text()).body
+            named = {n.module for n in own if isinstance(n, ast.ImportFrom) and n.module}
+            named |= {alias.name for n in own if isinstance(n, ast.Import) for alias in n.names}
+            assert not heavy & named, file
 
 
 def test_frameworks_are_imported_in_their_folders_only() -> None:

@@ -20,7 +20,7 @@ class Single(AbstractStrategy):
         if workers != 1:
             raise ValueError(
                 f"strategy 'single' trains on one worker, not {workers}; for more: "
-                "'mirrored' (devices of one machine) or 'multi_worker_mirrored'"
+                "'mirrored' (devices of one machine), 'multi_worker_mirrored', 'ddp' or 'fsdp'"
             )
 
     def open(self) -> Any:

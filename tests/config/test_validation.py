@@ -560,7 +560,7 @@ MISTAKES = {
         HEAD + "distribution: {strategy: single, workers: 2}\n",
         [
             "3:15: distribution: strategy 'single' trains on one worker, not 2; for more: "
-            "'mirrored' (devices of one machine) or 'multi_worker_mirrored'"
+            "'mirrored' (devices of one machine), 'multi_worker_mirrored', 'ddp' or 'fsdp'"
         ],
     ),
     "option of a strategy": (

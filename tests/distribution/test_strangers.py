@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import pytest
 from dotrain.usercode.archive import Code, unpack
 from tests.conftest import ROOT, Project, start
 from tests.distribution.conftest import own_address, reaches
+from tests.late import needs_torch
 
 #: Somebody who is neither this user nor root.
 STRANGER = 65534
@@ -195,6 +198,44 @@ def test_what_tensorflow_opens_is_closed_to_other_machines(project: Project) -> 
             assert set(got) <= {0, 32}
             assert run.go_on()["best"]["value"] == 4.0
     assert not marker.exists()
+
+
+@pytest.mark.slow
+@needs_torch
+def test_what_pytorch_opens_is_at_the_loopback_interface_and_bears_strangers(
+    project: Project,
+) -> None:
+    function = """
+        import torch
+
+        def train(dist_strategy):
+            strategy = dist_strategy()
+            torch.distributed.all_reduce(torch.ones(1))
+            if strategy.rank == 0:
+                open("ready", "w").close()
+                open("go").read()
+            return strategy.sum(2.0)
+    """
+    pair = {"strategy": "ddp", "workers": 2}
+    cluster = {"kind": "local", "workers": 2}
+    with paused(project, function, distribution=pair, cluster=cluster) as run:
+        ports = listening(run.driver)
+        # The chief's, the store's, and gloo's in each rank: see SECURITY.md.
+        assert len(ports) == 4
+        assert {host for host, _ in ports} == {"127.0.0.1"}
+        silent = [socket.create_connection(port) for port in ports for _ in range(20)]
+        for port in ports:
+            for words in (
+                b"",
+                b"GET / HTTP/1.1\r\n\r\n",
+                pickle.dumps(["an order"]),
+                b"\xff" * 200,
+            ):
+                with socket.create_connection(port) as connection, suppress(OSError):
+                    connection.sendall(words)
+        assert run.go_on()["best"]["value"] == 4.0
+        for connection in silent:
+            connection.close()
 
 
 @pytest.mark.slow

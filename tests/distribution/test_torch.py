@@ -320,6 +320,44 @@ def test_asha_promotes_groups_and_a_run_goes_on_with_another_number_of_ranks(
         assert values[mode] == pytest.approx(values["single"], rel=1e-4), mode
 
 
+def test_other_losses_are_exact_as_sums(project: Project) -> None:
+    """A mean with weights of classes, which is none over rows."""
+    project.write(
+        "user.py",
+        """
+        import torch
+        from torch.nn import functional as F
+
+        def train(dist_strategy, reporter):
+            made = torch.Generator().manual_seed(0)
+            x, y = torch.randn(13, 4, generator=made), torch.randint(0, 3, (13,), generator=made)
+            weights = torch.tensor([1.0, 5.0, 0.5])
+            with dist_strategy() as strategy:
+                model = strategy.wrap(torch.nn.Linear(4, 3))
+            optimizer = torch.optim.SGD(model.parameters(), 0.5)
+            for rows, labels in (b for _ in range(4) for b in strategy.batches((x, y), 6)):
+                optimizer.zero_grad()
+                total = strategy.sum(weights[labels].sum())
+                loss = F.cross_entropy(model(rows), labels, weights, reduction="sum") / total
+                loss.backward()
+                optimizer.step()
+                reporter.broadcast(float(strategy.sum(loss)))
+            return float(sum(p.abs().sum() for p in model.parameters()))
+        """,
+    )
+    found = {}
+    for name, distribution in (
+        ("one", MODES["single"]),
+        ("two", {**MODES["ddp, 2 ranks"], "loss": "sum"}),
+    ):
+        config = project.path / f"{name}.yaml"
+        sections = {"train": "user.py:train", "metric": "loss", "direction": "min"}
+        config.write_text(json.dumps({**sections, "distribution": distribution}))
+        (trial,) = run(Experiment.of(load_config(config)), project.path, Observer()).trials
+        found[name] = [*trial.metric_history, trial.final_metric]
+    assert found["two"] == pytest.approx(found["one"], rel=1e-5)
+
+
 def test_trainers_take_the_group_and_train_as_under_torchrun(tmp_path: Path) -> None:
     for package in ("lightning", "transformers", "accelerate"):
         pytest.importorskip(package)

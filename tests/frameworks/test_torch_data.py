@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_ranks_share_the_batches_of_one_process(
     parts = by_rank(whole, ranks)
     expected = epoch_order(count, 3 if shuffled else None, 2).tolist()
     batches = [expected[first : first + size] for first in range(0, count, size)]
-    assert [sum((part[n] for part in parts), []) for n in range(len(whole))] == batches
+    assert [[row for part in parts for row in part[n]] for n in range(len(whole))] == batches
     for n in range(len(batches)):
         lengths = [len(part[n]) for part in parts]
         assert max(lengths) - min(lengths) <= 1, "as near to equally many as can be"
@@ -71,7 +72,7 @@ def test_bounds_leave_nothing_out(total: int, ranks: int) -> None:
     found = [bounds(total, rank, ranks) for rank in range(ranks)]
     assert found[0][0] == 0
     assert found[-1][1] == total
-    assert all(one[1] == other[0] for one, other in zip(found, found[1:], strict=False))
+    assert all(one[1] == other[0] for one, other in pairwise(found))
     if total:
         weights = [Share(end - first, total, ranks).weight for first, end in found]
         assert sum(weights) == pytest.approx(ranks)

@@ -33,6 +33,7 @@ SHORTER = {
     "digits-asha": ONE_PROMOTION,
     "digits-distributed": ["hparams.budget=1"],
     "digits-groups": ONE_PROMOTION,
+    "digits-torch": ONE_PROMOTION,
     "loop-mirrored": ["hparams.epochs=1"],
     "titanic-ablation": [
         "ablation={features: [sex], layers: [dense_2], seeds: 1}",
@@ -85,6 +86,7 @@ EXECUTORS = {
     "digits-asha": ["local"],
     "digits-distributed": ["local"],
     "digits-groups": ["address"],
+    "digits-torch": ["local"],
     "loop-mirrored": ["local"],
     "titanic-ablation": ["local"],
     "digits-ablation": ["inline"],

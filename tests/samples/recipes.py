@@ -49,8 +49,9 @@ ONE_THREAD = {
 #: Of ranks, which have fewer rows each: which way oneDNN computes those, it chooses by the processor.
 OF_RANKS = {**ONE_THREAD, "TF_ENABLE_ONEDNN_OPTS": "0"}
 _INLINE = "cluster={kind: inline}"
-#: The configs that are trained, by the process they share, and what makes them small. Two have no
-#: metrics: forecast is never trained, and the groups of digits-groups train as digits-distributed.
+#: The configs that are trained, by the process they share, and what makes them small. Three have no
+#: metrics: forecast is never trained, the groups of digits-groups train as digits-distributed, and those of
+#: digits-torch are compared with one process elsewhere (tests/distribution/test_torch.py).
 TRAINED: Mapping[str, Mapping[str, list[str]]] = {
     "scikit-learn": {
         "cancer-ablation": ["ablation={features: [worst texture], seeds: 1}", _INLINE],

@@ -1,4 +1,4 @@
-"""Trainers that start their script again, once for each device, find a worker of dotrain in its place.
+"""Trainers that start their script again, once for each device, would start another worker instead.
 
 Such a process would never join, and the trainer wait for it: so none is started.
 """

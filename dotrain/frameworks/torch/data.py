@@ -6,7 +6,7 @@ This imports PyTorch.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -17,14 +17,19 @@ from torch.utils.data import (
     Dataset,
     DistributedSampler,
     IterableDataset,
-    RandomSampler,
-    SequentialSampler,
     TensorDataset,
 )
 
-from dotrain.frameworks.base import Batching, epoch_order, epoch_seed
+from dotrain.frameworks.base import Batching
 from dotrain.frameworks.none import are_arrays
-from dotrain.frameworks.torch.empty import tensors
+from dotrain.frameworks.torch.empty import tensors, without_rows
+from dotrain.frameworks.torch.plans import (
+    Plan,
+    has_own_batches,
+    is_in_order,
+    is_standard,
+    plan_of,
+)
 from dotrain.frameworks.torch.shares import SHARES, Share, bounds
 from dotrain.training.errors import BadSetup
 
@@ -35,9 +40,6 @@ _KEPT = (
     *("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn"),
     *("multiprocessing_context", "generator", "prefetch_factor", "persistent_workers"),
 )
-
-#: Returns an epoch's global batches, each as the numbers of its rows.
-Plan = Callable[[int], Sequence[Any]]
 
 
 def takes(data: Any) -> bool:
@@ -55,7 +57,7 @@ def batching(data: Any) -> Batching:
     """Return what a `DataLoader` says about batches."""
     if not isinstance(data, DataLoader):
         return Batching()
-    own = None if isinstance(data.dataset, IterableDataset) else not _is_in_order(data)
+    own = None if isinstance(data.dataset, IterableDataset) else not is_in_order(data)
     return Batching(data.batch_size, own)
 
 
@@ -77,7 +79,7 @@ def batches_of(data: Any, size: int, seed: int | None, epoch: int) -> DataLoader
         data = DataLoader(data if isinstance(data, Dataset) else _tensors(data))
     if isinstance(data.dataset, IterableDataset):
         return _Stream(data, size)
-    if data.batch_size is None and _is_standard(data.sampler) and not _has_own_batches(data):
+    if data.batch_size is None and is_standard(data.sampler) and not has_own_batches(data):
         return _Stream(data, None)
     kept = {name: getattr(data, name) for name in _KEPT}
     dataset = data.dataset
@@ -85,7 +87,7 @@ def batches_of(data: Any, size: int, seed: int | None, epoch: int) -> DataLoader
         dataset = _Rows(*dataset.tensors)
     if isinstance(dataset, _Rows):
         kept["collate_fn"] = _as_it_is
-    return Batches(dataset, _plan_of(data, size, seed), epoch, kept)
+    return Batches(dataset, plan_of(data, size, seed), epoch, kept)
 
 
 def _tensors(arrays: Sequence[Any]) -> TensorDataset:
@@ -117,68 +119,6 @@ class _Rows(TensorDataset):  # type: ignore[misc]
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-# ---- which rows make which batch ----
-
-
-def _is_standard(sampler: Any) -> bool:
-    """Whether a sampler gives every row once, in order or shuffled."""
-    if type(sampler) is RandomSampler:
-        return not sampler.replacement and sampler.num_samples == len(sampler.data_source)
-    return type(sampler) is SequentialSampler
-
-
-def _has_own_batches(loader: Any) -> bool:
-    own = loader.batch_sampler
-    return own is not None and type(own) is not PlainBatchSampler
-
-
-def _is_in_order(loader: Any) -> bool:
-    return not _has_own_batches(loader) and type(loader.sampler) is SequentialSampler
-
-
-def _plan_of(loader: Any, size: int, seed: int | None) -> Plan:
-    """Return the plan of a `DataLoader`: by its own sampler, or its own batches, where it has such."""
-    if isinstance(loader.sampler, DistributedSampler):
-        raise ValueError(
-            "a DataLoader with a DistributedSampler: rows are split between the ranks by the "
-            "strategy, each once; leave the sampler out"
-        )
-    if _has_own_batches(loader):
-        own = loader.batch_sampler
-        return lambda epoch: [list(batch) for batch in _drawn(own, seed, epoch)]
-    if not _is_standard(loader.sampler):
-        sampler = loader.sampler
-        return lambda epoch: _cut(np.array(_drawn(sampler, seed, epoch)), size, loader.drop_last)
-    try:
-        rows = len(loader.dataset)
-    except TypeError:
-        raise ValueError(
-            f"a {type(loader.dataset).__name__} without `__len__`: nobody can tell how many rows it has"
-        ) from None
-    return lambda epoch: _cut(epoch_order(rows, seed, epoch), size, loader.drop_last)
-
-
-def _cut(order: Any, size: int, drop_last: bool) -> list[Any]:
-    end = len(order) - len(order) % size if drop_last else len(order)
-    return [order[first : min(first + size, end)] for first in range(0, end, size)]
-
-
-def _drawn(sampler: Any, seed: int | None, epoch: int) -> list[Any]:
-    """Return what a user's sampler gives in an epoch: the same on all ranks, and whenever it is asked."""
-    own_seed = epoch_seed(seed or 0, epoch)
-    if hasattr(sampler, "set_epoch"):
-        sampler.set_epoch(epoch)
-    generator = getattr(sampler, "generator", None)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(own_seed)
-        if isinstance(generator, torch.Generator):
-            generator.manual_seed(own_seed)
-        return list(sampler)
-
-
-# ---- the batches ----
 
 
 class Dealt(NamedTuple):
@@ -345,29 +285,6 @@ class _Stream(DataLoader):  # type: ignore[misc]
 def dealt(data: Any, to: Dealt) -> Any:
     """Return this rank's part of what `batches_of` has returned; anything else as it is."""
     return data.dealt_to(to) if isinstance(data, Batches | _Stream) else data
-
-
-def without_rows(batch: Any) -> Any:
-    """Return a batch of one row without it.
-
-    Raises:
-        BadSetup: If it is of a type for which nobody knows how.
-    """
-    if isinstance(batch, torch.Tensor | np.ndarray):
-        return batch[:0] if batch.ndim else batch
-    if isinstance(batch, Mapping):
-        # Of its own class, which may add to a dict, as tokenizers' batches do.
-        emptied = {name: without_rows(part) for name, part in batch.items()}
-        return emptied if type(batch) is dict else type(batch)(emptied)
-    if isinstance(batch, tuple | list):
-        if batch and not isinstance(batch[0], torch.Tensor | np.ndarray | Mapping | tuple | list):
-            return type(batch)()
-        parts = [without_rows(part) for part in batch]
-        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
-    raise BadSetup(
-        f"a rank has no row of a global batch, and nobody knows what a {type(batch).__name__} without rows is: choose a "
-        "batch_size, and a number of rows, of which every worker gets some (`drop_last=True` leaves out the last batch)"
-    )
 
 
 def moved(batch: Any, device: Any) -> Any:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+
+from dotrain.training.errors import BadSetup
 
 
 def tensors(value: Any) -> Iterator[Any]:
@@ -72,3 +75,27 @@ def each(value: Any, change: Callable[[Any], Any]) -> Any:
         parts = [each(one, change) for one in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value
+
+
+def without_rows(batch: Any) -> Any:
+    """Return a batch of one row without it.
+
+    Raises:
+        BadSetup: If it is of a type for which nobody knows how.
+    """
+    if isinstance(batch, torch.Tensor | np.ndarray):
+        return batch[:0] if batch.ndim else batch
+    if isinstance(batch, Mapping):
+        # Of its own class, which may add to a dict, as tokenizers' batches do.
+        emptied = {name: without_rows(part) for name, part in batch.items()}
+        of_its_class: Any = type(batch)
+        return emptied if of_its_class is dict else of_its_class(emptied)
+    if isinstance(batch, tuple | list):
+        if batch and not isinstance(batch[0], torch.Tensor | np.ndarray | Mapping | tuple | list):
+            return type(batch)()
+        parts = [without_rows(part) for part in batch]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    raise BadSetup(
+        f"a rank has no row of a global batch, and nobody knows what a {type(batch).__name__} without rows is: choose a "
+        "batch_size, and a number of rows, of which every worker gets some (`drop_last=True` leaves out the last batch)"
+    )

@@ -16,7 +16,8 @@ from dotrain.frameworks.torch.shares import SHARES
 class Torch(TorchModels):
     """PyTorch."""
 
-    packages: ClassVar[tuple[str, ...]] = ("torch",)
+    # The first optimizer of a process imports the second one, which takes longer than all the rest.
+    packages: ClassVar[tuple[str, ...]] = ("torch", "torch._dynamo")
     distributions: ClassVar[tuple[str, ...]] = (
         *("torch", "lightning", "pytorch-lightning"),
         *("transformers", "accelerate", "skorch"),

@@ -6,7 +6,6 @@ rows, or none. This imports PyTorch.
 
 from __future__ import annotations
 
-import copyreg
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
@@ -43,7 +42,8 @@ def over_all_ranks(model: Any, current: Callable[[], Pass]) -> None:
     """
     for module in model.modules():
         if isinstance(module, _BatchNorm) and not isinstance(module, _Everywhere):
-            module.__class__ = _everywhere(type(module))
+            plain: Any = type(module)
+            module.__class__ = _everywhere(plain)
             # Past the registry of modules.
             module.__dict__["_current"] = current
 
@@ -83,10 +83,10 @@ class _Everywhere:
     def __reduce_ex__(self: Any, protocol: Any) -> Any:
         plain = type(self).__mro__[2]
         state = {name: value for name, value in self.__dict__.items() if name != "_current"}
-        return copyreg.__newobj__, (plain,), state
+        return object.__new__, (plain,), state
 
     def __deepcopy__(self: Any, memo: Any) -> Any:
-        copy = type(self).__new__(type(self))
+        copy = object.__new__(type(self))
         memo[id(self)] = copy
         for name, value in self.__dict__.items():
             copy.__dict__[name] = value if name == "_current" else deepcopy(value, memo)
@@ -94,7 +94,7 @@ class _Everywhere:
 
 
 @cache
-def _everywhere(plain: type[Any]) -> type[Any]:
+def _everywhere(plain: Any) -> type[Any]:
     return type(plain.__name__, (_Everywhere, plain), {"__module__": plain.__module__})
 
 
@@ -141,7 +141,7 @@ class _Normalize(torch.autograd.Function):  # type: ignore[misc]
         return output.to(values.dtype), mean, variance, float(count)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
     def backward(ctx: Any, gradient: Any, *others: Any) -> Any:
         normal, inverse, scale = ctx.saved_tensors
         axes, shape, count, weight, is_filled, dtype = ctx.known
