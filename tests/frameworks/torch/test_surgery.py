@@ -367,6 +367,7 @@ def test_a_layer_goes_wherever_it_is_called_or_referred_to() -> None:
         lambda s, x: s.out(s.b(torch.relu(s.a(x)))), a=shared, b=shared, out=nn.Linear(6, 2)
     )
     assert without(twice, "a").params == -42
+    assert without(twice, "b").removed == ("a",)
     listed = net(lambda s, x: s.out(s.hidden[0](x)), a=nn.Linear(6, 6), out=nn.Linear(6, 2))
     listed.hidden = [listed.a]  # no ModuleList
     new = without(listed, "a").model
@@ -448,6 +449,15 @@ def test_who_was_called_is_known_through_copies_and_compilation() -> None:
 
 
 # What is refused
+
+
+def test_what_works_in_evaluation_alone_can_be_left_out() -> None:
+    def forward(self: Any, x: Any) -> Any:
+        x = self.out(x)
+        return x if self.training else self.soft(x)
+
+    model = net(forward, out=nn.Linear(6, 2), soft=nn.Softmax(-1))
+    assert without(model, "soft").params == 0
 
 
 def test_names_are_found_by_their_ends_and_refused_with_hints() -> None:
