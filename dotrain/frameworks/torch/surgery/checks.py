@@ -255,22 +255,24 @@ def check_rows(
     Raises:
         SurgeryError: If it does.
     """
-    whole = next((len(t) for t in (*example.args, *example.kwargs.values()) if _has_rows(t)), 0)
-    part = example.rows(max(whole - 2, 1))
-    if part is None:
+    rolled = example.rolled()
+    if rolled is None:
         return
+    count = len(next(iter((*rolled.args, *rolled.kwargs.values()))))
 
     def keeps_apart(one: Any, output: Any) -> bool:
         seed()
         try:
-            again = run(one, part, training=False).output
+            again = run(one, rolled, training=False).output
         except Broken:
             return False
-        rows = [
-            t[: max(whole - 2, 1)] if _has_rows(t) and len(t) == whole else t
-            for t in tensors(output)
+        # A loss, say, is of all rows.
+        pairs = [
+            (first.roll(1, 0), second)
+            for first, second in zip(tensors(output), tensors(again), strict=False)
+            if hasattr(first, "dim") and first.dim() > 0 and len(first) == count
         ]
-        return bool(rows) and alike(rows, list(tensors(again)))
+        return bool(pairs) and alike([one for one, _ in pairs], [other for _, other in pairs])
 
     if keeps_apart(*before) and not keeps_apart(*after):
         raise SurgeryError(
@@ -285,7 +287,3 @@ def seed() -> None:
 
     random.seed(0)
     torch.manual_seed(0)
-
-
-def _has_rows(value: Any) -> bool:
-    return hasattr(value, "dim") and value.dim() > 0
