@@ -36,8 +36,8 @@ NETS: dict[str, dict[tuple[int, ...], str]] = {
             64,
         ): "resnet18 resnet50 resnext50_32x4d wide_resnet50_2 densenet121 mobilenet_v2 mobilenet_v3_small "
         "mobilenet_v3_large mnasnet0_5 shufflenet_v2_x0_5 efficientnet_b0 efficientnet_v2_s regnet_x_400mf "
-        "regnet_y_400mf convnext_tiny swin_t swin_v2_t vgg11_bn squeezenet1_1",
-        (224, 224): "alexnet vit_b_16 maxvit_t",
+        "regnet_y_400mf convnext_tiny swin_t swin_v2_t vit_b_16 vgg11_bn squeezenet1_1",
+        (224, 224): "alexnet",
         (96, 96): "googlenet",
         (299, 299): "inception_v3",
     },
@@ -68,6 +68,8 @@ def _maker(module: Any, name: str) -> Callable[[], Any]:
         more["weights_backbone"] = None
     if name in ("googlenet", "inception_v3"):
         more["init_weights"] = True
+    if name == "vit_b_16":
+        more["image_size"] = 64
     return lambda: getattr(module, name)(weights=None, **more)
 
 

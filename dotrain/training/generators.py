@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, final
 
 from dotrain.ablation.components import Variant
-from dotrain.ablation.layers import Surgery, SurgeryError
+from dotrain.ablation.layers import SurgeryError
 from dotrain.ablation.study import Features
 from dotrain.frameworks import registry
 from dotrain.training.arguments import asks_for, bind, name_of
@@ -82,14 +82,14 @@ class ModelGenerator:
     Attributes:
         features: The columns to give, as the model function sees them.
         used: Whether a model has been built.
-        surgeries: What was left out of each model that was built, in studies of layers.
+        uncalled: Of each model that layers were left out of, what `Surgery.uncalled` is.
     """
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self.features = Features(sources.variant.features)
         self.used = False
-        self.surgeries: list[Surgery] = []
+        self.uncalled: list[Callable[[], Sequence[str]]] = []
 
     def create(self, *args: Any, **arguments: Any) -> Any:
         """Return a new model.
@@ -138,7 +138,7 @@ class ModelGenerator:
                 framework.inherit(original, model)
         if variant.layers:
             surgery = operate(model, variant.layers, first_rows(self._sources))
-            self.surgeries.append(surgery)
+            self.uncalled.append(surgery.uncalled)
             model = surgery.model
         # However many random numbers building took: training draws the same ones in every arm.
         reseed(self._sources.attempt_seed)

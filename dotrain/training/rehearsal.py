@@ -97,6 +97,7 @@ class _Stage:
         self.study = study
         self.found = Rehearsal()
         self.rows: dict[Any, Any] = {}
+        self.compared = False
 
     def play(self) -> Rehearsal:
         components = list(self.study.components.values())
@@ -202,7 +203,24 @@ class _Stage:
         except UsageError as error:
             self._problem(component, str(error))
             return
+        if not self._rows_last():
+            self._problem(
+                component,
+                "the data function gives other rows at its second call, which arms without layers make and "
+                "the baseline doesn't; let them follow from its arguments and `seed` alone, or give the "
+                "model an example of its own to be run on",
+            )
         self.found.changes[component.name] = [str(change) for change in surgery.changes]
+
+    def _rows_last(self) -> bool:
+        """Whether the first rows of the data, if a surgery has asked for them, are those of another call."""
+        sources = self._sources(Variant())
+        first, sources.rows = dict(sources.rows), {}
+        again = first_rows(sources)
+        if self.compared or not first or again is None:
+            return True
+        self.compared = True
+        return all(_equal(rows, again()) for rows in first.values())
 
     def _variant(self, component: Component, original: Any) -> None:
         try:

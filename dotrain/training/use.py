@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dotrain.ablation.components import Component, Feature, Switch
-from dotrain.ablation.layers import Surgery
 from dotrain.errors import did_you_mean
 from dotrain.training.arguments import name_of
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
@@ -57,8 +56,7 @@ class Use:
                 "nothing was left out of the model: the train function has never called "
                 "model_gen.create(); get the model from it instead of building it"
             )
-        surgeries = self.model_gen.surgeries
-        if surgeries and not self.goes_on and (idle := _uncalled(surgeries)):
+        if not self.goes_on and (idle := self._never_run()):
             return (
                 f"no model without {_quoted(idle)} was trained: nothing has come by the place where that was "
                 "left out of what model_gen.create() gave; train that very model, by its own forward()"
@@ -74,6 +72,11 @@ class Use:
                 )
         return ""
 
+    def _never_run(self) -> list[str]:
+        """Return the layers without which no model was run, of all that were built."""
+        first, *others = [uncalled() for uncalled in self.model_gen.uncalled] or [()]
+        return [name for name in first if all(name in other for other in others)]
+
     def _never_asked(self, columns: Sequence[str]) -> str:
         table, function = self.sources.loaded.program.table, self.sources.loaded.data
         if table is not None or function is None:
@@ -85,12 +88,6 @@ class Use:
             f"{_quoted(columns)} was not left out of the data: {name_of(function)}() has never "
             f"asked 'features' about it; give features.select(columns) in every trial{hint}"
         )
-
-
-def _uncalled(surgeries: Sequence[Surgery]) -> list[str]:
-    """Return the layers that were left out of each model in vain."""
-    each = [surgery.uncalled() for surgery in surgeries]
-    return [name for name in each[0] if all(name in others for others in each)]
 
 
 def _quoted(names: Sequence[str]) -> str:

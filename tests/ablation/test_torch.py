@@ -207,3 +207,14 @@ def test_a_model_with_an_example_of_its_own_needs_no_data(project: Project) -> N
         project.config(**BASE, ablation=study), runs_dir=project.path / "runs", quiet=True
     )
     assert result.summary["trials"]["failed"] == 0
+
+
+def test_data_that_differ_at_each_call_are_refused(project: Project) -> None:
+    other = USER.replace(
+        "columns = features.select(table)",
+        "columns = features.select(table)\n    table['a'] = table['a'] + len(calls)",
+    )
+    project.write("user.py", other)
+    config = project.config(**BASE, ablation={"layers": ["block"]})
+    with pytest.raises(ConfigError, match="gives other rows at its second call"):
+        experiment.ablate(config, runs_dir=project.path / "runs", quiet=True)

@@ -26,7 +26,7 @@ from dotrain.store import read_journal
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 #: What the metrics depend on besides dotrain.
-PACKAGES = ("numpy", "scikit-learn", "tensorflow", "keras")
+PACKAGES = ("numpy", "scikit-learn", "tensorflow", "keras", "torch")
 #: They ask for other numbers than the metric, which a simulation hasn't got.
 NOT_SIMULATED = ("forest-front", "forest-constrained")
 #: As many launches are kept of each config; more would only be more of the same.
@@ -42,6 +42,8 @@ ONE_THREAD = {
     "TF_NUM_INTEROP_THREADS": "1",
     "PJRT_NPROC": "1",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
     "CUDA_VISIBLE_DEVICES": "-1",
     "TF_CPP_MIN_LOG_LEVEL": "3",

@@ -452,12 +452,12 @@ def test_a_compiled_model_stays_compiled_and_shares_no_state() -> None:
 
     class Twice(keras.metrics.Mean):  # type: ignore[misc]
         def update_state(self, y: Any, predicted: Any, sample_weight: Any = None) -> Any:
-            return super().update_state(2 * keras.ops.abs(y - predicted))
+            return super().update_state(2 * keras.ops.abs(keras.ops.subtract(y, predicted)))
 
     model = stack()
     model.compile(
         Slow(0.1, factor=3.0, momentum=0.9),
-        loss=lambda y, predicted: keras.ops.mean((y - predicted) ** 2),
+        loss=lambda y, predicted: keras.ops.mean(keras.ops.subtract(y, predicted) ** 2),
         metrics=["mae", Twice(name="twice")],
         run_eagerly=True,
     )
@@ -582,6 +582,8 @@ def test_layers_without_a_usable_config_are_refused(layer: Callable[[], Any], wh
 
 
 def test_what_was_learnt_from_data_beforehand_is_kept() -> None:
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("no other backend of Keras computes on text")
     norm = layers.Normalization(name="norm")
     norm.adapt(RNG.random((50, 3)) * 9)
     words = layers.StringLookup(output_mode="multi_hot", name="words")

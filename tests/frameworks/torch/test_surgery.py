@@ -367,6 +367,7 @@ def test_a_layer_goes_wherever_it_is_called_or_referred_to() -> None:
         lambda s, x: s.out(s.b(torch.relu(s.a(x)))), a=shared, b=shared, out=nn.Linear(6, 2)
     )
     assert without(twice, "a").params == -42
+    assert without(twice, "b").removed == ("a",)
     listed = net(lambda s, x: s.out(s.hidden[0](x)), a=nn.Linear(6, 6), out=nn.Linear(6, 2))
     listed.hidden = [listed.a]  # no ModuleList
     new = without(listed, "a").model
@@ -450,6 +451,15 @@ def test_who_was_called_is_known_through_copies_and_compilation() -> None:
 # What is refused
 
 
+def test_what_works_in_evaluation_alone_can_be_left_out() -> None:
+    def forward(self: Any, x: Any) -> Any:
+        x = self.out(x)
+        return x if self.training else self.soft(x)
+
+    model = net(forward, out=nn.Linear(6, 2), soft=nn.Softmax(-1))
+    assert without(model, "soft").params == 0
+
+
 def test_names_are_found_by_their_ends_and_refused_with_hints() -> None:
     model, x = nets.ResNet(), nets.NETS["resnet"][1]
     assert without(model, "layer1.0.bn1", rows=x).removed == ("layer1.0.bn1",)
@@ -498,17 +508,7 @@ REFUSED: dict[str, tuple[Callable[[], tuple[Any, ...]], str]] = {
         ),
         r"lets add in forward\(\) stretch one of its tensors over the other, \(5, 1\) and \(5, 6\)",
     ),
-    "rows that mix": (
-        lambda: (
-            net(
-                lambda s, x: s.out(s.a(x).view(-1, 12)).view(-1, 4)[: len(x)],
-                a=nn.Linear(6, 12),
-                out=nn.Linear(12, 4),
-            ),
-            "a",
-        ),
-        "invalid for input of size 30|lets rows of a batch mix",
-    ),
+    "rows that mix": (lambda: (_mixing(), "a"), "lets rows of a batch mix"),
     "fixed numbers in view": (
         lambda: (nets.CNN(keeps_rows=False), "pool2", nets.NETS["cnn"][1]),
         r"output \(\(5, 10\) -> \(20, 10\)\)",
@@ -642,6 +642,16 @@ def _tied() -> Any:
     return model
 
 
+def _mixing() -> Any:
+    def forward(self: Any, x: Any) -> Any:
+        y = self.a(x).view(-1, 12).cumsum(1)  # of two rows, without `a`
+        return self.out(y.view(len(x), -1)[:, :6])
+
+    model = net(forward, a=nn.Linear(6, 12), out=nn.Linear(6, 2))
+    model.example_input_array = torch.rand(6, 6)
+    return model
+
+
 def _closure() -> Any:
     layer = nn.Linear(6, 6)
     return net(lambda s, x: s.out(layer(x)), a=layer, out=nn.Linear(6, 2))
@@ -682,6 +692,9 @@ def test_where_the_example_comes_from() -> None:
     assert FRAMEWORK.without_layers(model, ["0"], pytest.fail).params == -36
     model.example_input_array = torch.zeros(3, 2, 8, 8)
     assert "doesn't run on its own example_input_array" in refusal(model, "0", rows=images)
+    dummy = conv()
+    dummy.dummy_inputs = {"input": torch.zeros(3, 1, 8, 8)}
+    assert without(dummy, "0", rows=None).params == -36
     assert "the study has no `data:`" in refusal(conv(), "0", rows=None)
     assert "on the first rows of the data the model breaks" in refusal(
         conv(), "0", rows=images[:, 0]

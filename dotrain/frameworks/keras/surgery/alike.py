@@ -35,7 +35,7 @@ def like(model: Any, base: Any) -> Any:
     own = {
         name
         for c in cls.__mro__
-        if not is_keras(c) and not c.__module__.startswith(("tensorflow.", "builtins"))
+        if not is_keras(c) and c not in base.__mro__  # which a backend's classes may be in
         for name, value in vars(c).items()
         if not name.startswith("__") and (callable(value) or isinstance(value, property))
     } - {"get_config", "from_config", "build"}

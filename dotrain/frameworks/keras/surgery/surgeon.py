@@ -316,12 +316,31 @@ def _trace(layer: Any, args: Any, kwargs: Any, original: Any) -> None:
         def call(self, *args: Any, **kwargs: Any) -> Any:
             return self.traced(*args, **kwargs)
 
+    def run(operation: Any, args: Any, kwargs: Any) -> None:
+        if keras.backend.backend() == "torch":
+            # Its placeholders take any dtype.
+            operation(*_zeros(args), **_zeros(kwargs))
+        else:
+            Probe(operation).compute_output_spec(*args, **kwargs)
+
     try:
-        Probe(layer).compute_output_spec(*args, **kwargs)
+        run(layer, args, kwargs)
     except Exception:
         before = original.arguments
         try:
-            Probe(original.operation).compute_output_spec(*before.args, **before.kwargs)
+            run(original.operation, before.args, before.kwargs)
         except Exception:
             return
         raise
+
+
+def _zeros(arguments: Any) -> Any:
+    """Return arguments with zeros for placeholders, in batches of two."""
+    import keras
+
+    def zeros(value: Any) -> Any:
+        if not isinstance(value, keras.KerasTensor):
+            return value
+        return keras.ops.zeros([2 if size is None else size for size in value.shape], value.dtype)
+
+    return keras.tree.map_structure(zeros, arguments)

@@ -163,8 +163,7 @@ def gradients(model: Any, output: Any) -> frozenset[str] | None:
 
 
 def check_effect(
-    before: Any,
-    after: Any,
+    outputs: Sequence[tuple[Any, Any]],
     used_before: frozenset[str] | None,
     used_after: frozenset[str] | None,
     asked: Sequence[str],
@@ -173,38 +172,42 @@ def check_effect(
     """Refuse a surgery that has changed nothing, or has left other layers without effect.
 
     Args:
-        before: The original's output.
-        after: The new model's, with the same random numbers.
-        used_before: The parameters that `before` depends on.
-        used_after: Those that `after` depends on.
+        outputs: In each mode the original's and the new model's, with the same random numbers.
+        used_before: The parameters that the original's depends on.
+        used_after: Those that the new model's depends on.
         asked: The layers that were to be left out.
         left_out: Those that were bypassed for it.
+
+    Raises:
+        SurgeryError: If it is such a one.
     """
     import torch
 
+    what = quoted(asked)
     inside = tuple(f"{name}." for name in left_out)
     trained = [name for name in used_before or () if name.startswith(inside)]
-    pairs = list(zip(tensors(before), tensors(after), strict=True))
-    if not trained and pairs and all(torch.equal(a, b) for a, b in pairs):
+    pairs = [
+        pair
+        for before, after in outputs
+        for pair in zip(tensors(before), tensors(after), strict=True)
+    ]
+    if not trained and pairs and all(torch.equal(one, other) for one, other in pairs):
         raise SurgeryError(
-            f"leaving out {quoted(asked)} would change nothing: with the same random numbers the model "
-            f"computes the same on {len(pairs[0][0])} rows without it; if other rows would show a "
-            f"difference, {EXAMPLE}"
-            if pairs[0][0].dim()
-            else f"leaving out {quoted(asked)} would change nothing: the model computes the same"
+            f"leaving out {what} would change nothing: with the same random numbers the model computes the "
+            f"same without it; if it is the rows tried that show no difference, {EXAMPLE}"
         )
     if used_before is None:
         return
     if used_after is None:
-        raise SurgeryError(
-            f"leaving out {quoted(asked)} leaves nothing that could be trained; {GROUP}"
-        )
-    idle = sorted({_owner(n) for n in used_before - used_after if not n.startswith(inside)})
+        raise SurgeryError(f"leaving out {what} leaves nothing that could be trained; {GROUP}")
+    idle = sorted(
+        {_owner(name) for name in used_before - used_after if not name.startswith(inside)}
+    )
     if idle:
+        more = f" and {len(idle) - 5} more" if len(idle) > 5 else ""
         raise SurgeryError(
-            f"leaving out {quoted(asked)} leaves {quoted(idle[:5])}"
-            f"{f' and {len(idle) - 5} more' if len(idle) > 5 else ''} without effect: nothing uses what "
-            "comes of it; leave that out, too, as a group"
+            f"leaving out {what} leaves {quoted(idle[:5])}{more} without effect: nothing uses what comes of "
+            "it; leave that out, too, as a group"
         )
 
 
@@ -252,22 +255,24 @@ def check_rows(
     Raises:
         SurgeryError: If it does.
     """
-    whole = next((len(t) for t in (*example.args, *example.kwargs.values()) if _has_rows(t)), 0)
-    part = example.rows(max(whole - 2, 1))
-    if part is None:
+    rolled = example.rolled()
+    if rolled is None:
         return
+    count = len(next(iter((*rolled.args, *rolled.kwargs.values()))))
 
     def keeps_apart(one: Any, output: Any) -> bool:
         seed()
         try:
-            again = run(one, part, training=False).output
+            again = run(one, rolled, training=False).output
         except Broken:
             return False
-        rows = [
-            t[: max(whole - 2, 1)] if _has_rows(t) and len(t) == whole else t
-            for t in tensors(output)
+        # A loss, say, is of all rows.
+        pairs = [
+            (first.roll(1, 0), second)
+            for first, second in zip(tensors(output), tensors(again), strict=False)
+            if hasattr(first, "dim") and first.dim() > 0 and len(first) == count
         ]
-        return bool(rows) and alike(rows, list(tensors(again)))
+        return bool(pairs) and alike([one for one, _ in pairs], [other for _, other in pairs])
 
     if keeps_apart(*before) and not keeps_apart(*after):
         raise SurgeryError(
@@ -282,7 +287,3 @@ def seed() -> None:
 
     random.seed(0)
     torch.manual_seed(0)
-
-
-def _has_rows(value: Any) -> bool:
-    return hasattr(value, "dim") and value.dim() > 0

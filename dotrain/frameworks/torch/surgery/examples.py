@@ -18,8 +18,8 @@ def find_example(model: Any, first_rows: Callable[[], Any] | None) -> Example:
     """Return something that a model runs on.
 
     That is its own `example_input_array` (Lightning's name for it: a tensor, a tuple of arguments, or a
-    mapping of arguments by name), else its `dummy_inputs` (as of Hugging Face's models), else the
-    first rows of the study's data, else, where its first layer tells how many numbers it takes, random ones.
+    mapping of arguments by name), else the first rows of the study's data, else its `dummy_inputs` (as of
+    Hugging Face's models), else, where its first layer tells how many numbers it takes, random ones.
 
     Args:
         model: The model.
@@ -28,35 +28,43 @@ def find_example(model: Any, first_rows: Callable[[], Any] | None) -> Example:
     Raises:
         SurgeryError: If there is nothing, or the model doesn't run on it.
     """
-    for attribute in ("example_input_array", "dummy_inputs"):
-        given = getattr(model, attribute, None)
-        if given is not None:
-            example = _given(_for(model, given))
-            wrong = _error_on(model, example)
-            if not wrong:
-                return example
+    own = getattr(model, "example_input_array", None)
+    if own is not None:
+        example = _given(_for(model, own))
+        wrong = _error_on(model, example)
+        if wrong:
             raise SurgeryError(
-                f"the model doesn't run on its own {attribute}: {wrong}; mend one of them"
+                f"the model doesn't run on its own example_input_array: {wrong}; mend one of them"
             )
+        return example
     errors: list[str] = []
+    for example in _candidates(model, first_rows, errors):
+        wrong = _error_on(model, example)
+        if not wrong:
+            return example
+        errors.append(f"on the first rows of the data the model breaks: {wrong}")
+    why = errors[0] if errors else "the study has no `data:` to call it on"
+    raise SurgeryError(
+        f"to leave layers out, the model must be run once, and {why.rstrip('.')}; {EXAMPLE}"
+    )
+
+
+def _candidates(
+    model: Any, first_rows: Callable[[], Any] | None, errors: list[str]
+) -> Iterator[Example]:
     if first_rows is not None:
         try:
             batch = _cut(_for(model, first_rows()))
         except SurgeryError as error:
             errors.append(str(error))
         else:
-            for example in _readings(model, batch):
-                wrong = _error_on(model, example)
-                if not wrong:
-                    return example
-                errors.append(f"on the first rows of the data the model breaks: {wrong}")
+            yield from _readings(model, batch)
+    dummy = getattr(model, "dummy_inputs", None)
+    if dummy is not None:
+        yield _given(_for(model, dummy))
     guess = _guess(model)
-    if guess is not None and not _error_on(model, guess):
-        return guess
-    why = errors[0] if errors else "the study has no `data:` to call it on"
-    raise SurgeryError(
-        f"to leave layers out, the model must be run once, and {why.rstrip('.')}; {EXAMPLE}"
-    )
+    if guess is not None:
+        yield guess
 
 
 def _error_on(model: Any, example: Example) -> str:

@@ -63,16 +63,22 @@ def resolve(names: Sequence[str], model: Any) -> list[str]:
     if not names:
         raise SurgeryError("no layer to leave out was named")
     known = layers_of(model)
-    found = dict.fromkeys(_find(name, known) for name in names)
+    found = dict.fromkeys(_find(name, known, model) for name in names)
     return [name for name in found if not any(name.startswith(f"{one}.") for one in found)]
 
 
-def _find(name: str, known: dict[str, Any]) -> str:
+def _find(name: str, known: dict[str, Any], model: Any) -> str:
     if name in known:
         return name
+    for other, module in model.named_modules(remove_duplicate=False):
+        if other == name:  # it is shared: the first of its names
+            first = [place for place, one in known.items() if one is module]
+            if first:
+                return first[0]
     ending = [place for place in known if place.endswith(f".{name}")]
     if len(ending) > 1:
-        raise SurgeryError(f"several layers are called '{name}': {quoted(ending)}; which one?")
+        several = quoted(ending[:6]) + (f" and {len(ending) - 6} more" if len(ending) > 6 else "")
+        raise SurgeryError(f"several layers are called '{name}': {several}; which one?")
     if not ending:
         raise SurgeryError(f"the model has no layer '{name}'{name_hint(name, list(known), '.')}")
     return ending[0]

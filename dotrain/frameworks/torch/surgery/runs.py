@@ -35,17 +35,17 @@ class Example:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
 
-    def rows(self, count: int) -> Example | None:
-        """Return the first rows of it, or None if its tensors haven't equally many."""
+    def rolled(self) -> Example | None:
+        """Return it with its last row first, or None if its tensors haven't equally many rows."""
         import torch
 
         tensors = [*self.args, *self.kwargs.values()]
         if not all(isinstance(t, torch.Tensor) and t.dim() for t in tensors):
             return None
-        if len({len(t) for t in tensors}) != 1 or len(tensors[0]) <= count:
+        if len({len(t) for t in tensors}) != 1 or len(tensors[0]) < 2:
             return None
-        cut = {key: value[:count] for key, value in self.kwargs.items()}
-        return Example(tuple(value[:count] for value in self.args), cut)
+        rolled = {key: value.roll(1, 0) for key, value in self.kwargs.items()}
+        return Example(tuple(value.roll(1, 0) for value in self.args), rolled)
 
 
 @dataclass

@@ -243,7 +243,8 @@ class _Surgeon:
 
     def _look_at(self, model: Any) -> Iterator[Change]:
         """Run a copy of the new model, and refuse it if it isn't right."""
-        what = quoted(self.asked)
+        what, after = quoted(self.asked), None
+        outputs: list[tuple[Any, Any]] = []
         for training in (True, False):
             one = copied(model)
             try:
@@ -256,12 +257,10 @@ class _Surgeon:
                 before = self.original, self.before[False].output
                 check_rows(self.example, what, before, (one, found.output))
             yield from merged(self.before[training], found, what)
+            outputs.append((self.before[training].output, found.output))
             if training:
                 after = gradients(one, found.output)
-                check_effect(
-                    *(self.before[True].output, found.output, self.gradients, after),
-                    *(self.asked, list(self.passes)),
-                )
+        check_effect(outputs, self.gradients, after, self.asked, list(self.passes))
 
     def _look_away(self, model: Any, watched: Any) -> None:
         """Refuse a model that computes something else where nobody watches, by a faster way of its own."""
