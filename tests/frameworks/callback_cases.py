@@ -16,6 +16,7 @@ import catboost as cat
 import lightgbm as lgb
 import lightning.pytorch as pl
 import numpy as np
+import pytest
 import skorch as sk
 import torch
 import transformers as hf
@@ -338,7 +339,7 @@ def reports(*steps: int) -> Callable[..., Any]:
     return register
 
 
-def fit_lightning(callbacks: list[Any], own: bool = False, **options: Any) -> None:
+def fit_lightning(callbacks: list[Any], own: bool = False, **options: Any) -> Any:
     class Own(Lightning):
         def on_train_epoch_end(self) -> None:
             self.log("own", float(self.current_epoch))
@@ -347,6 +348,7 @@ def fit_lightning(callbacks: list[Any], own: bool = False, **options: Any) -> No
         callbacks=callbacks, accelerator="cpu", logger=False, enable_progress_bar=False, **options
     )
     trainer.fit(Own() if own else Lightning(), *loaders())
+    return trainer
 
 
 @reports(1, 3)
@@ -364,7 +366,9 @@ def lightning_that_validates_every_second_epoch(reporter: Any, **_: Any) -> None
 @reports(0, 1)
 def lightning_that_logs_late(reporter: Any, checkpoint: Any, **_: Any) -> None:
     keep, report = cb.LightningCheckpoint(checkpoint), cb.LightningReport(reporter, "own")
-    fit_lightning([report, keep], own=True, max_epochs=2)
+    trainer = fit_lightning([report, keep], own=True, max_epochs=2)
+    with pytest.raises(ValueError, match="not configured to save the best model"):
+        trainer.validate(dataloaders=loaders()[1])
 
 
 @reports(4, 9, 11)

@@ -1,6 +1,6 @@
 """Data for Keras on JAX and on PyTorch: NumPy arrays in batches, in the order of each epoch's number.
 
-Imported where Keras is.
+This imports Keras.
 """
 
 from __future__ import annotations

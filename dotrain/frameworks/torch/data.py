@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
-from torch.utils.data import BatchSampler as PlainBatchSampler
 from torch.utils.data import (
     DataLoader,
     Dataset,

@@ -77,6 +77,8 @@ class LightningCheckpoint(callbacks.Checkpoint):  # type: ignore[misc]
     """
 
     FILE = "lightning.ckpt"
+    #: None is known: ``trainer.test(ckpt_path="best")`` says so, if no ``ModelCheckpoint`` stands before this one.
+    best_model_path = ""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
