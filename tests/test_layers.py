@@ -51,13 +51,8 @@ FRAMEWORKS = {
     *("tensorflow", "keras", "torch", "lightning", "transformers", "skorch"),
     *("xgboost", "lightgbm", "catboost", "sklearn", "jax"),
 }
-<<<<<<< HEAD
-#: The folders in `frameworks/`: of one each, or of several that are alike.
-FOLDERS = {"tensorflow", "keras", "torch", "boosting", "sklearn", "jax"}
-=======
 #: Of one framework each, or of several that are alike.
 FOLDERS = {path.name for path in (PACKAGE / "frameworks").iterdir() if path.is_dir()}
->>>>>>> w-callbacks
 
 #: What may name a framework outside of its folder, and which of its words, or all.
 MAY_NAME_ONE = {
