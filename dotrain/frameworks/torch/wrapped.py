@@ -114,9 +114,6 @@ class Distributed(DistributedDataParallel):  # type: ignore[misc]
                     "yourself, equally, set distribution.exact: false"
                 )
             return
-        if share.ranks == 1:
-            # Never dealt out: of this very rank, as batches of `exact: false` may be.
-            return
         weight = float(share.ranks if share.rows else 0) if self._sums else share.weight
         if share.total % share.ranks and self._exact and not _may_have(given, share.rows):
             raise BadSetup(
