@@ -81,6 +81,13 @@ def test_training_is_that_of_one_process(histories: dict[str, Path], mode: str) 
             assert flat(other[name][what]) == close, f"{name}: {what}"
 
 
+def test_ranks_drop_different_units(histories: dict[str, Path]) -> None:
+    for path in histories.values():
+        rows = json.loads((path / "dropped.json").read_text())
+        assert len(rows) == 4
+        assert len({tuple(row) for row in rows}) == 4
+
+
 def test_a_saved_state_loads_in_a_plain_process(histories: dict[str, Path]) -> None:
     code = (
         "import sys, torch; sys.path.insert(0, sys.argv[1]); import torch_cases\n"
@@ -179,8 +186,11 @@ def by_ranks(tmp_path_factory: pytest.TempPathFactory) -> Result:
 
         def train(case, model_gen, data_gen, dist_strategy, reporter, checkpoint, trial_dir):
             if case == "nothing":
-                dist_strategy()
-                return 1
+                strategy = dist_strategy()
+                model = model_gen.create()
+                for x, y in data_gen.batch(4):
+                    loss(model(x), y).backward()
+                return strategy.sum(strategy.mean(1.0))
             if case != "refused":
                 with dist_strategy() as strategy:
                     model = model_gen.create()

@@ -198,6 +198,12 @@ def predict(case: Case, model: Any, strategy: Any) -> list[float]:
     return [*torch.cat(found).tolist(), strategy.sum(right), float(strategy.sum(summed))]
 
 
+def dropped(strategy: Any, model: Any) -> list[list[bool]]:
+    """Return for each row of a batch which of 64 units were dropped."""
+    (batch,) = strategy.batches((torch.ones(4, 1), torch.ones(4)), 4)
+    return (strategy.gather(model(batch[0])) == 0).tolist()  # type: ignore[no-any-return]
+
+
 def train(dist_strategy: Any, trial_dir: Path, seed: int) -> float:
     """Train every case; losses, weights, predictions go to ``cases.json``."""
     torch.set_num_threads(1)
@@ -215,5 +221,8 @@ def train(dist_strategy: Any, trial_dir: Path, seed: int) -> float:
         }
         if name == "dense":
             torch.save(strategy.full_state_dict(model, None), trial_dir / "model.pt")
+    with strategy:
+        model = strategy.wrap(nn.Sequential(nn.Linear(1, 64), nn.Dropout()))
+    (trial_dir / "dropped.json").write_text(json.dumps(dropped(strategy, model)))
     (trial_dir / "cases.json").write_text(json.dumps(found))
     return 1.0

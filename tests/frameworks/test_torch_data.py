@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -178,6 +180,24 @@ def test_a_stream_is_one_processs_own() -> None:
     assert data.dealt(batches, data.Dealt()) is batches
     with pytest.raises(BadSetup, match="have no numbers"):
         data.dealt(batches, data.Dealt(0, 2))
+
+
+def test_a_normalization_over_ranks_is_copied_as_it_is_and_pickled_as_a_plain_one() -> None:
+    from dotrain.frameworks.torch.norms import Pass, is_over_all, over_all_ranks
+
+    plain = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)).eval()
+    over = copy.deepcopy(plain)
+    over_all_ranks(over, Pass)
+    copied, pickled = copy.deepcopy(over), pickle.loads(pickle.dumps(over))
+    assert isinstance(over[1], torch.nn.BatchNorm1d)
+    assert is_over_all(over[1])
+    assert is_over_all(copied[1])
+    assert type(pickled[1]) is torch.nn.BatchNorm1d
+    x = torch.randn(5, 2)
+    for model in (over, copied, pickled):
+        assert list(model.state_dict()) == list(plain.state_dict())
+        assert torch.equal(model(x), plain(x))
+    assert copied[1].weight is not over[1].weight
 
 
 class TestShares:

@@ -230,6 +230,9 @@ class Batches(DataLoader):  # type: ignore[misc]
 
     def _dealt_out(self, rows: Any, batches: Sequence[Any]) -> Iterator[Any]:
         rank, ranks, device = self._dealt
+        if ranks == 1:
+            yield from rows
+            return
         iteration = SHARES.begin()
         try:
             for global_batch, batch in zip(batches, rows, strict=True):

@@ -12,6 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, final
@@ -27,11 +28,11 @@ Backend = Literal["auto", "gloo", "nccl"]
 
 #: Whoever waits for the others at the start is ended by `limits.group_start_s`.
 _FOREVER = timedelta(days=1)
-#: What gloo says when the other end of a connection is gone; it has no class for that.
+#: What gloo and nccl say when the other end of a connection is gone; gloo has no class for that.
 _GONE = re.compile(
-    r"Connection (closed|reset) by peer|Broken pipe|Connection refused|Socket closed|"
-    r"Read error|Write error|remote process exited|NCCL.*(remote|peer)",
-    re.IGNORECASE,
+    r"gloo.*(by peer|Broken pipe|Connection refused|Socket closed|(Read|Write) error|Timed out)|"
+    r"NCCL.*(remote|peer)",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -55,8 +56,17 @@ class Group:
 
     @property
     def was_used(self) -> bool:
-        """Whether ranks have computed anything together, by whichever library."""
+        """Whether ranks have computed anything together, by whichever library, but what is `uncounted`."""
         return _collectives() > self._began_at
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Let what ranks compute together meanwhile not count as a training: means, sums."""
+        before = _collectives()
+        try:
+            yield
+        finally:
+            self._began_at += _collectives() - before
 
 
 def start(seat: Seat, backend: Backend) -> Group:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, final
 
 import torch
@@ -73,7 +74,9 @@ class Scope:
 
     def unwrap(self, model: Any) -> Any:
         """Return the plain model, for whatever isn't a pass through it."""
-        return getattr(model, "module", model) if self._group else model
+        from torch.nn.parallel import DistributedDataParallel
+
+        return model.module if isinstance(model, DistributedDataParallel) else model
 
     def batches(
         self, data: Any, batch_size: int = 32, seed: int | None = None, epoch: int = 0
@@ -125,9 +128,10 @@ class Scope:
             value: A number, a tensor, or a dict of such, of the batch that the model was called with
                 last. What a rank without rows has, counts nothing.
         """
-        share = SHARES.now()
+        share = SHARES.latest()
         weight = share.weight if share else 1.0
-        return self._reduced(value, weight / self.num_replicas_in_sync, strict=False)
+        with self._uncounted():
+            return self._reduced(value, weight / self.num_replicas_in_sync, strict=False)
 
     def sum(self, value: Any) -> Any:
         """Return the sum over all ranks.
@@ -138,7 +142,8 @@ class Scope:
         Raises:
             BadSetup: If a rank has NaN because it has had a batch of no rows.
         """
-        return self._reduced(value, 1.0, strict=True)
+        with self._uncounted():
+            return self._reduced(value, 1.0, strict=True)
 
     def gather(self, rows: Any) -> Any:
         """Return the rows that all ranks have for one batch, in the batch's order.
@@ -148,17 +153,11 @@ class Scope:
         """
         if not self._group:
             return rows
-        rows = rows.detach().contiguous()
-        sizes = [
-            torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(self._group.ranks)
-        ]
-        dist.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
-        most = max(int(size) for size in sizes)
-        padded = rows.new_zeros((most, *rows.shape[1:]))
-        padded[: len(rows)] = rows
-        parts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(parts, padded)
-        return torch.cat([part[: int(size)] for part, size in zip(parts, sizes, strict=True)])
+        with self._uncounted():
+            return _gathered(rows.detach().contiguous(), self._group.ranks)
+
+    def _uncounted(self) -> AbstractContextManager[None]:
+        return self._group.uncounted() if self._group else nullcontext()
 
     def _reduced(self, value: Any, weight: float, *, strict: bool) -> Any:
         if not self._group:
@@ -195,3 +194,13 @@ class Scope:
 
 def _as_number(total: Any, value: Any) -> Any:
     return int(total) if isinstance(value, int) else float(total)
+
+
+def _gathered(rows: Any, ranks: int) -> Any:
+    sizes = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(ranks)]
+    dist.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
+    padded = rows.new_zeros((max(int(size) for size in sizes), *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[: int(size)] for part, size in zip(parts, sizes, strict=True)])

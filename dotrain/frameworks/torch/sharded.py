@@ -48,7 +48,7 @@ class Sharding:
                     "equally, set distribution.exact: false"
                 )
         self._weight = 1.0
-        if share is not None and share.ranks > 1:
+        if share is not None:
             all_of_it = float(share.ranks if share.rows else 0)
             self._weight = all_of_it if self._sums else share.weight
         self._is_filled = has_no_rows((inputs, kwargs))

@@ -85,6 +85,11 @@ class Shares:
         """Note that an iteration will give no more."""
         iteration.is_over = True
 
+    def latest(self) -> Share | None:
+        """Return the share of the batch that was taken last, or that a model was called with since."""
+        fresh = [one.given[-1] for one in self._iterations if one.given]
+        return fresh[-1] if fresh else self._last
+
     def now(self) -> Share | None:
         """Return the share of the batch that a model is called with; None if there has been none.
 

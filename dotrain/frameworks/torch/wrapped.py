@@ -70,6 +70,8 @@ class Distributed(DistributedDataParallel):  # type: ignore[misc]
         self.register_load_state_dict_pre_hook(_with_prefix)
         model.register_forward_pre_hook(_past_the_wrapper)
 
+    # What a batch is worth changes from step to step: nothing to be compiled into a graph.
+    @torch.compiler.disable(recursive=False)  # type: ignore[untyped-decorator, unused-ignore]
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """Call the model with this rank's rows."""
         outer = DistributedDataParallel._active_ddp_module
@@ -114,14 +116,12 @@ class Distributed(DistributedDataParallel):  # type: ignore[misc]
                     "yourself, equally, set distribution.exact: false"
                 )
             return
-        if share.ranks == 1:
-            # Never dealt out: of this very rank, as batches of `exact: false` may be.
-            return
         weight = float(share.ranks if share.rows else 0) if self._sums else share.weight
         if share.total % share.ranks and self._exact and not _may_have(given, share.rows):
             raise BadSetup(
                 f"the model was called with other rows than those of the batch that was taken last, which has {share.rows} "
-                f"of {share.total} rows for this rank: call it for each batch before the next one is taken"
+                f"of {share.total} rows for this rank: call it for each batch, as a whole, before the next one is taken; where no argument has "
+                "an axis of rows, choose a batch_size that the workers share equally, or set distribution.exact: false"
             )
         self._passes.weigh(weight, self.module, self.training and self._exact)
 
