@@ -8,12 +8,14 @@ READY := $(VENV)/.ready
 # beside each other, so that what they share is made once, and takes of the other's when it is done.
 JOBS ?= 2
 TORCH ?= torch==2.13.0+cpu
+# They go together, and not with the build above.
+VISION ?= torchvision==0.29.1 torch==2.14.1
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # Some machines forbid it; the tests start hundreds of processes that would compile all anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo quick test slow frameworks test-all lint types format reference bench chaos mutants scale judge distribution ci clean
+.PHONY: help demo quick test slow frameworks test-all lint types format reference bench chaos mutants scale judge distribution surgery ci clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -76,6 +78,11 @@ judge: $(READY) ## Judge the searchers, beside optuna's own: on tables, and with
 distribution: $(READY) ## Measure training by two workers, against ranks started by hand in the same run.
 	$(BIN)/python benchmarks/distribution.py
 	$(BIN)/python benchmarks/distribution_torch.py
+
+surgery: ## Leave layers out of torchvision's networks, in an environment of its own, which takes gigabytes.
+	$(PYTHON) -m venv $(VENV)/vision
+	$(VENV)/vision/bin/python -m pip install --quiet --no-compile $(VISION) --editable .
+	$(VENV)/vision/bin/python benchmarks/surgery.py
 
 ci: lint types test-all ## What continuous integration runs.
 

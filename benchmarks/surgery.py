@@ -1,8 +1,8 @@
 """Leaves layers out of the networks of torchvision: none may crash, do nothing, or be wrong.
 
-    python -m venv ENV && ENV/bin/pip install torchvision dotrain && ENV/bin/python benchmarks/surgery.py
+    make surgery
 
-An environment of its own: torchvision goes with builds of PyTorch that dotrain's tests don't use. Ten
+In an environment of its own: torchvision goes with builds of PyTorch that dotrain's tests don't use. Ten
 layers of each network are drawn by a seed, and left out alone. What comes of it must train a step, and where no layer was built
 anew, compute what the original does with a hook that gives back what the layer gets. The original must stay as
 it was, and each refusal must say what to do.

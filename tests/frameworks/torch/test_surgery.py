@@ -95,11 +95,11 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("case", EXPECTED)
-def test_every_layer_is_left_out_or_refused(case: str) -> None:
+def test_every_layer_gives_back_what_it_gets_or_is_refused(case: str) -> None:
     make, x = nets.NETS[case]
     model = make()
     state = {key: value.clone() for key, value in model.state_dict().items()}
-    trained = refused = 0
+    trained = refused = compared = 0
     for name in FRAMEWORK.layer_names(model):
         try:
             surgery = without(model, name, rows=x)
@@ -110,48 +110,37 @@ def test_every_layer_is_left_out_or_refused(case: str) -> None:
         assert surgery.removed == (name,)
         assert surgery.uncalled() != ()
         assert surgery.params == FRAMEWORK.parameters(surgery.model) - FRAMEWORK.parameters(model)
+        if not any(change.kind == "kernel shape" for change in surgery.changes):
+            expected = bypassed_by_hooks(model, name, x)
+            if expected is not None:
+                torch.testing.assert_close(copy.deepcopy(surgery.model).eval()(x), expected)
+                compared += 1
         output = train_one_step(surgery.model, x)
         assert output.isfinite().all()
         assert surgery.uncalled() == ()
         trained += 1
     assert (trained, refused) == EXPECTED[case]
+    assert compared > 0
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
     assert model.training
 
 
-@pytest.mark.parametrize("case", EXPECTED)
-def test_a_bypassed_layer_is_one_that_gives_back_what_it_gets(case: str) -> None:
-    make, x = nets.NETS[case]
-    model = make()
-
-    kept: list[Any] = []
-    seen: set[int] = set()
+def bypassed_by_hooks(model: Any, name: str, x: Any) -> Any:
+    """What the original gives if a hook gives back what a layer gets; None if that isn't called."""
+    by_hand, kept, seen = copy.deepcopy(model).eval(), [], []
 
     def keep(module: Any, args: Any) -> Any:
-        seen.add(id(module))
+        seen.append(module)
         kept.append(args[0].clone())
         return (args[0].clone(), *args[1:])  # which it may change in place
 
     def give_back(module: Any, args: Any, output: Any) -> Any:
         return (kept.pop(), *output[1:]) if isinstance(output, tuple) else kept.pop()
 
-    compared = 0
-    for name in FRAMEWORK.layer_names(model):
-        try:
-            surgery = without(model, name, rows=x)
-        except SurgeryError:
-            continue
-        if any(change.kind == "kernel shape" for change in surgery.changes):
-            continue
-        by_hand = copy.deepcopy(model).eval()
-        by_hand.get_submodule(name).register_forward_pre_hook(keep)
-        by_hand.get_submodule(name).register_forward_hook(give_back)
-        expected = by_hand(x)
-        if id(by_hand.get_submodule(name)) not in seen:
-            continue  # a list of layers, which is never called
-        torch.testing.assert_close(surgery.model.eval()(x), expected)
-        compared += 1
-    assert compared > 0
+    by_hand.get_submodule(name).register_forward_pre_hook(keep)
+    by_hand.get_submodule(name).register_forward_hook(give_back)
+    output = by_hand(x)
+    return output if seen else None
 
 
 # Random nets, against the arithmetic of their widths
@@ -159,11 +148,14 @@ def test_a_bypassed_layer_is_one_that_gives_back_what_it_gets(case: str) -> None
 
 @st.composite
 def sequences(draw: Any) -> tuple[list[tuple[str, int, int]], int]:
-    """Layers by kind, width before and width after; and which of them goes."""
-    width, layers = 4, []
+    """Layers by kind, width before and width after; and which of them goes.
+
+    Wide enough that no normalization leaves but signs, which a dropout may not change in a few rows.
+    """
+    width, layers = 8, []
     kinds = st.sampled_from(["linear", "tanh", "batch", "layer", "group", "drop", "same"])
     for kind in draw(st.lists(kinds, min_size=2, max_size=6)):
-        after = draw(st.sampled_from([4, 5, 6])) if kind == "linear" else width
+        after = draw(st.sampled_from([8, 9, 10])) if kind == "linear" else width
         if kind == "group" and width % 2:
             kind = "layer"
         layers.append((kind, width, after))
@@ -186,7 +178,7 @@ def made(kind: str, before: int, after: int) -> Any:
 
 def by_hand(layers: list[tuple[str, int, int]], gone: int) -> list[tuple[str, int, int]] | None:
     """The layers that are left, with the widths that they have then; None if that can't be."""
-    width, left = 4, []
+    width, left = 8, []
     for at, (kind, _, after) in enumerate(layers):
         if at == gone:
             continue
@@ -205,7 +197,7 @@ def test_a_random_stack_is_what_one_would_build_by_hand(
 ) -> None:
     layers, gone = case
     model = stack(*[made(*layer) for layer in layers])
-    x = torch.rand(8, 4)
+    x = torch.rand(8, 8)
     expected = by_hand(layers, gone)
     if expected is None:
         refusal(model, str(gone), rows=x)
