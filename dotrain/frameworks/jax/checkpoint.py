@@ -63,7 +63,7 @@ class JaxCheckpoint:
             tree: One of the same form, as a training begins with.
 
         Returns:
-            The tree that was saved, of NumPy arrays, and keys where there were keys; `tree` itself if there is no checkpoint.
+            The tree that was saved, each leaf of the type that it has in `tree`; `tree` itself if there is no checkpoint.
 
         Raises:
             BadSetup: If the checkpoint has other names, shapes or types.
@@ -136,16 +136,20 @@ def _like(leaf: Any, saved: Any, name: str) -> Any:
         BadSetup: If it is of another shape or type.
     """
     import jax
+    import jax.numpy as jnp
     import numpy as np
 
-    expected = np.asarray(_without_key(leaf))
-    if expected.dtype.isbuiltin != 1 and saved.dtype == f"u{expected.dtype.itemsize}":
-        saved = saved.view(expected.dtype)
-    if (saved.shape, saved.dtype) != (expected.shape, expected.dtype):
+    data = _without_key(leaf)
+    shape, dtype = np.shape(data), np.dtype(getattr(data, "dtype", None) or np.asarray(data).dtype)
+    if dtype.isbuiltin != 1 and saved.dtype == f"u{dtype.itemsize}":
+        saved = saved.view(dtype)
+    if (saved.shape, saved.dtype) != (shape, dtype):
         raise BadSetup(
             f"the checkpoint has {name} as {saved.dtype}{list(saved.shape)}, the training as "
-            f"{expected.dtype}{list(expected.shape)}: it is of another training state"
+            f"{dtype}{list(shape)}: it is of another training state"
         )
     if _is_key(leaf):
         return jax.random.wrap_key_data(saved, impl=jax.random.key_impl(leaf))
-    return saved if getattr(leaf, "shape", None) is not None else type(leaf)(saved.item())
+    if isinstance(leaf, jax.Array):
+        return jnp.asarray(saved)
+    return saved if hasattr(leaf, "shape") else type(leaf)(saved.item())

@@ -57,4 +57,4 @@ class PlacedBatches:
 
     def __repr__(self) -> str:
         # Keras shows it where it doesn't take it.
-        return "batches for a loop in JAX (Keras takes them with KERAS_BACKEND=jax)"
+        return "batches for a loop in JAX: for `fit` let the data function return arrays, and set KERAS_BACKEND=jax"

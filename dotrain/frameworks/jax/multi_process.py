@@ -21,7 +21,7 @@ _UNUSED = (
     "`with dist_strategy() as strategy:`"
 )
 #: What is in the texts of errors of a collective operation, or of the service, when a rank has died.
-_GONE = ("Gloo ", "NCCL ", "coordination service", "UNAVAILABLE:", "heartbeat", "Connection reset")
+_GONE = ("Gloo ", "NCCL ", "coordination service", "UNAVAILABLE:")
 
 
 class MultiProcess(AbstractStrategy):
