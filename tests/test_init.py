@@ -70,6 +70,10 @@ class TestEveryTemplate:
             )
             assert done.returncode == 0, done.stdout
 
+    def test_its_function_is_read_in_a_minute(self, tmp_path: Path, template: str) -> None:
+        create_project(tmp_path, template)
+        assert 30 <= len((tmp_path / "train.py").read_text().splitlines()) <= 60
+
     def test_every_command_it_tells_names_a_file_that_it_wrote(
         self, tmp_path: Path, template: str
     ) -> None:
