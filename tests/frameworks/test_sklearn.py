@@ -108,3 +108,14 @@ def test_a_fold_that_ends_without_a_score_is_an_error(checkpoint: Checkpoint) ->
 
 def test_joblib_counts_the_cores_of_a_slot() -> None:
     assert environment_of_attempts(share(4, 2))["LOKY_MAX_CPU_COUNT"] == "2"
+
+
+def test_another_configurations_scores_are_refused(tmp_path: Path) -> None:
+    """As with pbt: a mean over folds of two configurations is nobody's."""
+    lender, borrower = (Checkpoint(tmp_path / "checkpoint", seed=seed) for seed in (1, 2))
+    folds = folds_of(lender, Said(), n=1)
+    for _ in folds:
+        folds.report(0.5)
+    assert len(list(folds_of(lender, Said(), n=1))) == 0
+    with pytest.raises(BadSetup, match="another trial's scores"):
+        list(folds_of(borrower, Said()))
