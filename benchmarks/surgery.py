@@ -44,7 +44,7 @@ NETS: dict[str, dict[tuple[int, ...], str]] = {
     "models.segmentation": {
         (64, 64): "fcn_resnet50 deeplabv3_mobilenet_v3_large lraspp_mobilenet_v3_large"
     },
-    "models.video": {(8, 32, 32): "r3d_18 mc3_18 r2plus1d_18", (16, 64, 64): "s3d swin3d_t"},
+    "models.video": {(8, 32, 32): "r3d_18 mc3_18 r2plus1d_18", (16, 64, 64): "swin3d_t"},
 }
 #: What a refusal ends in.
 WAY_OUT = re.compile(

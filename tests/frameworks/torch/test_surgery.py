@@ -150,7 +150,7 @@ def bypassed_by_hooks(model: Any, name: str, x: Any) -> Any:
 def sequences(draw: Any) -> tuple[list[tuple[str, int, int]], int]:
     """Layers by kind, width before and width after; and which of them goes.
 
-    Wide enough that no normalization leaves but signs, which a dropout may not change in a few rows.
+    Wide enough, and with few enough dropped, that no layer is without effect by chance.
     """
     width, layers = 8, []
     kinds = st.sampled_from(["linear", "tanh", "batch", "layer", "group", "drop", "same"])
@@ -171,7 +171,7 @@ def made(kind: str, before: int, after: int) -> Any:
         "batch": lambda: nn.BatchNorm1d(before),
         "layer": lambda: nn.LayerNorm(before),
         "group": lambda: nn.GroupNorm(2, before),
-        "drop": lambda: nn.Dropout(0.5),
+        "drop": lambda: nn.Dropout(0.2),
         "same": nn.Identity,
     }[kind]()
 
