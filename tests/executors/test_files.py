@@ -13,21 +13,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from dotrain.config import load_config
 from dotrain.core.observer import Observer
+from dotrain.distribution.single import Single
 from dotrain.errors import ResourcesUnavailable
 from dotrain.executors.dask.admission import ways_text
 from dotrain.executors.dask.carrier import Pieces, ThroughDotrain
 from dotrain.executors.dask.scratch import Scratch
-from dotrain.executors.dask.site import Refusal, Site, Way, decide
+from dotrain.executors.dask.site import Refusal, Site, Way, decide, look_around, question
+from dotrain.executors.dealing import NO_WISH
 from dotrain.experiment import resume
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
 from dotrain.store import RunDir, read_journal
 from dotrain.store.folder import Folder
+from dotrain.training.program import Program
+from dotrain.usercode.function import FunctionRef, Functions
 from tests.conftest import Project, said
 from tests.distribution.conftest import STRATEGY
 
@@ -392,6 +397,23 @@ def test_a_worker_without_a_package_that_the_code_needs_is_not_used(
         assert line.startswith("worker tcp://127.0.0.1:")
         assert f"on {os.uname().nodename} isn't used: " in line
         assert "no package 'only_the_driver_has_it' there; install" in line
+
+
+def test_workers_are_asked_for_what_the_driver_lacks_if_no_trial_can_do_without(
+    tmp_path: Path,
+) -> None:
+    functions = Functions(
+        FunctionRef("train"), needed=("json", "nowhere", "perhaps"), certain=("json", "nowhere")
+    )
+
+    class Needing(Single):  # type: ignore[misc]
+        packages = ("a_framework",)
+
+    strategy = cloudpickle.dumps(Needing())
+    program = Program("token", functions, "score", {}, str(tmp_path), strategy=strategy)
+    with question(program, NO_WISH) as asked:
+        assert asked.packages == ("a_framework", "json", "nowhere")
+        assert look_around(asked).missing == ("a_framework", "nowhere")
 
 
 HERE = Site("home", "0.2.0", "3.11", sees=True)
