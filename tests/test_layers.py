@@ -51,8 +51,8 @@ FRAMEWORKS = {
     *("tensorflow", "keras", "torch", "lightning", "transformers", "skorch"),
     *("xgboost", "lightgbm", "catboost", "sklearn", "jax"),
 }
-#: The folders in `frameworks/`: of one each, or of several that are alike.
-FOLDERS = {"tensorflow", "keras", "torch", "boosting", "sklearn", "jax"}
+#: Of one framework each, or of several that are alike.
+FOLDERS = {path.name for path in (PACKAGE / "frameworks").iterdir() if path.is_dir()}
 #: Has a subclass of a framework's own, as callbacks have, and is imported where that is in use.
 IMPORTED_LATE = {"frameworks/keras/batches.py"}
 

@@ -132,6 +132,7 @@ RETIRED = {
 }
 #: Titles of papers, names of other libraries' modules, what is asked of a cluster, and the key that asks.
 OTHERS_WORDS = re.compile(
+    r"\"objective\": |"  # a parameter of XGBoost's and LightGBM's
     r"for Hyper-Parameter Optimization|importlib\.resources|papers say resource|in resources asked"
     r"|resource tracker|from resource import"
     r"|[\"'`.(\[]resources\b|\bresources(?=[:.=`\",}])|(?:## |#|table: )resources|\bResources\b(?! [a-z])|test_resources"

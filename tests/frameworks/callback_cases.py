@@ -16,6 +16,7 @@ import catboost as cat
 import lightgbm as lgb
 import lightning.pytorch as pl
 import numpy as np
+import pytest
 import skorch as sk
 import torch
 import transformers as hf
@@ -112,6 +113,8 @@ def loop(reporter: Any, checkpoint: Any, budget: int) -> bytes:
 
 
 class Lightning(pl.LightningModule):
+    lr = 0.05
+
     def __init__(self) -> None:
         super().__init__()
         self.net = net()
@@ -126,7 +129,7 @@ class Lightning(pl.LightningModule):
         self.log("score", loss)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.parameters(), 0.05)
+        optimizer = torch.optim.Adam(self.parameters(), self.lr)
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.9)]
 
 
@@ -338,7 +341,7 @@ def reports(*steps: int) -> Callable[..., Any]:
     return register
 
 
-def fit_lightning(callbacks: list[Any], own: bool = False, **options: Any) -> None:
+def fit_lightning(callbacks: list[Any], own: bool = False, **options: Any) -> Any:
     class Own(Lightning):
         def on_train_epoch_end(self) -> None:
             self.log("own", float(self.current_epoch))
@@ -347,6 +350,7 @@ def fit_lightning(callbacks: list[Any], own: bool = False, **options: Any) -> No
         callbacks=callbacks, accelerator="cpu", logger=False, enable_progress_bar=False, **options
     )
     trainer.fit(Own() if own else Lightning(), *loaders())
+    return trainer
 
 
 @reports(1, 3)
@@ -364,7 +368,9 @@ def lightning_that_validates_every_second_epoch(reporter: Any, **_: Any) -> None
 @reports(0, 1)
 def lightning_that_logs_late(reporter: Any, checkpoint: Any, **_: Any) -> None:
     keep, report = cb.LightningCheckpoint(checkpoint), cb.LightningReport(reporter, "own")
-    fit_lightning([report, keep], own=True, max_epochs=2)
+    trainer = fit_lightning([report, keep], own=True, max_epochs=2)
+    with pytest.raises(ValueError, match="not configured to save the best model"):
+        trainer.validate(dataloaders=loaders()[1])
 
 
 @reports(4, 9, 11)
@@ -476,3 +482,38 @@ def train_without_metric(reporter: Any, checkpoint: Any, trial_dir: Any, kind: s
     NAMED.clear()
     CASES[kind](reporter, checkpoint, 2, **more)
     return 0.0
+
+
+def train_rate(
+    reporter: Any, checkpoint: Any, trial_dir: Any, kind: str, lr: float, budget: int = 3
+) -> dict[str, float]:
+    """Tell the learning rate that the last step was made with, before its schedule."""
+    torch.manual_seed(1)
+    if kind == "lightning":
+        model = Lightning()
+        model.lr = lr
+        keep = cb.LightningCheckpoint(checkpoint)
+        trainer = pl.Trainer(
+            max_epochs=int(budget), callbacks=[keep], accelerator="cpu", logger=False
+        )
+        trainer.fit(model, *loaders(), ckpt_path=keep.path)
+        used = trainer.optimizers[0].param_groups[0]["lr"] / 0.9**budget
+    elif kind == "transformers":
+        keep = cb.TransformersCheckpoint(checkpoint)
+        options = {"num_train_epochs": int(budget), "learning_rate": lr}
+        trainer = hf_trainer([keep], trial_dir / "out", **options)
+        trainer.train(resume_from_checkpoint=keep.path)
+        used = trainer.optimizer.param_groups[0]["lr"]
+    else:
+        net_ = sk.NeuralNetClassifier(
+            net(),
+            criterion=torch.nn.CrossEntropyLoss,
+            lr=lr,
+            max_epochs=int(budget) - checkpoint.step,
+            callbacks=[cb.SkorchCheckpoint(checkpoint)],
+            verbose=0,
+        )
+        net_.fit(*TRAIN)
+        used = net_.optimizer_.param_groups[0]["lr"]
+    reporter.broadcast({"score": lr, "used": used}, int(budget) - 1)
+    return {"score": lr, "used": used}

@@ -125,6 +125,24 @@ def test_what_is_reported_where_a_framework_has_ways_of_its_own(tmp_path: Path) 
         assert "reported more than once" not in log(result, trial)
 
 
+@pytest.mark.parametrize("kind", ["lightning", "transformers", "skorch"])
+def test_what_begins_from_anothers_checkpoint_trains_with_its_own_rate(
+    tmp_path: Path, kind: str
+) -> None:
+    pbt = {"name": "pbt", "population": 4, "interval": 1, "resource_max": 3, "quantile": 0.5}
+    space = {"lr": {"type": "float", "range": [0.001, 0.1], "scale": "log"}}
+    result = run_cases(
+        tmp_path,
+        "train_rate",
+        hparams={"kind": kind},
+        search={"space": space, "optimizer": pbt},
+    )
+    assert any(trial.begins_from for trial in result.trials)
+    for trial in result.trials:
+        assert trial.metrics, log(result, trial)
+        assert trial.metrics["used"] == pytest.approx(trial.params["lr"])
+
+
 WRONG = {
     "lightning": "Lightning's callback_metrics have no 'auc'; they hold .*score",
     "transformers": "the Trainer's metrics have no 'auc'; they hold eval_loss",
@@ -163,7 +181,7 @@ def test_a_training_that_begins_anew_beside_its_checkpoint_is_refused(
 
     lightning = callbacks.LightningCheckpoint(checkpoint)
     with pytest.raises(BadSetup, match=r"checkpoint of epoch 2, .* at epoch 0: .*ckpt_path=keep"):
-        lightning.on_train_start(SimpleNamespace(current_epoch=0), None)
+        lightning.on_train_start(SimpleNamespace(current_epoch=0, optimizers=[]), None)
     transformers = callbacks.TransformersCheckpoint(checkpoint)
     with pytest.raises(BadSetup, match="resume_from_checkpoint=keep"):
         transformers.on_train_begin(None, SimpleNamespace(global_step=0), None)

@@ -45,7 +45,8 @@ def test_an_example_is_searched_with_promotions(project: Project, code: str) -> 
 def test_the_study_of_lightgbm_tells_columns_from_tricks(project: Project) -> None:
     (code,) = (one for one in CODE if "def load_data" in one)
     project.write("train.py", code)
-    config = project.config(**{**STUDY, "cluster": {"kind": "inline"}})
+    # A thread each: those of OpenMP that wait take a core from each other.
+    config = project.config(**{**STUDY, "cluster": {"kind": "local", "workers": 2, "threads": 1}})
     rows = ablate(config, runs_dir=project.path / "runs", quiet=True)["components"]
     features = {f"feature:{name}" for name in STUDY["ablation"]["features"]}
     assert {row["name"] for row in rows} == {*features, "component:bagging", "component:depth"}

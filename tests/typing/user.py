@@ -45,6 +45,7 @@ from dotrain import (
     experiment,
 )
 from dotrain.abc import Event, Instruction, Post, Reported, SlotsChanged
+from dotrain.callbacks import KerasEpochEnd, LightningCheckpoint, LightningReport, SklearnSteps
 
 
 def model(units: int, features: Features) -> list[int]:
@@ -183,3 +184,11 @@ def main() -> Result:
 
 def slip() -> object:
     return dotrain.lagom  # type: ignore[attr-defined]
+
+
+def by_callbacks(reporter: Reporter, checkpoint: Checkpoint) -> list[object]:
+    keep = LightningCheckpoint(checkpoint)
+    assert_type(keep.path, str | None)
+    steps = SklearnSteps(object(), 4.0, reporter, checkpoint)
+    assert_type(list(steps), list[int])
+    return [keep, LightningReport(reporter, "val_loss"), KerasEpochEnd(reporter)]

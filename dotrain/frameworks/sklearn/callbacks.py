@@ -144,9 +144,17 @@ class SklearnFolds:
             self.scores = saved["scores"]
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        """Yield the folds that are left: rows to train on, rows to test on."""
-        if self.scores:
-            self._checkpoint.restore_random_state()
+        """Yield the folds that are left: rows to train on, rows to test on.
+
+        Raises:
+            BadSetup: If the scores so far are another configuration's.
+            BadReport: If a fold ends without `report`.
+        """
+        if self.scores and not self._checkpoint.restore_random_state():
+            raise BadSetup(
+                "the checkpoint holds another trial's scores of folds, as with optimizer: pbt; a "
+                "cross-validation can't go on from another configuration's"
+            )
         for index in range(len(self.scores), len(self._splits)):
             yield self._splits[index]
             if len(self.scores) == index:

@@ -15,7 +15,9 @@ from dotrain.training.reporter import Reporter
 
 #: What LightGBM draws for: its parameters, and the value of each by which nothing is drawn.
 _SAMPLES = {
-    "bagging_freq": "0",
+    "bagging_fraction": "1",
+    "pos_bagging_fraction": "1",
+    "neg_bagging_fraction": "1",
     "feature_fraction": "1",
     "feature_fraction_bynode": "1",
     "extra_trees": "0",
@@ -109,6 +111,8 @@ class LightGBMCheckpoint:
         text = env.model.model_to_string(num_iteration=1)
         found = dict(re.findall(r"^\[(\w+): (.*)\]$", text, re.MULTILINE))
         drawn = [name for name, none in _SAMPLES.items() if found.get(name, none) != none]
+        if found.get("bagging_freq", "0") == "0":  # then it bags nothing
+            drawn = [name for name in drawn if "bagging" not in name]
         drawn += [
             word
             for word in ("goss", "dart")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from dotrain.frameworks.torch.callbacks.rates import Options, options_of, put_back
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadSetup
 from dotrain.training.logs import report_logs
@@ -77,11 +78,15 @@ class LightningCheckpoint(callbacks.Checkpoint):  # type: ignore[misc]
     """
 
     FILE = "lightning.ckpt"
+    #: None is known: ``trainer.test(ckpt_path="best")`` says so, if no ``ModelCheckpoint`` stands before this one.
+    best_model_path = ""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
         self._checkpoint = checkpoint
         self._begins_at = checkpoint.step
+        #: Of each optimizer, where the checkpoint is another trial's.
+        self._own: list[Options] = []
 
     @property
     def path(self) -> str | None:
@@ -90,16 +95,19 @@ class LightningCheckpoint(callbacks.Checkpoint):  # type: ignore[misc]
         return None if latest is None else str(latest / self.FILE)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Restore the generators, before an epoch's order is drawn."""
-        if self._begins_at:
-            self._checkpoint.restore_random_state()
+        """Restore the generators, before an epoch's order is drawn; not those of another trial."""
+        if self._begins_at and not self._checkpoint.restore_random_state():
+            self._own = [options_of(optimizer) for optimizer in trainer.optimizers]
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Look whether training goes on where the checkpoint ends.
+        """Look whether training goes on where the checkpoint ends, with hyperparameters of its own.
 
         Raises:
             BadSetup: If it doesn't.
         """
+        own, self._own = self._own, []
+        for optimizer, options in zip(trainer.optimizers, own, strict=False):
+            put_back(optimizer, options, [one.scheduler for one in trainer.lr_scheduler_configs])
         begins_at, self._begins_at = self._begins_at, 0
         if begins_at and trainer.current_epoch != begins_at:
             raise BadSetup(

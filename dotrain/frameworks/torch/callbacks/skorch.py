@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from skorch.callbacks import Callback, LRScheduler
 
+from dotrain.frameworks.torch.callbacks.rates import options_of, put_back
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.logs import report_logs
 from dotrain.training.reporter import Reporter
@@ -63,6 +64,7 @@ class SkorchCheckpoint(Callback):  # type: ignore[misc]
     def on_train_begin(self, net: Any, **others: Any) -> None:
         """Restore the newest checkpoint, if there is one."""
         if self.latest_ is not None:
+            self.own_ = {name: options_of(getattr(net, f"{name}_")) for name in _optimizers(net)}
             net.load_params(**self._files(net, self.latest_))
 
     def on_epoch_begin(self, net: Any, **others: Any) -> None:
@@ -77,7 +79,11 @@ class SkorchCheckpoint(Callback):  # type: ignore[misc]
         # A new schedule has changed its optimizer's rate.
         files = self._files(net, latest)
         net.load_params(**{f"f_{name}": files[f"f_{name}"] for name in _optimizers(net)})
-        self.checkpoint.restore_random_state()
+        if self.checkpoint.restore_random_state():
+            return
+        # Another trial's.
+        for name, options in self.own_.items():
+            put_back(getattr(net, f"{name}_"), options, [each for _, each in _schedules(net)])
 
     def on_epoch_end(self, net: Any, **others: Any) -> None:
         """Save."""

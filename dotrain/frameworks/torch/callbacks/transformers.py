@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from dotrain.frameworks.torch.callbacks.rates import put_back
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadSetup
 from dotrain.training.logs import report_logs
@@ -122,7 +123,7 @@ class TransformersCheckpoint(TrainerCallback):  # type: ignore[misc]
         return None if latest is None else str(latest / self.FOLDER)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        """Look whether training goes on where the checkpoint ends.
+        """Look whether training goes on where the checkpoint ends, with a learning rate of its own.
 
         Raises:
             BadSetup: If it doesn't.
@@ -134,6 +135,12 @@ class TransformersCheckpoint(TrainerCallback):  # type: ignore[misc]
                 "where to go on by trainer.train(resume_from_checkpoint=keep.path), with keep = "
                 "TransformersCheckpoint(checkpoint)"
             )
+        if begins_at and not self._checkpoint.restore_random_state():  # another trial's
+            # Both may be wrapped by `accelerate`.
+            optimizer = getattr(others["optimizer"], "optimizer", others["optimizer"])
+            schedule = getattr(others["lr_scheduler"], "scheduler", others["lr_scheduler"])
+            own = {"lr": args.learning_rate}
+            put_back(optimizer, [own for _ in optimizer.param_groups], [schedule])
 
     def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Have it saved where it is evaluated, and at the end."""
