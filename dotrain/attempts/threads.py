@@ -105,9 +105,8 @@ def _fork_once() -> None:
     NumPy and SciPy each have their own, which start when they are loaded.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # that there are threads, as Python says since 3.12, and some libraries
+        # That there are threads, as Python says since 3.12, and some libraries.
+        warnings.simplefilter("ignore")
         pid = os.fork()
         if pid == 0:
             os._exit(0)
