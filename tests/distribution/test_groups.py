@@ -18,6 +18,7 @@ from dotrain.errors import ResourcesUnavailable
 from dotrain.runs.result import Result
 from dotrain.store import read_journal
 from tests.conftest import Project, make_cluster
+from tests.distribution.conftest import STRATEGY
 
 PAIR = {"strategy": "ranks:Ranks", "workers": 2}
 SEARCH: dict[str, Any] = {
@@ -85,6 +86,29 @@ def test_one_function_on_two_ranks_speaks_with_one_voice(
         assert (kept / "who").read_text() == "0"
         assert len((folder / "reports.jsonl").read_text().split("\n")) == 4
     assert len(pids) == 8, "a rank is a fresh process"
+
+
+def test_a_strategy_is_handed_the_models_that_are_made(ranks: Project) -> None:
+    handed = """
+class Handed(Ranks):
+    def model(self, model):
+        return [model, self.seat.rank]
+"""
+    ranks.write("ranks.py", STRATEGY + handed)
+    result = ranks.run(
+        """
+        def model_fn(): return "a model"
+
+        def train(model_gen, dist_strategy):
+            with dist_strategy() as seat:
+                assert model_gen.create() == ["a model", seat.rank]
+            return 1
+        """,
+        model="user.py:model_fn",
+        distribution={"strategy": "ranks:Handed", "workers": 2},
+        cluster={"kind": "local", "workers": 2},
+    )
+    assert result.best is not None, result.summary
 
 
 def test_groups_of_more_than_half_the_workers_take_turns(ranks: Project) -> None:

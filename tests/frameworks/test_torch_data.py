@@ -200,6 +200,24 @@ def test_a_normalization_over_ranks_is_copied_as_it_is_and_pickled_as_a_plain_on
     assert copied[1].weight is not over[1].weight
 
 
+def test_ranks_that_go_apart_draw_other_numbers_than_the_chief() -> None:
+    from types import SimpleNamespace
+
+    from dotrain.frameworks.torch.ddp import DDP
+
+    drawn = []
+    for rank in (0, 1, 2, 1):
+        strategy = DDP(workers=3)
+        strategy._group = SimpleNamespace(rank=rank, ranks=3)
+        torch.manual_seed(5)
+        strategy.go_apart()
+        drawn.append(draw())
+    torch.manual_seed(5)
+    assert drawn[0] == draw(), "the chief draws as one process does"
+    assert drawn[1] == drawn[3]
+    assert drawn[0] != drawn[1] != drawn[2] != drawn[0]
+
+
 class TestShares:
     """Which batch a pass through the model is of."""
 

@@ -215,3 +215,14 @@ def test_beside_two_of_a_step_that_a_killed_process_has_left_a_third_is_saved(
 def test_a_step_that_is_none_is_refused(tmp_path: Path, step: object) -> None:
     with pytest.raises(ValueError, match="whole number >= 1"), Checkpoint(tmp_path).save(step):  # type: ignore[arg-type]
         pass
+
+
+def test_whoever_wants_to_know_is_told_that_generators_were_restored(tmp_path: Path) -> None:
+    told: list[str] = []
+    checkpoint = Checkpoint(tmp_path, seed=1, on_restored=lambda: told.append("restored"))
+    assert not checkpoint.restore_random_state()
+    with checkpoint.save(step=1):
+        pass
+    assert not told
+    assert checkpoint.restore_random_state()
+    assert told == ["restored"]
