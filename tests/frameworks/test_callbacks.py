@@ -187,7 +187,7 @@ def test_a_training_that_begins_anew_beside_its_checkpoint_is_refused(
         transformers.on_train_begin(None, SimpleNamespace(global_step=0), None)
     xgboost = callbacks.XGBoostCheckpoint(checkpoint)
     with pytest.raises(BadSetup, match="xgb_model=keep"):
-        xgboost.before_training(SimpleNamespace(num_boosted_rounds=lambda: 0))
+        xgboost.before_training(SimpleNamespace(num_boosted_rounds=int, save_model=print))
     with checkpoint.save(step=3) as folder:
         (folder / "snapshot").touch()
     catboost = callbacks.CatBoostCheckpoint(checkpoint)
@@ -195,7 +195,11 @@ def test_a_training_that_begins_anew_beside_its_checkpoint_is_refused(
         catboost.after_iteration(SimpleNamespace(iteration=1))
     lightgbm = callbacks.LightGBMCheckpoint(checkpoint)
     with pytest.raises(BadSetup, match="init_model=keep"):
-        lightgbm(SimpleNamespace(begin_iteration=0))
+        lightgbm(SimpleNamespace(begin_iteration=0, model=None))
+    with pytest.raises(BadSetup, match=r"xgb\.cv trains several"):
+        xgboost.before_training(SimpleNamespace(num_boosted_rounds=int))
+    with pytest.raises(BadSetup, match=r"lgb\.cv trains several"):
+        lightgbm(SimpleNamespace(model=SimpleNamespace(boosters=[])))
 
 
 def test_a_trainer_that_never_evaluates_is_refused() -> None:

@@ -90,8 +90,12 @@ class LightGBMCheckpoint:
         """Save, if it is time.
 
         Raises:
-            BadSetup: If training hasn't gone on where the checkpoint ends.
+            BadSetup: If training hasn't gone on where the checkpoint ends, or in a cross-validation.
         """
+        if hasattr(env.model, "boosters"):
+            raise BadSetup(
+                "lgb.cv trains several models, and LightGBMCheckpoint keeps one: leave it out there"
+            )
         begins_at, self._begins_at = self._begins_at, 0
         if begins_at:
             self._look(env, begins_at)

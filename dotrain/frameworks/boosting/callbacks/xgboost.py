@@ -94,9 +94,13 @@ class XGBoostCheckpoint(TrainingCallback):  # type: ignore[misc]
         """Look whether training goes on where the checkpoint ends, and seed what is drawn.
 
         Raises:
-            BadSetup: If it doesn't.
+            BadSetup: If it doesn't, or for a cross-validation.
         """
-        done = getattr(model, "num_boosted_rounds", int)()
+        if not hasattr(model, "save_model"):
+            raise BadSetup(
+                "xgb.cv trains several models, and XGBoostCheckpoint keeps one: leave it out there"
+            )
+        done = model.num_boosted_rounds()
         begins_at, self._begins_at = self._begins_at, 0
         if begins_at and done != begins_at:
             raise BadSetup(
