@@ -171,6 +171,8 @@ def first_rows(sources: Sources) -> Callable[[], Any] | None:
     def load() -> Any:
         if which in sources.rows:
             return sources.rows[which]
+        # Whatever was drawn before: what the data function draws is the same each time.
+        reseed(sources.seed)
         try:
             beside = replace(sources, shard=lambda dataset: dataset, asked=set())
             rows = next(iter(DataGenerator(beside).batch(_FIRST_ROWS, shuffle=False)))

@@ -209,6 +209,17 @@ def test_a_model_with_an_example_of_its_own_needs_no_data(project: Project) -> N
     assert result.summary["trials"]["failed"] == 0
 
 
+def test_data_that_draw_are_the_same_at_each_call(project: Project) -> None:
+    drawing = USER.replace(
+        "columns = features.select(table)",
+        "table['a'] = np.random.rand(12) + torch.rand(12).numpy(); columns = features.select(table)",
+    )
+    project.write("user.py", drawing)
+    config = project.config(**BASE, ablation={"layers": ["block"], "seeds": 1})
+    result = experiment.ablate(config, runs_dir=project.path / "runs", quiet=True)
+    assert result.summary["trials"]["failed"] == 0
+
+
 def test_data_that_differ_at_each_call_are_refused(project: Project) -> None:
     other = USER.replace(
         "columns = features.select(table)",

@@ -570,6 +570,15 @@ REFUSED: dict[str, tuple[Callable[[], tuple[Any, ...]], str]] = {
         ),
         r"breaks '2' .Linear.: it gets \(5, 2, 6, 6\) instead of \(5, 72\)",
     ),
+    "evaluation alone breaks": (
+        lambda: (
+            net(
+                lambda s, x: s.out(x if s.training else x[:, :3]), out=nn.Linear(6, 2), a=nn.ReLU()
+            ),
+            "out",
+        ),
+        "in the mode of evaluation the model breaks on what it was run on",
+    ),
     "never called": (lambda: (nets.Routed(), "idle"), "no forward pass calls 'idle'"),
     "inside of what is called": (
         lambda: (

@@ -27,6 +27,7 @@ from dotrain.frameworks.torch.surgery.stand_in import Passes, passes_of, put_in_
 from dotrain.frameworks.torch.surgery.widths import CannotRebuild, kind_of, needed, rebuild
 from dotrain.frameworks.torch.surgery.words import (
     ARGUMENT,
+    EXAMPLE,
     GROUP,
     VARIANT,
     called,
@@ -99,7 +100,14 @@ class _Surgeon:
         ]
         for training in (True, False):
             self.original = one = copied(self.model)
-            found = self._run(one, training, keep=frozenset(inside))
+            try:
+                found = self._run(one, training, keep=frozenset(inside))
+            except Broken as broken:
+                error = broken.__cause__ or broken
+                raise SurgeryError(
+                    f"in the mode of evaluation the model breaks on what it was run on in training: "
+                    f"{reason(error)} (in {broken.run.place()}); {EXAMPLE}"
+                ) from broken
             if training:
                 self.gradients = gradients(one, found.output)
             mine = {id(module) for module in self.model.modules()}
@@ -267,8 +275,14 @@ class _Surgeon:
         import torch
 
         seed()
-        with torch.no_grad():
-            output = model(*self.example.args, **self.example.kwargs)
+        try:
+            with torch.no_grad():
+                output = model(*self.example.args, **self.example.kwargs)
+        except Exception as error:
+            raise SurgeryError(
+                f"leaving out {quoted(self.asked)} breaks the model where its layers have no hooks: "
+                f"{reason(error)}; {GROUP}"
+            ) from error
         if not alike(watched, output):
             raise SurgeryError(
                 f"without {quoted(self.asked)} the model computes something else when its layers have no "
