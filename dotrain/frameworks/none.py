@@ -70,6 +70,27 @@ def are_arrays(data: Any) -> bool:
     return isinstance(data, tuple | list) and all(hasattr(p, "shape") for p in data) and bool(data)
 
 
+def arrays_to_batch(data: Any, size: int) -> tuple[Any, ...]:
+    """Return data as NumPy arrays of equal length.
+
+    Args:
+        data: The arrays, or what NumPy makes arrays of.
+        size: Rows of a batch.
+
+    Raises:
+        ValueError: If they can't be cut into batches.
+    """
+    import numpy as np
+
+    if size < 1:
+        raise ValueError(f"batch_size: expected a number >= 1, got {size}")
+    arrays = tuple(np.asarray(part) for part in data)
+    if len({len(array) for array in arrays}) != 1:
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise ValueError(f"arrays to batch must have equally many rows, got shapes {shapes}")
+    return arrays
+
+
 @final
 class ArrayBatches:
     """Batches of NumPy arrays of equal length; each iteration is an epoch.
@@ -82,14 +103,7 @@ class ArrayBatches:
     """
 
     def __init__(self, data: Any, size: int, seed: int | None, epoch: int = 0) -> None:
-        import numpy as np
-
-        if size < 1:
-            raise ValueError(f"batch_size: expected a number >= 1, got {size}")
-        self._arrays = tuple(np.asarray(part) for part in data)
-        if len({len(array) for array in self._arrays}) != 1:
-            shapes = ", ".join(str(array.shape) for array in self._arrays)
-            raise ValueError(f"arrays to batch must have equally many rows, got shapes {shapes}")
+        self._arrays = arrays_to_batch(data, size)
         self._size = size
         self._seed = seed
         self._epochs = itertools.count(epoch)

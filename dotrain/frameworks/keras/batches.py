@@ -11,9 +11,9 @@ from types import FrameType
 from typing import Any, Protocol, final
 
 import keras
-import numpy as np
 
 from dotrain.frameworks.base import epoch_order
+from dotrain.frameworks.none import arrays_to_batch
 from dotrain.training.errors import BadSetup
 
 
@@ -54,12 +54,7 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
         placement: Placement | None = None,
     ) -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"batch_size: expected a number >= 1, got {size}")
-        self._arrays = tuple(np.asarray(part) for part in data)
-        if len({len(array) for array in self._arrays}) != 1:
-            shapes = ", ".join(str(array.shape) for array in self._arrays)
-            raise ValueError(f"arrays to batch must have equally many rows, got shapes {shapes}")
+        self._arrays = arrays_to_batch(data, size)
         self._size = size
         self._seed = seed
         self._epoch = epoch

@@ -21,7 +21,8 @@ from torch.utils.data import (
 
 from dotrain.frameworks.base import Batching
 from dotrain.frameworks.none import are_arrays
-from dotrain.frameworks.torch.empty import tensors, without_rows
+from dotrain.frameworks.torch.empty import without_rows
+from dotrain.frameworks.torch.nested import tensors
 from dotrain.frameworks.torch.plans import (
     Plan,
     has_own_batches,

@@ -6,28 +6,14 @@ This imports PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from dotrain.frameworks.torch.nested import tensors
 from dotrain.training.errors import BadSetup
-
-
-def tensors(value: Any) -> Iterator[Any]:
-    """Yield the tensors in nested arguments or results."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from tensors(one)
-    elif isinstance(value, tuple | list):
-        for one in value:
-            yield from tensors(one)
-    elif hasattr(value, "__dataclass_fields__"):
-        for name in value.__dataclass_fields__:
-            yield from tensors(getattr(value, name))
 
 
 def has_no_rows(value: Any) -> bool:

@@ -16,7 +16,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from dotrain.errors import did_you_mean
-from dotrain.frameworks.torch.empty import each, emptied, filled, has_no_rows, tensors
+from dotrain.frameworks.torch.empty import each, emptied, filled, has_no_rows
+from dotrain.frameworks.torch.nested import tensors
 from dotrain.frameworks.torch.norms import Pass, over_all_ranks
 from dotrain.frameworks.torch.shares import SHARES
 from dotrain.training.errors import BadSetup

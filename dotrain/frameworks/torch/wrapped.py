@@ -22,7 +22,8 @@ from typing import Any, final
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from dotrain.frameworks.torch.empty import emptied, filled, has_no_rows, tensors
+from dotrain.frameworks.torch.empty import emptied, filled, has_no_rows
+from dotrain.frameworks.torch.nested import tensors
 from dotrain.frameworks.torch.norms import Pass, is_over_all, over_all_ranks
 from dotrain.frameworks.torch.shares import SHARES, Share
 from dotrain.training.errors import BadSetup

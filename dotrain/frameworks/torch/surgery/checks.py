@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dotrain.ablation.layers import Change, SurgeryError
+from dotrain.frameworks.torch.nested import tensors
 from dotrain.frameworks.torch.surgery.alike import is_lazy
 from dotrain.frameworks.torch.surgery.names import is_scripted
 from dotrain.frameworks.torch.surgery.runs import Broken, Example, Run, run
@@ -118,20 +119,6 @@ def _form(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return type(value).__name__, [_form(part) for part in value]
     return type(value).__name__
-
-
-def tensors(value: Any) -> Iterator[Any]:
-    """Yield the tensors of an output, one by one."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from tensors(part)
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from tensors(part)
 
 
 def alike(one: Any, other: Any) -> bool:
