@@ -14,6 +14,7 @@ import pytest
 from dotrain.config import load_config
 from dotrain.core.observer import Observer
 from dotrain.core.trial import Trial
+from dotrain.experiment import resume
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
@@ -258,9 +259,7 @@ def test_a_divergence_is_that_of_all_ranks(by_ranks: Result) -> None:
     assert str(trial_of(by_ranks, "a divergence").state) == "diverged"
 
 
-def test_asha_promotes_groups_and_a_run_goes_on_with_another_number_of_ranks(
-    project: Project,
-) -> None:
+def test_asha_promotes_groups(project: Project) -> None:
     project.write(
         "user.py",
         """
@@ -328,6 +327,86 @@ def test_asha_promotes_groups_and_a_run_goes_on_with_another_number_of_ranks(
         assert "from 1 of" in (result.run_dir / "trials" / best.trial_id / "output.log").read_text()
     for mode in ("ddp, 2 ranks", "fsdp, 3 ranks"):
         assert values[mode] == pytest.approx(values["single"], rel=1e-4), mode
+
+
+LOOP = """
+import os, signal
+import torch
+from torch import nn
+
+def model_fn():
+    return nn.Linear(2, 1)
+
+def data_fn():
+    x = torch.randn(21, 2, generator=torch.Generator().manual_seed(0))
+    return x, x.sum(1, keepdim=True)
+
+def train(model_gen, data_gen, dist_strategy, reporter, checkpoint, driver=0, height=0.0):
+    with dist_strategy() as strategy:
+        model = model_gen.create()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    if checkpoint.latest:
+        state = torch.load(checkpoint.latest / "state.pt")
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    print("from", checkpoint.step, "of", strategy.num_replicas_in_sync)
+    for epoch in range(checkpoint.step, 4):
+        total = 0.0
+        for x, y in data_gen.batch(8, epoch=epoch):
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(model(x), y)
+            loss.backward()
+            optimizer.step()
+            total += float(strategy.mean(loss))
+        with checkpoint.save(step=epoch + 1) as folder:
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save(state, folder / "state.pt")
+        reporter.broadcast(total + height, epoch)
+        if driver and strategy.rank == 0 and epoch == 1:
+            os.kill(driver, signal.SIGINT)
+            while True:
+                signal.pause()
+    return total
+"""
+
+
+def of_a_loop(project: Project, **sections: Any) -> Path:
+    project.write("user.py", LOOP)
+    same = {"train": "user.py:train", "model": "user.py:model_fn", "data": "user.py:data_fn"}
+    return project.config(**same, metric="loss", direction="min", **sections)
+
+
+def test_a_run_goes_on_with_another_number_of_ranks(project: Project) -> None:
+    given = {"cluster": {"kind": "local", "workers": 3}, "distribution": {"strategy": "ddp"}}
+    given["distribution"]["workers"] = 3
+    loaded = load_config(of_a_loop(project, hparams={"driver": os.getpid()}, **given))
+    result = run(Experiment.of(loaded), project.path / "runs", Observer())
+    assert result.status == "interrupted"
+    again = resume(result.run_dir, ["distribution.workers=2"], quiet=True)
+    log = (result.run_dir / "trials" / "t0000" / "output.log").read_text()
+    assert "from 0 of 3" in log
+    assert "from 2 of 2" in log
+    alone = run(Experiment.of(load_config(of_a_loop(project))), project.path / "one", Observer())
+    (trial,), (expected,) = again.trials, alone.trials
+    assert trial.step_history == [0, 1, 2, 3]
+    assert trial.metric_history == pytest.approx(expected.metric_history, rel=1e-4)
+
+
+def test_a_stop_is_that_of_all_ranks(project: Project) -> None:
+    config = of_a_loop(
+        project,
+        search={
+            "space": {"height": {"type": "categorical", "values": [0.0, 1e6]}},
+            "optimizer": {"name": "grid"},
+            "early_stop": {"name": "threshold", "upper": 1e5},
+        },
+        distribution={"strategy": "ddp", "workers": 2},
+        cluster={"kind": "local", "workers": 2},
+    )
+    result = run(Experiment.of(load_config(config)), project.path / "runs", Observer())
+    low, high = result.trials
+    assert (str(low.state), str(high.state)) == ("finished", "stopped")
+    assert len(high.step_history) < 4
 
 
 def test_other_losses_are_exact_as_sums(project: Project) -> None:
