@@ -71,10 +71,12 @@ def test_a_fork_server_that_is_killed_costs_nothing(project: Project) -> None:
 def test_a_module_that_can_not_be_imported_leaves_the_log_that_messages_name(
     project: Project,
 ) -> None:
-    result = project.run("import no_such_package\n\ndef train():\n    return 1\n", cluster=LOCAL)
+    result = project.run(
+        "from json import no_such_name\n\ndef train():\n    return 1\n", cluster=LOCAL
+    )
     (trial,) = result.trials
     assert trial.error is not None
-    assert "no_such_package" in trial.error.message
+    assert "no_such_name" in trial.error.message
     assert (result.run_dir / "trials" / trial.trial_id / "output.log").exists()
 
 

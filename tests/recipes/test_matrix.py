@@ -98,6 +98,7 @@ EXECUTORS = {
     "forest-front": ["local"],
     "forest-constrained": ["local"],
     "digits-pbt": ["local"],
+    "jax-asha": ["local"],
 }
 
 

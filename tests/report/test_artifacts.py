@@ -56,6 +56,7 @@ def files(root: Path) -> dict[str, bytes]:
 OF_A_TRIAL = {
     ".hidden": "other",
     "checkpoint.txt": "other",
+    "checkpoint/step-000000001/.random-state.json": "checkpoint",
     "checkpoint/step-000000001/weights": "checkpoint",
     EVIL: "other",
     "output.log": "log",
@@ -73,7 +74,7 @@ def test_the_files_of_a_trial_have_their_kinds_and_sizes(run_dir: Path) -> None:
     assert lines[0] == "kind size path"
     assert "checkpoint 1.5 kB checkpoint/step-000000001/weights" in lines
     assert "other 1 byte evil\\x1b[31m.txt" in lines
-    assert lines[-1].startswith("7 files, ")
+    assert lines[-1].startswith("8 files, ")
 
 
 def test_those_of_a_run_are_of_all_its_trials_and_its_own(run_dir: Path) -> None:
@@ -98,11 +99,11 @@ def test_a_copy_is_the_same_and_a_second_one_copies_nothing(run_dir: Path, tmp_p
     to = tmp_path / "a" / "b"
     copied = copy_artifacts(read_artifacts(run_dir, "t0001"), to)
     assert files(to) == files(run_dir / "trials" / "t0001")
-    assert (copied.files, copied.same, copied.gone) == (7, 0, [])
-    assert copied.text == f"copied 7 files, {bytes_text(copied.size)}, to {to}"
+    assert (copied.files, copied.same, copied.gone) == (8, 0, [])
+    assert copied.text == f"copied 8 files, {bytes_text(copied.size)}, to {to}"
     again = copy_artifacts(read_artifacts(run_dir, "t0001"), to)
-    assert (again.files, again.same) == (0, 7)
-    assert "(7 files there already)" in again.text
+    assert (again.files, again.same) == (0, 8)
+    assert "(8 files there already)" in again.text
     whole = tmp_path / "whole"
     copy_artifacts(read_artifacts(run_dir), whole)
     expected = files(run_dir)
@@ -152,8 +153,9 @@ def test_what_goes_away_meanwhile_is_said(run_dir: Path, tmp_path: Path) -> None
     found = read_artifacts(run_dir, "0")
     shutil.rmtree(run_dir / "trials" / "t0000" / "checkpoint")
     copied = copy_artifacts(found, tmp_path / "to")
-    assert copied.gone == ["checkpoint/step-000000001/weights"]
-    assert copied.text.endswith("; gone meanwhile: checkpoint/step-000000001/weights")
+    gone = [f"checkpoint/step-000000001/{name}" for name in (".random-state.json", "weights")]
+    assert copied.gone == gone
+    assert copied.text.endswith(f"; gone meanwhile: {', '.join(gone)}")
 
 
 def test_what_is_no_file_is_left_out_and_named(run_dir: Path, tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_the_command_lists_and_copies(run_dir: Path, tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         return done.stdout
 
-    assert call("t0001").splitlines()[-1].startswith("7 files, ")
+    assert call("t0001").splitlines()[-1].startswith("8 files, ")
     listed = json.loads(call("--json"))
     assert (listed["trial"], listed["run_dir"]) == (None, str(run_dir))
     assert "copied" not in listed

@@ -137,7 +137,10 @@ def test_in_a_storage_objects_are_its_own(run_dir: RunDir, tmp_path: Path) -> No
     first, second = kept.manifest("t0000"), kept.manifest("t0001")
     assert sorted(second) == [
         "checkpoint",
-        *(f"checkpoint/step-000000010{below}" for below in ("", "/sub", "/sub/weights")),
+        *(
+            f"checkpoint/step-000000010{below}"
+            for below in ("", "/.random-state.json", "/sub", "/sub/weights")
+        ),
     ]
     assert keys_of(first).isdisjoint(keys_of(second))
     kept.free_checkpoints("t0000")
