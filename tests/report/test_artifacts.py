@@ -186,7 +186,7 @@ def test_the_command_lists_and_copies(run_dir: Path, tmp_path: Path) -> None:
     assert (listed["trial"], listed["run_dir"]) == (None, str(run_dir))
     assert "copied" not in listed
     copied = json.loads(call("1", "--to", str(tmp_path / "to"), "--json"))["copied"]
-    assert (copied["files"], copied["to"]) == (7, str(tmp_path / "to"))
+    assert (copied["files"], copied["to"]) == (8, str(tmp_path / "to"))
     assert call("1", "--to", str(tmp_path / "to")).startswith("copied 0 files, 0 bytes, to ")
 
 
