@@ -56,7 +56,7 @@ def train(
         state = torch.load(checkpoint.latest / "state.pt")
         strategy.load_full_state_dict(state, model, optimizer)
         checkpoint.restore_random_state()
-    result = {"val_accuracy": 0.0}
+    result: dict[str, float] = {}
     for epoch in range(checkpoint.step, budget):
         model.train()
         for images, labels in data_gen.batch(epoch=epoch):
@@ -68,7 +68,8 @@ def train(
         with checkpoint.save(step=epoch + 1) as folder:
             torch.save(state, folder / "state.pt")
         reporter.broadcast(result, step=epoch)
-    return result
+    # Broken off between its last report and its end, an attempt has nothing left to train.
+    return result or validated(model, data_gen, strategy)
 
 
 def validated(model: Any, data_gen: Any, strategy: Any) -> dict[str, float]:

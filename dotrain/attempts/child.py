@@ -71,6 +71,8 @@ def be(
     code = 1
     try:
         os.setsid()
+        # Ours are no arguments of the function's script.
+        del sys.argv[1:]
         kernel.die_with_parent(keeper)
         kernel.be_first_to_go()
         signal.set_wakeup_fd(-1)

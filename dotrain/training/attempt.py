@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -147,7 +147,8 @@ def _call(
         if "checkpoint" in arguments:
             reporter.log_file = kept if place.is_chief else None
         place.agreement.begin(resume_step)
-        reporter.go_on_from(checkpoint, resume_step)
+        earlier = [r.value for r in kept.between(-1, resume_step)] if resume_step else []
+        reporter.go_on_from(checkpoint, resume_step, earlier)
         channel.send(Started(trial_id, attempt, worker, resume_step))
         for report in kept.between(launch.known_step, resume_step) if resume_step else ():
             channel.send(Reported(trial_id, attempt, *report, kept=True))
@@ -164,8 +165,7 @@ def _call(
         place.strategy.check_use()
         taken = None
         if returned is None:
-            earlier = kept.between(-1, resume_step) if resume_step else ()
-            returned, taken = _from_reports(loaded.program, reporter, [r.value for r in earlier])
+            returned, taken = _from_reports(loaded.program, reporter)
         numbers = split_metrics(returned, metric, "returned", loaded.program.further_metrics)
     except Interrupt:
         raise
@@ -210,16 +210,9 @@ def _cant_lend(launch: Launch, checkpoint: Checkpoint, resume_step: int) -> str:
     return ""
 
 
-def _from_reports(
-    program: Program, reporter: Reporter, earlier: Sequence[float]
-) -> tuple[float | None, str | None]:
+def _from_reports(program: Program, reporter: Reporter) -> tuple[float | None, str | None]:
     """Return the value of a function that returned nothing, and which report it is, if unasked."""
     own = reporter.best if program.value == "best" else reporter.last
-    if program.value == "best":
-        better = max if program.direction == "max" else min
-        return better([*earlier, *([] if own is None else [own])], default=None), None
-    if own is None and earlier:
-        own = earlier[-1]
     return own, None if own is None or program.value else "last"
 
 

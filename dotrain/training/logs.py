@@ -8,6 +8,9 @@ from typing import Any
 from dotrain.training.errors import BadReport
 from dotrain.training.reporter import Reporter
 
+#: What frameworks themselves call the rows that they train on.
+_TRAINED_ON = {"learn", "training"}
+
 
 def report_logs(
     reporter: Reporter,
@@ -44,14 +47,25 @@ def find_metric(
 
     Args:
         results: By data set, by metric; in the order of evaluation.
-        metric: ``data-metric``, or a metric alone: that of the last data set that has it.
+        metric: ``data-metric``, or a metric alone, if one data set has it besides the rows to train on where
+            the framework calls these so.
 
     Returns:
         All results by ``data-metric``, and the name of the one that is meant; `metric` itself if
         there is none.
+
+    Raises:
+        BadReport: If several data sets have it: the last one may be what is trained on.
     """
     logs = {f"{data}-{name}": v for data, scores in results.items() for name, v in scores.items()}
     if metric in logs:
         return logs, metric
     having = [data for data, scores in results.items() if metric in scores]
-    return logs, f"{having[-1]}-{metric}" if having else metric
+    having = [data for data in having if data not in _TRAINED_ON] or having
+    if len(having) > 1:
+        named = [f"{data}-{metric}" for data in having]
+        raise BadReport(
+            f"several data sets have '{metric}': say which one counts, as the callback's second argument: "
+            f"{' or '.join(map(repr, named))}"
+        )
+    return logs, f"{having[0]}-{metric}" if having else metric

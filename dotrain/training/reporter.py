@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, final
 
 from dotrain.core.events import Noted, Reported
@@ -71,13 +71,21 @@ class Reporter:
 
     @property
     def best(self) -> float | None:
-        """The best value reported so far, each step's as it was last reported."""
+        """The best value that the trial has reported so far, each step's as it was last reported."""
         known = [value for value in (self._best_before, self.last) if value is not None]
         return self._better(known, default=None)
 
-    def go_on_from(self, checkpoint: Checkpoint, step: int) -> None:
-        """Count on from the step of a checkpoint, which the function may use or not."""
+    def go_on_from(self, checkpoint: Checkpoint, step: int, reported: Sequence[float] = ()) -> None:
+        """Count on from the step of a checkpoint, which the function may use or not.
+
+        Args:
+            checkpoint: The trial's.
+            step: Its step.
+            reported: The values of the steps before that one.
+        """
         self._checkpoint, self._resume_step, self.next_step = checkpoint, step, step
+        if reported:
+            self._best_before, self.last = self._better(reported), reported[-1]
 
     def broadcast(self, metric: Any, step: int | None = None) -> None:
         """Report the metric; every report reaches the search, in order.
@@ -179,7 +187,7 @@ class Reporter:
             self._note(
                 Mark.OVER_BUDGET,
                 f"trained {done} steps, more than its budget of {self._budget:g}; the train "
-                "function must ask for 'budget' and stop there",
+                "function must ask for 'budget' and stop there, counting those that its checkpoint has done",
             )
             self._budget = None
 

@@ -39,7 +39,7 @@ CASES: dict[str, Callable[..., Any]] = {}
 NAMED = {
     "transformers": "eval_loss",
     "skorch": "valid_loss",
-    "xgboost": "logloss",
+    "xgboost": "valid-logloss",
     "lightgbm": "binary_logloss",
     "catboost": "Logloss",
 }

@@ -228,3 +228,21 @@ def test_what_another_trial_has_saved_is_not_drawn_again(tmp_path: Path) -> None
     (latest / ".random-state.json").unlink()
     assert not Checkpoint(tmp_path, seed=1).restore_random_state()
     assert not Checkpoint(tmp_path / "none", seed=1).restore_random_state()
+
+
+def test_the_best_of_a_trial_is_that_of_all_its_attempts(project: Project) -> None:
+    source = """
+    def train(x, checkpoint, reporter, budget=4):
+        for step in range(checkpoint.step, budget):
+            with checkpoint.save(step=step + 1):
+                pass
+            reporter.broadcast(x if step == 0 else 0.0, step)
+        print("last", reporter.last)
+        return reporter.best
+    """
+    result = project.run(source, search=ASHA, cluster=INLINE)
+    top = [trial for trial in result.trials if trial.attempt == 3]
+    assert top
+    for trial in top:
+        assert trial.metric_history == [trial.params["x"], 0.0, 0.0, 0.0]
+        assert trial.final_metric == trial.params["x"]

@@ -60,9 +60,14 @@ class SklearnSteps:
             changed = {name: v for name, v in self._given.items() if given.get(name, v) != v}
             if changed:
                 self.estimator.set_params(**changed)
+        self._before = pickle.dumps((self.estimator, self._given))
 
     def __iter__(self) -> Iterator[int]:
-        """Yield the steps that are left, from 0."""
+        """Yield the steps that are left, from 0.
+
+        Raises:
+            BadSetup: If a step leaves the estimator as it was.
+        """
         if self._step:
             self._checkpoint.restore_random_state()
         while self._step < self._steps:
@@ -79,6 +84,7 @@ class SklearnSteps:
         Raises:
             EarlyStop: If the trial is to stop.
             BadReport: If `metric` is no report.
+            BadSetup: If the step has left the estimator as it was.
         """
         self._save()
         self._reporter.broadcast(metric, self._step)
@@ -86,9 +92,15 @@ class SklearnSteps:
     def _save(self) -> None:
         if self._saved > self._step:
             return
+        now = pickle.dumps((self.estimator, self._given))
+        if now == self._before:
+            raise BadSetup(
+                "the step has left `steps.estimator` as it was: that is the one to fit, since it goes on from "
+                "the checkpoint, and another estimator begins anew"
+            )
         with self._checkpoint.save(step=self._step + 1) as directory:
-            (directory / self.FILE).write_bytes(pickle.dumps((self.estimator, self._given)))
-        self._saved = self._step + 1
+            (directory / self.FILE).write_bytes(now)
+        self._saved, self._before = self._step + 1, now
 
 
 def _simple(estimator: Any) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Sharding:
         share = SHARES.now()
         if torch.is_grad_enabled():
             self.was_trained = True
+            SHARES.trained = share
             if share is None and self._exact:
                 raise BadSetup(
                     "the model is trained on rows that are not from data_gen.batch(), so nobody knows whether every rank has "

@@ -64,6 +64,8 @@ class Shares:
         """Forget all."""
         self._iterations: list[Iteration] = []
         self._last: Share | None = None
+        #: Of the batch that a training pass was of, the last one.
+        self.trained: Share | None = None
         #: Whether a batch has had no row for this rank, of which no mean can be taken.
         self.had_none = False
         #: Tensors of a row of the batch of which this rank has none.

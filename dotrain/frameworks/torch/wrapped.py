@@ -85,6 +85,7 @@ class Distributed(DistributedDataParallel):  # type: ignore[misc]
         is_training = torch.is_grad_enabled()
         if is_training:
             self.was_trained = True
+            SHARES.trained = share
             self._weigh(share, (inputs, kwargs))
         passes = self._passes
         passes.is_filled = has_no_rows((inputs, kwargs))
