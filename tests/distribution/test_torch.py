@@ -409,6 +409,50 @@ def test_a_stop_is_that_of_all_ranks(project: Project) -> None:
     assert len(high.step_history) < 4
 
 
+def test_a_mean_is_of_the_batch_that_was_trained_on(project: Project) -> None:
+    """Though a validation came since, whose batches ranks share otherwise."""
+    project.write(
+        "user.py",
+        """
+        import torch
+        from torch.nn.functional import mse_loss
+        from dotrain.training.errors import BadSetup
+
+        def rows_of(count):
+            x = torch.randn(count, 2, generator=torch.Generator().manual_seed(0))
+            return x, x.sum(1, keepdim=True)
+
+        def train(dist_strategy, reporter):
+            with dist_strategy() as strategy:
+                torch.manual_seed(0)
+                model = strategy.wrap(torch.nn.Linear(2, 1))
+            for x, y in strategy.batches(rows_of(11), 8):  # the last one has 3 rows
+                loss = mse_loss(model(x), y)
+                loss.backward()
+            before = float(strategy.mean(loss))
+            with torch.no_grad():
+                for x, y in strategy.batches(rows_of(12), 6):
+                    model(x)
+            assert abs(float(strategy.mean(loss)) - before) < 1e-6
+            if strategy.num_replicas_in_sync > 1:
+                try:
+                    strategy.mean(loss.item())
+                except BadSetup as error:
+                    assert "of which one is this a mean" in str(error)
+                else:
+                    raise AssertionError("it can't be told")
+            return before
+        """,
+    )
+    found = []
+    for distribution in (MODES["single"], MODES["ddp, 2 ranks"]):
+        config = project.config(metric="loss", direction="min", distribution=distribution)
+        (trial,) = run(Experiment.of(load_config(config)), project.path, Observer()).trials
+        assert trial.error is None, trial.error
+        found.append(trial.final_metric)
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
 def test_other_losses_are_exact_as_sums(project: Project) -> None:
     """A mean with weights of classes, which is none over rows."""
     project.write(

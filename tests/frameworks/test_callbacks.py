@@ -24,7 +24,8 @@ from dotrain.runs.result import Result
 from dotrain.runs.session import run
 from dotrain.store.checkpoints import checkpoints_in
 from dotrain.training.checkpoint import Checkpoint
-from dotrain.training.errors import BadSetup
+from dotrain.training.errors import BadReport, BadSetup
+from dotrain.training.logs import find_metric
 
 NEEDED = ("lightning", "transformers", "skorch", "xgboost", "lightgbm", "catboost", "sklearn")
 MISSING = [name for name in NEEDED if find_spec(name) is None]
@@ -208,3 +209,12 @@ def test_a_trainer_that_never_evaluates_is_refused() -> None:
     report = TransformersReport(SimpleNamespace(metric="loss"))  # type: ignore[arg-type]
     with pytest.raises(BadSetup, match="eval_strategy='epoch'"):
         report.on_train_begin(SimpleNamespace(eval_strategy="no"), None, None)
+
+
+def test_of_several_data_sets_the_one_that_counts_is_named() -> None:
+    results = {"valid": {"rmse": 0.5}, "train": {"rmse": 0.2}, "learn": {"mae": 0.1}}
+    with pytest.raises(BadReport, match="say which one counts.*'valid-rmse' or 'train-rmse'"):
+        find_metric(results, "rmse")
+    assert find_metric(results, "valid-rmse")[1] == "valid-rmse"
+    assert find_metric(results, "mae")[1] == "learn-mae"
+    assert find_metric({**results, "test": {"mae": 0.3}}, "mae")[1] == "test-mae"

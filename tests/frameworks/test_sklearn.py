@@ -78,6 +78,20 @@ def folds_of(checkpoint: Checkpoint, said: Said, seed: int = 0, n: int = 3) -> S
     return SklearnFolds(list(splits)[:n], said, checkpoint)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_step_that_leaves_the_estimator_as_it_was_is_refused(
+    checkpoint: Checkpoint, before: int
+) -> None:
+    first = steps_of(checkpoint, before)
+    for _ in first:
+        first.estimator.partial_fit(X, Y, classes=[0, 1])
+    later = steps_of(checkpoint, 2)
+    with pytest.raises(BadSetup, match="has left `steps.estimator` as it was"):
+        for _ in later:
+            later.report(0.5)
+    assert checkpoint.step == before
+
+
 def test_folds_report_the_mean_so_far_and_go_on_where_they_are_the_same(
     checkpoint: Checkpoint,
 ) -> None:

@@ -696,7 +696,7 @@ def test_the_first_report_past_the_budget_is_noted_once(
     assert isinstance(run(train, budget=3)[0], Finished)
     assert past_budget(tmp_path) == [
         f"--- note: trained {done} steps, more than its budget of 3; the train function must ask "
-        "for 'budget' and stop there"
+        "for 'budget' and stop there, counting those that its checkpoint has done"
     ]
 
 

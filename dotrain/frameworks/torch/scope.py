@@ -126,10 +126,23 @@ class Scope:
 
         Args:
             value: A number, a tensor, or a dict of such, of the batch that the model was called with
-                last. What a rank without rows has, counts nothing.
+                last; a loss that has its gradient, of the one that it was trained on last. What a rank without rows
+                has, counts nothing.
+
+        Raises:
+            BadSetup: If nobody can tell which batch it is of.
         """
         share = SHARES.latest()
         weight = share.weight if share else 1.0
+        if SHARES.trained is not None and SHARES.trained.weight != weight:
+            parts = list(value.values()) if isinstance(value, Mapping) else [value]
+            if not all(isinstance(one, torch.Tensor) and one.requires_grad for one in parts):
+                raise BadSetup(
+                    "strategy.mean() after batches of which ranks have different parts, for training and since: of which one "
+                    "is this a mean? Call it in the step, on the loss itself, before it is made a number; add up a validation "
+                    "with strategy.sum()"
+                )
+            weight = SHARES.trained.weight
         with self._uncounted():
             return self._reduced(value, weight / self.num_replicas_in_sync, strict=False)
 
