@@ -15,6 +15,7 @@ from dotrain import experiment
 from dotrain.ablation.study import Arm, Study
 from dotrain.runs.result import Result
 from dotrain.training.checkpoint import Checkpoint
+from dotrain.training.errors import BadSetup
 from dotrain.training.generators import ModelGenerator, Sources
 from dotrain.training.program import LoadedProgram, Program
 from dotrain.training.seeding import attempt_seed, seed_everything
@@ -228,3 +229,14 @@ def test_what_another_trial_has_saved_is_not_drawn_again(tmp_path: Path) -> None
     (latest / ".random-state.json").unlink()
     assert not Checkpoint(tmp_path, seed=1).restore_random_state()
     assert not Checkpoint(tmp_path / "none", seed=1).restore_random_state()
+
+
+@pytest.mark.parametrize("damage", ["", '{"seed": 1, "st', "[]", "null", "{}", '{"seed": 1}'])
+def test_a_damaged_state_is_told_with_its_file(tmp_path: Path, damage: str) -> None:
+    checkpoint = Checkpoint(tmp_path, seed=1)
+    with checkpoint.save(step=1):
+        pass
+    (latest,) = tmp_path.glob("step-*")
+    (latest / ".random-state.json").write_text(damage)
+    with pytest.raises(BadSetup, match=r"random-state.json: .* damaged"):
+        checkpoint.restore_random_state()
