@@ -44,7 +44,8 @@ def _of_strategy(strategy: AbstractStrategy, source: Source) -> Iterator[Problem
 
 def _of_code(closure: Closure, source: Source) -> tuple[list[Problem], list[Problem]]:
     # Of those in the current folder other words are said.
-    path = (*closure.path, *os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    python_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = (*closure.path, *_folders(closure), *python_path)
     missing = [name for name in closure.needed if not is_there(name, path)]
     missing = [name for name in missing if name not in only_here(missing, "")]
     problems: list[Problem] = []
@@ -59,3 +60,9 @@ def _of_code(closure: Closure, source: Source) -> tuple[list[Problem], list[Prob
         )
         (problems if is_certain else warnings).append(source.problem(("train",), message))
     return problems, warnings
+
+
+def _folders(closure: Closure) -> set[str]:
+    """Return the folders of the code: modules that aren't read may lie there, such as compiled ones."""
+    roots = (file.parents[name.count("/")] for file, name in closure.files.items())
+    return {str(folder) for folder in (*roots, *(file.parent for file in closure.files))}

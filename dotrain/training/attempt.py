@@ -249,6 +249,7 @@ def _given(
         *(loaded, common, hparams, launch.seed, variant),
         *(place.strategy.shard, asked, place.strategy.packages),
         distribute=place.strategy.model,
+        ranks=place.seat.ranks,
     )
     model_gen, data_gen = ModelGenerator(sources), DataGenerator(sources)
     available = {

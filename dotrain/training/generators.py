@@ -17,6 +17,11 @@ from dotrain.training.leaving_out import begin_alike, operate, states_before
 from dotrain.training.program import LoadedProgram
 from dotrain.training.seeding import attempt_seed, reseed
 
+_NOT_SPLIT = (
+    "data_gen.batch() can't split a {} between ranks, and each would get all rows: return arrays of numbers "
+    "or what else the framework makes batches of; or take data_gen.load(), and split it yourself"
+)
+
 #: So many rows show how the layers of a model hang together.
 _FIRST_ROWS = 8
 
@@ -36,6 +41,7 @@ class Sources:
         packages: What the strategy imports.
         resume_step: The step that this attempt goes on from; 0 if it begins anew.
         distribute: Makes a model the right thing for the strategy.
+        ranks: How many processes train.
         rows: The first rows of the data, by what of it is left out, once they were asked for.
     """
 
@@ -49,6 +55,7 @@ class Sources:
     packages: Sequence[str] = ()
     resume_step: int = 0
     distribute: Callable[[Any], Any] = lambda model: model
+    ranks: int = 1
     rows: dict[Any, Any] = field(default_factory=dict)
 
     @property
@@ -174,7 +181,7 @@ def first_rows(sources: Sources) -> Callable[[], Any] | None:
         # Whatever was drawn before: what the data function draws is the same each time.
         reseed(sources.seed)
         try:
-            beside = replace(sources, shard=lambda dataset: dataset, asked=set())
+            beside = replace(sources, shard=lambda dataset: dataset, ranks=1, asked=set())
             rows = next(iter(DataGenerator(beside).batch(_FIRST_ROWS, shuffle=False)))
             return sources.rows.setdefault(which, rows)
         except Exception as error:
@@ -280,6 +287,9 @@ class DataGenerator:
             anything else is returned as it is. Batches are that framework's, as of
             `AbstractFramework.batches`; without one, tuples of NumPy arrays, anew in each
             iteration.
+
+        Raises:
+            BadSetup: If a number isn't one, or several ranks would each get all rows.
         """
         sources = self._sources
         program = sources.loaded.program
@@ -296,16 +306,32 @@ class DataGenerator:
         known = [*own, *(one for one in known if one not in own)]
         framework = next((one for one in known if one.takes_data(data)), None)
         if framework is None:
+            if sources.ranks > 1:
+                raise BadSetup(_NOT_SPLIT.format(type(data).__name__))
             return data
         said = framework.batching(data)
         by_default = said.shuffled if said.shuffled is not None else split == "train"
         shuffled = shuffle if shuffle is not None else by_default
-        if not batch_size:
+        if batch_size is None:
             sources.asked.add("batch_size")
-            batch_size = sources.hparams.get("batch_size") or said.size or 32
+            batch_size = sources.hparams.get("batch_size")
+        if batch_size is None:
+            batch_size = said.size or 32
+        size = _whole("batch_size", batch_size, at_least=1)
         if epoch is None:
             epoch = sources.resume_step
-        elif epoch < 0:
-            raise BadSetup(f"data_gen.batch(epoch={epoch}): expected a number >= 0")
+        epoch = _whole("epoch", epoch, at_least=0)
         seed = sources.seed if shuffled else None
-        return sources.shard(framework.batches(data, int(batch_size), seed, int(epoch)))
+        return sources.shard(framework.batches(data, size, seed, epoch))
+
+
+def _whole(name: str, value: Any, *, at_least: int) -> int:
+    """Return a number that may come as a float, as from a search space: never another one."""
+    try:
+        number = int(value)
+        is_whole = not isinstance(value, str) and bool(number == value)
+    except (TypeError, ValueError, OverflowError):
+        is_whole = False
+    if not is_whole or number < at_least:
+        raise BadSetup(f"data_gen.batch({name}={value!r}): expected a whole number >= {at_least}")
+    return number

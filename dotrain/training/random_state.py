@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dotrain.frameworks import registry
+from dotrain.training.errors import BadSetup
 
 #: In the folder of a checkpoint, which is the user's else.
 FILE = ".random-state.json"
@@ -34,17 +35,26 @@ def restore_state(folder: Path, seed: int | None) -> bool:
     Returns:
         Whether they do: not without a state, nor from that of another trial, whose numbers this one would draw
         again.
+
+    Raises:
+        BadSetup: If it is damaged.
     """
+    file = folder / FILE
     try:
-        kept: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if kept["seed"] != seed:
+            return False
+        for framework in registry.loaded():
+            state = kept["states"].get(_name(framework))
+            if state is not None:
+                framework.set_random_state(state)
     except FileNotFoundError:  # of an earlier version
         return False
-    if kept["seed"] != seed:
-        return False
-    for framework in registry.loaded():
-        state = kept["states"].get(_name(framework))
-        if state is not None:
-            framework.set_random_state(state)
+    except Exception as error:
+        raise BadSetup(
+            f"{file}: the states of the generators are damaged ({type(error).__name__}: {error}); without the file, "
+            "the trial goes on with numbers from its seed and the checkpoint's step, not with those of the uninterrupted training"
+        ) from error
     return True
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cloudpickle
@@ -98,11 +99,25 @@ def closure_of(functions: Collection[GivenFunction], known: Collection[str]) -> 
 
 def packed(instance: object) -> bytes:
     """Return an object as bytes for workers; one of a class of the user's takes its code along."""
-    module = inspect.getmodule(type(instance))
-    if module is None or whose_module(module) is not Whose.USER:
-        return cloudpickle.dumps(instance)  # type: ignore[no-any-return]
-    cloudpickle.register_pickle_by_value(module)
+    modules: dict[str, ModuleType] = {}
+    for each in type(instance).__mro__:
+        _take_along(inspect.getmodule(each), modules)
+    for module in modules.values():
+        cloudpickle.register_pickle_by_value(module)
     try:
         return cloudpickle.dumps(instance)  # type: ignore[no-any-return]
     finally:
-        cloudpickle.unregister_pickle_by_value(module)
+        for module in modules.values():
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _take_along(module: ModuleType | None, found: dict[str, ModuleType]) -> None:
+    """Add a module, if it is the user's, and those of his that it has names from."""
+    if module is None or module.__name__ in found or whose_module(module) is not Whose.USER:
+        return
+    found[module.__name__] = module
+    for value in list(vars(module).values()):
+        if isinstance(value, ModuleType):
+            _take_along(value, found)
+        elif inspect.isclass(value) or inspect.isroutine(value):
+            _take_along(inspect.getmodule(value), found)

@@ -121,3 +121,11 @@ def test_a_framework_that_can_not_be_imported_leaves_it_to_the_users_line(
     monkeypatch.syspath_prepend(broken.parent)
     monkeypatch.delitem(__import__("sys").modules, "torch", raising=False)
     registry.import_packages(["torch"])
+
+
+def test_a_compiled_module_beside_the_code_is_there(project: Project) -> None:
+    project.write("beside.so", "")
+    project.write("package/user.py", "import beside\n")
+    project.write("package/__init__.py", "")
+    project.write("user.py", "import beside\nimport package.user\n\ndef train(x):\n    return x\n")
+    assert not load_config(project.config(train="user.py:train", hparams={"x": 1})).warnings

@@ -213,7 +213,7 @@ def test_a_trainer_that_never_evaluates_is_refused() -> None:
 
 def test_of_several_data_sets_the_one_that_counts_is_named() -> None:
     results = {"valid": {"rmse": 0.5}, "train": {"rmse": 0.2}, "learn": {"mae": 0.1}}
-    with pytest.raises(BadReport, match="say which one counts.*'valid-rmse' or 'train-rmse'"):
+    with pytest.raises(BadReport, match=r"say which one counts.*'valid-rmse' or 'train-rmse'"):
         find_metric(results, "rmse")
     assert find_metric(results, "valid-rmse")[1] == "valid-rmse"
     assert find_metric(results, "mae")[1] == "learn-mae"

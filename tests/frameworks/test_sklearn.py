@@ -57,7 +57,7 @@ def test_what_has_changed_of_the_hyperparameters_is_the_trials_own(checkpoint: C
     assert (then.estimator.alpha, then.estimator.eta0) == (0.2, 0.25)
     assert then.estimator.coef_.tolist() == first.estimator.coef_.tolist()
     assert then.estimator.random_state.get_state()[1].tolist() == drawn
-    assert list(then) == [3]
+    assert [step for step in then if then.estimator.partial_fit(X, Y)] == [3]
 
 
 def test_a_step_is_saved_whether_it_is_reported_or_not(checkpoint: Checkpoint) -> None:
@@ -86,9 +86,9 @@ def test_a_step_that_leaves_the_estimator_as_it_was_is_refused(
     for _ in first:
         first.estimator.partial_fit(X, Y, classes=[0, 1])
     later = steps_of(checkpoint, 2)
-    with pytest.raises(BadSetup, match="has left `steps.estimator` as it was"):
-        for _ in later:
-            later.report(0.5)
+    assert next(iter(later)) == before
+    with pytest.raises(BadSetup, match=r"has left `steps\.estimator` as it was"):
+        later.report(0.5)
     assert checkpoint.step == before
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dotrain.frameworks.base import epoch_order
+from dotrain.frameworks.none import NoFramework
 from dotrain.frameworks.torch.framework import Torch
 from dotrain.frameworks.torch.shares import Share, Shares, bounds
 from dotrain.testing import check_framework
@@ -250,3 +251,10 @@ class TestShares:
         shares.give(other, Share(1, 1, 2))
         with pytest.raises(BadSetup, match="several batches were taken"):
             shares.now()
+
+
+def test_batches_of_numpy_alone_are_not_everybodys() -> None:
+    words = NoFramework().batches((np.arange(4), np.array(list("abcd"))), 2, None, 0)
+    assert data.dealt(words, data.Dealt()) is words
+    with pytest.raises(BadSetup, match="each would get all rows"):
+        data.dealt(words, data.Dealt(0, 2))

@@ -15,6 +15,7 @@ from dotrain import experiment
 from dotrain.ablation.study import Arm, Study
 from dotrain.runs.result import Result
 from dotrain.training.checkpoint import Checkpoint
+from dotrain.training.errors import BadSetup
 from dotrain.training.generators import ModelGenerator, Sources
 from dotrain.training.program import LoadedProgram, Program
 from dotrain.training.seeding import attempt_seed, seed_everything
@@ -246,3 +247,14 @@ def test_the_best_of_a_trial_is_that_of_all_its_attempts(project: Project) -> No
     for trial in top:
         assert trial.metric_history == [trial.params["x"], 0.0, 0.0, 0.0]
         assert trial.final_metric == trial.params["x"]
+
+
+@pytest.mark.parametrize("damage", ["", '{"seed": 1, "st', "[]", "null", "{}", '{"seed": 1}'])
+def test_a_damaged_state_is_told_with_its_file(tmp_path: Path, damage: str) -> None:
+    checkpoint = Checkpoint(tmp_path, seed=1)
+    with checkpoint.save(step=1):
+        pass
+    (latest,) = tmp_path.glob("step-*")
+    (latest / ".random-state.json").write_text(damage)
+    with pytest.raises(BadSetup, match=r"random-state.json: .* damaged"):
+        checkpoint.restore_random_state()

@@ -129,3 +129,18 @@ def test_an_object_takes_its_class_along_if_that_is_the_users(
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(project.path)])
     assert cloudpickle.loads(taken).value == 3
     assert type(cloudpickle.loads(installed)) is RandomSearch
+
+
+def test_an_object_takes_along_what_its_class_is_made_of(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    project.write("given_base.py", "import json\nclass Base:\n    value = 3\n")
+    project.write("given_helper.py", "def more():\n    return 4\n")
+    source = "import given_helper\nfrom given_base import Base\nclass Own(Base):\n"
+    own = imported(project, monkeypatch, f"{source}    more = lambda self: given_helper.more()\n")
+    taken = packed(own.Own())
+    for name in ("given_by_value", "given_base", "given_helper"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(project.path)])
+    loaded = cloudpickle.loads(taken)
+    assert (loaded.value, loaded.more()) == (3, 4)

@@ -141,9 +141,17 @@ def by_rows(dataset: Any) -> Any:
 
     TensorFlow's own choice, by files where there are any, fails on other data and pads a number
     of files that doesn't divide.
+
+    Raises:
+        BadSetup: If they are another framework's batches.
     """
     import tensorflow as tf
 
+    if not isinstance(dataset, tf.data.Dataset):
+        raise BadSetup(
+            f"data_gen.batch() can't split {type(dataset).__name__} between ranks with TensorFlow: let the data "
+            "function return arrays, or a tf.data.Dataset of rows"
+        )
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options)

@@ -286,8 +286,23 @@ class _Stream(DataLoader):  # type: ignore[misc]
 
 
 def dealt(data: Any, to: Dealt) -> Any:
-    """Return this rank's part of what `batches_of` has returned; anything else as it is."""
-    return data.dealt_to(to) if isinstance(data, Batches | _Stream) else data
+    """Return this rank's part of batches.
+
+    Args:
+        data: What `batches_of` has returned.
+        to: To whom they are dealt.
+
+    Raises:
+        BadSetup: If they are another framework's, and each rank would get them all.
+    """
+    if isinstance(data, Batches | _Stream):
+        return data.dealt_to(to)
+    if to.ranks == 1:
+        return data
+    raise BadSetup(
+        "data_gen.batch() can't split these data between ranks, and each would get all rows: let the data function "
+        "return NumPy arrays of numbers (not pandas' own, nor of strings or objects), tensors, a Dataset or a DataLoader"
+    )
 
 
 def moved(batch: Any, device: Any) -> Any:
