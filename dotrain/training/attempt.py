@@ -128,13 +128,18 @@ def _call(
     trial_id, attempt = launch.trial_id, launch.attempt
     metric = loaded.program.metric
     reporter: Reporter | None = None
+
+    def restored() -> None:
+        place.strategy.go_apart()
+        use.sources.is_restored = True
+
     try:
         checkpoint = Checkpoint(
             trial_dir / CHECKPOINT,
             keeps_all=loaded.program.keeps_all,
             keep_step=launch.keep_step,
             seed=launch.seed,
-            on_restored=place.strategy.go_apart,
+            on_restored=restored,
         )
         reporter = Reporter(
             *(trial_id, attempt, metric, channel, place.agreement, launch.budget),

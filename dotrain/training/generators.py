@@ -40,6 +40,7 @@ class Sources:
         asked: Names of the hyperparameters that functions of this trial have got.
         packages: What the strategy imports.
         resume_step: The step that this attempt goes on from; 0 if it begins anew.
+        is_restored: Whether the generators have been set to a checkpoint's state.
         distribute: Makes a model the right thing for the strategy.
         ranks: How many processes train.
         rows: The first rows of the data, by what of it is left out, once they were asked for.
@@ -54,6 +55,7 @@ class Sources:
     asked: set[str] = field(default_factory=set)
     packages: Sequence[str] = ()
     resume_step: int = 0
+    is_restored: bool = False
     distribute: Callable[[Any], Any] = lambda model: model
     ranks: int = 1
     rows: dict[Any, Any] = field(default_factory=dict)
@@ -106,11 +108,17 @@ class ModelGenerator:
             **arguments: Passed on by name, before what it would get by name.
 
         Raises:
-            BadSetup: If the config has no ``model:``, or the function doesn't take these.
+            BadSetup: If the config has no ``model:``, or the function doesn't take these; if the generators were
+                restored before.
         """
         loaded, study = self._sources.loaded, self._sources.loaded.program.study
         if loaded.model is None:
             raise BadSetup("model_gen.create() was called, but the config has no 'model:'")
+        if self._sources.is_restored and not self.used:
+            raise BadSetup(
+                "checkpoint.restore_random_state() came before model_gen.create(), which draws numbers of its own, so "
+                "that the training would not go on as it was: call it behind"
+            )
         if study is not None and self._sources.resume_step:
             # What the checkpoint doesn't hold begins as it did in the first attempt.
             reseed(self._sources.seed)

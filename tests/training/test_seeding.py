@@ -258,3 +258,33 @@ def test_a_damaged_state_is_told_with_its_file(tmp_path: Path, damage: str) -> N
     (latest / ".random-state.json").write_text(damage)
     with pytest.raises(BadSetup, match=r"random-state.json: .* damaged"):
         checkpoint.restore_random_state()
+
+
+def test_generators_that_were_restored_before_the_model_is_made_are_refused(
+    project: Project,
+) -> None:
+    source = """
+    import random
+
+    def build():
+        return random.random()
+
+    def train(x, checkpoint, reporter, model_gen, budget=4):
+        checkpoint.restore_random_state()
+        model_gen.create()
+        for step in range(checkpoint.step, budget):
+            with checkpoint.save(step=step + 1):
+                pass
+            reporter.broadcast(x, step)
+        return x
+    """
+    result = project.run(source, model="user.py:build", search=ASHA, cluster=INLINE)
+    failed = [trial for trial in result.trials if trial.error]
+    assert {trial.attempt for trial in failed} == {2}
+    for trial in failed:
+        assert "restore_random_state() came before model_gen.create()" in trial.error.message
+    behind = source.replace("model_gen.create()", "pass").replace(
+        "checkpoint.restore_random_state()", "model_gen.create(); checkpoint.restore_random_state()"
+    )
+    result = project.run(behind, model="user.py:build", search=ASHA, cluster=INLINE)
+    assert not any(trial.error for trial in result.trials)
