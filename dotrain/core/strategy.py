@@ -57,6 +57,8 @@ class AbstractStrategy(ABC):
 
     #: Packages that take long to import; a process that has them waits ready for the next trial.
     packages: ClassVar[tuple[str, ...]] = ()
+    #: Packages of the frameworks whose batches `shard` can split, those that come first; by default `packages`.
+    splits: ClassVar[tuple[str, ...]] = ()
 
     @property
     def slots(self) -> int:

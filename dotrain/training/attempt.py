@@ -255,6 +255,7 @@ def _given(
         *(place.strategy.shard, asked, place.strategy.packages),
         distribute=place.strategy.model,
         ranks=place.seat.ranks,
+        splits=place.strategy.splits,
     )
     model_gen, data_gen = ModelGenerator(sources), DataGenerator(sources)
     available = {

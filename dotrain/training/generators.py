@@ -39,6 +39,7 @@ class Sources:
         shard: Makes a data set of global batches the right thing for the strategy.
         asked: Names of the hyperparameters that functions of this trial have got.
         packages: What the strategy imports.
+        splits: Packages of the frameworks whose batches it can split; by default those.
         resume_step: The step that this attempt goes on from; 0 if it begins anew.
         is_restored: Whether the generators have been set to a checkpoint's state.
         distribute: Makes a model the right thing for the strategy.
@@ -54,6 +55,7 @@ class Sources:
     shard: Callable[[Any], Any] = lambda dataset: dataset
     asked: set[str] = field(default_factory=set)
     packages: Sequence[str] = ()
+    splits: Sequence[str] = ()
     resume_step: int = 0
     is_restored: bool = False
     distribute: Callable[[Any], Any] = lambda model: model
@@ -308,9 +310,10 @@ class DataGenerator:
 
             data = load_arrays(program.table, split, self.features)
             self.used = True
-        known = registry.in_use({*program.functions.packages, *sources.packages})
-        # The strategy's own comes first: it knows how to split what that makes.
-        own = registry.of(sources.packages)[:-1]
+        used = {*program.functions.packages, *sources.packages}
+        known = registry.in_use(used)
+        # What the strategy can split comes first.
+        own = registry.of(used & {*(sources.splits or sources.packages)})[:-1]
         known = [*own, *(one for one in known if one not in own)]
         framework = next((one for one in known if one.takes_data(data)), None)
         if framework is None:

@@ -32,6 +32,7 @@ class MultiProcess(AbstractStrategy):
     """
 
     packages = ("jax",)
+    splits = ("keras", "jax")
 
     def __init__(self, workers: Annotated[int | None, Ge(1)] = None) -> None:
         """Make the strategy.
