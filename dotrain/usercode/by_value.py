@@ -13,6 +13,7 @@ from typing import Any
 
 import cloudpickle
 
+from dotrain.errors import UsageError
 from dotrain.space import is_plain
 from dotrain.usercode.closure import Closure
 from dotrain.usercode.function import FunctionRef, Signature
@@ -51,8 +52,30 @@ class GivenFunction:
         )
 
     def reference(self) -> FunctionRef:
-        """Return the function as bytes: a worker can't import ``__main__`` or a notebook's cells."""
-        return FunctionRef(self.function, pickled=cloudpickle.dumps(self.value))
+        """Return the function as bytes: a worker can't import ``__main__`` or a notebook's cells.
+
+        Raises:
+            UsageError: If something that it uses can't go to another process.
+        """
+        try:
+            return FunctionRef(self.function, pickled=cloudpickle.dumps(self.value))
+        except Exception as error:  # whatever the value's own pickling raises
+            of = f" '{name}'," if (name := self._not_sent()) else ""
+            raise UsageError(
+                f"{self.function}() can't be sent to the processes of trials:{of} {type(error).__name__}: {error}; make inside "
+                "of the function what it uses, or put it into a module and import that"
+            ) from None
+
+    def _not_sent(self) -> str:
+        """Return which of the names that the function uses from around it can't be pickled; ``""`` if unknown."""
+        with contextlib.suppress(TypeError, ValueError):
+            around = inspect.getclosurevars(inspect.unwrap(self.value))
+            for name, value in {**around.globals, **around.nonlocals}.items():
+                try:
+                    cloudpickle.dumps(value)
+                except Exception:
+                    return name
+        return ""
 
     def is_importable(self) -> bool:
         """Whether workers import it with its module, so that all functions share one."""

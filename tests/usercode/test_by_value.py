@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import linecache
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
+from dotrain.errors import UsageError
 from dotrain.optimizers.random import RandomSearch
 from dotrain.usercode.archive import Code, digests_in
 from dotrain.usercode.by_value import GivenFunction, closure_of, packed
@@ -144,3 +146,15 @@ def test_an_object_takes_along_what_its_class_is_made_of(
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(project.path)])
     loaded = cloudpickle.loads(taken)
     assert (loaded.value, loaded.more()) == (3, 4)
+
+
+def test_what_can_not_be_sent_is_named() -> None:
+    lock = threading.Lock()
+
+    def train(x):
+        return x if lock.locked() else 0
+
+    with pytest.raises(
+        UsageError, match=r"train\(\) can't be sent .* 'lock', TypeError: .* module and"
+    ):
+        GivenFunction(train).reference()
