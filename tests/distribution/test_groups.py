@@ -94,7 +94,7 @@ class Handed(Ranks):
     def model(self, model):
         return [model, self.seat.rank]
 """
-    ranks.write("ranks.py", STRATEGY + handed)
+    ranks.write("handing.py", STRATEGY + handed)
     result = ranks.run(
         """
         def model_fn(): return "a model"
@@ -105,7 +105,7 @@ class Handed(Ranks):
             return 1
         """,
         model="user.py:model_fn",
-        distribution={"strategy": "ranks:Handed", "workers": 2},
+        distribution={"strategy": "handing:Handed", "workers": 2},
         cluster={"kind": "local", "workers": 2},
     )
     assert result.best is not None, result.summary

@@ -307,7 +307,7 @@ def test_when_a_run_has_finished_the_best_trials_checkpoint_is_left(project: Pro
     assert (found["checkpoint"], found["freed"]) == (None, "auto")
     assert "checkpoint  freed (checkpoints.keep: auto)" in trial_lines(found)
     what = found["story"][-1]["what"]
-    assert re.fullmatch(r"its checkpoint was freed: \d+\.\d kB \(checkpoints.keep: auto\)", what)
+    assert re.fullmatch(r"its checkpoint was freed: \d+(\.\d)? kB \(checkpoints.keep: auto\)", what)
     kept = read_trial(result.run_dir, name)
     assert (kept["checkpoint"], kept["freed"]) == (best["checkpoint"], None)
     page = make_document(read_run(result.run_dir), "now")
