@@ -55,7 +55,8 @@ class AbstractStrategy(ABC):
     `check_use`.
     """
 
-    #: Packages that take long to import; a process that has them waits ready for the next trial.
+    #: Packages that it needs; ``dotrain check`` and workers refuse it where one isn't installed, and a process that has
+    #: imported them waits ready for the next trial.
     packages: ClassVar[tuple[str, ...]] = ()
     #: Packages of the frameworks whose batches `shard` can split, those that come first; by default `packages`.
     splits: ClassVar[tuple[str, ...]] = ()

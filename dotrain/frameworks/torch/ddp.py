@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
@@ -62,9 +63,9 @@ class GroupStrategy(AbstractStrategy):
             self._scope = Scope(self._group, self._wrapped, self.shard)
         return self._scope
 
+    @abstractmethod
     def _wrapped(self, model: Any) -> Any:
         """Return a model of all ranks."""
-        raise NotImplementedError
 
     def model(self, model: Any) -> Any:
         """Wrap it, inside of the scope."""

@@ -16,7 +16,10 @@ pytestmark = [pytest.mark.slow, needs_keras]
 CASES = Path(__file__).with_name("backend_cases.py")
 
 BACKENDS = [
-    pytest.param(name, marks=pytest.mark.skipif(find_spec(name) is None, reason="not installed"))
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed"),
+    )
     for name in ("tensorflow", "jax", "torch")
 ]
 
