@@ -284,9 +284,19 @@ class Cluster:
         self._log = open(folder / "log", "w")  # noqa: SIM115
         self._scheduler = self._start(["scheduler", "--port", "0"])
         self._workers = [self._worker() for _ in range(workers)]
-        while not self._file.exists():
+        try:
+            self.address = self._read_address()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_address(self) -> str:
+        """Return where the scheduler listens; its file is there for a moment before it is written."""
+        while self._scheduler.poll() is None:
+            with suppress(FileNotFoundError, json.JSONDecodeError):
+                return str(json.loads(self._file.read_text())["address"])
             time.sleep(0.05)
-        self.address: str = json.loads(self._file.read_text())["address"]
+        raise AssertionError(f"the scheduler has ended: {(self._folder / 'log').read_text()}")
 
     def _start(self, arguments: list[str], before: list[str] | None = None) -> Any:
         common = ["--scheduler-file", str(self._file), "--host", "127.0.0.1", "--no-dashboard"]
