@@ -124,23 +124,25 @@ class Derived:
         raise BadData(f"'{self.name}' ({self.text.strip()}): {why}", "derive", self.name)
 
 
-def order(derived: Sequence[Derived], known: Sequence[str], label: str = "") -> tuple[Derived, ...]:
+def order(
+    derived: Sequence[Derived], known: Sequence[str] | None, label: str = ""
+) -> tuple[Derived, ...]:
     """Return derived columns in an order in which each can be computed: one may need another.
 
     Args:
         derived: In the config's order, which is kept where it can be.
-        known: The columns of the table.
+        known: The columns of the table; None if only reading tells, and names aren't looked at.
         label: The column to predict; nothing but itself may be computed from it.
 
     Raises:
         BadData: If one has the name of a column, needs one that isn't there, itself or the label.
     """
     by_name = {one.name: one for one in derived}
-    there = [*known, *by_name]
+    there = [*(known or ()), *by_name]
     for one in derived:
-        if one.name in known:
+        if one.name in (known or ()):
             _refuse(one, "there is a column of this name already")
-        for name in one.names:
+        for name in one.names if known is not None else ():
             if name not in there:
                 others = [other for other in there if other != one.name]
                 hint = did_you_mean(name, others)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,20 @@ def with_table(
         sys.stderr.write(f"warning: {warning}\n")
     study = None if experiment.study is None else _named(experiment.study, table)
     return replace(experiment, rows=table, table_files=files, study=study)
+
+
+@contextmanager
+def withheld(experiment: Experiment) -> Iterator[None]:
+    """Keep from all processes that are started meanwhile what the table was read with: the URL of a database.
+
+    Whoever wants it in trials names it in ``env:``.
+    """
+    names = () if experiment.table is None else experiment.table.source.secrets
+    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 def with_same_table(

@@ -67,7 +67,7 @@ class Address:
         url = (os.environ if environ is None else environ).get(variable, "").strip()
         self.variable = variable
         if not url:
-            self._refuse(f"isn't set; it holds the database's URL, such as {_EXAMPLES}")
+            self._refuse(f"isn't set; it is to hold the database's URL, such as {_EXAMPLES}")
         match = _SCHEME.fullmatch(url)
         if not match:
             self._refuse(f"holds no URL of a database; expected one such as {_EXAMPLES}")

@@ -17,8 +17,6 @@ from dotrain.data.sql.types import settled
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Of a query, on a page and in messages.
-_MOST_SHOWN: Final = 60
 #: What Postgres calls a column that has no name.
 _NO_NAME: Final = ("", "?column?")
 
@@ -45,12 +43,10 @@ class SqlSource(AbstractSource):
 
     @property
     def text(self) -> str:
-        """The beginning of the query, and where it is asked."""
-        query = " ".join(self.query.split())
-        shown = query if len(query) <= _MOST_SHOWN else query[: _MOST_SHOWN - 3] + "..."
+        """Which database's query it is; what that says, stands in the config."""
         # A connection that is refused may be a URL.
         is_named = self.connection.startswith("env:") and "://" not in self.connection
-        return f"{shown} (of the database at {self.connection if is_named else 'env:NAME'})"
+        return f"the query at {self.connection if is_named else 'env:NAME'}"
 
     @property
     def secrets(self) -> tuple[str, ...]:
