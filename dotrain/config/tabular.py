@@ -85,7 +85,9 @@ class TableSection(Section):
         lt=1,
         description="The share of rows to validate on, not trained on: short for split.validation; by default 0.2.",
     )
-    split: SplitSection | None = None
+    split: SplitSection = Field(
+        default=SplitSection(), description="Which rows are validated on, if not any."
+    )
     types: dict[str, Literal["number", "category"]] = Field(
         default={},
         description="What columns are, where their values don't tell: number, or category, which becomes a column "
@@ -107,7 +109,7 @@ class TableSection(Section):
             raise SpaceError("needs connection: env:NAME, the variable that holds its URL", "sql")
         if self.sql is None and self.connection is not None:
             raise SpaceError("says where sql is asked, and there is none", "connection")
-        if self.validation is not None and self.split is not None:
+        if self.validation is not None and "split" in self.model_fields_set:
             raise SpaceError("said by split.validation already: take one out", "validation")
         return self
 
@@ -131,7 +133,7 @@ def declared_table(
 
 
 def _declared(section: TableSection, folder: Path) -> Declared:
-    split = section.split or SplitSection()
+    split = section.split
     share = section.validation or split.validation
     (kind,) = (key for key in SOURCES if getattr(section, key) is not None)
     return Declared(
