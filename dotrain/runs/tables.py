@@ -11,6 +11,7 @@ from typing import Any
 from dotrain.ablation.components import FeatureGroup
 from dotrain.ablation.study import Study
 from dotrain.config.errors import ConfigError
+from dotrain.config.loaded import LoadedConfig
 from dotrain.config.shipping import MOST_BYTES
 from dotrain.config.table import column_problems, problem_of
 from dotrain.core.usage import megabytes
@@ -51,15 +52,7 @@ def with_table(
     declared = experiment.table
     if declared is None or experiment.simulated or experiment.rows is not None:
         return experiment
-    try:
-        table = prepare(declared, runs_dir, known)
-    except BadData as error:
-        raise ConfigError([problem_of(error, experiment.source)]) from None
-    except OSError as error:
-        where = error.filename or runs_dir
-        raise DotrainError(
-            f"{where}: {error.strerror}: no place for the table of the run"
-        ) from None
+    table = ready_table(experiment, runs_dir, known)
     columns = [Column(one.name, one.type, one.view) for one in table.facts.values()]
     if experiment.study is not None:
         section = experiment.settings.ablation
@@ -71,6 +64,40 @@ def with_table(
         sys.stderr.write(f"warning: {warning}\n")
     study = None if experiment.study is None else _named(experiment.study, table)
     return replace(experiment, rows=table, table_files=files, study=study)
+
+
+def ready_table(
+    loaded: LoadedConfig, runs_dir: Path, known: Mapping[str, Any] | None = None
+) -> Table:
+    """Return the table that a config declares, ready.
+
+    Args:
+        loaded: The config.
+        runs_dir: As of `with_table`.
+        known: Likewise.
+
+    Raises:
+        ConfigError: If the data aren't what the config says.
+        UsageError: If it declares none.
+        DotrainError: If there is no room for it.
+    """
+    if loaded.table is None:
+        said = loaded.settings.data
+        what = (
+            "has no data:"
+            if said is None
+            else f"data: names a function, {said}, which gives what it likes"
+        )
+        raise UsageError(
+            f"{loaded.settings.name}: {what}; expected a table, such as data: {{file: t.csv, label: y}}"
+        )
+    try:
+        return prepare(loaded.table, runs_dir, known)
+    except BadData as error:
+        raise ConfigError([problem_of(error, loaded.source)]) from None
+    except OSError as error:
+        where = error.filename or runs_dir
+        raise DotrainError(f"{where}: {error.strerror}: no place for the table") from None
 
 
 def with_same_table(
