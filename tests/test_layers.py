@@ -28,6 +28,7 @@ LAYERS = [
     {"frameworks.registry"},
     {"usercode", "versions"},
     {"store"},
+    {"data"},
     {"training", "results"},
     {"distribution"},
     {"attempts"},
