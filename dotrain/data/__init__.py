@@ -1,1 +1,1 @@
-"""Where data come from, and how they are read."""
+"""Where columns come from: files, databases, feature stores; one table for all trials of a run."""
