@@ -11,11 +11,10 @@ import os
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, final
 
-from dotrain.errors import UsageError
+from dotrain.data.source import BadData
 
 #: What Parquet's physical types take in memory; texts have no width, and others say theirs.
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 8}
@@ -23,7 +22,7 @@ _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96
 _OFFSET = 8
 
 
-class FileChanged(UsageError):
+class FileChanged(BadData):
     """A file is another than it was: what would be read is not what the run is about."""
 
 
@@ -37,22 +36,6 @@ class Stamp(NamedTuple):
 
     size: int
     footer: str
-
-
-@final
-@dataclass(frozen=True)
-class Group:
-    """One group of rows.
-
-    Attributes:
-        file: Where it is stored.
-        index: Its number in the file: of a row group, or of a record batch.
-        rows: How many it has.
-    """
-
-    file: Path
-    index: int
-    rows: int
 
 
 class GroupFile(ABC):
@@ -101,10 +84,6 @@ class GroupFile(ABC):
         """How many groups it has."""
 
     @abstractmethod
-    def rows(self, group: int) -> int:
-        """How many rows a group has."""
-
-    @abstractmethod
     def size(self, group: int, rows: int) -> int:
         """About how many bytes a group takes in memory with all its columns, as its footer tells."""
 
@@ -120,7 +99,7 @@ def open_groups(path: Path) -> GroupFile:
     """Open a file by what it begins with, whatever its name.
 
     Raises:
-        UsageError: If it isn't there, or isn't such a file.
+        BadData: If it isn't there, or isn't such a file.
     """
     import pyarrow as pa
 
@@ -132,25 +111,15 @@ def open_groups(path: Path) -> GroupFile:
             if begin.startswith(kind.magic):
                 return kind(path)
     except (OSError, ValueError, struct.error, pa.ArrowException) as error:
-        raise UsageError(f"{path} can't be read: {error}") from None
-    raise UsageError(f"{path}: expected a Parquet file, or one of Arrow IPC (Feather)")
-
-
-def groups_of(path: Path) -> list[Group]:
-    """Return the groups of a file, having read its footer.
-
-    Raises:
-        UsageError: As of `open_groups`.
-    """
-    file = open_groups(path)
-    return [Group(path, index, file.rows(index)) for index in range(len(file))]
+        raise BadData(f"{path} can't be read: {error}") from None
+    raise BadData(f"{path}: expected a Parquet file, or one of Arrow IPC (Feather)")
 
 
 def stamp_of(path: Path) -> Stamp:
     """Return what a file is known by, having read its footer.
 
     Raises:
-        UsageError: As of `open_groups`.
+        BadData: As of `open_groups`.
     """
     return open_groups(path).stamp
 
@@ -193,10 +162,6 @@ class ParquetGroups(GroupFile):
     def __len__(self) -> int:
         return int(self._metadata.num_row_groups)
 
-    def rows(self, group: int) -> int:
-        """As its footer tells."""
-        return int(self._metadata.row_group(group).num_rows)
-
     def size(self, group: int, rows: int) -> int:
         """By the widths of types; of texts, what is stored before it is compressed."""
         size = self._width * rows
@@ -233,7 +198,8 @@ class ArrowGroups(GroupFile):
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._bodies = list(_bodies(self._footer))
-        self.schema = self._reader(None).schema
+        self._readers: dict[tuple[int, ...], Any] = {}
+        self.schema = self._reader(()).schema
         self._width, self._are_fixed = 0, True
         for field in self.schema:
             try:
@@ -241,18 +207,17 @@ class ArrowGroups(GroupFile):
             except ValueError:  # it has none
                 self._are_fixed = False
 
-    def _reader(self, columns: Sequence[int] | None) -> Any:
+    def _reader(self, columns: tuple[int, ...]) -> Any:
+        """Return what reads some columns, by their numbers in order; none means all."""
         import pyarrow as pa
 
-        options = pa.ipc.IpcReadOptions(included_fields=columns)
-        return pa.ipc.open_file(pa.py_buffer(self._map), options=options)
+        if columns not in self._readers:
+            options = pa.ipc.IpcReadOptions(included_fields=list(columns))
+            self._readers[columns] = pa.ipc.open_file(pa.py_buffer(self._map), options=options)
+        return self._readers[columns]
 
     def __len__(self) -> int:
         return len(self._bodies)
-
-    def rows(self, group: int) -> int:
-        """As the group tells; one column of it is looked at."""
-        return int(self._reader([0] if len(self.schema) else None).get_batch(group).num_rows)
 
     def size(self, group: int, rows: int) -> int:
         """By the widths of types, and if some have none, by what is stored."""
@@ -260,7 +225,7 @@ class ArrowGroups(GroupFile):
 
     def read(self, groups: Sequence[int], columns: Sequence[str]) -> Sequence[Any]:
         """Return them as they lie in the file."""
-        reader = self._reader(sorted(map(self.schema.get_field_index, columns)))
+        reader = self._reader(tuple(sorted(map(self.schema.get_field_index, columns))))
         return [reader.get_batch(group).select(list(columns)) for group in groups]
 
     def forget(self) -> None:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from dotrain.data.group_files import FileChanged, Group, GroupFile, Stamp, as_batches, open_groups
+from dotrain.data.group_files import FileChanged, GroupFile, Stamp, as_batches, open_groups
+from dotrain.data.groups import Group
+from dotrain.data.source import BadData
 from dotrain.data.windows import BYTES_OF_A_NUMBER, order_of, pieces_of
-from dotrain.errors import UsageError
 from dotrain.frameworks.rows import Order, Parts, Rows, Signature
 
 if TYPE_CHECKING:
@@ -47,6 +48,18 @@ class _Piece(NamedTuple):
         return sum(group.rows for group in self.groups)
 
 
+class _Read(NamedTuple):
+    """A piece that is in memory.
+
+    Attributes:
+        batches: Its rows.
+        chosen: The numbers of those that were chosen; None for all.
+    """
+
+    batches: Sequence[Any]
+    chosen: NDArray[np.intp] | None
+
+
 @final
 class TableRows(Rows):
     """Rows of a table that is stored in groups.
@@ -61,8 +74,8 @@ class TableRows(Rows):
         columns: Sequence[str],
         encode: Encoder,
         *,
-        rows: NDArray[Any] | None = None,
-        stamps: Mapping[Path, Stamp] | None = None,
+        chosen: NDArray[np.bool_] | None = None,
+        stamps: Mapping[str, Stamp] | None = None,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
         """Read the footers of its files.
@@ -71,13 +84,13 @@ class TableRows(Rows):
             groups: Of the table, in their order: of Parquet or Arrow IPC files, or both.
             columns: Which are read, one at least, in the order in which `encode` gets them.
             encode: Makes arrays of rows.
-            rows: Numbers of the table's rows that are meant, each larger than the one before; by default
-                all. It isn't copied, and may be mapped from a file.
-            stamps: What files were when the run began; those that aren't here are taken as they are.
+            chosen: Says of each row of the table whether it is one of these; by default all are. It isn't copied, and
+                may be mapped from a file.
+            stamps: What files were when the run began, by their names; those that aren't here are taken as they are.
             window_bytes: What may be in memory of the table at once, > 0; a group that is larger is a window of its own.
 
         Raises:
-            UsageError: If a file can't be read, has not the columns with the same types as the first one, or
+            BadData: If a file can't be read, has not the columns with the same types as the first one, or
                 changed since the run began.
             ValueError: If an argument can't be.
         """
@@ -90,14 +103,19 @@ class TableRows(Rows):
         files = _opened(groups, stamps or {})
         self._schema = _common_schema(list(files.values()), self._columns)
         self._pieces = list(_pieces(groups, files, window_bytes))
-        self._starts = np.array([0, *accumulate(piece.rows for piece in self._pieces)], np.intp)
-        self._rows = _checked_rows(rows, int(self._starts[-1]))
-        #: Where each piece's rows begin among those that are meant.
+        self._starts = np.array([0, *accumulate(p.rows for p in self._pieces)], np.intp)
+        self._chosen = chosen
+        #: Where the rows of each piece that were chosen begin, and where the last one's end.
         self._bounds = self._starts
-        if self._rows is not None:
-            self._bounds = np.searchsorted(self._rows, self._starts).astype(np.intp)
-        #: Pieces that are in memory, with the number of each one's batches; that which was used last is the last.
-        self._read: OrderedDict[int, Sequence[Any]] = OrderedDict()
+        if chosen is not None:
+            if chosen.dtype != bool or chosen.shape != (self._starts[-1],):
+                raise ValueError(
+                    f"chosen: expected {self._starts[-1]} booleans, got {chosen.dtype}{list(chosen.shape)}"
+                )
+            counts = [np.count_nonzero(chosen[a:b]) for a, b in pairwise(self._starts)]
+            self._bounds = np.array([0, *accumulate(counts)], np.intp)
+        #: Pieces that are in memory; the last one was used last.
+        self._read: OrderedDict[int, _Read] = OrderedDict()
         self._signature: Signature | None = None
         self._signature = self.signature
         row_bytes = sum(d.itemsize * int(np.prod(shape)) for d, shape in self._signature)
@@ -120,17 +138,19 @@ class TableRows(Rows):
         """Return rows by their numbers.
 
         Raises:
+            IndexError: If there are no such rows.
             FileChanged: If a file is another than it was.
-            UsageError: If one can't be read.
+            BadData: If one can't be read.
             ValueError: If `encode` returns other rows than it got.
         """
         numbers = np.asarray(indices, np.intp)
-        if self._rows is not None:
-            numbers = np.asarray(self._rows[numbers], np.intp)
         # In the order of the file pages are read once; back then into that which was asked for.
         places = np.argsort(numbers, kind="stable")
+        numbers = numbers[places]
+        if len(numbers) and not 0 <= numbers[0] <= numbers[-1] < len(self):
+            raise IndexError(f"rows {numbers[0]} to {numbers[-1]} of a table of {len(self)}")
         with self._lock:
-            found = self._encoded(list(self._taken(numbers[places])), len(numbers))
+            found = self._encoded(list(self._taken(numbers)), len(numbers))
         back = np.empty_like(places)
         back[places] = np.arange(len(places))
         return tuple(part[back] for part in found)
@@ -139,23 +159,26 @@ class TableRows(Rows):
         """Yield record batches of rows, whose numbers are sorted."""
         import pyarrow as pa
 
-        ends = np.searchsorted(numbers, self._starts).tolist()
+        ends = np.searchsorted(numbers, self._bounds).tolist()
         wanted = [(n, first, end) for n, (first, end) in enumerate(pairwise(ends)) if first < end]
         found: dict[int, list[Any]] = {}
         # What is in memory is used before it must make room.
         for piece, first, end in sorted(wanted, key=lambda one: one[0] not in self._read):
-            local = numbers[first:end] - self._starts[piece]
-            begin = 0
-            for batch in self._batches(piece):
-                own = local[(local >= begin) & (local < begin + batch.num_rows)] - begin
-                if len(own):
-                    found.setdefault(piece, []).append(batch.take(pa.array(own)))
+            read = self._read_piece(piece)
+            own = numbers[first:end] - self._bounds[piece]
+            if read.chosen is not None:
+                own = read.chosen[own]
+            begin, found[piece] = 0, []
+            for batch in read.batches:
+                here = own[(own >= begin) & (own < begin + batch.num_rows)] - begin
+                if len(here):
+                    found[piece].append(batch.take(pa.array(here)))
                 begin += batch.num_rows
         for piece in sorted(found):
             yield from found[piece]
 
-    def _batches(self, number: int) -> Sequence[Any]:
-        """Return a piece's rows, of which some may be in memory already."""
+    def _read_piece(self, number: int) -> _Read:
+        """Return a piece, having made room for it if it isn't in memory."""
         import pyarrow as pa
 
         piece = self._pieces[number]
@@ -171,12 +194,15 @@ class TableRows(Rows):
             batches = piece.file.read([group.index for group in piece.groups], self._columns)
         except (OSError, pa.ArrowException) as error:
             piece.file.check()
-            raise UsageError(f"{piece.file.path} can't be read: {error}") from None
+            raise BadData(f"{piece.file.path} can't be read: {error}") from None
         piece.file.check()
         if sum(batch.num_rows for batch in batches) != piece.rows:
             raise FileChanged(f"{piece.file.path} has other groups of rows than it had")
-        self._read[number] = batches
-        return batches
+        chosen = None
+        if self._chosen is not None:
+            chosen = np.flatnonzero(self._chosen[self._starts[number] : self._starts[number + 1]])
+        read = self._read[number] = _Read(batches, chosen)
+        return read
 
     def _encoded(self, batches: Sequence[Any], count: int) -> Parts:
         import pyarrow as pa
@@ -195,17 +221,15 @@ class TableRows(Rows):
         return parts
 
 
-def _opened(groups: Sequence[Group], stamps: Mapping[Path, Stamp]) -> dict[Path, GroupFile]:
-    files: dict[Path, GroupFile] = {}
+def _opened(groups: Sequence[Group], stamps: Mapping[str, Stamp]) -> dict[str, GroupFile]:
+    files: dict[str, GroupFile] = {}
     for group in groups:
-        if group.file not in files:
-            file = files[group.file] = open_groups(group.file)
-            if stamps.get(group.file, file.stamp) != file.stamp:
-                raise FileChanged(
-                    f"{group.file} is not the file that it was when the run began: put that back, or begin a new run"
-                )
-        if not 0 <= group.index < len(files[group.file]):
-            raise FileChanged(f"{group.file} has other groups of rows than it had")
+        if (name := group.file) not in files:
+            file = files[name] = open_groups(Path(name))
+            if stamps.get(name, file.stamp) != file.stamp:
+                raise FileChanged(f"{name} is not the file that it was when the run began")
+        if not 0 <= group.index < len(files[name]):
+            raise FileChanged(f"{name} has other groups of rows than it had")
     return files
 
 
@@ -217,39 +241,25 @@ def _common_schema(files: Sequence[GroupFile], columns: Sequence[str]) -> Any:
     for file in files:
         for name in columns:
             if file.schema.get_field_index(name) < 0:
-                raise UsageError(f"{file.path} has no column '{name}', or several of that name")
+                raise BadData(f"{file.path} has no column '{name}', or several of that name")
         own = pa.schema([pa.field(name, file.schema.field(name).type) for name in columns])
         first = first or own
         for one, other in zip(first, own, strict=True):
             if one.type != other.type:
-                raise UsageError(
+                raise BadData(
                     f"{file.path}: column '{one.name}' is {other.type}, in {files[0].path} it is {one.type}"
                 )
     return first
 
 
 def _pieces(
-    groups: Sequence[Group], files: Mapping[Path, GroupFile], window_bytes: int
+    groups: Sequence[Group], files: Mapping[str, GroupFile], window_bytes: int
 ) -> Iterator[_Piece]:
-    for path, of_file in groupby(groups, key=lambda group: group.file):
-        own, file = list(of_file), files[path]
+    for name, of_file in groupby(groups, key=lambda group: group.file):
+        own, file = list(of_file), files[name]
         sizes = [file.size(g.index, g.rows) + BYTES_OF_A_NUMBER * g.rows for g in own]
         for places in pieces_of(sizes, window_bytes):
             yield _Piece(file, [own[n] for n in places], sum(sizes[n] for n in places))
-
-
-def _checked_rows(rows: NDArray[Any] | None, count: int) -> NDArray[Any] | None:
-    """Return the numbers of rows, if they are some of a table's, each once and in order."""
-    if rows is None or not len(rows):
-        return rows
-    at_once = 2**20
-    for first in range(0, len(rows), at_once):
-        # Each piece with the first of the next one.
-        if not (np.diff(np.asarray(rows[first : first + at_once + 1], np.int64)) > 0).all():
-            raise ValueError("rows: expected numbers, each larger than the one before")
-    if not 0 <= int(rows[0]) <= int(rows[-1]) < count:
-        raise ValueError(f"rows: expected numbers in [0, {count})")
-    return rows
 
 
 def _as_declared(column: Any, kind: Any) -> Any:
