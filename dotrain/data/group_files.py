@@ -188,7 +188,11 @@ class ParquetGroups(GroupFile):
 
 @final
 class ArrowGroups(GroupFile):
-    """An Arrow IPC file, mapped into memory: what isn't compressed is read where rows are taken, page by page."""
+    """An Arrow IPC file, mapped into memory: what isn't compressed is read where rows are taken, page by page.
+
+    Attributes:
+        mapped: The file's bytes.
+    """
 
     magic = b"ARROW1"
     tail = 10
@@ -196,7 +200,7 @@ class ArrowGroups(GroupFile):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self.mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._bodies = list(_bodies(self._footer))
         self._readers: dict[tuple[int, ...], Any] = {}
         self.schema = self._reader(()).schema
@@ -213,7 +217,7 @@ class ArrowGroups(GroupFile):
 
         if columns not in self._readers:
             options = pa.ipc.IpcReadOptions(included_fields=list(columns))
-            self._readers[columns] = pa.ipc.open_file(pa.py_buffer(self._map), options=options)
+            self._readers[columns] = pa.ipc.open_file(pa.py_buffer(self.mapped), options=options)
         return self._readers[columns]
 
     def __len__(self) -> int:
@@ -231,7 +235,7 @@ class ArrowGroups(GroupFile):
     def forget(self) -> None:
         """Let go of the pages that were read; the system may still have them."""
         if hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+            self.mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def as_batches(table: Any) -> list[Any]:

@@ -101,7 +101,9 @@ class TableRows(Rows):
         self._window_bytes = window_bytes
         self._lock = threading.Lock()
         files = _opened(groups, stamps or {})
-        self._schema = _common_schema(list(files.values()), self._columns)
+        #: What is read.
+        self.files = list(files.values())
+        self._schema = _common_schema(self.files, self._columns)
         self._pieces = list(_pieces(groups, files, window_bytes))
         self._starts = np.array([0, *accumulate(p.rows for p in self._pieces)], np.intp)
         self._chosen = chosen

@@ -225,7 +225,7 @@ file, columns = Path(sys.argv[1]), sys.argv[2].split(",")
 def encode(batch):
     return tuple(np.asarray(column) for column in batch.columns)
 table = rows.TableRows(groups_of(file), columns, encode, window_bytes=2**20)
-mapped = table._pieces[0].file._map
+mapped = table.files[0].mapped
 libc, page, pages = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE, 0
 whole = pa.ipc.open_file(pa.py_buffer(mapped))
 for index in range(whole.num_record_batches):
@@ -329,7 +329,8 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
         other.write_text(text)
         with pytest.raises(BadData, match=message):
             rows_of([Group(str(other), 0, 1)])
-    for more in ({"groups": []}, {"columns": []}, {"chosen": np.ones(3, bool)}):
+    wrong: list[dict[str, Any]] = [{"groups": []}, {"columns": []}, {"chosen": np.ones(3, bool)}]
+    for more in wrong:
         with pytest.raises(ValueError, match=r"no groups or no columns|expected 1000 booleans"):
             rows_of(**{"groups": groups, "columns": NAMES, **more})
     rows = TableRows(groups, ["whole"], lambda b: (np.zeros(min(b.num_rows, 3)),))
