@@ -20,9 +20,9 @@ from dotrain.frameworks.base import epoch_order, epoch_seed
 from dotrain.frameworks.rows import Order
 
 #: What the number of a row takes in the order of its window while that is made.
-BYTES_OF_A_NUMBER = 16
+BYTES_OF_A_NUMBER = 24
 #: So many pieces are in a window at least, where they aren't of one group: each is a part of what is mixed.
-PIECES_OF_A_WINDOW = 8
+PIECES_OF_A_WINDOW = 16
 
 
 def pieces_of(sizes: Sequence[int], most: int) -> list[range]:
@@ -121,6 +121,9 @@ class InOrder(_Computed):
 class WindowOrder(_Computed):
     """Rows in windows, one after the other; what takes memory is the window that was asked for last.
 
+    Within a batch the rows of a piece are neighbours, so that each of several ranks, which share them in their order,
+    needs but some of a window's pieces.
+
     Args:
         bounds: Where the rows of each piece begin, and where the last one's end.
         windows: The pieces of each.
@@ -134,23 +137,36 @@ class WindowOrder(_Computed):
         self._bounds, self._windows, self._seed = bounds, windows, seed
         lengths = [int(sum(bounds[p + 1] - bounds[p] for p in pieces)) for pieces in windows]
         self._ends = np.cumsum(lengths)
-        self._last: tuple[int, NDArray[np.intp]] = -1, np.empty(0, np.intp)
+        none = np.empty(0, np.intp)
+        #: The number of a window, its rows piece by piece, and which of these come after each other.
+        self._last: tuple[int, NDArray[np.intp], NDArray[np.intp]] = -1, none, none
+
+    def batch(self, first: int, end: int, /) -> NDArray[np.intp]:
+        """Return the rows of a batch, those of a piece beside each other."""
+        parts = [rows[np.sort(places)] for rows, places in self._shuffled(first, end)]
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.intp), *parts])
 
     def _between(self, first: int, end: int) -> Iterator[NDArray[np.intp]]:
+        return (rows[places] for rows, places in self._shuffled(first, end))
+
+    def _shuffled(
+        self, first: int, end: int
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Yield the rows of each window that is touched, and the places of those between two numbers among them."""
         window = int(np.searchsorted(self._ends, first, side="right"))
         while first < end:
-            rows = self._rows(window)
+            rows, places = self._window(window)
             begin = int(self._ends[window]) - len(rows)
-            yield rows[first - begin : end - begin]
-            first = max(first, int(self._ends[window]))
+            yield rows, places[first - begin : end - begin]
+            first = int(self._ends[window])
             window += 1
 
-    def _rows(self, window: int) -> NDArray[np.intp]:
-        number, rows = self._last
+    def _window(self, window: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        number, rows, places = self._last
         if number != window:
-            parts = [np.arange(self._bounds[p], self._bounds[p + 1]) for p in self._windows[window]]
+            pieces = self._windows[window]
+            rows = np.concatenate([np.arange(self._bounds[p], self._bounds[p + 1]) for p in pieces])
             draws = np.random.RandomState(derive_seed(self._seed, "window", window))
-            rows = np.concatenate(parts)
-            draws.shuffle(rows)
-            self._last = window, rows
-        return rows
+            places = draws.permutation(len(rows))
+            self._last = window, rows, places
+        return rows, places

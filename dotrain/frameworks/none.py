@@ -101,5 +101,5 @@ class ArrayBatches:
         return -(-len(self._rows) // self._size)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        order = self._rows.order(self._seed, next(self._epochs))
-        yield from read(self._rows, Cut(order, self._size))
+        cut = Cut(self._rows, self._size, self._seed, next(self._epochs))
+        yield from read(self._rows, cut)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
 from dotrain.frameworks.base import epoch_order
 
@@ -24,6 +24,14 @@ class Order(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, piece: slice, /) -> NDArray[np.intp]: ...
+
+
+@runtime_checkable
+class BatchOrder(Order, Protocol):
+    """An order in which rows that lie together are neighbours within a batch, so that one rank reads them."""
+
+    def batch(self, first: int, end: int, /) -> NDArray[np.intp]:
+        """Return the rows of a piece of the order, in the order in which ranks share them."""
 
 
 class Rows(ABC):
@@ -107,15 +115,17 @@ class Cut(Sequence["NDArray[np.intp]"]):
     """The numbers of the rows of each batch of an epoch.
 
     Args:
-        order: Of the epoch.
+        rows: What is cut.
         size: Rows of a batch, >= 1; the last one may have fewer.
+        seed: By which they are shuffled; None for their own order.
+        epoch: Its number, >= 0.
 
     Raises:
         ValueError: If the size is none.
     """
 
-    def __init__(self, order: Order, size: int) -> None:
-        self._order = order
+    def __init__(self, rows: Rows, size: int, seed: int | None, epoch: int) -> None:
+        self._order = rows.order(seed, epoch)
         self._size = checked_size(size)
 
     def __len__(self) -> int:
@@ -125,7 +135,10 @@ class Cut(Sequence["NDArray[np.intp]"]):
         if isinstance(number, slice):
             return [self[each] for each in range(*number.indices(len(self)))]
         first = range(len(self))[number] * self._size
-        return self._order[first : first + self._size]
+        end = min(first + self._size, len(self._order))
+        if isinstance(self._order, BatchOrder):
+            return self._order.batch(first, end)
+        return self._order[first:end]
 
 
 def checked_size(size: int) -> int:

@@ -23,9 +23,10 @@ from dotrain.data.group_files import FileChanged, stamp_of
 from dotrain.data.groups import Group, groups_of
 from dotrain.data.rows import TableRows
 from dotrain.data.source import BadData
-from dotrain.data.windows import order_of, pieces_of, windows_of
+from dotrain.data.windows import PIECES_OF_A_WINDOW, order_of, pieces_of, windows_of
 from dotrain.frameworks.base import epoch_order
 from dotrain.frameworks.none import NoFramework
+from dotrain.frameworks.rows import BatchOrder, Cut, read
 
 ROWS, GROUP = 1000, 100
 NAMES = ("number", "word", "whole", "kind", "list", "left_out", "label")
@@ -123,11 +124,31 @@ def test_an_epoch_is_the_same_whatever_is_left_out_and_has_each_row_once(
         assert all(sorted(order) == list(range(len(one))) for order in orders)
         assert one.order(None, 1)[:].tolist() == list(range(len(one)))
         # As batches, too.
-        found = [n for _, whole in NoFramework().batches(other, 32, 5, 1) for n in whole.tolist()]
-        assert (
-            found
-            == np.flatnonzero(mask if chosen is not None else np.ones(ROWS))[orders[1]].tolist()
-        )
+        numbers = np.flatnonzero(mask if chosen is not None else np.ones(ROWS))
+        for at, (_, found) in enumerate(NoFramework().batches(other, 32, 5, 1)):
+            batch = orders[1][32 * at : 32 * at + 32]
+            assert sorted(found.tolist()) == sorted(numbers[batch].tolist())
+
+
+def test_ranks_read_groups_of_their_own(tmp_path: Path) -> None:
+    """Together the batches of one process; each rank decodes few of the groups of a window."""
+    groups = written(tmp_path, "parquet", table(8 * ROWS))
+    whole = rows_of(groups, ["whole"], window_bytes=400_000)
+    cut = Cut(whole, 256, 5, 1)
+    assert isinstance(whole.order(5, 1), BatchOrder)
+    decoded = []
+    parts = []
+    for rank in range(4):
+        rows = rows_of(groups, ["whole"], window_bytes=400_000)
+        file, own = rows.files[0], set[int]()
+        reads = file.read
+        file.read = lambda groups, names, o=own, r=reads: (o.update(groups), r(groups, names))[1]  # type: ignore
+        shares = (batch[len(batch) * rank // 4 : len(batch) * (rank + 1) // 4] for batch in cut)
+        parts.append([numbers.tolist() for _, numbers in read(rows, shares)])
+        decoded.append(len(own))
+    for at, (_, numbers) in enumerate(read(whole, cut)):
+        assert [n for part in parts for n in part[at]] == numbers.tolist()
+    assert sum(decoded) < 2.5 * len(groups), "not each rank all of them"
 
 
 def test_what_fits_into_one_window_is_shuffled_as_arrays_are(tmp_path: Path) -> None:
@@ -150,17 +171,20 @@ def test_the_order_of_windows(
     assert sorted(whole.tolist()) == list(range(sum(counts)))
     first, end = sorted(data.draw(st.tuples(*[st.integers(0, sum(counts) + 2)] * 2)))
     assert order[first:end].tolist() == whole[first:end].tolist()
+    if isinstance(order, BatchOrder):
+        batch = order.batch(first, min(end, len(order)))
+        assert sorted(batch.tolist()) == sorted(whole[first:end].tolist())
     # Of a window at most so many bytes are in memory, but for pieces that are larger by themselves.
     piece_of = np.repeat(np.arange(len(counts)), counts)
     shuffled = np.random.RandomState(0).permutation(len(sizes)).tolist()
     windows = windows_of(shuffled, sizes, most)
     assert [piece for window in windows for piece in window] == shuffled
     assert all(len(w) == 1 or sum(sizes[p] for p in w) <= most for w in windows)
-    read = [int(piece) for piece in piece_of[whole]]
+    pieces_read = [int(piece) for piece in piece_of[whole]]
     if sum(sizes) > most:
-        last = {piece: place for place, piece in enumerate(read)}
-        begun = {piece: place for place, piece in reversed([*enumerate(read)])}
-        for place in range(len(read)):
+        last = {piece: place for place, piece in enumerate(pieces_read)}
+        begun = {piece: place for place, piece in reversed([*enumerate(pieces_read)])}
+        for place in range(len(pieces_read)):
             open_now = [p for p in last if begun[p] <= place <= last[p]]
             assert len(open_now) == 1 or sum(sizes[p] for p in open_now) <= most
 
@@ -169,14 +193,16 @@ def test_the_order_of_windows(
 def test_small_groups_are_read_together(sizes: list[int], most: int) -> None:
     pieces = pieces_of(sizes, most)
     assert [place for piece in pieces for place in piece] == list(range(len(sizes)))
-    assert all(len(p) == 1 or sum(sizes[n] for n in p) <= most // 8 for p in pieces)
+    assert all(
+        len(p) == 1 or sum(sizes[n] for n in p) <= most // PIECES_OF_A_WINDOW for p in pieces
+    )
 
 
 def test_each_group_is_decoded_once_an_epoch_and_of_no_column_that_is_left_out_a_byte_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups = written(tmp_path, "parquet")
-    read: list[tuple[int, int]] = []
+    seen: list[tuple[int, int]] = []
     opened = Path.open
 
     def counting(path: Path, *args: Any, **kwargs: Any) -> Any:
@@ -196,7 +222,7 @@ def test_each_group_is_decoded_once_an_epoch_and_of_no_column_that_is_left_out_a
             def read(self, size: int = -1) -> Any:
                 begin = file.tell()
                 found = reads(size)
-                read.append((begin, begin + len(found)))
+                seen.append((begin, begin + len(found)))
                 return found
 
         return Counting() if args == ("rb",) and path.suffix == ".parquet" else file
@@ -210,7 +236,7 @@ def test_each_group_is_decoded_once_an_epoch_and_of_no_column_that_is_left_out_a
             chunk = footer.row_group(index).column(place)
             begin = chunk.dictionary_page_offset or chunk.data_page_offset
             end = begin + chunk.total_compressed_size
-            touching = [max(0, min(end, b) - max(begin, a)) for a, b in read]
+            touching = [max(0, min(end, b) - max(begin, a)) for a, b in seen]
             is_asked = chunk.path_in_schema in ("whole", "word", "label")
             assert sum(touching) == (end - begin if is_asked else 0), chunk.path_in_schema
 

@@ -160,7 +160,7 @@ def test_rows_that_lie_together_are_taken_together_and_none_twice() -> None:
     batches = of_none(rows, 4, 1, 0)
     assert len(list(batches)) == 7
     assert rows.taken == [12, 12, 1], "whole batches, until there are so many rows"
-    assert [len(batch[0]) for batch in read(rows, Cut(np.arange(25), 30))] == [25]
+    assert [len(batch[0]) for batch in read(rows, Cut(rows, 30, None, 0))] == [25]
 
 
 @pytest.mark.parametrize("make", [*CHEAP, pytest.param(of_tensorflow, marks=needs_keras)])
@@ -185,14 +185,14 @@ def test_rows_of_words_are_not_pytorchs() -> None:
 
 
 def test_a_cut_is_a_sequence_and_has_no_size_of_none() -> None:
-    cut = Cut(np.arange(7), 3)
+    cut = Cut(Shelf(7), 3, None, 0)
     assert [each.tolist() for each in cut] == [[0, 1, 2], [3, 4, 5], [6]]
     assert cut[-1].tolist() == [6]
     assert [each.tolist() for each in cut[1:]] == [[3, 4, 5], [6]]
     with pytest.raises(IndexError):
         cut[3]
     with pytest.raises(ValueError, match="batch_size: expected a number >= 1, got 0"):
-        Cut(np.arange(7), 0)
+        Cut(Shelf(7), 0, None, 0)
 
 
 class Skips(NoFramework):  # type: ignore[misc]

@@ -90,8 +90,8 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> Any:
         if self._reading is None:
-            order = self._rows.order(self._seed, self._epoch)
-            self._reading = read(self._rows, Cut(order, self._size))
+            cut = Cut(self._rows, self._size, self._seed, self._epoch)
+            self._reading = read(self._rows, cut)
         is_first = not self._given
         batch = self._looked or next(self._reading)
         asker = sys._getframe(1)

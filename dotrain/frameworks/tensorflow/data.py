@@ -126,7 +126,7 @@ class _Reader:
             first = int(number)
             epoch, place = divmod(first, len(self._rows))
             if first != self._next or not place:
-                cut = Cut(self._rows.order(self._seed, epoch), self._size)
+                cut = Cut(self._rows, self._size, self._seed, epoch)
                 self._batches = read(
                     self._rows, (cut[each] for each in range(place // self._size, len(cut)))
                 )

@@ -6,6 +6,7 @@ This imports PyTorch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -79,12 +80,8 @@ def batches_of(data: Any, size: int, seed: int | None, epoch: int) -> DataLoader
     if size < 1:
         raise ValueError(f"batch_size: expected a number >= 1, got {size}")
     if isinstance(data, Rows):
-        return Batches(
-            ReadRows(data),
-            lambda epoch: Cut(data.order(seed, epoch), size),
-            epoch,
-            {"collate_fn": _as_it_is},
-        )
+        plan = partial(Cut, data, size, seed)
+        return Batches(ReadRows(data), plan, epoch, {"collate_fn": _as_it_is})
     if not isinstance(data, DataLoader):
         data = DataLoader(data if isinstance(data, Dataset) else _tensors(data))
     if isinstance(data.dataset, IterableDataset):
