@@ -13,6 +13,9 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
+from dotrain.frameworks.rows import ArrayRows
+from dotrain.frameworks.tensorflow.framework import TensorFlow
+
 L = keras.layers
 BATCH = 8
 
@@ -30,6 +33,12 @@ def endless(x: Any, y: Any) -> Iterator[tuple[Any, Any]]:
     while True:
         for start in range(0, len(x), BATCH):
             yield x[start : start + BATCH], y[start : start + BATCH]
+
+
+def read_by_batches(x: Any, y: Any) -> Any:
+    read = ArrayRows((x, y))
+    read.rows_at_once = 20
+    return TensorFlow().batches(read, BATCH, 1, 0)
 
 
 class Sequence(keras.utils.PyDataset):
@@ -127,7 +136,14 @@ CASES = {
     "dense": Case(
         dense,
         adam(),
-        (("tf.data", 37), ("tf.data", 33), ("numpy", 37), ("generator", 37), ("PyDataset", 37)),
+        (
+            ("tf.data", 37),
+            ("tf.data", 33),
+            ("numpy", 37),
+            ("generator", 37),
+            ("PyDataset", 37),
+            ("rows", 37),
+        ),
         validated=True,
         predicted=True,
     ),
@@ -167,6 +183,8 @@ def fit(model: keras.Model, x: Any, y: Any, how: str, validated: bool) -> Any:
         return model.fit(endless(x, y), steps_per_epoch=steps, epochs=2, verbose=0)
     if how == "PyDataset":
         return model.fit(Sequence(x, y), epochs=2, verbose=0, shuffle=False)
+    if how == "rows":
+        return model.fit(read_by_batches(x, y), epochs=2, verbose=0)
     validation = shuffled(x, y) if validated else None
     return model.fit(shuffled(x, y), epochs=2, verbose=0, validation_data=validation)
 

@@ -72,6 +72,7 @@ def flat(value: Any) -> list[float]:
 def test_training_is_that_of_one_process(histories: dict[str, Path], mode: str) -> None:
     one, other = (json.loads((histories[m] / "cases.json").read_text()) for m in ("single", mode))
     assert len(one) > 10
+    assert one["read by batches"] == one["dense"]
     within = 1e-4 if mode.startswith("fsdp") else 1e-5
     for name, expected in one.items():
         limit = 1e-2 if name == "half" else within

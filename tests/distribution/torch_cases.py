@@ -13,6 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
+from dotrain.frameworks.rows import ArrayRows
+
 BATCH = 8
 EPOCHS = 4
 
@@ -74,6 +76,12 @@ class Words(nn.Module):
         return self.out(self.memory(self.words((x.abs() * 3).long().clamp(max=15)))[0][:, -1])
 
 
+def read_by_batches(count: int) -> Any:
+    read = ArrayRows(rows(count, 12))
+    read.rows_at_once = 20
+    return read
+
+
 def dense() -> nn.Module:
     return nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
 
@@ -122,6 +130,7 @@ CASES = {
     "decayed by the loss": Case(Steep, slow, 33, decay=0.1),
     "words": Case(Words, adam, 33, (5,)),
     "data set of dicts": Case(dense, sgd, 33, data=Named),
+    "read by batches": Case(dense, sgd, 37, data=read_by_batches),
     "loader": Case(dense, sgd, 33, data=lambda n: DataLoader(Named(n), BATCH, shuffle=True)),
     "own sampler": Case(
         dense,
