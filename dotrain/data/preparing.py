@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dotrain.data.derive import Derived, order
 from dotrain.data.facts import Facts, Kind, Measure, in_chunks
 from dotrain.data.files import FileSource
 from dotrain.data.groups import Group, groups_of
@@ -37,7 +38,7 @@ class Declared:
     columns: tuple[str, ...] | None = None
     split: Split = field(default_factory=Split)
     kinds: Mapping[str, Kind] = field(default_factory=dict)
-    derived: tuple[Computed, ...] = ()
+    derived: tuple[Derived, ...] = ()
 
     def chosen(self, known: Sequence[str]) -> tuple[str, ...]:
         """Return the columns to predict from, in their order.
@@ -49,6 +50,7 @@ class Declared:
             BadData: If one that the config names isn't there, or is the label.
         """
         text = self.source.text
+        order(self.derived, known, self.label)
         known = [*known, *(one.name for one in self.derived)]
         if self.label not in known:
             hint = did_you_mean(self.label, list(known))

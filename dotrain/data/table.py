@@ -205,7 +205,7 @@ def with_derived(table: Any, derived: Sequence[Computed], names: Sequence[str]) 
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
     for one in derived:
-        if one.name in wanted:
+        if one.name in wanted and one.name not in table.column_names:
             arrays = {name: table[name].combine_chunks() for name in one.names}
             table = table.append_column(one.name, one.evaluate(arrays))
     return table

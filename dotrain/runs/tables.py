@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,20 @@ def ready_table(
     except OSError as error:
         where = error.filename or runs_dir
         raise DotrainError(f"{where}: {error.strerror}: no place for the table") from None
+
+
+@contextmanager
+def withheld(experiment: Experiment) -> Iterator[None]:
+    """Keep from all processes that are started meanwhile what the table was read with: the URL of a database.
+
+    Whoever wants it in trials names it in ``env:``.
+    """
+    names = () if experiment.table is None else experiment.table.source.secrets
+    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 def with_same_table(
