@@ -1,0 +1,100 @@
+"""The process that asks a Feast repository, and joins by it; ``python -P -m dotrain.data.feast_process FOLDER``.
+
+Feast imports all modules of the repository, and on-demand views are pickles: no other process of dotrain's does that.
+In the folder are the question, ``question.json``, and what it answers: ``answer.json``, and ``rows.arrow``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from dotrain.data.feast import ANSWER, QUESTION, stamps_of
+from dotrain.data.feast_process.describing import (
+    Question,
+    answer_of,
+    read_asked,
+    with_source_types,
+)
+from dotrain.data.feast_process.entities import header_of
+from dotrain.data.feast_process.repo import (
+    SETTINGS,
+    local_file,
+    read_settings,
+    registry_bytes,
+)
+from dotrain.data.source import BadData
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def answer(question: Question, folder: Path) -> dict[str, Any]:
+    """Answer a question.
+
+    Raises:
+        BadData: If what is asked for can't be had.
+    """
+    repo, entities = Path(question.repo), Path(question.entities)
+    settings = read_settings(repo)
+    if question.join:
+        from dotrain.data.feast_process.join import join
+
+        return join(question, settings, folder)
+    read = stamps_of([repo / SETTINGS, entities, *filter(None, [settings.registry])])
+    if settings.registry is None:
+        project = {"project": settings.project}
+        return {"columns": None, "registry": project, "definition": {}, "read": read}
+    registry = registry_bytes(settings, repo)
+    header = header_of(entities)
+    asked = read_asked(question, registry, settings, header)
+    read |= stamps_of(filter(None, (local_file(view, repo) for view in asked.views.values())))
+    asked = with_source_types(asked, repo)
+    return {**answer_of(asked, header, settings), "read": read}
+
+
+def told(error: BaseException, repo: Path) -> str:
+    """Return what went wrong in Feast or in the user's code, and the user's line, if it was there."""
+    what = f"{type(error).__name__}: {error}".strip().rstrip(":")
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        if Path(frame.filename).is_relative_to(repo):
+            return f"{frame.filename}:{frame.lineno}: {what}"
+    return what
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Answer the question in a folder."""
+    folder = Path(arguments[0])
+    question = Question(**json.loads((folder / QUESTION).read_text(encoding="utf-8")))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != question.parent:
+            return
+    try:
+        found: dict[str, Any] = answer(question, folder)
+    except BadData as error:
+        found = {"error": str(error), "key": list(error.key)}
+    except (Exception, SystemExit) as error:
+        found = {"error": told(error, Path(question.repo)), "key": ["feast", "repo"]}
+    new = folder / f"{ANSWER}.new"
+    new.write_text(json.dumps(found), encoding="utf-8")
+    new.replace(folder / ANSWER)
+    # Nothing that Feast or the user's code has started holds up the one who waits.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
