@@ -34,6 +34,7 @@ from dotrain.runs.result import Result
 from dotrain.runs.session import resume as resume_experiment
 from dotrain.runs.session import run as run_experiment
 from dotrain.runs.stopped import take_up
+from dotrain.runs.tables import with_table
 from dotrain.runs.warm_start import warm_started
 from dotrain.runs.which_code import Which, choose_code, refuse_other_code
 from dotrain.space import Searchspace
@@ -114,6 +115,7 @@ def _begin(
     say(loaded, quiet=quiet)
     experiment = Experiment.of(loaded)
     demands = demands_of(experiment, gates, junit, allow_simulated)
+    experiment = with_table(experiment, runs_dir, quiet=quiet)
     experiment = rehearsed(warm_started(experiment, runs_dir, quiet=quiet), loaded, quiet=quiet)
     observer = display(experiment, quiet=quiet, is_new=True)
     return run_experiment(experiment, runs_dir, observer, demands, quiet=quiet)

@@ -26,7 +26,7 @@ LAYERS = [
     {"frameworks.none", "plugins"},
     {"frameworks.registry"},
     {"usercode", "versions"},
-    {"store"},
+    {"store", "data"},
     {"training", "results"},
     {"distribution"},
     {"attempts"},

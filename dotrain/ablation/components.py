@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar, final
 
 from dotrain.ablation.layers import layers_matching
@@ -37,10 +38,65 @@ class Component(ABC):
 
 
 @final
+@dataclass(frozen=True)
 class Feature(Component):
-    """A column of the data."""
+    """A column of the data.
+
+    Attributes:
+        also: Columns that are computed from it, and go with it.
+    """
 
     kind = "feature"
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column, as it is named."""
+        return (self.what,)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that go."""
+        return (self.what, *self.also)
+
+    def missed(self, seen: Collection[str]) -> list[str]:
+        """Return which of the named columns nobody has asked about."""
+        return [] if self.what in seen else [self.what]
+
+
+@final
+@dataclass(frozen=True)
+class FeatureGroup(Component):
+    """Columns that go together: listed, of a feature view, or by a pattern of their names, as ``deck_*``.
+
+    Attributes:
+        names: Those that are listed.
+        pattern: Of the names of others.
+        view: The feature view that they are of.
+        also: What is meant by a view or pattern, where the columns are known, and what is computed from them.
+    """
+
+    kind = "features"
+    names: tuple[str, ...] = ()
+    pattern: str = ""
+    view: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are known to go."""
+        return (*self.names, *self.also)
+
+    def means(self, column: str, view: str) -> bool:
+        """Whether a column belongs to it by its name, or by its view."""
+        by_pattern = bool(self.pattern) and fnmatchcase(column, self.pattern)
+        return column in self.names or by_pattern or (bool(self.view) and view == self.view)
+
+    def missed(self, seen: Collection[str]) -> list[str]:
+        """Return which of the named columns nobody has asked about; of a pattern, that if none matches."""
+        if self.pattern and not any(fnmatchcase(name, self.pattern) for name in seen):
+            return [self.pattern]
+        return [name for name in self.names if name not in seen]
 
 
 class LayerComponent(Component):
@@ -113,6 +169,7 @@ class Variant:
 
     Attributes:
         features: Columns that are left out.
+        patterns: Of the names of others that are.
         layers: Components whose layers are left out.
         model: The hand-made model to build instead, by its name in the study; or ``""``.
         hparams: Hyperparameters that differ.
@@ -122,6 +179,12 @@ class Variant:
     layers: tuple[LayerComponent, ...] = ()
     model: str = ""
     hparams: Mapping[str, Any] = field(default_factory=dict)
+    patterns: frozenset[str] = frozenset()
+
+    @property
+    def columns_differ(self) -> bool:
+        """Whether any column is left out."""
+        return bool(self.features or self.patterns)
 
     @classmethod
     def of(cls, components: Iterable[Component]) -> Variant:
@@ -144,7 +207,15 @@ class Variant:
                         f"sets {name} to {hparams[name]!r}"
                     )
         return cls(
-            features=frozenset(one.what for one in components if isinstance(one, Feature)),
+            features=frozenset(
+                name
+                for one in components
+                if isinstance(one, Feature | FeatureGroup)
+                for name in one.columns
+            ),
+            patterns=frozenset(
+                one.pattern for one in components if isinstance(one, FeatureGroup) and one.pattern
+            ),
             layers=tuple(one for one in components if isinstance(one, LayerComponent)),
             model=models[0].what if models else "",
             hparams=hparams,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import final
 
 from dotrain.ablation.components import Component
@@ -59,15 +60,20 @@ class Features(Container[str]):
             columns = features.select(table.columns)
     """
 
-    def __init__(self, left_out: Iterable[str] = ()) -> None:
+    def __init__(self, left_out: Iterable[str] = (), patterns: Iterable[str] = ()) -> None:
         self._left_out = frozenset(left_out)
+        self._patterns = tuple(sorted(patterns))
         #: Columns that were asked about.
         self.seen: set[str] = set()
 
     def __contains__(self, column: object) -> bool:
         name = str(column)
         self.seen.add(name)
-        return name not in self._left_out
+        return not self.leaves_out(name)
+
+    def leaves_out(self, column: str) -> bool:
+        """Whether a column is left out; asking so isn't asking for it."""
+        return column in self._left_out or any(fnmatchcase(column, one) for one in self._patterns)
 
     def __iter__(self) -> Iterator[str]:
         raise UsageError(
@@ -89,4 +95,5 @@ class Features(Container[str]):
         return [column for column in columns if column in self]
 
     def __repr__(self) -> str:
-        return f"Features(left out: {', '.join(sorted(self._left_out)) or 'none'})"
+        left_out = ", ".join([*sorted(self._left_out), *self._patterns])
+        return f"Features(left out: {left_out or 'none'})"

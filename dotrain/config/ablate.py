@@ -8,6 +8,7 @@ from dotrain.ablation.ablators import AbstractAblator
 from dotrain.ablation.components import (
     Component,
     Feature,
+    FeatureGroup,
     Layer,
     LayerGroup,
     ModelVariant,
@@ -17,7 +18,14 @@ from dotrain.ablation.components import (
 from dotrain.ablation.study import Arm, Study
 from dotrain.config.arguments import not_taken, place_of
 from dotrain.config.errors import Problem
-from dotrain.config.schema import Ablation, LayerPattern, LayerPrefix, Settings
+from dotrain.config.schema import (
+    Ablation,
+    FeaturePattern,
+    FeatureView,
+    LayerPattern,
+    LayerPrefix,
+    Settings,
+)
 from dotrain.config.source import Source
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.space import Searchspace
@@ -27,8 +35,16 @@ from dotrain.usercode.function import Described
 def components_of(section: Ablation) -> Iterator[Component]:
     """Yield everything that the section names, in its order."""
     here = ("ablation",)
-    for index, name in enumerate(section.features):
-        yield Feature(name, path=(*here, "features", index))
+    for index, entry in enumerate(section.features):
+        path: tuple[str | int, ...] = (*here, "features", index)
+        if isinstance(entry, FeatureView):
+            yield FeatureGroup(f"{entry.view}:*", view=entry.view, path=path)
+        elif isinstance(entry, FeaturePattern):
+            yield FeatureGroup(entry.pattern, pattern=entry.pattern, path=path)
+        elif isinstance(entry, str):
+            yield Feature(entry, path=path)
+        else:
+            yield FeatureGroup("+".join(entry), tuple(entry), path=path)
     for index, name in enumerate(section.layers):
         yield Layer(name, path=(*here, "layers", index))
     for index, group in enumerate(section.layer_groups):
@@ -135,10 +151,19 @@ class StudyBuilder:
                 message = f"{self._source.lacks('model')} to leave it out of; the train function "
                 message += "then gets the model from model_gen.create()"
                 self._problem(component.path, message)
-            if isinstance(component, Feature):
+            if isinstance(component, FeatureGroup) and len(set(component.names)) < len(
+                component.names
+            ):
+                self._problem(component.path, "names a column twice")
+            if isinstance(component, Feature | FeatureGroup):
                 self._check_feature(component, data)
 
     def _check_feature(self, component: Component, data: Described | None) -> None:
+        if isinstance(component, FeatureGroup) and component.view and data is not None:
+            message = (
+                "a data function has no feature views; name its columns, or give a pattern of them"
+            )
+            self._problem(component.path, message)
         if self._settings.data is None:
             message = f"{self._source.lacks('data')} to leave a column out of"
             self._problem(component.path, message)

@@ -31,18 +31,18 @@ from dotrain.config.naming import run_name
 from dotrain.config.needs import give
 from dotrain.config.observers import make_observers
 from dotrain.config.parts import Given, Parts
-from dotrain.config.schema import PartialSettings, Settings, Table
+from dotrain.config.schema import PartialSettings, Settings
 from dotrain.config.searching import set_up
 from dotrain.config.shipping import find_named, ship
 from dotrain.config.source import Source, read_source
 from dotrain.config.spaces import make_space
 from dotrain.config.storage import storage_problems
 from dotrain.config.table import table_problems
+from dotrain.config.tabular import declared_table
 from dotrain.config.validation import is_echo, validate_settings
 from dotrain.config.variables import make_environment
 from dotrain.optimizers.auto import Choice
 from dotrain.space import Searchspace
-from dotrain.training.table_files import TabularSource
 from dotrain.usercode.function import Described
 from dotrain.usercode.target import Target
 
@@ -115,6 +115,8 @@ class _Loader:
         self.model = parts.function(("model",), settings.model)
         data = settings.data if isinstance(settings.data, str) else None
         self.dataset = parts.function(("data",), data)
+        self.table, found_wrong = declared_table(settings.data, parts.folder, parts.source)
+        self.problems += found_wrong
         self.prepare = parts.function(("prepare",), settings.prepare)
         self.auto = auto_of(settings.optimizer, parts)
         self.choice: Choice | None = None
@@ -196,7 +198,7 @@ class _Loader:
         executor.functions = {key: one.reference() for key, one in for_executor.items()}
         functions = (self.train, self.model, self.dataset, self.prepare, *self.models.values())
         closure = parts.closure([*filter(None, functions), *for_executor.values()], made)
-        table = self._table()
+        table = self.table
         shipment, *found = ship(closure, named, table, executor, self.source, parts.code)
         self._add(*found)
         self._refuse(code_problems(closure, self.source))
@@ -240,13 +242,6 @@ class _Loader:
         self.problems += problems
         self.warnings += warnings
 
-    def _table(self) -> TabularSource | None:
-        """Return the declared table, with its path resolved."""
-        table = self.settings.data
-        if not isinstance(table, Table):
-            return None
-        return TabularSource(self.parts.folder / table.file, table.label, table.validation)
-
     def _others(self) -> list[Described | None]:
         """Return what the train function may call; None is one that can't be found."""
         found: list[Described | None] = [f for f in (self.model, self.dataset) if f is not None]
@@ -257,9 +252,8 @@ class _Loader:
 
     def _study(self, taken: set[str] | None) -> Study | None:
         """Return the ablation study that the config describes, checked in every mode."""
-        table = self._table()
-        if table is not None:
-            self.problems += table_problems(table, self.settings.ablation, self.source)
+        if self.table is not None:
+            self.problems += table_problems(self.table, self.settings.ablation, self.source)
         section = self.settings.ablation
         if "ablation" in self._broken:
             return None

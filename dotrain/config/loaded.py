@@ -15,11 +15,11 @@ from dotrain.config.source import Source
 from dotrain.core.observer import Observer
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
+from dotrain.data.preparing import Declared
 from dotrain.executors.base import AbstractExecutor
 from dotrain.optimizers.auto import Choice
 from dotrain.space import Searchspace
 from dotrain.training.environment import Environment
-from dotrain.training.table_files import TabularSource
 from dotrain.usercode.closure import Closure
 from dotrain.usercode.function import Described
 
@@ -73,7 +73,7 @@ class LoadedConfig:
     dataset: Described | None
     prepare: Described | None
     models: Mapping[str, Described]
-    table: TabularSource | None
+    table: Declared | None
     study: Study | None
     mode: Mode
     closure: Closure

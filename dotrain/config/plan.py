@@ -96,7 +96,7 @@ def _ships(shipment: Shipment) -> dict[str, Any]:
         "package_data": shipment.data,
         "named": shipment.named,
         "bytes": shipment.size,
-        "table": None if shipment.table is None else str(shipment.table),
+        "table": shipment.table or None,
         "table_bytes": shipment.table_size,
         "left_out": list(shipment.left_out),
     }

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator
 from dotrain.config.needs import Resources
 from dotrain.config.search import Search
 from dotrain.config.section import NO_RULE, SINGLE, DomainSpec, Named, Plugin, Section
+from dotrain.config.tabular import TableSection
 from dotrain.config.where import Cluster
 from dotrain.space import Scalar
 
@@ -26,6 +27,37 @@ class LayerPattern(Section):
     pattern: str = Field(
         min_length=1, description="All layers whose names match, as in file names: block?_bn."
     )
+
+
+class FeatureView(Section):
+    """Columns that are left out together: those of a feature view."""
+
+    view: str = Field(min_length=1, description="The feature view of a feature store.")
+
+
+class FeaturePattern(Section):
+    """Columns that are left out together, by a pattern of their names."""
+
+    pattern: str = Field(
+        min_length=1, description="All columns whose names match, as in file names: deck_*."
+    )
+
+
+def _kind_of_feature(value: Any) -> str:
+    if isinstance(value, FeaturePattern) or (isinstance(value, dict) and "pattern" in value):
+        return "pattern of columns"
+    if isinstance(value, dict | FeatureView):
+        return "view of columns"
+    return "list of columns" if isinstance(value, list | tuple) else "column"
+
+
+FeatureEntry = Annotated[
+    Annotated[str, Tag("column")]
+    | Annotated[list[str], Field(min_length=1), Tag("list of columns")]
+    | Annotated[FeatureView, Tag("view of columns")]
+    | Annotated[FeaturePattern, Tag("pattern of columns")],
+    Discriminator(_kind_of_feature),
+]
 
 
 def _kind_of_group(value: Any) -> str:
@@ -45,7 +77,15 @@ LayerGroup = Annotated[
 class Ablation(Section):
     """An ablation study: what to leave out, one at a time."""
 
-    features: list[str] = Field(default=[], description="Input columns, each left out by itself.")
+    features: list[FeatureEntry] = Field(
+        default=[],
+        description="Input columns, each left out by itself; a list of columns is left out together, and so is "
+        "{pattern: deck_*}, or the feature view of a feature store, {view: passenger}.",
+    )
+    keep_derived: bool = Field(
+        default=False,
+        description="Whether columns that are computed from a left-out one stay; by default they go with it.",
+    )
     layers: list[str] = Field(
         default=[], description="Layers of the model by name, each left out by itself."
     )
@@ -84,16 +124,6 @@ class Distribution(Named):
         default="single",
         description="A registered name, or module:Class of your own; with its own keys beside it, "
         "such as workers.",
-    )
-
-
-class Table(Section):
-    """A table in a file, as the data of the training."""
-
-    file: str = Field(min_length=1, description="CSV or Parquet; a path relative to the config.")
-    label: str = Field(min_length=1, description="The column to predict.")
-    validation: float = Field(
-        default=0.2, gt=0, lt=1, description="The share of rows to validate on, not trained on."
     )
 
 
@@ -198,8 +228,8 @@ class Settings(Section):
     )
     data: (
         Annotated[
-            Annotated[str, Tag("function")] | Annotated[Table, Tag("table")],
-            Discriminator(lambda v: "table" if isinstance(v, dict | Table) else "function"),
+            Annotated[str, Tag("function")] | Annotated[TableSection, Tag("table")],
+            Discriminator(lambda v: "table" if isinstance(v, dict | TableSection) else "function"),
         ]
         | None
     ) = Field(

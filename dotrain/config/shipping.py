@@ -11,8 +11,9 @@ from pathlib import Path
 from dotrain.config.errors import Problem
 from dotrain.config.source import Source
 from dotrain.core.usage import megabytes
+from dotrain.data.files import FileSource
+from dotrain.data.preparing import Declared
 from dotrain.executors.base import AbstractExecutor
-from dotrain.training.table_files import TabularSource
 from dotrain.usercode.beside import files_of, names_below, package_data, roots_of
 from dotrain.usercode.closure import Closure
 
@@ -36,8 +37,8 @@ class Shipment:
         data: How many of packages' data.
         named: How many that the config names.
         size: Of all, in bytes.
-        table: The table, if it goes along too.
-        table_size: Its size, in bytes.
+        table: What the table comes from, if it goes along too.
+        table_size: Its size, in bytes, as far as its files tell.
         left_out: What doesn't go along, and why.
     """
 
@@ -45,7 +46,7 @@ class Shipment:
     data: int = 0
     named: int = 0
     size: int = 0
-    table: Path | None = None
+    table: str = ""
     table_size: int = 0
     left_out: tuple[str, ...] = ()
 
@@ -84,7 +85,7 @@ def find_named(
 def ship(
     closure: Closure,
     named: Named,
-    table: TabularSource | None,
+    table: Declared | None,
     executor: AbstractExecutor,
     source: Source,
     code: Path | None,
@@ -94,7 +95,7 @@ def ship(
     Args:
         closure: The code.
         named: What `find_named` has found.
-        table: What ``data_gen`` draws from, if that is a file.
+        table: What ``data_gen`` draws from, if that is a table.
         executor: Where trials run.
         source: Where the config came from.
         code: Where an earlier run's code has been unpacked, if that is meant.
@@ -108,7 +109,7 @@ def ship(
     else:
         packer.pack(named)
     is_seen = executor.runs_on_this_machine
-    shipment = packer.close(None if table is None or is_seen else table.file)
+    shipment = packer.close(None if table is None or is_seen else table)
     left_out = () if is_seen else shipment.left_out
     warnings = [source.problem(("cluster",), text) for text in left_out]
     return shipment, packer.problems, warnings
@@ -170,24 +171,24 @@ class _Packer:
             return
         self._data = data
 
-    def close(self, table: Path | None) -> Shipment:
+    def close(self, table: Declared | None) -> Shipment:
         """Return what goes along, with a table that workers may not see; the closure has it now."""
         closure = self._closure
         closure.data |= self._data | self._named
         size = self._code_size() + _size(self._data) + _size(self._named)
-        table_size = 0 if table is None else _size({"": table})
-        if table is not None and size + table_size > MOST_BYTES:
+        text, table_size = "" if table is None else table.source.text, _size_of(table)
+        if table_size > MOST_BYTES:
             self._left_out.append(
-                f"{table} doesn't go along, as more than {megabytes(MOST_BYTES)} MB would "
-                f"({_sized(table, table_size)}); workers must see it by that path"
+                f"{text} doesn't go along, as more than {megabytes(MOST_BYTES)} MB would "
+                f"({megabytes(table_size)} MB); workers must see it by that path"
             )
-            table, table_size = None, 0
+            text, table_size = "", 0
         return Shipment(
             code=len(closure.files) + len(closure.texts),
             data=len(self._data),
             named=len(set(self._named.values())),
             size=size,
-            table=table,
+            table=text,
             table_size=table_size,
             left_out=tuple(self._left_out),
         )
@@ -203,6 +204,14 @@ class _Packer:
     def _code_size(self) -> int:
         texts = sum(len(text) for text in self._closure.texts.values())
         return texts + sum(path.stat().st_size for path in self._closure.files)
+
+
+def _size_of(table: Declared | None) -> int:
+    """Return how large the files of a table are, as far as they can be seen."""
+    source = None if table is None else table.source
+    if not isinstance(source, FileSource) or source.files.is_remote:
+        return 0
+    return sum(Path(file.path).stat().st_size for file in source.files.all)
 
 
 def _unfit(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from dotrain.config.secrets import without_secrets
 from dotrain.core.limits import Limits
 from dotrain.core.policy import Direction
 from dotrain.core.sampling import Earlier
+from dotrain.data.table import Table
 from dotrain.store import Sync
 from dotrain.store.storage import Place
 from dotrain.training.program import Program
@@ -29,14 +30,16 @@ class Experiment(LoadedConfig):
     Attributes:
         functions: The user's functions.
         num_trials: Configurations to sample, or None if the optimizer knows.
-        table_files: The table, if workers may not see it.
+        table_files: The table's files, if workers may not see them.
+        rows: The table, ready, if the config declares one.
         rehearsal: What is known of a study before anything is trained.
         earlier: Results of before the run, for its sampler to learn from.
     """
 
     functions: Functions
     num_trials: int | None
-    table_files: Code
+    table_files: Code = field(default_factory=Code)
+    rows: Table | None = None
     rehearsal: Rehearsal | None = None
     earlier: Sequence[Earlier] = ()
 
@@ -59,9 +62,7 @@ class Experiment(LoadedConfig):
         # The optimizer's own is that of the header, when a run goes on.
         num_trials = loaded.optimizer.num_trials
         fields = {**vars(loaded), "study": study}
-        table = loaded.shipment.table
-        table_files = Code() if table is None else Code.of({table: table.name})
-        return cls(**fields, functions=functions, num_trials=num_trials, table_files=table_files)
+        return cls(**fields, functions=functions, num_trials=num_trials)
 
     @property
     def name(self) -> str:
@@ -138,7 +139,7 @@ class Experiment(LoadedConfig):
             direction=self.direction,
             value=self.settings.value,
             strategy=packed(self.strategy),
-            table=self.table,
+            table=self.rows,
             study=self.study,
             memory_bytes=None if memory_mb is None else memory_mb * 1e6,
             silent_s=limits.silent_s,

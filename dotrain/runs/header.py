@@ -45,6 +45,7 @@ def make_header(
         **({} if run_dir is None else told_in_header(experiment.folder, run_dir)),
         "config": experiment.config,
         **({"earlier": [_told(one) for one in experiment.earlier]} if experiment.earlier else {}),
+        **({} if experiment.rows is None else {"data": experiment.rows.to_json()}),
         **told_of_choice(experiment),
         **_study_of(experiment),
     }

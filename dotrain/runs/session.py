@@ -33,6 +33,7 @@ from dotrain.runs.result import Demands, Result
 from dotrain.runs.spaces import keep_space, other_space, space_of
 from dotrain.runs.stopped import StoppedRun
 from dotrain.runs.storing import taken
+from dotrain.runs.tables import with_same_table
 from dotrain.runs.which_code import is_to_train
 from dotrain.store import (
     NEEDS,
@@ -140,6 +141,8 @@ def resume(
         restored = restore(scheduler, islice(records, 1, None))
         # Whoever only judges what has finished runs no code.
         goes_on = is_to_train(stopped, experiment)
+        if goes_on:
+            experiment = with_same_table(experiment, run_dir, header, quiet=quiet)
         runs = experiment.functions.code if goes_on else Code()
         code = code_that_goes_on(run_dir, runs, records)
         if code.changes and not quiet:

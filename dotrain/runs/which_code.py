@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -189,9 +190,20 @@ def with_other_files(folders: Sequence[Path], config: Mapping[str, Any]) -> Path
     """
     data, tls = config.get("data"), (config.get("cluster") or {}).get("tls")
     names = [data["file"]] if isinstance(data, Mapping) and "file" in data else []
+    feast = data.get("feast") if isinstance(data, Mapping) else None
+    names += (
+        [feast[key] for key in ("repo", "entities") if feast.get(key)]
+        if isinstance(feast, Mapping)
+        else []
+    )
     names += [name for name in (tls or {}).values() if name]
-    whole = (folder for folder in folders if all((folder / name).is_file() for name in names))
+    names = [name for name in names if isinstance(name, str) and "://" not in name]
+    whole = (folder for folder in folders if all(_is_there(folder / name) for name in names))
     return next(whole, folders[0])
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or bool(glob.glob(str(path), recursive=True))
 
 
 def homes_of(files: Iterable[str], folder: Path, config: Mapping[str, Any]) -> dict[str, str]:

@@ -78,6 +78,11 @@ class RunDir:
         return run_dir
 
     @property
+    def runs_dir(self) -> Path:
+        """The folder of runs that it is in."""
+        return self.path.parent.parent
+
+    @property
     def token(self) -> str:
         """A name of the run that is unique across run directories."""
         return f"{self.path.parent.name}-{self.path.name}"

@@ -98,7 +98,7 @@ class ModelGenerator:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self.features = Features(sources.variant.features)
+        self.features = Features(sources.variant.features, sources.variant.patterns)
         self.used = False
         self.uncalled: list[Callable[[], Sequence[str]]] = []
 
@@ -128,7 +128,7 @@ class ModelGenerator:
         model = self._call(loaded.model, args, arguments)
         if study is not None:
             # The baseline's, where other columns or hyperparameters made it another one.
-            if self.features.seen & self._sources.variant.features or (
+            if any(map(self.features.leaves_out, self.features.seen)) or (
                 self._sources.asked & self._sources.variant.hparams.keys()
             ):
                 whole = _of_baseline(self._sources)
@@ -183,7 +183,7 @@ def first_rows(sources: Sources) -> Callable[[], Any] | None:
         return None
 
     variant = sources.variant
-    which = variant.features, repr(sorted(variant.hparams.items()))
+    which = variant.features, variant.patterns, repr(sorted(variant.hparams.items()))
 
     def load() -> Any:
         if which in sources.rows:
@@ -216,7 +216,7 @@ class DataGenerator:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self.features = Features(sources.variant.features)
+        self.features = Features(sources.variant.features, sources.variant.patterns)
         self.used = False
 
     def load(self, split: str = "train", **arguments: Any) -> Any:
@@ -263,9 +263,7 @@ class DataGenerator:
         if table is not None:
 
             def data_gen(split: str = "train") -> Any:
-                from dotrain.training.tabular import load_table
-
-                return load_table(table, split, self.features)
+                return table.frame(split, self.features.select(table.columns))
 
             return data_gen
         if self._sources.loaded.data is None:
@@ -303,12 +301,11 @@ class DataGenerator:
         """
         sources = self._sources
         program = sources.loaded.program
-        if program.table is None:
+        table = program.table
+        if table is None:
             data = self.load(split)
         else:
-            from dotrain.training.tabular import load_arrays
-
-            data = load_arrays(program.table, split, self.features)
+            data = table.arrays(split, self.features.select(table.columns))
             self.used = True
         used = {*program.functions.packages, *sources.packages}
         known = registry.in_use(used)

@@ -20,7 +20,7 @@ def states_before(variant: Variant) -> States:
 
     None are needed where it is built for the columns and hyperparameters of the baseline.
     """
-    if not variant.features and not variant.hparams:
+    if not variant.columns_differ and not variant.hparams:
         return ()
     return [(one, one.random_state()) for one in registry.loaded()]
 

@@ -14,12 +14,12 @@ from dotrain.ablation.study import Study
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.policy import Direction
 from dotrain.core.strategy import AbstractStrategy
+from dotrain.data.table import Table
 from dotrain.executors.threads import in_environment
 from dotrain.frameworks.registry import import_packages, loaded
 from dotrain.store.storage import Place
 from dotrain.training.environment import Environment
 from dotrain.training.failure import describe_failure
-from dotrain.training.table_files import TabularSource
 from dotrain.usercode import home
 from dotrain.usercode.archive import Code
 from dotrain.usercode.function import FunctionRef, Functions
@@ -47,7 +47,7 @@ class Program:
         group_start_s: How long the ranks of a trial may take to find each other, in seconds.
         grace_s: How long an attempt may take to its next report when its worker is told to end, in seconds.
         folder: The driver's current folder, from which paths are shown.
-        table_files: The table's file, for workers that don't see it; empty where all do.
+        table_files: The table's files, for workers that don't see them; empty where all do.
         environment: Variables for the processes of attempts.
         keeps_all: Whether trials keep all their checkpoints, not only the newest.
         storage: Where their files are kept, if not in the run directory.
@@ -62,7 +62,7 @@ class Program:
     direction: Direction = "max"
     value: str | None = None
     strategy: bytes = b""
-    table: TabularSource | None = None
+    table: Table | None = None
     study: Study | None = None
     memory_bytes: float | None = None
     silent_s: float | None = None
@@ -134,7 +134,8 @@ def _with_table(program: Program) -> Program:
     """Return the program with its table where it lies on this machine."""
     if program.table is None or (folder := whereabouts(program.table_files)) is None:
         return program
-    return replace(program, table=replace(program.table, file=folder / program.table.file.name))
+    names = {path: folder / name for path, name in program.table.names.items()}
+    return replace(program, table=program.table.moved(names))
 
 
 def prepared(loaded: LoadedProgram) -> LoadedProgram | Failure:

@@ -14,7 +14,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 from dotrain.ablation.components import (
     Component,
     Feature,
+    FeatureGroup,
     LayerComponent,
     ModelVariant,
     Switch,
@@ -101,8 +102,9 @@ class _Stage:
 
     def play(self) -> Rehearsal:
         components = list(self.study.components.values())
-        features = [component for component in components if isinstance(component, Feature)]
-        if features:
+        features = [one for one in components if isinstance(one, Feature | FeatureGroup)]
+        # Of a table it is known already.
+        if features and self.loaded.program.table is None:
             self._columns(features)
         self._hyperparameters([c for c in components if isinstance(c, Switch)])
         if self.loaded.model is not None:
@@ -121,21 +123,18 @@ class _Stage:
 
     # ---- columns ----
 
-    def _columns(self, components: list[Feature]) -> None:
+    def _columns(self, components: Sequence[Feature | FeatureGroup]) -> None:
         whole = DataGenerator(self._sources(Variant()))
         try:
             before = whole.load("train")
         except Exception as error:
-            if self.loaded.program.table is not None:
-                raise  # no trial could load the file either
             self._note("the data can't be loaded beforehand", error)
             return
         seen = whole.features.seen
         for component in components:
-            column = component.what
-            if column not in seen:
-                hint = did_you_mean(column, sorted(seen))
-                self._problem(component, f"no column '{column}' is asked for{hint}")
+            if missed := component.missed(seen):
+                hint = did_you_mean(missed[0], sorted(seen))
+                self._problem(component, f"no column '{missed[0]}' is asked for{hint}")
                 continue
             try:
                 without = self._sources(Variant.of([component]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dotrain.ablation.components import Component, Feature, Switch
+from dotrain.ablation.components import Component, Feature, FeatureGroup, Switch
 from dotrain.errors import did_you_mean
 from dotrain.training.arguments import name_of
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
@@ -40,15 +40,15 @@ class Use:
 
     def missed(self) -> str:
         """Return which components were not left out, why, and what to do; or ``""``."""
-        columns = [one.what for one in self.left_out if isinstance(one, Feature)]
+        columns = [one for one in self.left_out if isinstance(one, Feature | FeatureGroup)]
         if columns and not self.data_gen.used and not self.goes_on:
             return (
                 "nothing was left out of the data: the train function has never used data_gen; "
                 "get the data from it instead of calling the data function"
             )
         if columns and self.data_gen.used:
-            missed = [name for name in columns if name not in self.data_gen.features.seen]
-            if missed:
+            seen = self.data_gen.features.seen
+            if missed := [name for one in columns for name in one.missed(seen)]:
                 return self._never_asked(missed)
         of_model = any(one.of_model for one in self.left_out)
         if of_model and not self.model_gen.used and not self.goes_on:
@@ -80,8 +80,8 @@ class Use:
     def _never_asked(self, columns: Sequence[str]) -> str:
         table, function = self.sources.loaded.program.table, self.sources.loaded.data
         if table is not None or function is None:
-            file = table.file if table is not None else "the data"
-            return f"{file} has no column {_quoted(columns)}"
+            where = table.text if table is not None else "the data"
+            return f"{where} has no column {_quoted(columns)}"
         seen = sorted(self.data_gen.features.seen)
         hint = did_you_mean(columns[0], seen) if seen else ""
         return (

@@ -1,15 +1,14 @@
-"""Reading a table from a file: what stands there, or an error; nothing is guessed on the way."""
+"""Reading a table from text: what stands there, or an error; nothing is guessed on the way."""
 
 from __future__ import annotations
 
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dotrain.training.errors import BadSetup
+from dotrain.data.source import BadData
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 INSTALL = "pip install 'dotrain[tabular]'"
@@ -29,90 +28,59 @@ _INDEX = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 _FEW = 0.1
 
 
-@dataclass(frozen=True)
-class TabularSource:
-    """A file with one row per example.
+def text_columns(file: Path, name: str) -> list[str]:
+    """Return the names of a text file's columns, reading no more than its head.
 
-    Attributes:
-        file: CSV (``.csv``), tab-separated (``.tsv``) or Parquet (``.parquet``).
-        label: The column to predict.
-        validation: The share of the rows to validate on.
-        columns: The columns to predict from; None for all but the label.
-    """
-
-    file: Path
-    label: str
-    validation: float = 0.2
-    columns: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.validation < 1:
-            raise ValueError(f"validation: expected between 0 and 1, got {self.validation}")
-
-
-def columns_of(file: Path) -> list[str] | None:
-    """Return the names of a file's columns, reading no more than its head.
-
-    Returns:
-        The names; None if only a package that isn't installed could tell.
+    Args:
+        file: Where it lies.
+        name: How messages name it.
 
     Raises:
-        BadSetup: If it isn't there or can't be read, if a column has no name or that of another,
-            or if one is a saved index.
+        BadData: If it can't be read, if a column has no name or that of another, or if one is a saved index.
     """
-    kind = file.suffix.lower()
-    if kind not in (*SEPARATORS, ".parquet"):
-        raise BadSetup(f"{file}: expected a file that ends in .csv, .tsv or .parquet")
-    if not file.is_file():
-        raise BadSetup(f"no file {file}")
-    if kind == ".parquet":
-        names = _parquet_columns(file)
-    else:
-        names = next((row for _, row in _rows(file)), [])
-    if names is not None:
-        _check_names(file, names)
+    names = next((row for _, row in _rows(file, name)), [])
+    check_names(name, names)
     return names
 
 
-def read_file(file: Path) -> Any:
+def read_text(file: Path, name: str) -> Any:
     """Return a whole file as pandas' DataFrame.
 
-    Of CSV, an empty cell is missing and every other text is what it says: ``NA`` too. Digits of
-    one length, some with a 0 in front, are text: codes.
+    An empty cell is missing and every other text is what it says: ``NA`` too. Digits of one length, some with a 0
+    in front, are text: codes.
+
+    Args:
+        file: Where it lies.
+        name: How messages name it.
 
     Raises:
-        BadSetup: As for `columns_of`; also if a row has more cells or fewer than the header, if a
-            column of numbers holds text, or if a package is missing.
+        BadData: As for `text_columns`; also if a row has more cells or fewer than the header, if a column of numbers
+            holds text, or if a package is missing.
     """
-    names = columns_of(file)
+    names = text_columns(file, name)
     try:
-        import pandas as pd
+        import pandas  # noqa: F401
     except ImportError:
-        raise BadSetup(f"reading {file.name} needs pandas: {INSTALL}") from None
-    if names is None:
-        raise BadSetup(f"reading {file.name} needs pyarrow: {INSTALL}")
+        raise BadData(f"reading {file.name} needs pandas: {INSTALL}", "file") from None
     try:
-        if file.suffix.lower() == ".parquet":
-            table = pd.read_parquet(file, engine="pyarrow")
-            table.columns = [str(name) for name in table.columns]
-            return table
-        for line, row in _rows(file):
+        for line, row in _rows(file, name):
             if len(row) != len(names):
-                raise BadSetup(
-                    f"{file}:{line}: a row of {_cells(len(row))}, but the header has {len(names)}"
+                raise BadData(
+                    f"{name}:{line}: a row of {_cells(len(row))}, but the header has {len(names)}",
+                    "file",
                 )
-        return _read_text(file, names)
-    except BadSetup:
+        return _read(file, name, names)
+    except BadData:
         raise
     except (OSError, ValueError) as error:
-        raise BadSetup(f"{file} can't be read: {error}") from None
+        raise BadData(f"{name} can't be read: {error}", "file") from None
 
 
 def _cells(number: int) -> str:
     return "1 cell" if number == 1 else f"{number} cells"
 
 
-def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+def _rows(file: Path, name: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a text file with their lines, blank ones left out."""
     try:
         # What spreadsheets write begins with a mark that is no part of the first name.
@@ -124,29 +92,21 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
                     empty = False
                     yield reader.line_num, row
             if empty:
-                raise BadSetup(f"{file} can't be read: it is empty")
+                raise BadData(f"{name} can't be read: it is empty", "file")
     except UnicodeDecodeError:
-        raise BadSetup(f"{file} can't be read: it is not UTF-8 text; save it as UTF-8") from None
+        raise BadData(
+            f"{name} can't be read: it is not UTF-8 text; save it as UTF-8", "file"
+        ) from None
     except (OSError, csv.Error) as error:
-        raise BadSetup(f"{file} can't be read: {error}") from None
+        raise BadData(f"{name} can't be read: {error}", "file") from None
 
 
-def _parquet_columns(file: Path) -> list[str] | None:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        return None
-    try:
-        schema = pyarrow.parquet.read_schema(file)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise BadSetup(f"{file} can't be read: {error}") from None
-    # What pandas has noted as its index it makes an index again: no column.
-    index = (schema.pandas_metadata or {}).get("index_columns", [])
-    return [name for name in schema.names if name not in index]
+def check_names(file: str, names: Sequence[str]) -> None:
+    """Refuse columns without a name of their own.
 
-
-def _check_names(file: Path, names: Sequence[str]) -> None:
+    Raises:
+        BadData: With what is wrong with them.
+    """
     wrong: list[str] = []
     first: dict[str, int] = {}
     for place, name in enumerate(names, 1):
@@ -159,10 +119,10 @@ def _check_names(file: Path, names: Sequence[str]) -> None:
             wrong.append(f"columns {first[bare]} and {place} are both named '{bare}'")
         first.setdefault(bare, place)
     if wrong:
-        raise BadSetup(f"{file}: {'; '.join(wrong)}")
+        raise BadData(f"{file}: {'; '.join(wrong)}", "file")
 
 
-def _read_text(file: Path, names: Sequence[str]) -> Any:
+def _read(file: Path, shown: str, names: Sequence[str]) -> Any:
     """Read a text file whose rows are as wide as its header."""
     import pandas as pd
     from pandas.api import types
@@ -186,7 +146,7 @@ def _read_text(file: Path, names: Sequence[str]) -> Any:
             if message:
                 wrong.append(f"column '{name}' {message}")
     if wrong:
-        raise BadSetup(f"{file}: {'; '.join(wrong)}")
+        raise BadData(f"{shown}: {'; '.join(wrong)}", "file")
     return table
 
 

@@ -1,0 +1,130 @@
+"""The config's `data:` as a table: what it says, and the declaration that it becomes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from dotrain.config.errors import Problem
+from dotrain.config.section import Section
+from dotrain.config.source import Source
+from dotrain.data.files import FileSource
+from dotrain.data.preparing import Declared
+from dotrain.data.source import AbstractSource, BadData
+from dotrain.data.splits import Split
+from dotrain.space.values import SpaceError
+
+#: The keys that say where a table comes from, one of which there must be.
+SOURCES = ("file",)
+
+
+class SplitSection(Section):
+    """Which rows are validated on; the same in all trials, whatever their seed."""
+
+    validation: float = Field(
+        default=0.2, gt=0, lt=1, description="The share of rows to validate on, not trained on."
+    )
+    by: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A column, such as passenger_id: rows with the same value go to the same side.",
+    )
+    time: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A column: the last rows by it are validated on, those before are trained on.",
+    )
+    stratify: bool = Field(
+        default=False, description="Whether each label has the same share on both sides."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> SplitSection:
+        said = [key for key in ("by", "time", "stratify") if getattr(self, key)]
+        if len(said) > 1:
+            raise SpaceError(
+                f"{said[0]} and {said[1]} can't both decide: name one of them", said[1]
+            )
+        return self
+
+
+class TableSection(Section):
+    """A table with one row per example, as the data of the training."""
+
+    file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="CSV, Parquet or Feather: a path relative to the config, a pattern such as data/*.parquet, a "
+        "folder, or a URL.",
+    )
+    label: str = Field(min_length=1, description="The column to predict.")
+    columns: list[str] | None = Field(
+        default=None,
+        description="The columns to predict from; by default all but the label and those that only divide the rows.",
+    )
+    validation: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="The share of rows to validate on, not trained on: short for split.validation; by default 0.2.",
+    )
+    split: SplitSection | None = None
+    types: dict[str, Literal["number", "category"]] = Field(
+        default={},
+        description="What columns are, where their values don't tell: number, or category, which becomes a column "
+        "of zeros and ones for each value.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> TableSection:
+        said = [key for key in SOURCES if getattr(self, key) is not None]
+        if not said:
+            raise SpaceError(f"says not where the rows are: expected {' or '.join(SOURCES)}")
+        if len(said) > 1:
+            raise SpaceError(f"the rows can't come from {said[0]} and {said[1]}", said[1])
+        if self.validation is not None and self.split is not None:
+            raise SpaceError("said by split.validation already: take one out", "validation")
+        return self
+
+
+def declared_table(
+    section: str | TableSection | None, folder: Path, source: Source
+) -> tuple[Declared | None, list[Problem]]:
+    """Return the table that a config declares, if it does, and problems.
+
+    Args:
+        section: What it says of the data.
+        folder: Where its paths start from.
+        source: Where it stands.
+    """
+    if not isinstance(section, TableSection):
+        return None, []
+    try:
+        return _declared(section, folder), []
+    except BadData as error:
+        return None, [source.problem(("data", *error.key), str(error))]
+
+
+def _declared(section: TableSection, folder: Path) -> Declared:
+    split = section.split or SplitSection()
+    share = section.validation or split.validation
+    (kind,) = (key for key in SOURCES if getattr(section, key) is not None)
+    return Declared(
+        source=_MAKERS[kind](section, folder),
+        label=section.label,
+        columns=None if section.columns is None else tuple(section.columns),
+        split=Split(share, split.by or "", split.time or "", split.stratify),
+        kinds=dict(section.types),
+    )
+
+
+def _of_file(section: TableSection, folder: Path) -> AbstractSource:
+    assert section.file is not None
+    return FileSource(section.file if "://" in section.file else os.path.join(folder, section.file))
+
+
+_MAKERS: Mapping[str, Callable[[TableSection, Path], AbstractSource]] = {"file": _of_file}

@@ -1,0 +1,150 @@
+"""Tables of ours: what a source gives, stored once by its digest, for all runs of a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from dotrain.data.facts import CHUNK_ROWS, in_chunks
+from dotrain.data.source import BadData
+
+#: In a folder of runs: where its tables are.
+TABLES = ".data"
+_TABLE = "table.arrow"
+#: How the name of what isn't whole yet begins, and when its writer must be gone, in seconds.
+_NEW, _GONE_S = ".new-", 86_400.0
+#: In the schema of a table of ours: which columns their source has declared as categories.
+_CATEGORIES = b"dotrain:categories"
+
+
+def table_file(folder: Path, digest: str) -> Path:
+    """Return where the table of a digest is, or would be, in a folder of runs."""
+    return folder / TABLES / digest[:32] / _TABLE
+
+
+def is_kept(folder: Path, digest: str) -> bool:
+    """Whether the table is there, whole."""
+    file = table_file(folder, digest)
+    try:
+        return bool(digest) and _digest(file) == digest
+    except OSError:
+        return False
+
+
+def keep(batches: Iterable[Any], folder: Path) -> tuple[Path, str]:
+    """Store a table, unless its like is there.
+
+    It is an Arrow IPC file, not compressed, so that processes map it into their memory and share it; of the columns
+    that they don't ask for no page is read.
+
+    Args:
+        batches: Arrow record batches, all of one schema.
+        folder: Of runs.
+
+    Returns:
+        Its file, and the digest of that: equal rows of equal types have an equal one, however they were cut.
+
+    Raises:
+        BadData: If it has no rows.
+        OSError: If there is no room for it.
+    """
+    place = folder / TABLES
+    place.mkdir(parents=True, exist_ok=True)
+    _tidy(place)
+    with _new(place) as new:
+        _write(batches, new)
+        digest = _digest(new)
+        file = table_file(folder, digest)
+        if not is_kept(folder, digest):
+            file.parent.mkdir(exist_ok=True)
+            os.replace(new, file)
+    return file, digest
+
+
+def categories_in(schema: Any) -> set[str]:
+    """Return the columns that the source of a table of ours has declared as categories."""
+    return set(json.loads((schema.metadata or {}).get(_CATEGORIES, b"[]")))
+
+
+def keep_beside(file: Path, name: str, write: Any) -> Path:
+    """Store what belongs to a table, unless it is there.
+
+    Args:
+        file: The table's, or where it would be.
+        name: Of the file beside it.
+        write: Called with a file opened for writing bytes.
+
+    Returns:
+        The file.
+    """
+    there = file.with_name(name)
+    if not there.exists():
+        there.parent.mkdir(parents=True, exist_ok=True)
+        with _new(there.parent) as new:
+            with new.open("wb") as opened:
+                write(opened)
+            os.replace(new, there)
+    return there
+
+
+@contextmanager
+def _new(folder: Path) -> Iterator[Path]:
+    name = str(folder / f"{_NEW}{secrets.token_hex(8)}")
+    try:
+        yield Path(name)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what killed processes have left."""
+    for path in folder.glob(f"{_NEW}*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _GONE_S:
+                path.unlink()
+
+
+def _write(batches: Iterable[Any], file: Path) -> None:
+    import pyarrow as pa
+
+    writer = None
+    with pa.OSFile(str(file), "wb") as sink:
+        for table in in_chunks(batches):
+            plain = _plain(table)
+            writer = writer or pa.ipc.new_file(sink, plain.schema)
+            # Of one batch each: what is cut otherwise would have another digest.
+            writer.write_table(plain, max_chunksize=CHUNK_ROWS)
+        if writer is None:
+            raise BadData("there are no rows")
+        writer.close()
+
+
+def _plain(table: Any) -> Any:
+    """Return a table of the types that are the same whatever it came from."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    categories = [field.name for field in table.schema if types.is_dictionary(field.type)]
+    fields = []
+    for field in table.schema:
+        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+        if types.is_decimal(kind):
+            kind = pa.float64()
+        elif types.is_large_string(kind) or types.is_string_view(kind):
+            kind = pa.string()
+        fields.append(pa.field(field.name, kind))
+    told = {_CATEGORIES: json.dumps(categories).encode()} if categories else None
+    return table.cast(pa.schema(fields, told)).combine_chunks()
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,235 @@
+"""Making a table ready, once, before anything starts: read, checked, divided, measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dotrain.data.facts import Facts, Kind, Measure, in_chunks
+from dotrain.data.files import FileSource
+from dotrain.data.groups import Group, groups_of
+from dotrain.data.kept import categories_in, is_kept, keep, keep_beside, table_file
+from dotrain.data.source import AbstractSource, BadData, Column
+from dotrain.data.splits import Split, validation_rows
+from dotrain.data.table import Computed, Table, refuse_unknown, with_derived
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A table as the config declares it; nothing of it has been read.
+
+    Attributes:
+        source: Where it comes from.
+        label: The column to predict.
+        columns: The columns to predict from; None for all but the label and those that only divide.
+        split: How rows are divided.
+        kinds: What people say that columns are.
+        derived: Columns computed from others, in the order in which that can be done.
+    """
+
+    source: AbstractSource
+    label: str
+    columns: tuple[str, ...] | None = None
+    split: Split = field(default_factory=Split)
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    derived: tuple[Computed, ...] = ()
+
+    def chosen(self, known: Sequence[str]) -> tuple[str, ...]:
+        """Return the columns to predict from, in their order.
+
+        Args:
+            known: All that the source has.
+
+        Raises:
+            BadData: If one that the config names isn't there, or is the label.
+        """
+        text = self.source.text
+        known = [*known, *(one.name for one in self.derived)]
+        if self.label not in known:
+            others = [name for name in known if name != self.label]
+            refuse_unknown(self.label, others, f"{text}: no label", "label")
+        for key, name in (("by", self.split.by), ("time", self.split.time)):
+            if name:
+                refuse_unknown(name, known, text, "split", key)
+        for name in self.kinds:
+            refuse_unknown(name, known, text, "types", name)
+        for index, name in enumerate(self.columns or ()):
+            if name == self.label:
+                message = f"column '{name}' is the label, and can't be predicted from"
+                raise BadData(message, "columns", index)
+            refuse_unknown(
+                name, [one for one in known if one != self.label], text, "columns", index
+            )
+        if self.columns is not None:
+            return self.columns
+        beside = {self.label, *self.split.columns}
+        found = tuple(name for name in known if name not in beside)
+        if not found:
+            raise BadData(f"{text} has no column beside the label", "label")
+        return found
+
+
+def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = None) -> Table:
+    """Make a table ready.
+
+    Args:
+        declared: The table.
+        folder: Of runs, where tables are kept.
+        known: What the journal of a run that goes on has of it; the rows that are kept are those of the run, so that
+            nothing is asked for again.
+
+    Raises:
+        BadData: If it can't be had, or isn't what the config says.
+        OSError: If there is no room for it.
+    """
+    source = declared.source
+    columns = source.declared()
+    identity = dict(source.identity())
+    groups, categories, digest = _rows_of(declared, folder, identity, known)
+    names = [column.name for column in columns or ()] or _names_in(groups)
+    chosen = declared.chosen(names)
+    needed = {*chosen, declared.label, *declared.split.columns}
+    rows = _Rows(groups, declared.derived)
+    mask = _mask(declared, rows)
+    told = {column.name: column for column in columns or ()}
+    for one in declared.derived:
+        told[one.name] = Column(one.name, derived_from=tuple(one.names))
+    kinds: dict[str, Kind] = {**dict.fromkeys(categories, "category"), **declared.kinds}
+    wanted = [name for name in [*names, *(one.name for one in declared.derived)] if name in needed]
+    wanted += [n for one in declared.derived for n in one.names if n not in wanted and n in names]
+    facts = _facts(rows, wanted, told.values(), kinds, mask)
+    facts[declared.label] = _label(rows, declared.label, kinds)
+    file = table_file(folder, digest)
+    settings = json.dumps([declared.split.__dict__, declared.label], sort_keys=True)
+    name = f"validation-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npy"
+    return Table(
+        text=source.text,
+        label=declared.label,
+        columns=chosen,
+        facts=facts,
+        groups=tuple(groups),
+        split=declared.split,
+        mask=keep_beside(file, name, lambda opened: _save(opened, mask)),
+        digest=digest,
+        identity=identity,
+        kind=source.kind,
+        validated=int(mask.sum()),
+        derived=declared.derived,
+    )
+
+
+def _rows_of(
+    declared: Declared, folder: Path, identity: Mapping[str, Any], known: Mapping[str, Any] | None
+) -> tuple[list[Group], set[str], str]:
+    """Return where the rows are, which columns are categories, and the digest of all."""
+    source = declared.source
+    if isinstance(source, FileSource) and (lies := source.lies):
+        groups = [group for file in lies for group in groups_of(file)]
+        if not sum(group.rows for group in groups):
+            raise BadData(f"{source.text} has no rows", source.kind)
+        categories = {field.name for field in source.schema if _is_dictionary(field.type)}
+        told = json.dumps(identity, sort_keys=True).encode()
+        return [one for one in groups if one.rows], categories, hashlib.sha256(told).hexdigest()
+    before = dict(known or {})
+    if before.get("identity") == identity and is_kept(folder, before.get("digest", "")):
+        digest = before["digest"]
+        file = table_file(folder, digest)
+    else:
+        try:
+            file, digest = keep(source.batches(), folder)
+        except BadData as error:
+            if error.key:
+                raise
+            raise BadData(f"{source.text}: {error}", source.kind) from None
+    return groups_of(file), categories_in(_schema(file)), digest
+
+
+def _schema(file: Path) -> Any:
+    import pyarrow as pa
+
+    with pa.memory_map(str(file)) as opened:
+        return pa.ipc.open_file(opened).schema
+
+
+def _names_in(groups: Sequence[Group]) -> list[str]:
+    return list(_schema(Path(groups[0].file)).names)
+
+
+def _is_dictionary(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_dictionary(kind))
+
+
+def _save(opened: Any, mask: Any) -> None:
+    import numpy as np
+
+    np.save(opened, mask)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Reads a table that isn't ready yet."""
+
+    groups: Sequence[Group]
+    derived: tuple[Computed, ...]
+
+    def read(self, names: Sequence[str]) -> Iterator[Any]:
+        """Yield record batches of some columns, derived ones too."""
+        computed = {one.name for one in self.derived}
+        wanted = set(names)
+        for one in reversed(self.derived):
+            wanted |= {*one.names} if one.name in wanted else set()
+        needed = sorted(wanted - computed)
+        for group in self.groups:
+            table = with_derived(group.read(needed), self.derived, names)
+            yield from table.select([*names]).combine_chunks().to_batches()
+
+    def column(self, name: str) -> Any:
+        """Return a whole column."""
+        import pyarrow as pa
+
+        return pa.Table.from_batches([*self.read([name])])[name].combine_chunks()
+
+
+def _mask(declared: Declared, rows: _Rows) -> Any:
+    split = declared.split
+    columns = {name: rows.column(name) for name in split.columns}
+    labels = rows.column(declared.label) if split.stratify else None
+    try:
+        return validation_rows(split, sum(group.rows for group in rows.groups), columns, labels)
+    except BadData as error:
+        key = error.key or (declared.source.kind,)
+        raise BadData(f"{declared.source.text}: {error}", *key) from None
+
+
+def _facts(
+    rows: _Rows, names: Sequence[str], told: Iterable[Column], kinds: Mapping[str, Kind], mask: Any
+) -> dict[str, Facts]:
+    measure: Measure | None = None
+    at = 0
+    for table in in_chunks(rows.read(names)):
+        measure = measure or Measure(table.schema, told, kinds)
+        measure.add(table, ~mask[at : at + table.num_rows])
+        at += table.num_rows
+    assert measure is not None
+    return measure.facts()
+
+
+def _label(rows: _Rows, name: str, kinds: Mapping[str, Kind]) -> Facts:
+    """Return what is known of the label, over all rows: each must have one that is known."""
+    import numpy as np
+
+    (found,) = _facts(
+        rows, [name], (), kinds, np.zeros(sum(one.rows for one in rows.groups), bool)
+    ).values()
+    if found.missing:
+        count = sum(group.rows for group in rows.groups)
+        raise BadData(f"label column '{name}': {found.missing} of {count} are missing", "label")
+    if found.refusal:
+        raise BadData(f"label column '{name}' {found.refusal}", "label")
+    return replace(found, mean=0.0, deviation=0.0)
