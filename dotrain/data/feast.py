@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
+import importlib.util
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, final
 
+from dotrain.data.files import FileSource
 from dotrain.data.source import AbstractSource, BadData, Column
 from dotrain.temporary import Kind, OwnFolder
 
@@ -34,17 +34,17 @@ class FeastSource(AbstractSource):
 
     Attributes:
         repo: The repository's folder, with its ``feature_store.yaml``.
-        entities: CSV or Parquet: the columns that views are joined by, ``event_timestamp`` (without a zone it is UTC),
+        entities: A file, or several, as of `FileSource`: the columns that views are joined by, ``event_timestamp`` (without a zone it is UTC),
             the label, and the request data of on-demand views.
         label: The column of that file that is to be predicted.
         service: The feature service that says which features; None if `features` does.
         features: ``view:feature`` each; None if `service` says which.
-        apply: Whether `feast apply` comes before the join. Until then nothing is known of the features.
-        apply_timeout_s: How long that and the join may take together, if `apply`; in seconds.
+        apply: Whether `feast apply` comes first. Until then nothing is known of the features.
+        apply_timeout_s: How long that may take, in seconds.
     """
 
     repo: Path
-    entities: Path
+    entities: str
     label: str
     service: str | None = None
     features: tuple[str, ...] | None = None
@@ -54,7 +54,6 @@ class FeastSource(AbstractSource):
 
     kind: ClassVar[str] = "feast"
     requirement: ClassVar[str] = "dotrain[feast]"
-    packages: ClassVar[tuple[str, ...]] = ("feast",)
 
     def __post_init__(self) -> None:
         if (self.service is None) == (self.features is None):
@@ -74,37 +73,34 @@ class FeastSource(AbstractSource):
         """Return the columns, as the registry and the files on this machine show them.
 
         Returns:
-            The columns; None if the registry is on another machine, or if `apply` is to make it and there was no join yet.
+            The columns; None if the registry is on another machine, or if `apply` is to make it, until `identity` was asked.
 
         Raises:
             BadData: If what is asked for isn't there, or isn't what the registry declares.
         """
-        if self.apply and "joined" not in self._answers:
+        if self._known is None and self.apply:
+            self._check()
             return None
-        found = self._described()["columns"]
+        found = self._answer(connect=False)["columns"]
         if found is None:
             return None
-        return [Column(n, kind, view, tuple(sources)) for n, kind, view, sources in found]
+        return [Column(n, kind, view, tuple(of), beside) for n, kind, view, of, beside in found]
 
     def identity(self) -> Mapping[str, Any]:
-        """Return the registry's version, the definitions of what is asked for, and the digest of the entities' file.
+        """Return the definitions of what is asked for, and the digests of the entities' files.
 
-        With `apply`, before a join: as far as it can be had from what is there.
+        With `apply` that comes first, and a registry that is on another machine is asked: before a run, never by
+        `dotrain check`.
 
         Raises:
             BadData: As for `declared`.
         """
-        asked = self.service if self.service is not None else list(self.features or ())
-        known: dict[str, Any] = {"service" if self.service is not None else "features": asked}
-        try:
-            answer = self._described()
-            known |= {"registry": answer["registry"], "definition": answer["definition"]}
-        except BadData:
-            if not self.apply or "joined" in self._answers:
-                raise
-        with contextlib.suppress(FileNotFoundError), self.entities.open("rb") as file:
-            known["entities"] = hashlib.file_digest(file, "sha256").hexdigest()
-        return known
+        known = {"definition": self._answer(connect=True)["definition"]}
+        return {**known, "entities": FileSource(self.entities).identity()["files"]}
+
+    def noted(self) -> Mapping[str, Any]:
+        """Return the version of the registry; that changes with each `feast apply`, of what else is in it too."""
+        return {"registry": self._answer(connect=True)["registry"]}
 
     def batches(self) -> Iterator[Any]:
         """Yield the rows of the entities' file, in their order, each with what was known of it at its time.
@@ -114,35 +110,61 @@ class FeastSource(AbstractSource):
         """
         import pyarrow
 
-        if not self.apply:
-            self.declared()  # what that refuses takes no import of Feast, which takes seconds
+        before = self._answer(connect=True)
         with OwnFolder(Kind.FEATURES) as folder:
-            self._answers.pop("joined", None)
-            self._answers["joined"] = self._ask(folder.path, join=True)
+            answer = self._ask(folder.path, connect=True, join=True)
+            if answer["definition"] != before["definition"]:
+                raise BadData(
+                    f"what {self.text} is has changed meanwhile: another `feast apply`? Start again",
+                    "feast",
+                    "repo",
+                )
             with pyarrow.memory_map(str(folder.path / ROWS)) as source:
                 reader = pyarrow.ipc.open_file(source)
                 for index in range(reader.num_record_batches):
                     yield reader.get_batch(index)
 
-    def _described(self) -> dict[str, Any]:
-        """Return what the last join has told, else what the repository tells as it is now."""
-        answer: dict[str, Any] = self._answers.get("joined") or self._answers.get("described") or {}
-        if "joined" not in self._answers and answer.get("read") != stamps_of(
-            answer.get("read", ())
-        ):
-            with OwnFolder(Kind.FEATURES) as folder:
-                answer = self._answers["described"] = self._ask(folder.path, join=False)
-        return answer
+    @property
+    def _known(self) -> dict[str, Any] | None:
+        """What a run was told: it is as it was then."""
+        return self._answers.get("run")
 
-    def _ask(self, folder: Path, join: bool) -> dict[str, Any]:
+    def _answer(self, connect: bool) -> dict[str, Any]:
+        """Return what the repository tells; asked again only where its files are others."""
+        if self._known is not None:
+            return self._known
+        self._check()
+        seen = {"columns": None} if connect and self.apply else self._seen()
+        if connect and seen["columns"] is None:
+            with OwnFolder(Kind.FEATURES) as folder:
+                seen = self._ask(folder.path, connect=True)
+        if connect:
+            self._answers["run"] = seen
+        return seen
+
+    def _seen(self) -> dict[str, Any]:
+        """Return what files on this machine show."""
+        seen: dict[str, Any] = self._answers.get("seen", {"read": None})
+        if seen["read"] is None or seen["read"] != stamps_of(seen["read"]):
+            with OwnFolder(Kind.FEATURES) as folder:
+                seen = self._answers["seen"] = self._ask(folder.path)
+        return seen
+
+    def _check(self) -> None:
+        # By name: nobody else imports it.
+        if importlib.util.find_spec("feast") is None:
+            raise BadData(f"{self.text} needs feast: pip install '{self.requirement}'", "feast")
+
+    def _ask(self, folder: Path, *, connect: bool = False, join: bool = False) -> dict[str, Any]:
         """Ask in a process of its own."""
         question = {
             "repo": str(self.repo.absolute()),
-            "entities": str(self.entities.absolute()),
+            "entities": self.entities,
             "label": self.label,
             "service": self.service,
             "features": self.features,
-            "apply": self.apply and join,
+            "apply": self.apply and connect and not join,
+            "connect": connect,
             "join": join,
             "parent": os.getpid(),
         }
@@ -164,7 +186,7 @@ class FeastSource(AbstractSource):
             process.wait(self.apply_timeout_s if question["apply"] else None)
         except subprocess.TimeoutExpired:
             raise BadData(
-                f"`feast apply` in {self.repo}, with the join, took longer than {self.apply_timeout_s:g} s and was ended",
+                f"`feast apply` in {self.repo} took longer than {self.apply_timeout_s:g} s and was ended",
                 *("feast", "apply"),
             ) from None
         finally:

@@ -17,20 +17,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dotrain.data.feast import ANSWER, QUESTION, stamps_of
+from dotrain.data.feast import ANSWER, QUESTION, ROWS, stamps_of
 from dotrain.data.feast_process.describing import (
     Question,
     answer_of,
     read_asked,
     with_source_types,
 )
-from dotrain.data.feast_process.entities import header_of
+from dotrain.data.feast_process.entities import header_of, read_entities
 from dotrain.data.feast_process.repo import (
     SETTINGS,
     local_file,
     read_settings,
     registry_bytes,
 )
+from dotrain.data.finding import Files
 from dotrain.data.source import BadData
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -42,22 +43,32 @@ def answer(question: Question, folder: Path) -> dict[str, Any]:
     Raises:
         BadData: If what is asked for can't be had.
     """
-    repo, entities = Path(question.repo), Path(question.entities)
+    repo = Path(question.repo)
     settings = read_settings(repo)
-    if question.join:
-        from dotrain.data.feast_process.join import join
+    if question.connect:
+        from dotrain.data.feast_process.store import Store
 
-        return join(question, settings, folder)
-    read = stamps_of([repo / SETTINGS, entities, *filter(None, [settings.registry])])
-    if settings.registry is None:
-        project = {"project": settings.project}
-        return {"columns": None, "registry": project, "definition": {}, "read": read}
-    registry = registry_bytes(settings, repo)
-    header = header_of(entities)
-    asked = read_asked(question, registry, settings, header)
-    read |= stamps_of(filter(None, (local_file(view, repo) for view in asked.views.values())))
-    asked = with_source_types(asked, repo)
-    return {**answer_of(asked, header, settings), "read": read}
+        store = Store(repo, settings, folder, question.apply)
+        registry, header = store.registry, header_of(question.entities)
+        if header is None or question.join:
+            entities = read_entities(question.entities)
+            header = {field.name: str(field.type) for field in entities.schema}
+        asked = with_source_types(read_asked(question, registry, settings, header), repo)
+        if question.join:
+            from dotrain.data.feast_process.join import join
+
+            join(store.feast, asked, entities, question, folder / ROWS)
+        return answer_of(asked, header, settings)
+    lies = Files(question.entities)
+    read = [repo / SETTINGS, *([] if lies.is_remote else [Path(file.path) for file in lies.all])]
+    header = header_of(question.entities)
+    if settings.registry is None or header is None:
+        return {"columns": None, "read": stamps_of(read)}
+    read.append(settings.registry)
+    stamps = stamps_of(read)
+    asked = read_asked(question, registry_bytes(settings, repo), settings, header)
+    stamps |= stamps_of(filter(None, (local_file(view, repo) for view in asked.views.values())))
+    return {**answer_of(with_source_types(asked, repo), header, settings), "read": stamps}
 
 
 def told(error: BaseException, repo: Path) -> str:

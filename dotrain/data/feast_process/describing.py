@@ -26,8 +26,9 @@ class Question:
         label: The column of that file that is to be predicted.
         service: The feature service, or None.
         features: References to features, or None.
-        apply: Whether `feast apply` comes first.
-        join: Whether rows are wanted.
+        apply: Whether `feast apply` comes first; only if it may be asked.
+        connect: Whether Feast may be imported, and asked.
+        join: Whether rows are wanted; only then.
         parent: The process that asks: this one ends with it.
     """
 
@@ -37,6 +38,7 @@ class Question:
     service: str | None
     features: Sequence[str] | None
     apply: bool
+    connect: bool
     join: bool
     parent: int
 
@@ -128,10 +130,10 @@ def with_source_types(asked: Asked, repo: Path) -> Asked:
 
 def answer_of(asked: Asked, header: Mapping[str, str], settings: Settings) -> dict[str, Any]:
     """Return the answer: the columns, and what defines them."""
-    columns = [Column(name, kind) for name, kind in header.items()] + asked.columns()
+    columns = [Column(name, kind, beside=True) for name, kind in header.items()] + asked.columns()
     definition = asked.definition()
     return {
-        "columns": [(c.name, c.type, c.view, c.derived_from) for c in columns],
+        "columns": [(c.name, c.type, c.view, c.derived_from, c.beside) for c in columns],
         "registry": {"project": settings.project, **asked.version},
         "definition": {**definition, "digest": digest_of(canonical(definition))},
     }

@@ -2,61 +2,51 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
+from dotrain.data.files import FileSource
 from dotrain.data.source import BadData
 
 #: The column that says when each row's event was.
 EVENT_TIME: Final = "event_timestamp"
-_KEY: Final = ("feast", "entities")
+KEY: Final = ("feast", "entities")
 
 
-def header_of(file: Path) -> dict[str, str]:
-    """Return the columns of the file, and Arrow's words for their types.
+def header_of(file: str) -> Mapping[str, str] | None:
+    """Return the columns of the file, and Arrow's words for their types, "" where only reading tells.
+
+    Returns:
+        None if it isn't on this machine.
 
     Raises:
         BadData: If it isn't there, or can't be read.
     """
-    return {field.name: str(field.type) for field in _schema(file)}
+    with _told():
+        found = FileSource(file).declared()
+    return None if found is None else {column.name: column.type for column in found}
 
 
-def _schema(file: Path) -> Any:
-    import pyarrow
-    from pyarrow import csv, parquet
-
-    try:
-        if _is_parquet(file):
-            return parquet.read_schema(file)
-        with csv.open_csv(file) as reader:
-            return reader.schema
-    except FileNotFoundError:
-        raise BadData(f"no file {file}", *_KEY) from None
-    except (OSError, pyarrow.ArrowException) as error:
-        raise BadData(f"{file} can't be read: {error}", *_KEY) from None
-
-
-def _is_parquet(file: Path) -> bool:
-    if file.suffix.lower() not in (".csv", ".parquet"):
-        raise BadData(f"{file}: expected a file that ends in .csv or .parquet", *_KEY)
-    return file.suffix.lower() == ".parquet"
-
-
-def read_entities(file: Path) -> Any:
+def read_entities(file: str) -> Any:
     """Return the whole file as a table of Arrow's.
 
     Raises:
         BadData: If it isn't there, can't be read, or has no rows.
     """
-    import pyarrow
-    from pyarrow import csv, parquet
+    import pyarrow as pa
 
+    with _told():
+        batches = [*FileSource(file).batches()]
+    if not sum(batch.num_rows for batch in batches):
+        raise BadData(f"{file} has no rows: nobody's features are asked for", *KEY)
+    return pa.Table.from_batches(batches)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell what is wrong with a file at the key that names this one."""
     try:
-        table = parquet.ParquetFile(file).read() if _is_parquet(file) else csv.read_csv(file)
-    except FileNotFoundError:
-        raise BadData(f"no file {file}", *_KEY) from None
-    except (OSError, pyarrow.ArrowException) as error:
-        raise BadData(f"{file} can't be read: {error}", *_KEY) from None
-    if not table.num_rows:
-        raise BadData(f"{file} has no rows: nobody's features are asked for", *_KEY)
-    return table
+        yield
+    except BadData as error:
+        raise BadData(str(error), *KEY) from None

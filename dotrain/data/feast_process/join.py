@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import io
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dotrain.data.feast import ROWS
 from dotrain.data.feast_process.asked import Asked, kind_of
-from dotrain.data.feast_process.describing import Question, answer_of, read_asked, with_source_types
-from dotrain.data.feast_process.entities import EVENT_TIME, header_of, read_entities
+from dotrain.data.feast_process.describing import Question
+from dotrain.data.feast_process.entities import EVENT_TIME
 from dotrain.data.feast_process.missing import RESOLUTION, later_values, lost_rows
 from dotrain.data.feast_process.repo import (
-    SETTINGS,
-    Settings,
-    held,
     refuse_other_type,
-    registry_bytes,
 )
 from dotrain.data.source import BadData
 
@@ -31,61 +22,22 @@ _ROW: Final = "dotrain_row"
 _EXACT: Final = 2**53
 
 
-def join(question: Question, settings: Settings, folder: Path) -> dict[str, Any]:
-    """Write the rows that are asked for into the folder; return the answer.
+def join(store: Any, asked: Asked, entities: Any, question: Question, file: Path) -> None:
+    """Write the table: the columns of the entities' file as they are, then the features.
+
+    Args:
+        store: Feast's.
+        asked: What is asked for.
+        entities: The entities' file.
+        question: The same, as it was asked.
+        file: An Arrow IPC file to be.
 
     Raises:
-        BadData: If they can't be had, or aren't what the registry declares.
+        BadData: If rows are lost or doubled, or aren't what the registry declares.
     """
-    repo = Path(question.repo)
-    sys.path.append(str(repo))
-    os.chdir(repo)  # Feast's own command is run from there, and paths are relative to it
-    if question.apply:
-        _apply(repo)
-    config = _config(repo)
-    if settings.registry is not None:
-        registry = registry_bytes(settings, repo)
-        # What is joined is what is described, whoever applies meanwhile.
-        copy = folder / "registry.db"
-        copy.write_bytes(registry)
-        config.registry.path = str(copy)
-    from feast import FeatureStore
-
-    store = FeatureStore(repo_path=str(repo), config=config)
-    if settings.registry is None:
-        registry = store.registry.proto().SerializeToString()
-    header = header_of(Path(question.entities))
-    asked = with_source_types(read_asked(question, registry, settings, header), repo)
-    table = _joined(store, asked, question)
-    _write(table, folder / ROWS)
-    return answer_of(asked, header, settings)
-
-
-def _config(repo: Path) -> Any:
-    from feast.repo_config import load_repo_config
-
-    return load_repo_config(repo, repo / SETTINGS)
-
-
-def _apply(repo: Path) -> None:
-    from feast.repo_operations import apply_total
-
-    said = io.StringIO()
-    # It may say why on stdout, and exit.
-    with held(repo, fcntl.LOCK_EX), contextlib.redirect_stdout(said):
-        try:
-            apply_total(_config(repo), repo, skip_source_validation=False)
-        except SystemExit as error:
-            words = said.getvalue().strip().splitlines()[-1:] or [f"exit code {error.code}"]
-            raise BadData(f"`feast apply` in {repo}: {words[0]}", "feast", "repo") from None
-
-
-def _joined(store: Any, asked: Asked, question: Question) -> Any:
-    """Return the table: the columns of the entities' file as they are, then the features."""
     import pandas as pd
     import pyarrow
 
-    entities = read_entities(Path(question.entities))
     wanted = [*asked.keys, *(name for name in asked.request if name not in asked.keys)]
     keys = entities.select(wanted).to_pandas(integer_object_nulls=False)
     times = _times(entities, question)
@@ -114,7 +66,7 @@ def _joined(store: Any, asked: Asked, question: Question) -> Any:
         if column.null_count == len(column):
             _refuse_later(asked, view, feature, asking, question)
         columns[asked.name_of(view, feature)] = column
-    return pyarrow.table(columns)
+    _write(pyarrow.table(columns), file)
 
 
 def _refuse_later(asked: Asked, name: str, feature: str, asking: Any, question: Question) -> None:

@@ -119,7 +119,7 @@ def local_file(view: View, repo: Path) -> Path | None:
         )
     ):
         return None
-    return repo / options.uri
+    return repo / str(options.uri)
 
 
 def column_in_source(view: View, name: str) -> str:
