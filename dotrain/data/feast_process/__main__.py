@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dotrain.data.feast import ANSWER, QUESTION, ROWS, stamps_of
+from dotrain.data.feast_asking import ANSWER, QUESTION, ROWS, stamps_of
 from dotrain.data.feast_process.describing import (
     Question,
     answer_of,
@@ -27,6 +27,7 @@ from dotrain.data.feast_process.describing import (
 from dotrain.data.feast_process.entities import header_of, read_entities
 from dotrain.data.feast_process.repo import (
     SETTINGS,
+    Settings,
     local_file,
     read_settings,
     registry_bytes,
@@ -45,20 +46,8 @@ def answer(question: Question, folder: Path) -> dict[str, Any]:
     """
     repo = Path(question.repo)
     settings = read_settings(repo)
-    if question.connect:
-        from dotrain.data.feast_process.store import Store
-
-        store = Store(repo, settings, folder, question.apply)
-        registry, header = store.registry, header_of(question.entities)
-        if header is None or question.join:
-            entities = read_entities(question.entities)
-            header = {field.name: str(field.type) for field in entities.schema}
-        asked = with_source_types(read_asked(question, registry, settings, header), repo)
-        if question.join:
-            from dotrain.data.feast_process.join import join
-
-            join(store.feast, asked, entities, question, folder / ROWS)
-        return answer_of(asked, header, settings)
+    if question.join:
+        return _joined(question, settings, folder)
     lies = Files(question.entities)
     read = [repo / SETTINGS, *([] if lies.is_remote else [Path(file.path) for file in lies.all])]
     header = header_of(question.entities)
@@ -69,6 +58,27 @@ def answer(question: Question, folder: Path) -> dict[str, Any]:
     asked = read_asked(question, registry_bytes(settings, repo), settings, header)
     stamps |= stamps_of(filter(None, (local_file(view, repo) for view in asked.views.values())))
     return {**answer_of(with_source_types(asked, repo), header, settings), "read": stamps}
+
+
+def _joined(question: Question, settings: Settings, folder: Path) -> dict[str, Any]:
+    """Write the rows too; what keeps them from being joined is told besides."""
+    from dotrain.data.feast_process.join import join
+    from dotrain.data.feast_process.store import Store
+
+    repo = Path(question.repo)
+    store = Store(repo, settings, folder, question.apply)
+    entities = read_entities(question.entities)
+    header = {field.name: str(field.type) for field in entities.schema}
+    asked = read_asked(question, store.registry, settings, header)
+    asked = with_source_types(asked, repo)
+    answer = answer_of(asked, header, settings)
+    try:
+        join(store.feast, asked, entities, question, folder / ROWS)
+    except BadData as error:
+        answer |= {"refused": str(error), "key": error.key}
+    except Exception as error:
+        answer |= {"refused": told(error, repo), "key": ["feast", "repo"]}
+    return answer
 
 
 def told(error: BaseException, repo: Path) -> str:

@@ -26,9 +26,8 @@ class Question:
         label: The column of that file that is to be predicted.
         service: The feature service, or None.
         features: References to features, or None.
-        apply: Whether `feast apply` comes first; only if it may be asked.
-        connect: Whether Feast may be imported, and asked.
-        join: Whether rows are wanted; only then.
+        apply: Whether `feast apply` comes first; only where rows are wanted.
+        join: Whether rows are wanted, and Feast may be imported.
         parent: The process that asks: this one ends with it.
     """
 
@@ -38,7 +37,6 @@ class Question:
     service: str | None
     features: Sequence[str] | None
     apply: bool
-    connect: bool
     join: bool
     parent: int
 

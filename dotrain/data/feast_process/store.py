@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
+from dotrain.data.feast_asking import APPLIED
 from dotrain.data.feast_process.repo import SETTINGS, Settings, held, registry_bytes
 from dotrain.data.source import BadData
 
@@ -42,6 +43,7 @@ class Store:
         os.chdir(repo)  # Feast's own command is run from there, and paths are relative to it
         if apply:
             self._apply()
+            (folder / APPLIED).touch()
         self._copy: Path | None = None
         if settings.registry is None:
             self.registry: bytes = self.feast.registry.proto().SerializeToString()
