@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from dotrain.data.feast_asking import Asking
+from dotrain.data.feast_process.repo import read_settings
 from dotrain.data.files import FileSource
 from dotrain.data.source import AbstractSource, BadData, Column
 
@@ -66,6 +67,7 @@ class FeastSource(AbstractSource):
         """
         self._check()
         if self._asking.told is None and self.apply:
+            read_settings(self.repo)  # for what it refuses
             return None
         found = (self._asking.told or self._asking.see())["columns"]
         if found is None:
