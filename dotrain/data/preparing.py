@@ -16,6 +16,7 @@ from dotrain.data.kept import categories_in, is_kept, keep, keep_beside, table_f
 from dotrain.data.source import AbstractSource, BadData, Column
 from dotrain.data.splits import Split, validation_rows
 from dotrain.data.table import Computed, Table, refuse_unknown, with_derived
+from dotrain.errors import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Declared:
         text = self.source.text
         known = [*known, *(one.name for one in self.derived)]
         if self.label not in known:
-            others = [name for name in known if name != self.label]
-            refuse_unknown(self.label, others, f"{text}: no label", "label")
+            hint = did_you_mean(self.label, list(known))
+            raise BadData(f"{text} has no label column '{self.label}'{hint}", "label")
         for key, name in (("by", self.split.by), ("time", self.split.time)):
             if name:
                 refuse_unknown(name, known, text, "split", key)
@@ -70,7 +71,7 @@ class Declared:
         left_out = {self.label, *self.split.columns, *beside}
         found = tuple(name for name in known if name not in left_out)
         if not found:
-            raise BadData(f"{text} has no column beside the label", "label")
+            raise BadData(f"{text} has no column beside the label", self.source.kind)
         return found
 
 
@@ -88,6 +89,12 @@ def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = 
         OSError: If there is no room for it.
     """
     source = declared.source
+    for name in source.packages:
+        try:
+            __import__(name)
+        except ImportError:
+            message = f"reading {source.text} needs {name}: pip install '{source.requirement}'"
+            raise BadData(message, source.kind) from None
     identity = dict(source.identity())
     columns = source.declared()
     groups, categories, digest = _rows_of(declared, folder, identity, known)
