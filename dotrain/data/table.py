@@ -53,6 +53,7 @@ class Table:
         mask: The file that says of each row whether it is validated on.
         digest: Tells these rows from any others.
         identity: What its source is defined by.
+        noted: What its source notes besides.
         kind: Of its source.
         validated: How many rows are validated on.
         derived: Columns that are computed when they are read, in the order in which that can be done.
@@ -67,6 +68,7 @@ class Table:
     mask: Path
     digest: str
     identity: Mapping[str, Any] = field(default_factory=dict)
+    noted: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "file"
     validated: int = 0
     derived: tuple[Computed, ...] = ()
@@ -103,7 +105,7 @@ class Table:
         told: dict[str, Any] = {"kind": self.kind, "source": self.text, "identity": self.identity}
         told |= {"digest": self.digest, "label": self.facts[self.label].to_json()}
         splits = {"train": self.rows - self.validated, "validation": self.validated}
-        told |= {"columns": columns, "rows": splits}
+        told |= {"columns": columns, "rows": splits, "noted": self.noted}
         return told | {"derive": {one.name: one.text for one in self.derived}}
 
     # ---- in a trial ----

@@ -25,8 +25,8 @@ from dotrain.runs.definition import Experiment
 from dotrain.store import RunDir
 from dotrain.usercode.archive import Code
 
-#: What of a table's record may differ when a run goes on: where it lay.
-_FREE = ("source",)
+#: What of a table's record may differ when a run goes on: where it lay, and what its source only notes.
+_FREE = ("source", "noted")
 
 
 def with_table(
