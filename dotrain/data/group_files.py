@@ -84,6 +84,10 @@ class GroupFile(ABC):
         """How many groups it has."""
 
     @abstractmethod
+    def rows(self, group: int) -> int:
+        """How many rows a group has."""
+
+    @abstractmethod
     def size(self, group: int, rows: int) -> int:
         """About how many bytes a group takes in memory with all its columns, as its footer tells."""
 
@@ -162,6 +166,10 @@ class ParquetGroups(GroupFile):
     def __len__(self) -> int:
         return int(self._metadata.num_row_groups)
 
+    def rows(self, group: int) -> int:
+        """As its footer tells."""
+        return int(self._metadata.row_group(group).num_rows)
+
     def size(self, group: int, rows: int) -> int:
         """By the widths of types; of texts, what is stored before it is compressed."""
         size = self._width * rows
@@ -222,6 +230,10 @@ class ArrowGroups(GroupFile):
 
     def __len__(self) -> int:
         return len(self._bodies)
+
+    def rows(self, group: int) -> int:
+        """As its description tells."""
+        return int(self._reader(()).get_batch(group).num_rows)
 
     def size(self, group: int, rows: int) -> int:
         """By the widths of types, and if some have none, by what is stored."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from dotrain.data.group_files import GroupFile, open_groups
 from dotrain.data.source import BadData
 
 
@@ -29,54 +30,40 @@ class Group:
         """Return some of its columns as an Arrow table; of others nothing is read.
 
         Raises:
-            BadData: If the file can't be read, or has changed since.
+            BadData: If the file can't be read, or has changed since it was first read here.
         """
         import pyarrow as pa
 
+        file = opened(self.file)
+        file.check()
         try:
-            table = _reader(self.file, tuple(columns))(self.index)
+            table = pa.Table.from_batches(file.read([self.index], columns))
         except (OSError, pa.ArrowException) as error:
+            file.check()
             raise BadData(f"{self.file} can't be read any more: {error}") from None
         if table.num_rows != self.rows:
             raise BadData(f"{self.file} has changed: {table.num_rows} rows where {self.rows} were")
-        return table.select([*columns]).replace_schema_metadata(None)
+        fields = [file.schema.field(name) for name in columns]
+        declared = pa.schema([pa.field(field.name, field.type) for field in fields])
+        return table.cast(declared)
 
 
-def groups_of(file: Path) -> list[Group]:
-    """Return the groups of a file.
+@lru_cache(maxsize=8)
+def opened(file: str) -> GroupFile:
+    """Return a file, opened once for this process.
 
     Raises:
         BadData: If it can't be read.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        if file.suffix.lower() == ".parquet":
-            footer = pq.read_metadata(file)
-            sizes = [footer.row_group(index).num_rows for index in range(footer.num_row_groups)]
-        else:
-            with pa.memory_map(str(file)) as opened:
-                reader = pa.ipc.open_file(opened)
-                sizes = [
-                    reader.get_batch(index).num_rows for index in range(reader.num_record_batches)
-                ]
-    except (OSError, pa.ArrowException) as error:
-        raise BadData(f"{file} can't be read: {error}", "file") from None
-    return [Group(str(file), index, rows) for index, rows in enumerate(sizes)]
+    return open_groups(Path(file))
 
 
-@lru_cache(maxsize=8)
-def _reader(file: str, columns: tuple[str, ...]) -> Any:
-    """Return a function from the index of a group to a table of its columns."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def groups_of(file: Path) -> list[Group]:
+    """Return the groups of a file, as it is now.
 
-    if Path(file).suffix.lower() == ".parquet":
-        opened = pq.ParquetFile(file)
-        return lambda index: opened.read_row_group(index, columns=[*columns])
-    mapped = pa.memory_map(file)
-    names = pa.ipc.open_file(mapped).schema.names
-    options = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in columns])
-    reader = pa.ipc.open_file(mapped, options=options)
-    return lambda index: pa.Table.from_batches([reader.get_batch(index)])
+    Raises:
+        BadData: If it can't be read.
+    """
+    opened.cache_clear()
+    found = opened(str(file))
+    return [Group(str(file), index, found.rows(index)) for index in range(len(found))]
