@@ -108,7 +108,13 @@ class StudyBuilder:
             return None
         by_name = {component.name: component for component in components}
         self._check_arms(arms, by_name)
-        study = Study(by_name, tuple(arms), ablator.adds, self._section.seeds)
+        study = Study(
+            by_name,
+            tuple(arms),
+            ablator.adds,
+            self._section.seeds,
+            self._section.keep_derived,
+        )
         self._warn_of_few_seeds(study)
         return None if self.problems else study
 

@@ -65,5 +65,5 @@ def groups_of(file: Path) -> list[Group]:
         BadData: If it can't be read.
     """
     opened.cache_clear()
-    found = opened(str(file))
+    found = open_groups(file)
     return [Group(str(file), index, found.rows(index)) for index in range(len(found))]

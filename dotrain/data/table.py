@@ -132,6 +132,15 @@ class Table:
         frame.index = np.flatnonzero(chosen)
         return frame[[*names]], frame[self.label]
 
+    def first(self, rows: int, names: Sequence[str]) -> dict[str, Any]:
+        """Return some columns of the first rows, whichever split has them, as Arrow arrays."""
+        import numpy as np
+        import pyarrow as pa
+
+        chosen = np.arange(self.rows) < rows
+        table = pa.concat_tables([*self._read(names, chosen)])
+        return {name: table[name].combine_chunks() for name in names}
+
     def arrays(self, split: str, names: Sequence[str]) -> tuple[Any, Any]:
         """Return one split as a matrix and a vector of labels, ready to train on.
 

@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dotrain.ablation.components import FeatureGroup
-from dotrain.ablation.study import Study
 from dotrain.config.errors import ConfigError
 from dotrain.config.loaded import LoadedConfig
 from dotrain.config.shipping import MOST_BYTES
@@ -21,6 +19,7 @@ from dotrain.data.preparing import prepare
 from dotrain.data.source import BadData, Column
 from dotrain.data.table import Table
 from dotrain.errors import DotrainError, UsageError
+from dotrain.runs.columns import named_columns
 from dotrain.runs.definition import Experiment
 from dotrain.store import RunDir
 from dotrain.usercode.archive import Code
@@ -64,8 +63,10 @@ def with_table(
     files, warning = _travelling(table, experiment)
     if warning and not quiet:
         sys.stderr.write(f"warning: {warning}\n")
-    study = None if experiment.study is None else _named(experiment.study, table)
-    return replace(experiment, rows=table, table_files=files, study=study)
+    study, notes = experiment.study, experiment.of_columns
+    if study is not None:
+        study, notes = named_columns(study, table)
+    return replace(experiment, rows=table, table_files=files, study=study, of_columns=notes)
 
 
 def ready_table(
@@ -179,17 +180,6 @@ def _short(value: Any) -> str:
         return "absent"
     text = repr(value)
     return f"{text[:60]}..." if len(text) > 64 else text
-
-
-def _named(study: Study, table: Table) -> Study:
-    """Return a study whose patterns and views are columns."""
-    components = {}
-    for name, one in study.components.items():
-        if isinstance(one, FeatureGroup):
-            meant = [c for c in table.columns if one.means(c, table.facts[c].view)]
-            one = replace(one, also=tuple(c for c in meant if c not in one.names))
-        components[name] = one
-    return replace(study, components=components)
 
 
 def _travelling(table: Table, experiment: Experiment) -> tuple[Code, str]:
