@@ -6,6 +6,7 @@ In the folder are the question, ``question.json``, and what it answers: ``answer
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import ctypes
 import json
@@ -48,9 +49,9 @@ def answer(question: Question, folder: Path) -> dict[str, Any]:
     settings = read_settings(repo)
     if question.join:
         return _joined(question, settings, folder)
+    header = header_of(question.entities)
     lies = Files(question.entities)
     read = [repo / SETTINGS, *([] if lies.is_remote else [Path(file.path) for file in lies.all])]
-    header = header_of(question.entities)
     if settings.registry is None or header is None:
         return {"columns": None, "read": stamps_of(read)}
     read.append(settings.registry)
@@ -86,11 +87,25 @@ def told(error: BaseException, repo: Path) -> str:
     what = f"{type(error).__name__}: {error}".strip().rstrip(":")
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
-    frames = traceback.extract_tb(error.__traceback__)
-    for frame in reversed(frames):
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if Path(frame.filename).is_relative_to(repo):
             return f"{frame.filename}:{frame.lineno}: {what}"
+        # Of the functions of on-demand views the registry has the text, which Feast runs.
+        if frame.filename == "<string>":
+            place = _place_of(frame.name, frame.lineno or 1, repo)
+            return f"{place}: {what}, in the function of an on-demand view"
     return what
+
+
+def _place_of(function: str, line: int, repo: Path) -> str:
+    """Return where a line of a function stands, if only one of the repository has its name."""
+    found = []
+    for file in sorted(repo.rglob("*.py")):
+        with contextlib.suppress(OSError, ValueError, SyntaxError):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.FunctionDef) and node.name == function:
+                    found.append(f"{file}:{node.lineno + line - 1}")
+    return found[0] if len(found) == 1 else f"{function}, line {line}"
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -48,14 +48,19 @@ class View:
             made["request"] = sorted(self.request)
             made["function"] = digest_of(self.code)
         else:
-            source = type(self.source)()
-            source.CopyFrom(self.source)
-            for volatile in ("meta", "tags", "owner", "description"):
-                source.ClearField(volatile)
             made["keys"] = {key: column for key, (column, _) in sorted(self.keys.items())}
             made["ttl_s"] = self.ttl_s
-            made["source"] = digest_of(source.SerializeToString(deterministic=True))
+            made["source"] = self._place()
         return made
+
+    def _place(self) -> str:
+        # Of the message as a whole not even equal definitions give the same bytes.
+        source, options = self.source, self.source.WhichOneof("options")
+        times = [source.timestamp_field, source.created_timestamp_column]
+        told = [source.type, *times, source.date_partition_column, dict(source.field_mapping)]
+        if options is not None:
+            told.append(getattr(source, options).SerializeToString(deterministic=True).hex())
+        return digest_of(canonical(told))
 
 
 @final

@@ -116,7 +116,7 @@ def _times(entities: Any, question: Question) -> Any:
             *("feast", "entities"),
         )
     if times.isna().any():
-        raise _refused(question, "'{EVENT_TIME}' is missing", times.isna())
+        raise _refused(question, f"'{EVENT_TIME}' is missing", times.isna())
     return times.astype(RESOLUTION)
 
 

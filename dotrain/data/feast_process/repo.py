@@ -173,8 +173,11 @@ def source_types(view: View, repo: Path, features: list[str]) -> dict[str, str]:
         column = schema.field(column_in_source(view, name)).type
         if pyarrow.types.is_dictionary(column):
             column = column.value_type
-        refuse_other_type(f"{view.name}:{name}", view.features[name], str(column), str(file))
-        found[name] = str(column)
+        declared = view.features[name]
+        refuse_other_type(f"{view.name}:{name}", declared, str(column), str(file))
+        # pandas writes whole numbers, of which some are missing, as others: only the values tell.
+        if (kind_of(declared), kind_of(str(column))) != ("whole number", "number"):
+            found[name] = str(column)
     return found
 
 
