@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +27,7 @@ class CantConnectError(Exception):
     """A database can't be reached; what its driver says of it."""
 
 
-def batches_of(address: Address, query: Query) -> Iterator[pa.RecordBatch]:
+def batches_of(address: Address, query: Query) -> Generator[pa.RecordBatch]:
     """Yield a query's rows, of the types that its database's driver gives.
 
     The first batch may be without rows. All is read within one transaction that writes nothing.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Final, final
@@ -79,36 +80,34 @@ class SqlSource(AbstractSource):
         """
         address = self._address()
         query = Query(self.query, address.kind)
-        found = batches_of(address, query)
         names: list[str] = []
-        key: tuple[str | int, ...] = ()
         rows = 0
-        while True:
-            message = ""
-            try:
-                batch = next(found, None)
-            except BadData as error:
-                message, key = str(error), error.key
-            except CantConnectError as error:
-                message = f"the database at {self.connection} can't be reached: {error}"
-                key = ("connection",)
-            except Exception as error:
-                message, key = f"the database at {self.connection} says: {words(error)}", ("sql",)
-            if message:
-                # Out here the driver's exception isn't the context of this one, where a log could find it.
-                raise BadData(address.cleaned(message), *key)
-            if batch is None:
-                break
-            if not names:
-                names = _names(batch, query)
-                ties = Ties(names, query.keys(names))
-            if batch.num_rows:
-                made = settled(batch.rename_columns(names), rows)
-                ties.check(made)
-                yield made
-                rows += batch.num_rows
+        with _closing(batches_of(address, query)) as found:
+            while (batch := self._next(found, address)) is not None:
+                if not names:
+                    names = _names(batch, query)
+                    ties = Ties(names, query.keys(names))
+                if batch.num_rows:
+                    made = settled(batch.rename_columns(names), rows)
+                    ties.check(made)
+                    yield made
+                    rows += batch.num_rows
         if not rows:
             raise BadData("the query gives no rows", "sql")
+
+    def _next(self, found: Iterator[pa.RecordBatch], address: Address) -> pa.RecordBatch | None:
+        """Return the next batch, or None; what a driver raises is told without secrets."""
+        try:
+            return next(found, None)
+        except BadData as error:
+            message, key = str(error), error.key
+        except CantConnectError as error:
+            message = f"the database at {self.connection} can't be reached: {error}"
+            key = ("connection",)
+        except Exception as error:
+            message, key = f"the database at {self.connection} says: {words(error)}", ("sql",)
+        # Out here the driver's exception isn't the context of this one, where a log could find it.
+        raise BadData(address.cleaned(message), *key)
 
     def _address(self) -> Address:
         address = Address(variable_of(self.connection))
@@ -118,6 +117,16 @@ class SqlSource(AbstractSource):
                 why = f"a database of {address.kind} is read with {package}, which isn't installed"
                 raise BadData(f"{why}; pip install {package}", "connection")
         return address
+
+
+@contextmanager
+def _closing(found: Generator[pa.RecordBatch]) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Close a connection when its rows have come, or aren't wanted any more; what a driver says to that is no matter."""
+    try:
+        yield found
+    finally:
+        with suppress(Exception):
+            found.close()
 
 
 def _names(batch: pa.RecordBatch, query: Query) -> list[str]:
