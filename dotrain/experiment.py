@@ -34,7 +34,6 @@ from dotrain.runs.result import Result
 from dotrain.runs.session import resume as resume_experiment
 from dotrain.runs.session import run as run_experiment
 from dotrain.runs.stopped import take_up
-from dotrain.runs.tables import with_table
 from dotrain.runs.warm_start import warm_started
 from dotrain.runs.which_code import Which, choose_code, refuse_other_code
 from dotrain.space import Searchspace
@@ -113,10 +112,9 @@ def _begin(
     """Run what was loaded, whoever described it."""
     loaded.executor.waits = wait
     say(loaded, quiet=quiet)
-    experiment = Experiment.of(loaded)
+    experiment = warm_started(Experiment.of(loaded), runs_dir, quiet=quiet)
     demands = demands_of(experiment, gates, junit, allow_simulated)
-    experiment = with_table(experiment, runs_dir, quiet=quiet)
-    experiment = rehearsed(warm_started(experiment, runs_dir, quiet=quiet), loaded, quiet=quiet)
+    experiment = rehearsed(experiment, loaded, runs_dir, quiet=quiet)
     observer = display(experiment, quiet=quiet, is_new=True)
     return run_experiment(experiment, runs_dir, observer, demands, quiet=quiet)
 
@@ -317,8 +315,8 @@ def lagom(
     """
     functions = {"train": train_fn, "model": model, "data": data, "prepare": prepare}
     optimizer = chosen_before(optimizer, resume, Path(runs_dir))
-    search: dict[str, Any] = {"space": searchspace, "optimizer": optimizer}
-    search |= {"num_trials": num_trials, "space_constraints": space_constraints, "stop": stop}
+    search: dict[str, Any] = {"space": searchspace, "optimizer": optimizer, "stop": stop}
+    search |= {"num_trials": num_trials, "space_constraints": space_constraints}
     search["try_first"] = None if try_first is None else _listed(try_first)
     search |= {"repeats": repeats, "constraints": constraints, "warm_start": warm_start}
     same: dict[str, Any] = {"name": name, "metric": metric, "direction": direction, "seed": seed}

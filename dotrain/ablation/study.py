@@ -69,11 +69,8 @@ class Features(Container[str]):
     def __contains__(self, column: object) -> bool:
         name = str(column)
         self.seen.add(name)
-        return not self.leaves_out(name)
-
-    def leaves_out(self, column: str) -> bool:
-        """Whether a column is left out; asking so isn't asking for it."""
-        return column in self._left_out or any(fnmatchcase(column, one) for one in self._patterns)
+        is_matched = any(fnmatchcase(name, pattern) for pattern in self._patterns)
+        return name not in self._left_out and not is_matched
 
     def __iter__(self) -> Iterator[str]:
         raise UsageError(

@@ -72,7 +72,9 @@ class TableSection(Section):
         lt=1,
         description="The share of rows to validate on, not trained on: short for split.validation; by default 0.2.",
     )
-    split: SplitSection | None = None
+    split: SplitSection = Field(
+        default=SplitSection(), description="Which rows are validated on, if not any."
+    )
     types: dict[str, Literal["number", "category"]] = Field(
         default={},
         description="What columns are, where their values don't tell: number, or category, which becomes a column "
@@ -86,7 +88,7 @@ class TableSection(Section):
             raise SpaceError(f"says not where the rows are: expected {' or '.join(SOURCES)}")
         if len(said) > 1:
             raise SpaceError(f"the rows can't come from {said[0]} and {said[1]}", said[1])
-        if self.validation is not None and self.split is not None:
+        if self.validation is not None and "split" in self.model_fields_set:
             raise SpaceError("said by split.validation already: take one out", "validation")
         return self
 
@@ -110,7 +112,7 @@ def declared_table(
 
 
 def _declared(section: TableSection, folder: Path) -> Declared:
-    split = section.split or SplitSection()
+    split = section.split
     share = section.validation or split.validation
     (kind,) = (key for key in SOURCES if getattr(section, key) is not None)
     return Declared(

@@ -32,6 +32,7 @@ class FileSource(AbstractSource):
     """
 
     kind: ClassVar[str] = "file"
+    packages: ClassVar[tuple[str, ...]] = ("pandas", "pyarrow")
     pattern: str
 
     @cached_property

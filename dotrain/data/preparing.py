@@ -16,6 +16,7 @@ from dotrain.data.kept import categories_in, is_kept, keep, keep_beside, table_f
 from dotrain.data.source import AbstractSource, BadData, Column
 from dotrain.data.splits import Split, validation_rows
 from dotrain.data.table import Computed, Table, refuse_unknown, with_derived
+from dotrain.errors import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class Declared:
         text = self.source.text
         known = [*known, *(one.name for one in self.derived)]
         if self.label not in known:
-            others = [name for name in known if name != self.label]
-            refuse_unknown(self.label, others, f"{text}: no label", "label")
+            hint = did_you_mean(self.label, list(known))
+            raise BadData(f"{text} has no label column '{self.label}'{hint}", "label")
         for key, name in (("by", self.split.by), ("time", self.split.time)):
             if name:
                 refuse_unknown(name, known, text, "split", key)
@@ -69,7 +70,7 @@ class Declared:
         beside = {self.label, *self.split.columns}
         found = tuple(name for name in known if name not in beside)
         if not found:
-            raise BadData(f"{text} has no column beside the label", "label")
+            raise BadData(f"{text} has no column beside the label", self.source.kind)
         return found
 
 
@@ -87,6 +88,12 @@ def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = 
         OSError: If there is no room for it.
     """
     source = declared.source
+    for name in source.packages:
+        try:
+            __import__(name)
+        except ImportError:
+            message = f"reading {source.text} needs {name}: pip install '{source.requirement}'"
+            raise BadData(message, source.kind) from None
     columns = source.declared()
     identity = dict(source.identity())
     groups, categories, digest = _rows_of(declared, folder, identity, known)

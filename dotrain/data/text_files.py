@@ -167,7 +167,10 @@ def _restore_codes(file: Path, table: Any, options: Mapping[str, Any]) -> list[s
     written = pd.read_csv(file, **options, usecols=places, dtype=str)
     for place, column in zip(places, written.columns, strict=True):
         name, codes = table.columns[place], written[column]
-        begins = codes.str.match(_CODE).fillna(False).astype(bool)
+        # Before its third version pandas takes the least whole number for a missing one.
+        if (table[name].isna() & codes.notna()).any():
+            table[name] = codes.astype(float)
+        begins = codes.str.match(_CODE, na=False).astype(bool)
         if begins.any():
             table[name] = codes
             if codes.str.len().nunique() > 1:
@@ -176,6 +179,17 @@ def _restore_codes(file: Path, table: Any, options: Mapping[str, Any]) -> list[s
                     "without a 0 in front, codes all of one length"
                 )
     return wrong
+
+
+def _number(cell: Any) -> float | None:
+    """Return what a cell says as a number, None if it is none."""
+    import pandas as pd
+
+    try:
+        found = pd.to_numeric(cell, errors="coerce")
+    except (ValueError, OverflowError):
+        found = float(cell)
+    return None if pd.isna(found) else float(found)
 
 
 def _numbers_in(column: Any) -> tuple[Any, str]:
@@ -194,9 +208,13 @@ def _numbers_in(column: Any) -> tuple[Any, str]:
     cells = column.dropna()
     if not len(cells) or any(isinstance(cell, bool) for cell in cells.unique()):
         return column, ""
-    is_number = pd.to_numeric(cells, errors="coerce").notna()
+    try:
+        numbers = pd.to_numeric(cells, errors="coerce")
+    except (ValueError, OverflowError):  # a very large one, before its third version
+        numbers = cells.map(_number)
+    is_number = numbers.notna()
     if is_number.all():
-        return pd.to_numeric(column).astype(float), ""
+        return numbers.astype(float).reindex(column.index), ""
     texts = cells[~is_number].astype(str)
     different = list(texts.unique())
     missing = [text for text in different if text.strip().lower() in _MISSING]

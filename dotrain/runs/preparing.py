@@ -27,6 +27,7 @@ from dotrain.results.text import count_text
 from dotrain.runs.definition import Experiment
 from dotrain.runs.header import make_header
 from dotrain.runs.result import Demands
+from dotrain.runs.tables import with_table
 from dotrain.training.rehearsal import rehearse
 
 
@@ -47,20 +48,25 @@ def say(loaded: LoadedConfig, *, quiet: bool) -> None:
             sys.stderr.write(f"warning: {text}\n")
 
 
-def rehearsed(experiment: Experiment, loaded: LoadedConfig, *, quiet: bool) -> Experiment:
-    """Build every arm of a study once, if this is one.
+def rehearsed(
+    experiment: Experiment, loaded: LoadedConfig, runs_dir: Path, *, quiet: bool
+) -> Experiment:
+    """Make the declared table ready, and build every arm of a study once, if these are there.
 
     Args:
         experiment: What is to be run.
         loaded: What it was made of.
+        runs_dir: As of `with_table`.
         quiet: Say nothing.
 
     Returns:
         The experiment, with what was learnt.
 
     Raises:
-        ConfigError: With every component that would change nothing or can't be left out.
+        ConfigError: With every component that would change nothing or can't be left out; with what is wrong with
+            the data.
     """
+    experiment = with_table(experiment, runs_dir, quiet=quiet)
     if experiment.study is None or experiment.simulated:
         return experiment
     found = rehearse(experiment.program("rehearsal", Path("/nowhere")))

@@ -33,7 +33,7 @@ from dotrain.runs.result import Demands, Result
 from dotrain.runs.spaces import keep_space, other_space, space_of
 from dotrain.runs.stopped import StoppedRun
 from dotrain.runs.storing import taken
-from dotrain.runs.tables import with_same_table
+from dotrain.runs.tables import with_same_table, with_table
 from dotrain.runs.which_code import is_to_train
 from dotrain.store import (
     NEEDS,
@@ -54,10 +54,10 @@ from dotrain.training.program import Program
 from dotrain.usercode.archive import Code
 from dotrain.versions import own_version
 
-#: What is said of a file system that has no way to bring a file to its disk.
+#: Of a file system that has no way to bring a file to its disk.
 _NO_SYNC = (
-    "its file system can't sync, so a power cut may take what has ended (journal.sync); choose another "
-    "place (--runs-dir, in Python runs_dir), or say journal.sync: system"
+    "its file system can't sync, so a power cut may take what has ended (journal.sync); choose another place "
+    "(--runs-dir, in Python runs_dir), or say journal.sync: system"
 )
 
 
@@ -86,6 +86,7 @@ def run(
         ResourcesUnavailable: If the workers can't be had; nothing has run then.
         KeyboardInterrupt: At the second Ctrl-C.
     """
+    experiment = with_table(experiment, runs_dir, quiet=quiet)
     run_dir = RunDir.create(runs_dir, experiment.name)
     with Lock(run_dir.lock), _writing(run_dir, experiment.config):
         run_dir.write_config(to_yaml(dict(experiment.config)))
@@ -256,19 +257,8 @@ class _Run:
             inheriting = None
             if optimizer.lends_checkpoints and not self.experiment.simulated:
                 inheriting = Inheriting(self.run_dir, start.kept, executor)
-            driver = Driver(
-                *(
-                    start.scheduler,
-                    executor,
-                    journal,
-                    view,
-                    observers,
-                    start.freeing,
-                    requests,
-                    asker,
-                    inheriting,
-                )
-            )
+            parts = start.scheduler, executor, journal, view, observers, start.freeing
+            driver = Driver(*parts, requests, asker, inheriting)
             return self._to_its_end(driver, start, program)
 
     def _executor(self, finally_: ExitStack, program: Program | None) -> AbstractExecutor:

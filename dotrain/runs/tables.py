@@ -33,7 +33,7 @@ def with_table(
     known: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> Experiment:
-    """Make the declared table ready, if there is one.
+    """Make the declared table ready, if there is one and it isn't.
 
     Args:
         experiment: What is to be run.
@@ -49,7 +49,7 @@ def with_table(
         DotrainError: If there is no room for them.
     """
     declared = experiment.table
-    if declared is None or experiment.simulated:
+    if declared is None or experiment.simulated or experiment.rows is not None:
         return experiment
     try:
         table = prepare(declared, runs_dir, known)

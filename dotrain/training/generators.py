@@ -128,7 +128,7 @@ class ModelGenerator:
         model = self._call(loaded.model, args, arguments)
         if study is not None:
             # The baseline's, where other columns or hyperparameters made it another one.
-            if any(map(self.features.leaves_out, self.features.seen)) or (
+            if any(name not in self.features for name in (*self.features.seen,)) or (
                 self._sources.asked & self._sources.variant.hparams.keys()
             ):
                 whole = _of_baseline(self._sources)

@@ -140,6 +140,7 @@ def test_the_documented_defaults() -> None:
         "ablator": {"name": "loco"},
         "early_stop": {"name": "none"},
         "seeds": 5,
+        "keep_derived": False,
     }
 
 

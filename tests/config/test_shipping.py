@@ -11,7 +11,10 @@ from dotrain.config import shipping
 from dotrain.config.loaded import LoadedConfig
 from dotrain.config.plan import make_plan
 from dotrain.report.result import print_plan
+from dotrain.runs import tables
 from dotrain.runs.definition import Experiment
+from dotrain.runs.tables import with_table
+from dotrain.training.program import Program
 from tests.folder import Folder
 
 HEAD = "train: t.py:train\nmetric: m\ndirection: max\n"
@@ -122,22 +125,30 @@ def test_the_data_of_packages_go_along_unless_they_are_too_much(
 
 
 def test_the_table_goes_along_where_workers_may_not_see_it(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder.write("t.csv", "a,b\n1,2\n")
+    folder.write("t.csv", "a,b\n1,2\n3,4\n")
     text = HEAD + "data: {file: t.csv, label: b}\n"
-    assert Experiment.of(folder.load(text)).program("t", Path("/x")).table_files.files == {}
-    there = folder.load(text + ELSEWHERE)
-    program = Experiment.of(there).program("t", Path("/x"))
-    assert list(program.table_files.files) == ["t.csv"]
+
+    def program(loaded: LoadedConfig) -> Program:
+        ready = with_table(Experiment.of(loaded), folder.path / "runs")
+        return ready.program("t", Path("/x"))
+
+    assert program(folder.load(text)).table_files.files == {}
+    there = program(folder.load(text + ELSEWHERE))
+    table, mask = sorted(there.table_files.files)
+    assert (table, mask[:13]) == ("0-table.arrow", "1-validation-")
     # It is no part of the code: where trials run may change in a resume.
-    assert list(program.functions.code.files) == ["t.py"]
+    assert list(there.functions.code.files) == ["t.py"]
     monkeypatch.setattr(shipping, "MOST_BYTES", 90)
     (folder.path / "t.csv").write_text("a,b\n" + "1,2\n" * 50)
     loaded = folder.load(text + ELSEWHERE)
-    assert not Experiment.of(loaded).program("t", Path("/x")).table_files.files
     (warning,) = loaded.warnings
     assert f"{folder.path / 't.csv'} doesn't go along" in str(warning)
+    capsys.readouterr()
+    monkeypatch.setattr(tables, "MOST_BYTES", 90)
+    assert not program(loaded).table_files.files
+    assert f"{folder.path / 't.csv'} doesn't go along" in capsys.readouterr().err
 
 
 def test_check_says_what_goes_along_in_a_line(

@@ -63,7 +63,11 @@ def test_the_columns_of_a_study_are_looked_up(folder: Folder) -> None:
     ("name", "content", "message"),
     [
         ("none.csv", None, "no file {}"),
-        ("a.xlsx", b"x", "{}: expected a file that ends in .csv, .tsv or .parquet"),
+        (
+            "a.xlsx",
+            b"x",
+            "{}: expected a file that ends in .csv, .tsv, .parquet, .feather or .arrow",
+        ),
         ("a.csv", b"", "{} can't be read: it is empty"),
         ("a.csv", "a,y\n".encode("utf-16"), "{} can't be read: it is not UTF-8 text"),
         ("a.parquet", b"PAR?", "{} can't be read"),

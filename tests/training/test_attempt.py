@@ -29,6 +29,9 @@ from dotrain.core.arm import ArmRun
 from dotrain.core.events import Failed, Finished, Reported, Started, Stopped, TrialEvent
 from dotrain.core.instructions import Launch
 from dotrain.core.strategy import Seat
+from dotrain.data.files import FileSource
+from dotrain.data.preparing import Declared, prepare
+from dotrain.data.table import Table
 from dotrain.distribution.single import Single
 from dotrain.errors import UsageError
 from dotrain.training.arguments import Hparams
@@ -38,7 +41,6 @@ from dotrain.training.numbers import as_number
 from dotrain.training.output import captured
 from dotrain.training.place import Place
 from dotrain.training.program import LoadedProgram, Program
-from dotrain.training.table_files import TabularSource
 from dotrain.usercode.function import FunctionRef, Functions
 
 Run = Callable[..., tuple[TrialEvent, list[TrialEvent]]]
@@ -54,7 +56,7 @@ def run(tmp_path: Path) -> Run:
         model: Callable[..., Any] | None = None,
         data: Callable[..., Any] | None = None,
         left_out: Sequence[Component] = (),
-        table: TabularSource | None = None,
+        table: Table | None = None,
         rank: int = 0,
         stop: str | None = None,
     ) -> tuple[TrialEvent, list[TrialEvent]]:
@@ -434,7 +436,7 @@ def test_a_split_that_the_function_does_not_ask_for_is_refused(run: Run) -> None
 def test_a_declared_table_is_called_like_a_function(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("a,b,y\n" + "1,2,0\n" * 10)
-    table = TabularSource(file, "y")
+    table = prepare(Declared(FileSource(str(file)), "y"), tmp_path / "runs")
 
     def train(data_gen: Any) -> float:
         columns = list(data_gen()[0].columns)

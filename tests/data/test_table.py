@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dotrain.ablation.study import Features
-from dotrain.training.errors import BadSetup
-from dotrain.training.table_files import TabularSource, columns_of
-from dotrain.training.tabular import (
-    encode,
-    encode_labels,
-    load_arrays,
-    load_table,
-)
-from tests.conftest import ROOT
+from dotrain.data.encoding import encode
+from dotrain.data.facts import Measure
+from dotrain.data.files import FileSource
+from dotrain.data.preparing import Declared, prepare
+from dotrain.data.source import BadData
+from dotrain.data.splits import Split
+from dotrain.data.table import Table
 
-ALL = Features()
+
+def ready(file: Path, label: str, share: float = 0.2, columns: Any = None) -> Table:
+    """Return the table of a file, made ready."""
+    declared = Declared(FileSource(str(file)), label, columns, Split(share))
+    return prepare(declared, file.parent / "runs")
+
+
+def frame_of(table: Table, split: str, left_out: Sequence[str] = ()) -> Any:
+    """Return the columns and labels of a split."""
+    return table.frame(split, [name for name in table.columns if name not in left_out])
+
+
+def arrays_of(table: Table, split: str, left_out: Sequence[str] = ()) -> Any:
+    """Return a split as arrays."""
+    return table.arrays(split, [name for name in table.columns if name not in left_out])
 
 
 @pytest.fixture
@@ -68,8 +80,8 @@ def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".CSV"])
 def test_every_format_gives_the_same_rows(table: pd.DataFrame, tmp_path: Path, suffix: str) -> None:
-    source = TabularSource(written(tmp_path, table, suffix), "survived", 0.25)
-    frame, labels = load_table(source, "validation", ALL)
+    source = ready(written(tmp_path, table, suffix), "survived", 0.25)
+    frame, labels = frame_of(source, "validation")
     assert list(frame.columns) == ["age", "class", "alone", "fare"]
     expected = table.loc[frame.index]
     assert frame["fare"].to_numpy() == pytest.approx(expected["fare"].to_numpy())
@@ -79,65 +91,73 @@ def test_every_format_gives_the_same_rows(table: pd.DataFrame, tmp_path: Path, s
 
 
 def test_the_splits_share_no_row_and_miss_none(table: pd.DataFrame, tmp_path: Path) -> None:
-    source = TabularSource(written(tmp_path, table), "survived")
-    train, _ = load_table(source, "train", ALL)
-    validation, _ = load_table(source, "validation", ALL)
+    source = ready(written(tmp_path, table), "survived")
+    train, _ = frame_of(source, "train")
+    validation, _ = frame_of(source, "validation")
     assert sorted([*train.index, *validation.index]) == list(range(101))
     assert len(validation) == 20
 
 
 def test_the_split_is_the_same_whatever_is_left_out(table: pd.DataFrame, tmp_path: Path) -> None:
-    source = TabularSource(written(tmp_path, table), "survived")
-    every, _ = load_table(source, "validation", ALL)
-    fewer, _ = load_table(source, "validation", Features(["class", "age"]))
+    source = ready(written(tmp_path, table), "survived")
+    every, _ = frame_of(source, "validation")
+    fewer, _ = frame_of(source, "validation", ["class", "age"])
     assert list(every.index) == list(fewer.index)
     assert list(fewer.columns) == ["alone", "fare"]
 
 
 def test_the_split_stays_what_it_was(tmp_path: Path) -> None:
     ten = pd.DataFrame({"x": range(10), "y": range(10)})
-    frame, _ = load_table(TabularSource(written(tmp_path, ten), "y", 0.3), "validation", ALL)
+    frame, _ = frame_of(ready(written(tmp_path, ten), "y", 0.3), "validation")
     assert list(frame.index) == [2, 4, 8]
 
 
-def test_only_the_columns_of_the_source_are_asked_about(
-    table: pd.DataFrame, tmp_path: Path
-) -> None:
-    features = Features(["fare"])
-    source = TabularSource(written(tmp_path, table), "survived", columns=("fare", "age"))
-    frame, _ = load_table(source, "train", features)
-    assert list(frame.columns) == ["age"]
-    assert features.seen == {"fare", "age"}
+def test_only_the_columns_that_are_named_are_given(table: pd.DataFrame, tmp_path: Path) -> None:
+    source = ready(written(tmp_path, table), "survived", columns=("fare", "age"))
+    assert list(frame_of(source, "train")[0].columns) == ["fare", "age"]
+    assert set(source.facts) == {"fare", "age", "survived"}
 
 
-def test_arrays_are_encoded_alike_in_both_splits(table: pd.DataFrame, tmp_path: Path) -> None:
-    # A value that only one row has is in one split only.
-    table.loc[7, "class"] = "crew"
-    source = TabularSource(written(tmp_path, table), "survived")
-    train, train_labels = load_arrays(source, "train", ALL)
-    validation, validation_labels = load_arrays(source, "validation", ALL)
-    assert train.shape == (81, 1 + 4 + 2 + 1)
-    assert validation.shape == (20, 8)
+def test_arrays_are_scaled_by_the_training_rows_alone(table: pd.DataFrame, tmp_path: Path) -> None:
+    validated = list(frame_of(ready(written(tmp_path, table), "survived"), "validation")[0].index)
+    # What only validation rows hold is no category, and their values move no mean.
+    table.loc[validated, "fare"] += 1e6
+    table.loc[validated[0], "class"] = "crew"
+    source = ready(written(tmp_path, table), "survived")
+    train, train_labels = arrays_of(source, "train")
+    validation, validation_labels = arrays_of(source, "validation")
+    assert train.shape == (81, 1 + 3 + 2 + 1)
+    assert validation.shape == (20, 7)
     assert train.dtype == validation.dtype == np.float32
-    numbers = np.concatenate([train, validation])[:, [0, 7]]
-    assert numbers.mean(axis=0) == pytest.approx([0, 0], abs=1e-6)
-    assert numbers.std(axis=0) == pytest.approx([1, 1], abs=1e-6)
-    rows, raw = load_table(source, "validation", ALL)
+    assert train[:, [0, 6]].mean(axis=0) == pytest.approx([0, 0], abs=1e-6)
+    assert train[:, [0, 6]].std(axis=0) == pytest.approx([1, 1], abs=1e-6)
+    assert (validation[:, 6] > 1e4).all()
+    rows, raw = frame_of(source, "validation")
     assert list(validation_labels) == [int(label == "yes") for label in raw]
     assert set(train_labels) == {0, 1}
-    # One-hot by sorted order: 1st, 2nd, 3rd, crew.
+    # One-hot by sorted order: 1st, 2nd, 3rd.
     assert list(validation[:, 3]) == [float(value == "3rd") for value in rows["class"]]
+    assert not validation[0, 1:4].any()
     assert np.isfinite(train).all()
 
 
 def test_without_any_column_there_is_one_of_zeros(table: pd.DataFrame, tmp_path: Path) -> None:
-    source = TabularSource(written(tmp_path, table), "survived")
-    nothing = Features(["age", "class", "alone", "fare"])
-    rows, labels = load_arrays(source, "train", nothing)
+    source = ready(written(tmp_path, table), "survived")
+    rows, labels = arrays_of(source, "train", source.columns)
     assert rows.shape == (81, 1)
     assert not rows.any()
     assert len(labels) == 81
-    assert load_table(source, "train", nothing)[0].shape == (81, 0)
+    assert frame_of(source, "train", source.columns)[0].shape == (81, 0)
+
+
+def encoded(values: Any) -> Any:
+    """Return a column as numbers, all of its rows being trained on."""
+    import pyarrow as pa
+
+    frame = pa.Table.from_pandas(pd.DataFrame({"x": values}), preserve_index=False)
+    measure = Measure(frame.schema, (), {})
+    measure.add(frame, np.ones(len(frame), bool))
+    return encode(frame, list(measure.facts().values()))
 
 
 @pytest.mark.parametrize(
@@ -154,13 +174,15 @@ def test_without_any_column_there_is_one_of_zeros(table: pd.DataFrame, tmp_path:
         ([0.1, None, 0.1], [[0], [0], [0]]),
         ([np.nan, np.nan, np.nan], [[0], [0], [0]]),
         ([None, None, None], [[], [], []]),
-        (["b", 1, "a"], [[0, 0, 1], [1, 0, 0], [0, 1, 0]]),
     ],
 )
 def test_every_kind_of_column_has_its_code(values: Any, expected: list[list[float]]) -> None:
-    encoded = encode(pd.DataFrame({"x": values}))
-    assert encoded.shape == np.shape(expected)
-    assert encoded == pytest.approx(np.array(expected), abs=1e-6)
+    found = encoded(values)
+    # Rows of no width are those of a table without columns.
+    wanted = np.array(expected, float)
+    wanted = wanted if wanted.size else np.zeros((len(values), 0))
+    assert found.shape == wanted.shape
+    assert found == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -172,15 +194,21 @@ def test_every_kind_of_column_has_its_code(values: Any, expected: list[list[floa
         ([True, False, True], [1, 0, 1]),
     ],
 )
-def test_labels_are_numbers(values: Any, expected: list[float]) -> None:
-    encoded = encode_labels(pd.Series(values, name="y"))
-    assert encoded.dtype.kind in "if"
-    assert list(encoded) == expected
+def test_labels_are_numbers(values: Any, expected: list[float], tmp_path: Path) -> None:
+    table = ready(written(tmp_path, pd.DataFrame({"x": range(3), "y": values}), ".parquet"), "y")
+    labels = {}
+    for split in ("train", "validation"):
+        rows, _ = frame_of(table, split)
+        numbers = arrays_of(table, split)[1]
+        assert numbers.dtype.kind in "if"
+        labels |= dict(zip(rows.index, numbers, strict=True))
+    assert [labels[row] for row in range(3)] == expected
 
 
-def test_a_missing_label_is_an_error() -> None:
-    with pytest.raises(BadSetup, match="label column 'y': 1 of 3 are missing"):
-        encode_labels(pd.Series(["a", None, "b"], name="y"))
+def test_a_missing_label_is_an_error(tmp_path: Path) -> None:
+    file = written(tmp_path, pd.DataFrame({"x": range(3), "y": ["a", None, "b"]}))
+    with pytest.raises(BadData, match="label column 'y': 1 of 3 are missing"):
+        ready(file, "y")
 
 
 @pytest.mark.parametrize(
@@ -192,34 +220,34 @@ def test_a_missing_label_is_an_error() -> None:
     ],
 )
 def test_a_column_without_a_code_is_an_error(values: Any, message: str) -> None:
-    with pytest.raises(BadSetup, match=f"column 'x' {message}|column 'x'.*{message}"):
-        encode(pd.DataFrame({"x": values}))
+    with pytest.raises(BadData, match=f"column 'x' {message}|column 'x'.*{message}"):
+        encoded(values)
 
 
 def test_an_unknown_split_is_an_error(table: pd.DataFrame, tmp_path: Path) -> None:
-    source = TabularSource(written(tmp_path, table), "survived")
+    source = ready(written(tmp_path, table), "survived")
     with pytest.raises(ValueError, match=r"unknown split 'valid'; did you mean 'validation'\?"):
-        load_table(source, "valid", ALL)
+        frame_of(source, "valid")
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1])
 def test_the_validation_is_a_share(share: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
-        TabularSource(Path("x.csv"), "y", share)
+        Split(share)
 
 
 def test_what_the_file_lacks_is_told(table: pd.DataFrame, tmp_path: Path) -> None:
     file = written(tmp_path, table)
-    for source, message in [
-        (TabularSource(tmp_path / "none.csv", "y"), r"no file .*none\.csv"),
-        (TabularSource(tmp_path / "table.xlsx", "y"), r"ends in \.csv, \.tsv or \.parquet"),
-        (TabularSource(file, "surived"), "no label column 'surived'"),
-        (TabularSource(file, "fares"), "'fares'; did you mean 'fare'"),
-        (TabularSource(file, "fare", columns=("agee",)), "no column 'agee'; did you mean 'age'"),
-        (TabularSource(file, "fare", columns=("age", "fare")), "'fare' is the label"),
+    for (path, label, columns), message in [
+        ((tmp_path / "none.csv", "y", None), r"no file .*none\.csv"),
+        ((tmp_path / "table.xlsx", "y", None), r"ends in \.csv, \.tsv, \.parquet, \.feather or"),
+        ((file, "surived", None), "no label column 'surived'"),
+        ((file, "fares", None), "'fares'; did you mean 'fare'"),
+        ((file, "fare", ("agee",)), "no column 'agee'; did you mean 'age'"),
+        ((file, "fare", ("age", "fare")), "'fare' is the label"),
     ]:
-        with pytest.raises(BadSetup, match=message):
-            load_table(source, "train", ALL)
+        with pytest.raises(BadData, match=message):
+            ready(path, label, columns=columns)
 
 
 @pytest.mark.parametrize(
@@ -238,8 +266,8 @@ def test_what_the_file_lacks_is_told(table: pd.DataFrame, tmp_path: Path) -> Non
 )
 def test_a_broken_file_is_told(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(BadSetup, match=message):
-        load_table(TabularSource(tmp_path / name, "y"), "train", ALL)
+    with pytest.raises(BadData, match=message):
+        ready(tmp_path / name, "y")
 
 
 def test_missing_packages_are_told(
@@ -249,19 +277,19 @@ def test_missing_packages_are_told(
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     with monkeypatch.context() as patched:
         without(patched, "pandas")
-        with pytest.raises(BadSetup, match=r"needs pandas: pip install 'dotrain\[tabular\]'"):
-            load_table(TabularSource(file, "survived"), "train", ALL)
+        with pytest.raises(BadData, match=r"needs pandas: pip install 'dotrain\[tabular\]'"):
+            ready(file, "survived")
     with monkeypatch.context() as patched:
         without(patched, "pyarrow", "fastparquet")
-        with pytest.raises(BadSetup, match=r"needs pyarrow: pip install 'dotrain\[tabular\]'"):
-            load_table(TabularSource(tmp_path / "t.parquet", "y"), "train", ALL)
+        with pytest.raises(BadData, match=r"needs pyarrow: pip install 'dotrain\[tabular\]'"):
+            ready(tmp_path / "t.parquet", "y")
 
 
 def rows_of(folder: Path, text: str, label: str = "y") -> pd.DataFrame:
     """What both splits of a CSV file hold, in the order of the file."""
     (folder / "t.csv").write_text(text, encoding="utf-8")
-    source = TabularSource(folder / "t.csv", label)
-    parts = [load_table(source, split, ALL) for split in ("train", "validation")]
+    source = ready(folder / "t.csv", label)
+    parts = [frame_of(source, split) for split in ("train", "validation")]
     return pd.concat([frame.assign(y=labels) for frame, labels in parts]).sort_index()
 
 
@@ -299,7 +327,7 @@ def test_numbers_with_text_among_them_are_refused(
     """Else a column of numbers would become one of categories, without a word."""
     for column, label in (("x", "y"), ("y", "x")):
         text = f"{column},{label}\n" + "".join(f"{cell},{n}\n" for n, cell in enumerate(cells))
-        with pytest.raises(BadSetup, match=rf"t\.csv: column '{column}' {message}"):
+        with pytest.raises(BadData, match=rf"t\.csv: column '{column}' {message}"):
             rows_of(tmp_path, text)
 
 
@@ -356,7 +384,7 @@ def test_numbers_are_numbers_whatever_their_size(cells: list[float | None]) -> N
 def test_a_column_without_a_name_of_its_own_is_refused(
     tmp_path: Path, header: str, message: str
 ) -> None:
-    with pytest.raises(BadSetup, match=rf"t\.csv: {message}"):
+    with pytest.raises(BadData, match=rf"t\.csv: {message}"):
         rows_of(tmp_path, f"{header}\n1,2,3\n4,5,6\n")
 
 
@@ -371,24 +399,13 @@ def test_a_parquet_files_index_is_no_column(table: pd.DataFrame, tmp_path: Path)
     file = tmp_path / "t.parquet"
     shuffled = table.sample(frac=1, random_state=0)
     shuffled.to_parquet(file)
-    assert columns_of(file) == list(table.columns)
-    frame, _ = load_table(TabularSource(file, "survived"), "train", ALL)
+    assert [one.name for one in FileSource(str(file)).declared() or ()] == list(table.columns)
+    frame, _ = frame_of(ready(file, "survived"), "train")
     assert list(frame.columns) == ["age", "class", "alone", "fare"]
     # Another program that writes the file anew makes a column of it.
     pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
-    with pytest.raises(BadSetup, match="column 6, '__index_level_0__', is a saved index"):
-        load_table(TabularSource(file, "survived"), "train", ALL)
+    with pytest.raises(BadData, match="column 6, '__index_level_0__', is a saved index"):
+        ready(file, "survived")
     pq.write_table(pa.Table.from_arrays([pa.array([1, 2])] * 2, ["a", "a"]), file)
-    with pytest.raises(BadSetup, match="columns 1 and 2 are both named 'a'"):
-        load_table(TabularSource(file, "a"), "train", ALL)
-
-
-def test_the_recipes_table_reads_as_before() -> None:
-    file = ROOT / "recipes/data/titanic.csv"
-    source = TabularSource(file, "survived")
-    assert columns_of(file) == ["survived", "sex", "age", "passengerClass"]
-    rows, labels = load_arrays(source, "train", ALL)
-    plain = pd.read_csv(file).drop(columns="survived")
-    taken = load_table(source, "train", ALL)[0].index
-    assert rows == pytest.approx(encode(plain)[taken])
-    assert set(labels) == {0, 1}
+    with pytest.raises(BadData, match="columns 1 and 2 are both named 'a'"):
+        ready(file, "a")
