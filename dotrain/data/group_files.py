@@ -11,6 +11,7 @@ import os
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -91,9 +92,28 @@ class GroupFile(ABC):
     def size(self, group: int, rows: int) -> int:
         """About how many bytes a group takes in memory with all its columns, as its footer tells."""
 
-    @abstractmethod
     def read(self, groups: Sequence[int], columns: Sequence[str]) -> Sequence[Any]:
-        """Return the rows of groups as record batches, with some of the columns."""
+        """Return the rows of groups as record batches, with some of the columns; nothing of others is read.
+
+        Texts may come as numbers of a dictionary: `as_declared` turns them back.
+
+        Raises:
+            FileChanged: If it isn't the file any more that was opened.
+            BadData: If it can't be read.
+        """
+        import pyarrow as pa
+
+        self.check()
+        try:
+            found = self._read(groups, columns)
+        except (OSError, pa.ArrowException) as error:
+            self.check()
+            raise BadData(f"{self.path} can't be read: {error}") from None
+        self.check()
+        return found
+
+    @abstractmethod
+    def _read(self, groups: Sequence[int], columns: Sequence[str]) -> Sequence[Any]: ...
 
     def forget(self) -> None:  # noqa: B027
         """Give memory back that can be read again."""
@@ -117,6 +137,20 @@ def open_groups(path: Path) -> GroupFile:
     except (OSError, ValueError, struct.error, pa.ArrowException) as error:
         raise BadData(f"{path} can't be read: {error}") from None
     raise BadData(f"{path}: expected a Parquet file, or one of Arrow IPC (Feather)")
+
+
+def opened_now(path: Path) -> GroupFile:
+    """Return a file as it is now: one that was opened before, if it hasn't changed.
+
+    Raises:
+        BadData: As of `open_groups`.
+    """
+    return _opened(path, _state_of(path))
+
+
+@lru_cache(maxsize=8)
+def _opened(path: Path, state: object) -> GroupFile:
+    return open_groups(path)
 
 
 def stamp_of(path: Path) -> Stamp:
@@ -167,7 +201,7 @@ class ParquetGroups(GroupFile):
         return int(self._metadata.num_row_groups)
 
     def rows(self, group: int) -> int:
-        """As its footer tells."""
+        """As the footer tells."""
         return int(self._metadata.row_group(group).num_rows)
 
     def size(self, group: int, rows: int) -> int:
@@ -179,8 +213,7 @@ class ParquetGroups(GroupFile):
             size += 0 if width else chunk.total_uncompressed_size
         return int(size)
 
-    def read(self, groups: Sequence[int], columns: Sequence[str]) -> Sequence[Any]:
-        """Decode them."""
+    def _read(self, groups: Sequence[int], columns: Sequence[str]) -> Sequence[Any]:
         import pyarrow.parquet as pq
 
         # Buffered ahead, small columns would be read with the bytes of those between them.
@@ -232,15 +265,15 @@ class ArrowGroups(GroupFile):
         return len(self._bodies)
 
     def rows(self, group: int) -> int:
-        """As its description tells."""
-        return int(self._reader(()).get_batch(group).num_rows)
+        """As its description tells; of what is compressed one column is read."""
+        columns = (0,) if len(self.schema) else ()
+        return int(self._reader(columns).get_batch(group).num_rows)
 
     def size(self, group: int, rows: int) -> int:
         """By the widths of types, and if some have none, by what is stored."""
         return self._width * rows + (0 if self._are_fixed else self._bodies[group])
 
-    def read(self, groups: Sequence[int], columns: Sequence[str]) -> Sequence[Any]:
-        """Return them as they lie in the file."""
+    def _read(self, groups: Sequence[int], columns: Sequence[str]) -> Sequence[Any]:
         reader = self._reader(tuple(sorted(map(self.schema.get_field_index, columns))))
         return [reader.get_batch(group).select(list(columns)) for group in groups]
 
@@ -257,6 +290,11 @@ def as_batches(table: Any) -> list[Any]:
     if any(pa.types.is_dictionary(kind) for kind in table.schema.types):
         table = table.unify_dictionaries()
     return list(table.combine_chunks().to_batches())
+
+
+def as_declared(column: Any, kind: Any) -> Any:
+    """Return a column in the type that its file declares, which may have come as numbers of a dictionary."""
+    return column if column.type == kind else column.dictionary_decode().cast(kind)
 
 
 def _bodies(footer: bytes) -> Iterator[int]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dotrain.data.group_files import GroupFile, open_groups
+from dotrain.data.group_files import as_declared, opened_now
 from dotrain.data.source import BadData
 
 
@@ -30,40 +29,31 @@ class Group:
         """Return some of its columns as an Arrow table; of others nothing is read.
 
         Raises:
-            BadData: If the file can't be read, or has changed since it was first read here.
+            BadData: If the file can't be read, or has changed since.
         """
         import pyarrow as pa
 
-        file = opened(self.file)
-        file.check()
-        try:
-            table = pa.Table.from_batches(file.read([self.index], columns))
-        except (OSError, pa.ArrowException) as error:
-            file.check()
-            raise BadData(f"{self.file} can't be read any more: {error}") from None
-        if table.num_rows != self.rows:
-            raise BadData(f"{self.file} has changed: {table.num_rows} rows where {self.rows} were")
-        fields = [file.schema.field(name) for name in columns]
-        declared = pa.schema([pa.field(field.name, field.type) for field in fields])
-        return table.cast(declared)
-
-
-@lru_cache(maxsize=8)
-def opened(file: str) -> GroupFile:
-    """Return a file, opened once for this process.
-
-    Raises:
-        BadData: If it can't be read.
-    """
-    return open_groups(Path(file))
+        file = opened_now(Path(self.file))
+        schema = pa.schema([pa.field(name, file.schema.field(name).type) for name in columns])
+        found = pa.Table.from_batches([], schema)
+        if batches := file.read([self.index], columns):
+            read = pa.Table.from_batches(batches).combine_chunks()
+            arrays = [
+                as_declared(c.chunk(0), t) for c, t in zip(read.columns, schema.types, strict=True)
+            ]
+            found = pa.Table.from_arrays(arrays, schema=schema)
+        if found.num_rows != self.rows:
+            raise BadData(f"{self.file} has changed: {found.num_rows} rows where {self.rows} were")
+        return found
 
 
 def groups_of(file: Path) -> list[Group]:
-    """Return the groups of a file, as it is now.
+    """Return the groups of a file.
 
     Raises:
         BadData: If it can't be read.
     """
-    opened.cache_clear()
-    found = open_groups(file)
-    return [Group(str(file), index, found.rows(index)) for index in range(len(found))]
+    opened = opened_now(file)
+    found = [Group(str(file), index, opened.rows(index)) for index in range(len(opened))]
+    opened.forget()
+    return found

@@ -1,8 +1,9 @@
 """A table that is read while it is trained on, batch by batch: it may be larger than memory.
 
 Of a table only the columns asked for are read. What takes memory is about a window of it (`windows.py`), and the batches that
-are read ahead; of a file that is mapped into memory, the pages of a window, which the system can take back.
-Each rank reads the rows of its own share; where they are decoded in groups, as Parquet's are, every rank decodes all groups.
+are read ahead; of a file that is mapped into memory, the pages of a window, which the system can take back. A rank of PyTorch's
+reads its own share of each batch, and decodes the groups which that lies in; ranks of TensorFlow and JAX, which
+are given whole batches and lay their share on their devices, read all rows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from dotrain.data.group_files import FileChanged, GroupFile, Stamp, as_batches, open_groups
+from dotrain.data.group_files import (
+    FileChanged,
+    GroupFile,
+    Stamp,
+    as_batches,
+    as_declared,
+    open_groups,
+)
 from dotrain.data.groups import Group
 from dotrain.data.source import BadData
 from dotrain.data.windows import BYTES_OF_A_NUMBER, order_of, pieces_of
@@ -181,23 +189,16 @@ class TableRows(Rows):
 
     def _read_piece(self, number: int) -> _Read:
         """Return a piece, having made room for it if it isn't in memory."""
-        import pyarrow as pa
-
         piece = self._pieces[number]
-        piece.file.check()
         if number in self._read:
+            piece.file.check()
             self._read.move_to_end(number)
             return self._read[number]
         room = self._window_bytes - piece.size
         while self._read and sum(self._pieces[each].size for each in self._read) > room:
             gone, _ = self._read.popitem(last=False)
             self._pieces[gone].file.forget()
-        try:
-            batches = piece.file.read([group.index for group in piece.groups], self._columns)
-        except (OSError, pa.ArrowException) as error:
-            piece.file.check()
-            raise BadData(f"{piece.file.path} can't be read: {error}") from None
-        piece.file.check()
+        batches = piece.file.read([group.index for group in piece.groups], self._columns)
         if sum(batch.num_rows for batch in batches) != piece.rows:
             raise FileChanged(f"{piece.file.path} has other groups of rows than it had")
         chosen = None
@@ -212,7 +213,7 @@ class TableRows(Rows):
         arrays = [pa.array([], kind) for kind in self._schema.types]
         if batches:
             (whole,) = as_batches(pa.Table.from_batches(batches))
-            arrays = list(map(_as_declared, whole.columns, self._schema.types))
+            arrays = list(map(as_declared, whole.columns, self._schema.types))
         parts = self._encode(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
         told = tuple((part.dtype, part.shape[1:]) for part in parts)
         if any(len(part) != count for part in parts) or told != (self._signature or told):
@@ -262,8 +263,3 @@ def _pieces(
         sizes = [file.size(g.index, g.rows) + BYTES_OF_A_NUMBER * g.rows for g in own]
         for places in pieces_of(sizes, window_bytes):
             yield _Piece(file, [own[n] for n in places], sum(sizes[n] for n in places))
-
-
-def _as_declared(column: Any, kind: Any) -> Any:
-    """Return a column as its file declares it, which may be read as numbers of a dictionary."""
-    return column if column.type == kind else column.dictionary_decode().cast(kind)

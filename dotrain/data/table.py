@@ -10,8 +10,8 @@ from typing import Any, Protocol, final
 
 from dotrain.data.encoding import encode, encode_labels
 from dotrain.data.facts import Facts
-from dotrain.data.group_files import FileChanged, Stamp
-from dotrain.data.groups import Group, opened
+from dotrain.data.group_files import FileChanged, Stamp, opened_now
+from dotrain.data.groups import Group
 from dotrain.data.rows import TableRows
 from dotrain.data.source import BadData
 from dotrain.data.splits import SPLITS, Split
@@ -194,7 +194,7 @@ class Table:
         at = 0
         needed = self._needed(names)
         for name, stamp in self.stamps.items():
-            if opened(name).stamp != stamp:
+            if opened_now(Path(name)).stamp != stamp:
                 raise FileChanged(f"{name} is not the file that it was when the run began")
         for group in self.groups:
             own = chosen[at : at + group.rows]

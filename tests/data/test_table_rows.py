@@ -371,3 +371,14 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     rows = rows_of(groups)
     with pytest.raises(BadData, match=r"table\.parquet can't be read"):
         rows.take(np.array([350]))
+
+
+def test_a_file_that_is_written_anew_in_place_is_read_anew(tmp_path: Path) -> None:
+    """As in a notebook: of the process' memory of the file before nothing is taken."""
+    file = tmp_path / "table.parquet"
+    for first in (0, 5000):
+        pq.write_table(table(first=first), file, row_group_size=GROUP)
+        read = [group.read(["word", "whole", "kind"]) for group in groups_of(file)]
+        assert pa.concat_tables(read).equals(table(first=first).select(["word", "whole", "kind"]))
+    with pytest.raises(BadData, match="has changed: 100 rows where 99 were"):
+        Group(str(file), 0, 99).read(["whole"])
