@@ -13,6 +13,7 @@ from dotrain.config.errors import Problem
 from dotrain.config.section import Section
 from dotrain.config.source import Source
 from dotrain.data.derive import Derived, order
+from dotrain.data.feast import FeastSource
 from dotrain.data.files import FileSource
 from dotrain.data.preparing import Declared
 from dotrain.data.source import AbstractSource, BadData
@@ -21,7 +22,7 @@ from dotrain.data.sql import SqlSource
 from dotrain.space.values import SpaceError
 
 #: The keys that say where a table comes from, one of which there must be.
-SOURCES = ("file", "sql")
+SOURCES = ("file", "sql", "feast")
 
 
 class SplitSection(Section):
@@ -54,6 +55,38 @@ class SplitSection(Section):
         return self
 
 
+class FeastSection(Section):
+    """Features of a Feast repository, each row with what was known of it at its time."""
+
+    repo: str = Field(
+        min_length=1,
+        description="The folder of its feature_store.yaml; a path relative to the config.",
+    )
+    entities: str = Field(
+        min_length=1,
+        description="CSV, Parquet or Feather with a row per example: the keys that features are joined by, "
+        "event_timestamp, and the label; a path relative to the config, a pattern, a folder, or a URL.",
+    )
+    service: str | None = Field(
+        default=None, min_length=1, description="The feature service that says which features."
+    )
+    features: list[str] | None = Field(
+        default=None, min_length=1, description="Or these: passenger:age, of a view each."
+    )
+    apply: bool = Field(
+        default=False,
+        description="Whether feast apply comes before each run. dotrain check doesn't, and can't know the columns then.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> FeastSection:
+        if self.service is None and self.features is None:
+            raise SpaceError("says not which features: expected service, or features")
+        if self.service is not None and self.features is not None:
+            raise SpaceError("said by the service already: take one out", "features")
+        return self
+
+
 class TableSection(Section):
     """A table with one row per example, as the data of the training."""
 
@@ -73,6 +106,9 @@ class TableSection(Section):
         min_length=1,
         description="With sql: env:NAME, the variable of the environment that holds the database's URL, which is "
         "written nowhere.",
+    )
+    feast: FeastSection | None = Field(
+        default=None, description="Or features of a Feast repository."
     )
     label: str = Field(min_length=1, description="The column to predict.")
     columns: list[str] | None = Field(
@@ -157,7 +193,21 @@ def _of_sql(section: TableSection, _: Path) -> AbstractSource:
     return SqlSource(section.sql, section.connection)
 
 
+def _of_feast(section: TableSection, folder: Path) -> AbstractSource:
+    said = section.feast
+    assert said is not None
+    return FeastSource(
+        repo=folder / said.repo,
+        entities=said.entities if "://" in said.entities else os.path.join(folder, said.entities),
+        label=section.label,
+        service=said.service,
+        features=None if said.features is None else tuple(said.features),
+        apply=said.apply,
+    )
+
+
 _MAKERS: Mapping[str, Callable[[TableSection, Path], AbstractSource]] = {
     "file": _of_file,
     "sql": _of_sql,
+    "feast": _of_feast,
 }

@@ -12,6 +12,7 @@ from typing import Any
 from dotrain.data.derive import Derived, order
 from dotrain.data.facts import Facts, Kind, Measure, in_chunks
 from dotrain.data.files import FileSource
+from dotrain.data.group_files import opened_now
 from dotrain.data.groups import Group, groups_of
 from dotrain.data.kept import categories_in, is_kept, keep, keep_beside, table_file
 from dotrain.data.source import AbstractSource, BadData, Column
@@ -40,11 +41,12 @@ class Declared:
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     derived: tuple[Derived, ...] = ()
 
-    def chosen(self, known: Sequence[str]) -> tuple[str, ...]:
+    def chosen(self, known: Sequence[str], beside: Iterable[str] = ()) -> tuple[str, ...]:
         """Return the columns to predict from, in their order.
 
         Args:
             known: All that the source has.
+            beside: Those of them that must be asked for by name.
 
         Raises:
             BadData: If one that the config names isn't there, or is the label.
@@ -69,8 +71,8 @@ class Declared:
             )
         if self.columns is not None:
             return self.columns
-        beside = {self.label, *self.split.columns}
-        found = tuple(name for name in known if name not in beside)
+        left_out = {self.label, *self.split.columns, *beside}
+        found = tuple(name for name in known if name not in left_out)
         if not found:
             raise BadData(f"{text} has no column beside the label", self.source.kind)
         return found
@@ -96,11 +98,11 @@ def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = 
         except ImportError:
             message = f"reading {source.text} needs {name}: pip install '{source.requirement}'"
             raise BadData(message, source.kind) from None
-    columns = source.declared()
     identity = dict(source.identity())
+    columns = source.declared()
     groups, categories, digest = _rows_of(declared, folder, identity, known)
     names = [column.name for column in columns or ()] or _names_in(groups)
-    chosen = declared.chosen(names)
+    chosen = declared.chosen(names, [column.name for column in columns or () if column.beside])
     needed = {*chosen, declared.label, *declared.split.columns}
     rows = _Rows(groups, declared.derived)
     mask = _mask(declared, rows)
@@ -125,9 +127,13 @@ def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = 
         mask=keep_beside(file, name, lambda opened: _save(opened, mask)),
         digest=digest,
         identity=identity,
+        noted=dict(source.noted()),
         kind=source.kind,
         validated=int(mask.sum()),
         derived=declared.derived,
+        stamps={
+            file: opened_now(Path(file)).stamp for file in dict.fromkeys(one.file for one in groups)
+        },
     )
 
 
