@@ -39,6 +39,7 @@ from dotrain.core.usage import Usage
 from dotrain.executors.base import AbstractExecutor, NamedFunction, Post
 from dotrain.executors.threads import Threads
 from dotrain.frameworks.base import AbstractFramework, Batching
+from dotrain.frameworks.rows import Order, Rows
 
 __all__ = [
     "AbstractAblator",
@@ -69,12 +70,14 @@ __all__ = [
     "NamedFunction",
     "Noted",
     "Observer",
+    "Order",
     "Outcome",
     "Post",
     "Proposed",
     "Question",
     "Reported",
     "Resumed",
+    "Rows",
     "RunView",
     "SetAside",
     "SlotsChanged",

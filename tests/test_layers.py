@@ -22,6 +22,7 @@ LAYERS = [
     {"samplers"},
     {"optimizers", "earlystop", "ablation"},
     {"frameworks.base", "executors.base"},
+    {"frameworks.rows"},
     {"abc"},
     {"frameworks.none", "plugins"},
     {"frameworks.registry"},

@@ -82,6 +82,7 @@ class StudyBuilder:
         ablator: AbstractAblator,
         data: Described | None,
         taken: set[str] | None,
+        train: Described | None = None,
     ) -> Study | None:
         """Return the study, or None if there were problems.
 
@@ -89,9 +90,11 @@ class StudyBuilder:
             ablator: Decides what each arm leaves out.
             data: The data function, or None if there is none or it isn't known.
             taken: What the user's functions take, as of `names_taken`.
+            train: The train function, or None if it isn't known.
         """
         components = list(components_of(self._section))
         self._check_components(components, data)
+        self._check_asked(components, train)
         self._check_hparams(components, taken)
         if self.problems:
             return None
@@ -105,7 +108,13 @@ class StudyBuilder:
             return None
         by_name = {component.name: component for component in components}
         self._check_arms(arms, by_name)
-        study = Study(by_name, tuple(arms), ablator.adds, self._section.seeds)
+        study = Study(
+            by_name,
+            tuple(arms),
+            ablator.adds,
+            self._section.seeds,
+            self._section.keep_derived,
+        )
         self._warn_of_few_seeds(study)
         return None if self.problems else study
 
@@ -157,6 +166,25 @@ class StudyBuilder:
                 self._problem(component.path, "names a column twice")
             if isinstance(component, Feature | FeatureGroup):
                 self._check_feature(component, data)
+
+    def _check_asked(self, components: Sequence[Component], train: Described | None) -> None:
+        """Look whether the train function asks for what things are left out of."""
+        signature = train.signature() if train is not None else None
+        if train is None or signature is None or signature.takes_any:
+            return
+        for component in components:
+            if component.of_model and self._settings.model is not None:
+                names, what = {"model_gen", "model_function"}, "the model"
+                way = "get it from model_gen.create()"
+            elif isinstance(component, Feature) and self._settings.data is not None:
+                names, what = {"data_gen", "dataset_function"}, "the data"
+                way = "get them from data_gen.load() or data_gen.batch()"
+            else:
+                continue
+            if not signature.names & names:
+                asked = "model_gen" if component.of_model else "data_gen"
+                message = f"{place_of(train, signature)} doesn't ask for '{asked}', so nothing can be left out of {what}; {way}"
+                self._problem(component.path, message)
 
     def _check_feature(self, component: Component, data: Described | None) -> None:
         if isinstance(component, FeatureGroup) and component.view and data is not None:

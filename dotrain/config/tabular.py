@@ -12,15 +12,17 @@ from pydantic import Field, model_validator
 from dotrain.config.errors import Problem
 from dotrain.config.section import Section
 from dotrain.config.source import Source
+from dotrain.data.derive import Derived, order
 from dotrain.data.feast import FeastSource
 from dotrain.data.files import FileSource
 from dotrain.data.preparing import Declared
 from dotrain.data.source import AbstractSource, BadData
 from dotrain.data.splits import Split
+from dotrain.data.sql import SqlSource
 from dotrain.space.values import SpaceError
 
 #: The keys that say where a table comes from, one of which there must be.
-SOURCES = ("file", "feast")
+SOURCES = ("file", "sql", "feast")
 
 
 class SplitSection(Section):
@@ -94,6 +96,17 @@ class TableSection(Section):
         description="CSV, Parquet or Feather: a path relative to the config, a pattern such as data/*.parquet, a "
         "folder, or a URL.",
     )
+    sql: str | None = Field(
+        default=None,
+        min_length=1,
+        description="One SELECT with an ORDER BY, since rows must come in one order.",
+    )
+    connection: str | None = Field(
+        default=None,
+        min_length=1,
+        description="With sql: env:NAME, the variable of the environment that holds the database's URL, which is "
+        "written nowhere.",
+    )
     feast: FeastSection | None = Field(
         default=None, description="Or features of a Feast repository."
     )
@@ -116,6 +129,10 @@ class TableSection(Section):
         description="What columns are, where their values don't tell: number, or category, which becomes a column "
         "of zeros and ones for each value.",
     )
+    derive: dict[str, str] = Field(
+        default={},
+        description='Columns that are computed from others, such as {family: "sibsp + parch"}.',
+    )
 
     @model_validator(mode="after")
     def _check(self) -> TableSection:
@@ -124,6 +141,10 @@ class TableSection(Section):
             raise SpaceError(f"says not where the rows are: expected {' or '.join(SOURCES)}")
         if len(said) > 1:
             raise SpaceError(f"the rows can't come from {said[0]} and {said[1]}", said[1])
+        if self.sql is not None and self.connection is None:
+            raise SpaceError("needs connection: env:NAME, the variable that holds its URL", "sql")
+        if self.sql is None and self.connection is not None:
+            raise SpaceError("says where sql is asked, and there is none", "connection")
         if self.validation is not None and "split" in self.model_fields_set:
             raise SpaceError("said by split.validation already: take one out", "validation")
         return self
@@ -157,12 +178,19 @@ def _declared(section: TableSection, folder: Path) -> Declared:
         columns=None if section.columns is None else tuple(section.columns),
         split=Split(share, split.by or "", split.time or "", split.stratify),
         kinds=dict(section.types),
+        derived=order([Derived(*one) for one in section.derive.items()], None, section.label),
     )
 
 
 def _of_file(section: TableSection, folder: Path) -> AbstractSource:
     assert section.file is not None
     return FileSource(section.file if "://" in section.file else os.path.join(folder, section.file))
+
+
+def _of_sql(section: TableSection, _: Path) -> AbstractSource:
+    assert section.sql is not None
+    assert section.connection is not None
+    return SqlSource(section.sql, section.connection)
 
 
 def _of_feast(section: TableSection, folder: Path) -> AbstractSource:
@@ -182,5 +210,6 @@ def _of_feast(section: TableSection, folder: Path) -> AbstractSource:
 
 _MAKERS: Mapping[str, Callable[[TableSection, Path], AbstractSource]] = {
     "file": _of_file,
+    "sql": _of_sql,
     "feast": _of_feast,
 }

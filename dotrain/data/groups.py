@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from dotrain.data.group_files import as_declared, opened_now
 from dotrain.data.source import BadData
 
 
@@ -33,13 +33,18 @@ class Group:
         """
         import pyarrow as pa
 
-        try:
-            table = _reader(self.file, tuple(columns))(self.index)
-        except (OSError, pa.ArrowException) as error:
-            raise BadData(f"{self.file} can't be read any more: {error}") from None
-        if table.num_rows != self.rows:
-            raise BadData(f"{self.file} has changed: {table.num_rows} rows where {self.rows} were")
-        return table.select([*columns]).replace_schema_metadata(None)
+        file = opened_now(Path(self.file))
+        schema = pa.schema([pa.field(name, file.schema.field(name).type) for name in columns])
+        found = pa.Table.from_batches([], schema)
+        if batches := file.read([self.index], columns):
+            read = pa.Table.from_batches(batches).combine_chunks()
+            arrays = [
+                as_declared(c.chunk(0), t) for c, t in zip(read.columns, schema.types, strict=True)
+            ]
+            found = pa.Table.from_arrays(arrays, schema=schema)
+        if found.num_rows != self.rows:
+            raise BadData(f"{self.file} has changed: {found.num_rows} rows where {self.rows} were")
+        return found
 
 
 def groups_of(file: Path) -> list[Group]:
@@ -48,35 +53,7 @@ def groups_of(file: Path) -> list[Group]:
     Raises:
         BadData: If it can't be read.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        if file.suffix.lower() == ".parquet":
-            footer = pq.read_metadata(file)
-            sizes = [footer.row_group(index).num_rows for index in range(footer.num_row_groups)]
-        else:
-            with pa.memory_map(str(file)) as opened:
-                reader = pa.ipc.open_file(opened)
-                sizes = [
-                    reader.get_batch(index).num_rows for index in range(reader.num_record_batches)
-                ]
-    except (OSError, pa.ArrowException) as error:
-        raise BadData(f"{file} can't be read: {error}", "file") from None
-    return [Group(str(file), index, rows) for index, rows in enumerate(sizes)]
-
-
-@lru_cache(maxsize=8)
-def _reader(file: str, columns: tuple[str, ...]) -> Any:
-    """Return a function from the index of a group to a table of its columns."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if Path(file).suffix.lower() == ".parquet":
-        opened = pq.ParquetFile(file)
-        return lambda index: opened.read_row_group(index, columns=[*columns])
-    mapped = pa.memory_map(file)
-    names = pa.ipc.open_file(mapped).schema.names
-    options = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in columns])
-    reader = pa.ipc.open_file(mapped, options=options)
-    return lambda index: pa.Table.from_batches([reader.get_batch(index)])
+    opened = opened_now(file)
+    found = [Group(str(file), index, opened.rows(index)) for index in range(len(opened))]
+    opened.forget()
+    return found

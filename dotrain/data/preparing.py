@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dotrain.data.derive import Derived, order
 from dotrain.data.facts import Facts, Kind, Measure, in_chunks
 from dotrain.data.files import FileSource
+from dotrain.data.group_files import opened_now
 from dotrain.data.groups import Group, groups_of
 from dotrain.data.kept import categories_in, is_kept, keep, keep_beside, table_file
 from dotrain.data.source import AbstractSource, BadData, Column
@@ -37,7 +39,7 @@ class Declared:
     columns: tuple[str, ...] | None = None
     split: Split = field(default_factory=Split)
     kinds: Mapping[str, Kind] = field(default_factory=dict)
-    derived: tuple[Computed, ...] = ()
+    derived: tuple[Derived, ...] = ()
 
     def chosen(self, known: Sequence[str], beside: Iterable[str] = ()) -> tuple[str, ...]:
         """Return the columns to predict from, in their order.
@@ -50,6 +52,7 @@ class Declared:
             BadData: If one that the config names isn't there, or is the label.
         """
         text = self.source.text
+        order(self.derived, known, self.label)
         known = [*known, *(one.name for one in self.derived)]
         if self.label not in known:
             hint = did_you_mean(self.label, list(known))
@@ -128,6 +131,9 @@ def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = 
         kind=source.kind,
         validated=int(mask.sum()),
         derived=declared.derived,
+        stamps={
+            file: opened_now(Path(file)).stamp for file in dict.fromkeys(one.file for one in groups)
+        },
     )
 
 

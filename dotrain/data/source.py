@@ -57,6 +57,11 @@ class AbstractSource(ABC):
     def text(self) -> str:
         """How messages and pages name it; never with a secret."""
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The variables of the environment that it is read with, which no other process gets."""
+        return ()
+
     @abstractmethod
     def declared(self) -> Sequence[Column] | None:
         """Return what files, schemas and registries show of its columns; connects to nothing.

@@ -10,7 +10,9 @@ from typing import Any, Protocol, final
 
 from dotrain.data.encoding import encode, encode_labels
 from dotrain.data.facts import Facts
+from dotrain.data.group_files import FileChanged, Stamp, opened_now
 from dotrain.data.groups import Group
+from dotrain.data.rows import TableRows
 from dotrain.data.source import BadData
 from dotrain.data.splits import SPLITS, Split
 from dotrain.errors import did_you_mean
@@ -56,6 +58,7 @@ class Table:
         noted: What its source notes besides.
         kind: Of its source.
         validated: How many rows are validated on.
+        stamps: What each file was when the table was made ready.
         derived: Columns that are computed when they are read, in the order in which that can be done.
     """
 
@@ -72,6 +75,7 @@ class Table:
     kind: str = "file"
     validated: int = 0
     derived: tuple[Computed, ...] = ()
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
     @cached_property
     def rows(self) -> int:
@@ -97,7 +101,8 @@ class Table:
     def moved(self, names: Mapping[Path, Path]) -> Table:
         """Return the table with its files elsewhere."""
         groups = [replace(one, file=str(names[Path(one.file)])) for one in self.groups]
-        return replace(self, groups=tuple(groups), mask=names[self.mask])
+        stamps = {str(names[Path(file)]): stamp for file, stamp in self.stamps.items()}
+        return replace(self, groups=tuple(groups), mask=names[self.mask], stamps=stamps)
 
     def to_json(self) -> dict[str, Any]:
         """Return what the journal has of it."""
@@ -127,6 +132,15 @@ class Table:
         frame.index = np.flatnonzero(chosen)
         return frame[[*names]], frame[self.label]
 
+    def first(self, rows: int, names: Sequence[str]) -> dict[str, Any]:
+        """Return some columns of the first rows, whichever split has them, as Arrow arrays."""
+        import numpy as np
+        import pyarrow as pa
+
+        chosen = np.arange(self.rows) < rows
+        table = pa.concat_tables([*self._read(names, chosen)])
+        return {name: table[name].combine_chunks() for name in names}
+
     def arrays(self, split: str, names: Sequence[str]) -> tuple[Any, Any]:
         """Return one split as a matrix and a vector of labels, ready to train on.
 
@@ -140,6 +154,15 @@ class Table:
         ]
         matrices, labels = zip(*encoded, strict=True)
         return np.concatenate(matrices), np.concatenate(labels)
+
+    def lazy(self, split: str, names: Sequence[str]) -> TableRows:
+        """Return one split as rows that are read when their batch is made; in all else as `arrays`.
+
+        Without any column, the label's alone is read.
+        """
+        chosen, needed = self._chosen(split), self._needed([*names, self.label])
+        encode = self._encode(names)
+        return TableRows(self.groups, needed, encode, chosen=chosen, stamps=self.stamps)
 
     def _encode(self, names: Sequence[str]) -> _Encode:
         return _Encode(
@@ -170,6 +193,9 @@ class Table:
 
         at = 0
         needed = self._needed(names)
+        for name, stamp in self.stamps.items():
+            if opened_now(Path(name)).stamp != stamp:
+                raise FileChanged(f"{name} is not the file that it was when the run began")
         for group in self.groups:
             own = chosen[at : at + group.rows]
             at += group.rows
@@ -207,7 +233,7 @@ def with_derived(table: Any, derived: Sequence[Computed], names: Sequence[str]) 
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
     for one in derived:
-        if one.name in wanted:
+        if one.name in wanted and one.name not in table.column_names:
             arrays = {name: table[name].combine_chunks() for name in one.names}
             table = table.append_column(one.name, one.evaluate(arrays))
     return table

@@ -124,7 +124,11 @@ class AbstractFramework(ABC):
         """
 
     def takes_data(self, data: Any) -> bool:
-        """Whether `batches` can make batches of what a data function has returned."""
+        """Whether `batches` can make batches of what a data function has returned.
+
+        What takes arrays should take `Rows`, which are read when a batch is made, and give of them the batches that it
+        gives of arrays with the same rows.
+        """
         return False
 
     def batching(self, data: Any) -> Batching:
@@ -143,7 +147,7 @@ class AbstractFramework(ABC):
             size: Rows of a batch, over all ranks.
             seed: By which rows are shuffled anew in each epoch; None for their own order.
             epoch: Number of the first iteration's epoch; each further one is the next. Where the number
-                of rows is known, an epoch has the order that `epoch_order` tells.
+                of rows is known, an epoch has the order that `epoch_order` tells; of `Rows`, that of their own.
         """
         name = type(self).__name__
         raise NotImplementedError(f"{name} takes {type(data).__name__}, but has no `batches`")

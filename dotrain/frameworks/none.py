@@ -9,7 +9,8 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
-from dotrain.frameworks.base import AbstractFramework, epoch_order
+from dotrain.frameworks.base import AbstractFramework
+from dotrain.frameworks.rows import ArrayRows, Cut, Rows, checked_size, read
 
 
 @final
@@ -47,8 +48,8 @@ class NoFramework(AbstractFramework):
             np.random.set_state((name, _unpacked(words), *rest))
 
     def takes_data(self, data: Any) -> bool:
-        """Take arrays."""
-        return are_arrays(data)
+        """Take arrays, and rows."""
+        return are_arrays(data) or isinstance(data, Rows)
 
     def batches(self, data: Any, size: int, seed: int | None, epoch: int) -> Any:
         """Return `ArrayBatches`."""
@@ -70,25 +71,13 @@ def are_arrays(data: Any) -> bool:
     return isinstance(data, tuple | list) and all(hasattr(p, "shape") for p in data) and bool(data)
 
 
-def arrays_to_batch(data: Any, size: int) -> tuple[Any, ...]:
-    """Return data as NumPy arrays of equal length.
-
-    Args:
-        data: The arrays, or what NumPy makes arrays of.
-        size: Rows of a batch.
+def rows_of(data: Any) -> Rows:
+    """Return the rows of arrays, or of what NumPy makes arrays of; rows stay what they are.
 
     Raises:
-        ValueError: If they can't be cut into batches.
+        ValueError: If there aren't equally many in each.
     """
-    import numpy as np
-
-    if size < 1:
-        raise ValueError(f"batch_size: expected a number >= 1, got {size}")
-    arrays = tuple(np.asarray(part) for part in data)
-    if len({len(array) for array in arrays}) != 1:
-        shapes = ", ".join(str(array.shape) for array in arrays)
-        raise ValueError(f"arrays to batch must have equally many rows, got shapes {shapes}")
-    return arrays
+    return data if isinstance(data, Rows) else ArrayRows(data)
 
 
 @final
@@ -96,24 +85,21 @@ class ArrayBatches:
     """Batches of NumPy arrays of equal length; each iteration is an epoch.
 
     Args:
-        data: The arrays, or what NumPy makes arrays of.
+        data: The arrays, or what NumPy makes arrays of; or rows.
         size: Rows of a batch; the last one may have fewer.
         seed: By which each epoch shuffles the rows anew; None for their own order.
         epoch: Number of the first iteration.
     """
 
     def __init__(self, data: Any, size: int, seed: int | None, epoch: int = 0) -> None:
-        self._arrays = arrays_to_batch(data, size)
-        self._size = size
+        self._size = checked_size(size)
+        self._rows = rows_of(data)
         self._seed = seed
         self._epochs = itertools.count(epoch)
 
     def __len__(self) -> int:
-        return -(-len(self._arrays[0]) // self._size)
+        return -(-len(self._rows) // self._size)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        rows = len(self._arrays[0])
-        order = epoch_order(rows, self._seed, next(self._epochs))
-        for first in range(0, rows, self._size):
-            chosen = order[first : first + self._size]
-            yield tuple(array[chosen] for array in self._arrays)
+        cut = Cut(self._rows, self._size, self._seed, next(self._epochs))
+        yield from read(self._rows, cut)

@@ -13,6 +13,7 @@ import numpy as np
 
 from dotrain.ablation.layers import SurgeryError
 from dotrain.frameworks.base import AbstractFramework
+from dotrain.frameworks.rows import ArrayRows
 
 #: What is no framework's.
 _NOBODYS = (None, True, "0.5", {"a": 1}, object())
@@ -30,7 +31,8 @@ def check_framework(
     Importing its class imports none of its packages; what isn't its own, it leaves alone; what it
     asks of the environment are words; equal seeds give equal draws, other seeds others; a state of its
     generators that was kept draws what followed it. Batches hold every row once, in order or shuffled by the
-    seed, anew in each epoch, and in the same order whichever epoch is the first. A model can be done
+    seed, anew in each epoch, and in the same order whichever epoch is the first; those of `Rows`, if it takes any, are
+    those of the same arrays. A model can be done
     without each of its layers, if its framework leaves layers out at all; it stays as it was.
 
     Args:
@@ -66,6 +68,10 @@ def check_framework(
     rows = data() if data else (np.arange(11.0).reshape(11, 1), np.arange(11))
     if data or framework.takes_data(rows):
         _check_data(framework, rows)
+    if not data and framework.takes_data(ArrayRows(rows)):
+        found = [framework.batches(each, 4, 1, 1) for each in (ArrayRows(rows), rows)]
+        read = [[np.asarray(y).tolist() for _, y in batches] for batches in found]
+        assert read[0] == read[1], "batches of rows are not those of their arrays"
     if model is not None:
         _check_model(framework, model)
 

@@ -305,7 +305,8 @@ class DataGenerator:
         if table is None:
             data = self.load(split)
         else:
-            data = table.arrays(split, self.features.select(table.columns))
+            read = table.lazy if table.is_large else table.arrays
+            data = read(split, self.features.select(table.columns))
             self.used = True
         used = {*program.functions.packages, *sources.packages}
         known = registry.in_use(used)

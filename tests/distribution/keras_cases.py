@@ -13,6 +13,9 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
+from dotrain.frameworks.rows import ArrayRows
+from dotrain.frameworks.tensorflow.framework import TensorFlow
+
 L = keras.layers
 BATCH = 8
 
@@ -30,6 +33,12 @@ def endless(x: Any, y: Any) -> Iterator[tuple[Any, Any]]:
     while True:
         for start in range(0, len(x), BATCH):
             yield x[start : start + BATCH], y[start : start + BATCH]
+
+
+def read_by_batches(x: Any, y: Any) -> Any:
+    read = ArrayRows((x, y))
+    read.rows_at_once = 20
+    return TensorFlow().batches(read, BATCH, 1, 0)
 
 
 class Sequence(keras.utils.PyDataset):
@@ -127,7 +136,14 @@ CASES = {
     "dense": Case(
         dense,
         adam(),
-        (("tf.data", 37), ("tf.data", 33), ("numpy", 37), ("generator", 37), ("PyDataset", 37)),
+        (
+            ("tf.data", 37),
+            ("tf.data", 33),
+            ("numpy", 37),
+            ("generator", 37),
+            ("PyDataset", 37),
+            ("rows", 37),
+        ),
         validated=True,
         predicted=True,
     ),
@@ -150,6 +166,15 @@ CASES = {
 }
 
 
+#: What two devices of one process train, which get their rows and sums as workers do: of each case the first fits.
+MIRRORED = {
+    "dense": (("tf.data", 37), ("tf.data", 33)),
+    "batch normalization and convolution": (("tf.data", 33),),
+    "gradient accumulation, global_clipnorm": (("tf.data", 37),),
+    "loss scale": (("tf.data", 37),),
+}
+
+
 def fit(model: keras.Model, x: Any, y: Any, how: str, validated: bool) -> Any:
     if how == "numpy":
         weights = {0: 1.0, 1: 2.0, 2: 0.5}
@@ -167,21 +192,26 @@ def fit(model: keras.Model, x: Any, y: Any, how: str, validated: bool) -> Any:
         return model.fit(endless(x, y), steps_per_epoch=steps, epochs=2, verbose=0)
     if how == "PyDataset":
         return model.fit(Sequence(x, y), epochs=2, verbose=0, shuffle=False)
+    if how == "rows":
+        return model.fit(read_by_batches(x, y), epochs=2, verbose=0)
     validation = shuffled(x, y) if validated else None
     return model.fit(shuffled(x, y), epochs=2, verbose=0, validation_data=validation)
 
 
-def train(dist_strategy: Any, trial_dir: Path, seed: int) -> float:
-    """Train every case; the losses, weights and predictions go to ``cases.json``."""
+def train(dist_strategy: Any, trial_dir: Path, seed: int, is_mirrored: bool) -> float:
+    """Train the cases; the losses, weights and predictions go to ``cases.json``."""
     found = {}
     for name, case in CASES.items():
+        fits = MIRRORED.get(name, ()) if is_mirrored else case.fits
+        if not fits:
+            continue
         keras.utils.set_random_seed(seed)
         with dist_strategy():
             model = case.build()
             model.compile(
                 case.optimizer(), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
             )
-        for how, count in case.fits:
+        for how, count in fits:
             x, y = rows(count, *SHAPES.get(case.build, (12,)))
             history = fit(model, x, y, how, case.validated).history
             numbers = [float(value) for values in history.values() for value in values]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
 from dotrain.frameworks.base import AbstractFramework
+from dotrain.frameworks.none import ArrayBatches
+from dotrain.frameworks.rows import Rows
 
 
 @final
@@ -35,11 +37,15 @@ class Jax(AbstractFramework):
         """Seed nothing: keys are the user's."""
 
     def takes_data(self, data: Any) -> bool:
-        """Take tuples, lists and dicts of arrays, and of such."""
+        """Take tuples, lists and dicts of arrays, and of such; and rows, whose batches are tuples."""
+        if isinstance(data, Rows):
+            return True
         return isinstance(data, tuple | list | dict) and bool(data) and _holds_arrays(data)
 
     def batches(self, data: Any, size: int, seed: int | None, epoch: int) -> Any:
         """Return batches of NumPy arrays in the data's own form."""
+        if isinstance(data, Rows):
+            return ArrayBatches(data, size, seed, epoch)
         from dotrain.frameworks.jax.data import TreeBatches
 
         return TreeBatches(data, size, seed, epoch)

@@ -12,8 +12,8 @@ from typing import Any, Protocol, final
 
 import keras
 
-from dotrain.frameworks.base import epoch_order
-from dotrain.frameworks.none import arrays_to_batch
+from dotrain.frameworks.none import rows_of
+from dotrain.frameworks.rows import Cut, Parts, checked_size, read
 from dotrain.training.errors import BadSetup
 
 
@@ -38,7 +38,7 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
     batches once more, which have been shuffled row by row.
 
     Args:
-        data: The arrays, or what NumPy makes arrays of.
+        data: The arrays, or what NumPy makes arrays of; or rows.
         size: Rows of a batch; the last one may have fewer.
         seed: By which each epoch shuffles the rows anew; None for their own order.
         epoch: Number of the first iteration.
@@ -54,15 +54,16 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
         placement: Placement | None = None,
     ) -> None:
         super().__init__()
-        self._arrays = arrays_to_batch(data, size)
-        self._size = size
+        self._size = checked_size(size)
+        self._rows = rows_of(data)
         self._seed = seed
         self._epoch = epoch
         self._placement = placement
         #: How many batches of the epoch have been given.
         self._given = 0
-        #: The epoch's rows.
-        self._order: Any = None
+        #: The epoch's batches, and that which has been looked at.
+        self._reading: Iterator[Parts] | None = None
+        self._looked: Parts | None = None
 
     def placed(self, placement: Placement) -> KerasBatches:
         """Return the same batches, laid on devices of JAX's.
@@ -75,10 +76,10 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
                 f"Keras computes with {backend} here, and the strategy's devices are JAX's: set KERAS_BACKEND=jax "
                 "(env: [{KERAS_BACKEND: jax}] in the config), or take a strategy of its own"
             )
-        return KerasBatches(self._arrays, self._size, self._seed, self._epoch, placement)
+        return KerasBatches(self._rows, self._size, self._seed, self._epoch, placement)
 
     def __len__(self) -> int:
-        return -(-len(self._arrays[0]) // self._size)
+        return -(-len(self._rows) // self._size)
 
     @property
     def num_batches(self) -> int:
@@ -88,20 +89,23 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
         return len(self)
 
     def __getitem__(self, index: int) -> Any:
-        if self._order is None:
-            self._order = epoch_order(len(self._arrays[0]), self._seed, self._epoch)
-        first = self._given * self._size
-        chosen = self._order[first : first + self._size]
-        batch = tuple(array[chosen] for array in self._arrays)
+        if self._reading is None:
+            cut = Cut(self._rows, self._size, self._seed, self._epoch)
+            self._reading = read(self._rows, cut)
+        is_first = not self._given
+        batch = self._looked or next(self._reading)
         asker = sys._getframe(1)
         purpose = _purpose(asker)
-        if self._given or purpose != "look":
+        if is_first and purpose == "look":
+            self._looked = batch
+        else:
+            self._looked = None
             self._given += 1
             if self._given == len(self):
                 self._next_epoch()
         if self._placement is None:
             return batch
-        if first == 0:
+        if is_first:
             _refuse_class_weights(asker)
             self._placement.say_if_nobody_shares(batch)
         # What is predicted is wanted whole in every process.
@@ -109,7 +113,7 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
         return lay(batch)
 
     def _next_epoch(self) -> None:
-        self._given, self._order = 0, None
+        self._given, self._reading, self._looked = 0, None, None
         self._epoch += 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -77,10 +78,15 @@ class KerasCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
         latest = self._checkpoint.latest
         if latest is not None:
             # The optimizer's slots must exist before they can be restored.
-            self.model.optimizer.build(self.model.trainable_variables)
+            optimizer = self.model.optimizer
+            optimizer.build(self.model.trainable_variables)
+            rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
             self.model.load_weights(latest / self.FILE)
-            # Those of another trial (pbt) would let this one draw the same numbers.
-            if self._checkpoint.restore_random_state() and (latest / self.GENERATORS).exists():
+            # Generators of another trial (pbt) would let this one draw the same numbers.
+            if not self._checkpoint.restore_random_state():
+                with contextlib.suppress(TypeError):  # a schedule's is no part of the checkpoint
+                    optimizer.learning_rate = rate
+            elif (latest / self.GENERATORS).exists():
                 states = json.loads((latest / self.GENERATORS).read_text(encoding="utf-8"))
                 set_layers_generators(self.model, states)
 

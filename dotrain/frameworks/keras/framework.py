@@ -7,6 +7,7 @@ from typing import Any, ClassVar, final
 
 from dotrain.ablation.layers import Surgery
 from dotrain.frameworks.none import are_arrays
+from dotrain.frameworks.rows import Rows
 from dotrain.frameworks.tensorflow.data import TensorFlowData
 
 
@@ -48,7 +49,8 @@ class Keras(TensorFlowData):
         """Return batches in the backend's way; a ``tf.data.Dataset`` of rows stays one."""
         import keras
 
-        if keras.backend.backend() == "tensorflow" or not are_arrays(data):
+        own = are_arrays(data) or isinstance(data, Rows)
+        if keras.backend.backend() == "tensorflow" or not own:
             return super().batches(data, size, seed, epoch)
         from dotrain.frameworks.keras.batches import KerasBatches
 

@@ -5,8 +5,8 @@ This imports PyTorch.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch.utils.data import (
 
 from dotrain.frameworks.base import Batching
 from dotrain.frameworks.none import are_arrays
+from dotrain.frameworks.rows import Cut, Rows
 from dotrain.frameworks.torch.empty import without_rows
 from dotrain.frameworks.torch.nested import tensors
 from dotrain.frameworks.torch.plans import (
@@ -31,6 +32,7 @@ from dotrain.frameworks.torch.plans import (
     plan_of,
 )
 from dotrain.frameworks.torch.shares import SHARES, Share, bounds
+from dotrain.frameworks.torch.tensors import ReadRows, TensorRows, tensor
 from dotrain.training.errors import BadSetup
 
 #: Kinds of NumPy's types that PyTorch has, too: booleans, numbers.
@@ -43,9 +45,11 @@ _KEPT = (
 
 
 def takes(data: Any) -> bool:
-    """Whether `batches_of` takes it: a `Dataset`, a `DataLoader`, or arrays and tensors of numbers."""
+    """Whether `batches_of` takes it: a `Dataset`, a `DataLoader`, or arrays, tensors and rows of numbers."""
     if isinstance(data, Dataset | DataLoader):
         return True
+    if isinstance(data, Rows):
+        return all(dtype.kind in _KINDS for dtype, _ in data.signature)
     return are_arrays(data) and all(
         isinstance(part, torch.Tensor)
         or (isinstance(part, np.ndarray) and part.dtype.kind in _KINDS and part.ndim > 0)
@@ -75,6 +79,9 @@ def batches_of(data: Any, size: int, seed: int | None, epoch: int) -> DataLoader
     """
     if size < 1:
         raise ValueError(f"batch_size: expected a number >= 1, got {size}")
+    if isinstance(data, Rows):
+        plan = partial(Cut, data, size, seed)
+        return Batches(ReadRows(data), plan, epoch, {"collate_fn": _as_it_is})
     if not isinstance(data, DataLoader):
         data = DataLoader(data if isinstance(data, Dataset) else _tensors(data))
     if isinstance(data.dataset, IterableDataset):
@@ -84,8 +91,8 @@ def batches_of(data: Any, size: int, seed: int | None, epoch: int) -> DataLoader
     kept = {name: getattr(data, name) for name in _KEPT}
     dataset = data.dataset
     if type(dataset) is TensorDataset and kept["collate_fn"] is torch.utils.data.default_collate:
-        dataset = _Rows(*dataset.tensors)
-    if isinstance(dataset, _Rows):
+        dataset = TensorRows(*dataset.tensors)
+    if isinstance(dataset, TensorRows):
         kept["collate_fn"] = _as_it_is
     return Batches(dataset, plan_of(data, size, seed), epoch, kept)
 
@@ -94,27 +101,7 @@ def _tensors(arrays: Sequence[Any]) -> TensorDataset:
     if len({len(part) for part in arrays}) != 1:
         shapes = ", ".join(str(tuple(part.shape)) for part in arrays)
         raise ValueError(f"arrays to batch must have equally many rows, got shapes {shapes}")
-    return TensorDataset(*map(_tensor, arrays))
-
-
-def _tensor(array: Any) -> Any:
-    if isinstance(array, torch.Tensor):
-        return array
-    # It must have its bytes in this machine's order, and go forward; one that can't be written to is only read here.
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
-        return torch.from_numpy(np.ascontiguousarray(array))
-
-
-@final
-class _Rows(TensorDataset):  # type: ignore[misc]
-    """Tensors that are indexed with whole batches."""
-
-    def __getitems__(self, indices: Any) -> list[Any]:
-        chosen = torch.as_tensor(indices)
-        return [tensor[chosen] for tensor in self.tensors]
+    return TensorDataset(*map(tensor, arrays))
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -177,7 +164,7 @@ class _Own:
                 "about to split them once more: leave them out of `accelerator.prepare(...)` and the like, or "
                 "give it a DataLoader of your own"
             )
-        return iter([self._rows(batch) for batch in self.batches()])
+        return map(self._rows, self.batches())
 
     def _rows(self, batch: Any) -> Any:
         first, end = bounds(len(batch), self._dealt.rank, self._dealt.ranks)
@@ -209,7 +196,7 @@ class Batches(DataLoader):  # type: ignore[misc]
         """
         self._made_of = (dataset, plan, epoch, kept)
         self._dealt = dealt or Dealt()
-        self._own = _Own(plan, self._dealt, epoch, isinstance(dataset, _Rows))
+        self._own = _Own(plan, self._dealt, epoch, isinstance(dataset, TensorRows | ReadRows))
         super().__init__(dataset, batch_sampler=self._own, **kept)
         if self._dealt.ranks > 1:
             # Trainers leave alone what is dealt out.
@@ -225,7 +212,10 @@ class Batches(DataLoader):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[Any]:
         batches = self._own.begin()
-        rows = super().__iter__()
+        if isinstance(self.dataset, ReadRows):
+            rows = self.dataset.batches(iter(self._own))
+        else:
+            rows = super().__iter__()
         self._own.go_on()
         return self._dealt_out(rows, batches)
 

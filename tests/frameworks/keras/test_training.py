@@ -107,6 +107,24 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+def test_what_begins_from_anothers_checkpoint_trains_with_its_own_rate(tmp_path: Path) -> None:
+    from dotrain.callbacks import KerasCheckpoint
+
+    def train(rate: Any, begins_at: int, folder: Path, seed: int) -> float:
+        net = model()
+        net.compile(keras.optimizers.Adam(rate), "mse")
+        keep = KerasCheckpoint(Checkpoint(folder, seed=seed))
+        fit(net, begins_at + 1, initial_epoch=begins_at, callbacks=[keep])
+        return float(net.optimizer.learning_rate)
+
+    train(0.5, 0, tmp_path / "rate", seed=1)
+    assert train(0.25, 1, tmp_path / "rate", seed=1) == 0.5, "what was made of it holds on"
+    assert train(0.25, 2, tmp_path / "rate", seed=2) == 0.25
+    decay = keras.optimizers.schedules.ExponentialDecay
+    train(decay(0.5, 3, 0.5, staircase=True), 0, tmp_path / "schedule", seed=1)
+    assert train(decay(0.25, 3, 0.5, staircase=True), 1, tmp_path / "schedule", seed=2) == 0.0625
+
+
 def generator(
     data: Callable[..., Any], hparams: dict[str, Any] | None = None, seed: int = 0
 ) -> DataGenerator:
