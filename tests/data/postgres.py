@@ -82,7 +82,7 @@ class Postgres:
                     "",
                     "-F",
                 ],
-                stdout=subprocess.PIPE,
+                stdout=log,
                 stderr=log,
                 cwd="/",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ from dotrain.data.source import BadData
 from dotrain.data.sql import SqlSource
 from dotrain.data.sql.address import Address
 from tests.conftest import ROOT
+from tests.data.sources import studied, write_files
 from tests.folder import Folder
 
 #: More than are read at once here.
@@ -406,3 +408,16 @@ def test_check_tells_it_at_its_place_and_imports_no_reader(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert done.stdout == "set()\n"
+
+
+def test_a_study_comes_to_the_same_digits_from_files_and_databases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rehearsed_here: None
+) -> None:
+    monkeypatch.setenv("SQLITE_URL", f"sqlite:///{tmp_path / 'passengers.db'}")
+    monkeypatch.setenv("DUCKDB_URL", f"duckdb:///{tmp_path / 'passengers.duckdb'}")
+    first, *others = [
+        studied(tmp_path, name, source) for name, source in write_files(tmp_path).items()
+    ]
+    assert len(others) == 3
+    assert all(other == first for other in others)
+    assert "SQLITE_URL" in os.environ

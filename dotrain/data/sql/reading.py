@@ -49,8 +49,10 @@ def batches_of(address: Address, query: Query) -> Generator[pa.RecordBatch]:
             postgres.check_types(reader.schema)
             yield from _with_first(reader)
     else:
-        with _cursor_connection(address) as connection:
-            result = connection.exec_driver_sql(query.to_run())
+        with (
+            _cursor_connection(address) as connection,
+            closing(connection.exec_driver_sql(query.to_run())) as result,
+        ):
             types = postgres_types(result) if address.kind == "postgresql" else None
             yield from batches_from(result, types)
 
@@ -97,8 +99,10 @@ def _sqlite(address: Address, query: Query) -> Iterator[pa.RecordBatch]:
                 for batch in _with_first(reader):
                     yield sqlite.cast(batch, types)
                 return
-    with _cursor_connection(address) as connection:
-        result = connection.exec_driver_sql(text)
+    with (
+        _cursor_connection(address) as connection,
+        closing(connection.exec_driver_sql(text)) as result,
+    ):
 
         def tuples(other: str) -> list[tuple[Any, ...]]:
             return list(map(tuple, connection.exec_driver_sql(other)))
