@@ -80,7 +80,7 @@ def _gone(chosen: Chosen, config: Mapping[str, Any]) -> list[str]:
     """Return the files of the code that ran last that are found no more, if the run has kept them."""
     if not chosen.ran.archive.is_file():
         return []
-    homes = homes_of(chosen.ran.files, chosen.folder, config)
+    homes = homes_of(chosen.ran.files or {}, chosen.folder, config)
     return [name for name, home in homes.items() if not Path(home).is_file()]
 
 
