@@ -32,6 +32,7 @@ from dotrain.training.arguments import Hparams, bind
 from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadSetup, EarlyStop
+from dotrain.training.evaluated import with_names
 from dotrain.training.failure import describe_bad_result, describe_failure, disk_is_full
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
 from dotrain.training.numbers import split_metrics
@@ -171,6 +172,7 @@ def _call(
         taken = None
         if returned is None:
             returned, taken = _from_reports(loaded.program, reporter)
+        returned = with_names(returned, (use.sources.built, reporter.trained))
         numbers = split_metrics(returned, metric, "returned", loaded.program.further_metrics)
     except Interrupt:
         raise

@@ -32,6 +32,7 @@ class Reporter:
         last: The value last reported, or None.
         divergence: How the metric has become NaN or infinite, or ``""``.
         held: What is to be raised when the function returns, or None.
+        trained: The model that a callback has seen trained last, or None.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Reporter:
         self._better = max if direction == "max" else min
         self.divergence = ""
         self.held: BaseException | None = None
+        self.trained: Any = None
         self._further = further
         self._agreement = agreement
         self._trial_id = trial_id
