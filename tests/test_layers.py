@@ -40,6 +40,7 @@ LAYERS = [
     {"testing"},
     {"experiment"},
     {"cli"},
+    {"maggy"},
     {"__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
@@ -57,6 +58,16 @@ FOLDERS = {path.name for path in (PACKAGE / "frameworks").iterdir() if path.is_d
 #: What may name a framework outside of its folder, and which of its words, or all.
 MAY_NAME_ONE = {
     "callbacks.py": "",  # a public name
+    **dict.fromkeys(
+        ("maggy/callbacks.py", "maggy/experiment.py", "maggy/result.py"), ""
+    ),  # names of Maggy's
+    **dict.fromkeys(
+        (
+            f"maggy/experiment_config/{n}.py"
+            for n in ("__init__", "tf_distributed", "torch_distributed")
+        ),
+        "",
+    ),
     "report/tensorboard/event_files.py": "compat.tensorflow_stub.pywrap_tensorflow",
 }
 
