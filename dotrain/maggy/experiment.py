@@ -149,7 +149,9 @@ def _search(config: Any, searched: Any, trials: Trials) -> dict[str, Any]:
         call["num_trials"] = config.num_trials
     call["optimizer"] = chosen
     if isinstance(rule, AbstractEarlyStop):
-        call["early_stop"] = _named(UsersRule, rule)(rule, config.es_min, config.es_interval, trials)
+        call["early_stop"] = _named(UsersRule, rule)(
+            rule, config.es_min, config.es_interval, trials
+        )
     else:
         rule = rule if isinstance(rule, Mapping) else {"name": str(rule).lower()}
         if rule["name"] not in ("median", "none"):

@@ -74,8 +74,14 @@ class Keras(TensorFlowData):
 
     def inherit(self, original: Any, model: Any) -> None:
         """Hand the weights over, layer by layer."""
-        from dotrain.frameworks.keras.surgery import inherit_weights, initial_weights
+        from dotrain.frameworks.keras.surgery import (
+            have_none_alike,
+            inherit_weights,
+            initial_weights,
+        )
 
+        if have_none_alike(original, model):
+            return
         inherit_weights(initial_weights(original), model)
 
     def evaluated(self, model: Any, numbers: Sequence[float]) -> Mapping[str, float] | None:
