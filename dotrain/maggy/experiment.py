@@ -201,7 +201,9 @@ def _group(config: Any, more: Mapping[str, Any]) -> dict[str, Any]:
             if workers == 1
             else {"strategy": "multi_worker_mirrored", "workers": workers}
         )
-    return {"strategy": "fsdp" if config.zero_lvl == 3 else "ddp", "workers": workers}
+    # The rows are split before the loader, equally.
+    strategy = "fsdp" if config.zero_lvl == 3 else "ddp"
+    return {"strategy": strategy, "workers": workers, "exact": False}
 
 
 def _check(
