@@ -1,4 +1,4 @@
-"""A train function of Maggy's, called as dotrain calls one: what it asks for, reports and returns."""
+"""A train function of Maggy's, called in dotrain's way: what it asks for, reports and returns."""
 
 from __future__ import annotations
 

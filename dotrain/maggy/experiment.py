@@ -136,8 +136,8 @@ def _search(config: Any, searched: Any, trials: Trials) -> dict[str, Any]:
     chosen, rule = config.optimizer, config.es_policy
     call: dict[str, Any] = {"searchspace": getattr(searched, "space", searched)}
     if isinstance(chosen, AbstractOptimizer):
-        call["observers"] = [Log(chosen)]
-        chosen = _named(UsersOptimizer, chosen)(chosen, searched, config.num_trials, trials)
+        call["observers"] = [log := Log(chosen)]
+        chosen = _named(UsersOptimizer, chosen)(log, searched, config.num_trials, trials)
     elif isinstance(chosen, str) or chosen is None:
         named = "none" if chosen is None else chosen.lower()
         if named not in BY_NAME:

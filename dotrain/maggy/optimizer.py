@@ -15,14 +15,14 @@ from dotrain.maggy.searchspace import Searchspace
 from dotrain.maggy.trial import Trial, Trials
 
 
-def _built_in(name: str, pruner: str | None = None, pruner_kwargs: Any = None) -> dict[str, Any]:
-    if pruner is None:
+def _built_in(name: str, **said: Any) -> dict[str, Any]:
+    if not said:
         return {"name": name}
-    if pruner != "hyperband" or name == "gp":
-        raise UsageError(f"pruner={pruner!r}: 'hyperband' is there, for RandomSearch and TPE")
+    if said.pop("pruner", None) != "hyperband" or said.keys() - {"pruner_kwargs"} or name == "gp":
+        raise UsageError(f"{name}: of Maggy's options pruner='hyperband' is there, and not for gp")
     keys = {"min_budget": "resource_min", "max_budget": "resource_max", "eta": "reduction_factor"}
-    # Brackets are many here, and none waits.
-    given = {keys[key]: value for key, value in (pruner_kwargs or {}).items() if key in keys}
+    # Not `n_iterations`: there are always all brackets.
+    given = {keys[k]: v for k, v in (said.get("pruner_kwargs") or {}).items() if k in keys}
     return {"name": "bohb" if name == "tpe" else "hyperband", **given}
 
 
@@ -81,15 +81,36 @@ class AbstractOptimizer(ABC):
         self.logged.append(str(msg))
 
 
+class Log(Observer):
+    """Writes what an optimizer of the user's logs to ``optimizer.log`` in the run directory."""
+
+    def __init__(self, own: AbstractOptimizer) -> None:
+        self.own = own
+
+    def start(self, run: RunView) -> None:
+        """Begin it anew: a run that goes on decides all again."""
+        self._file = run.run_dir / "optimizer.log"
+        self._file.write_text("", encoding="utf-8")
+
+    def on_event(self, *_: Any) -> None:
+        """Write what is new."""
+        with self._file.open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in self.own.logged)
+        self.own.logged.clear()
+
+    def close(self) -> None:
+        """Write the rest."""
+        self.on_event()
+
+
 class UsersOptimizer(policy.AbstractOptimizer):
     """Asks an optimizer of the user's."""
 
     needs_num_trials: ClassVar[bool] = False
 
-    def __init__(
-        self, own: AbstractOptimizer, space: Searchspace, num_trials: int, trials: Trials
-    ) -> None:
-        self._own, self._trials = own, trials
+    def __init__(self, log: Log, space: Searchspace, num_trials: int, trials: Trials) -> None:
+        self._own, self._log, self._trials = log.own, log, trials
+        own = log.own
         own.searchspace, own.num_trials, own.logged = space, num_trials, []
 
     def initialize(self) -> None:
@@ -117,27 +138,9 @@ class UsersOptimizer(policy.AbstractOptimizer):
         return answer.own
 
     def finalize_experiment(self, trials: Sequence[Own]) -> None:
-        """Hand over those that have ended with a value."""
-        self._own.finalize_experiment(self._own.final_store)
-
-
-class Log(Observer):
-    """Writes what an optimizer of the user's logs to ``optimizer.log`` in the run directory."""
-
-    def __init__(self, own: AbstractOptimizer) -> None:
-        self._own = own
-
-    def start(self, run: RunView) -> None:
-        """Begin it anew: a run that goes on decides all again."""
-        self._file = run.run_dir / "optimizer.log"
-        self._file.write_text("", encoding="utf-8")
-
-    def on_event(self, *_: Any) -> None:
-        """Write what is new."""
-        with self._file.open("a", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in self._own.logged)
-        self._own.logged.clear()
-
-    def close(self) -> None:
-        """Write the rest."""
-        self.on_event()
+        """Hand over those that have ended with a value, also since it had nothing left."""
+        ended = [self._trials[one] for one in trials if one.final_metric is not None]
+        known = self._own.final_store
+        known += [one for one in ended if one not in known]
+        self._own.finalize_experiment(known)
+        self._log.on_event()
