@@ -11,6 +11,7 @@ from typing import Any, Protocol, final
 from dotrain.data.encoding import encode, encode_labels
 from dotrain.data.facts import Facts
 from dotrain.data.groups import Group
+from dotrain.data.rows import TableRows
 from dotrain.data.source import BadData
 from dotrain.data.splits import SPLITS, Split
 from dotrain.errors import did_you_mean
@@ -138,6 +139,16 @@ class Table:
         ]
         matrices, labels = zip(*encoded, strict=True)
         return np.concatenate(matrices), np.concatenate(labels)
+
+    def batched(self, split: str, names: Sequence[str]) -> Any:
+        """Return what batches are made of: `arrays`, or, of a large table, the same as rows that are read by batches.
+
+        Args and errors are those of `frame`.
+        """
+        if not self.is_large:
+            return self.arrays(split, names)
+        needed = self._needed([*names, self.label])
+        return TableRows(self.groups, needed, self._encode(names), chosen=self._chosen(split))
 
     def _encode(self, names: Sequence[str]) -> _Encode:
         return _Encode(

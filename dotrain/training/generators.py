@@ -305,7 +305,7 @@ class DataGenerator:
         if table is None:
             data = self.load(split)
         else:
-            data = table.arrays(split, self.features.select(table.columns))
+            data = table.batched(split, self.features.select(table.columns))
             self.used = True
         used = {*program.functions.packages, *sources.packages}
         known = registry.in_use(used)
