@@ -155,13 +155,15 @@ class Table:
         matrices, labels = zip(*encoded, strict=True)
         return np.concatenate(matrices), np.concatenate(labels)
 
-    def lazy(self, split: str, names: Sequence[str]) -> TableRows:
-        """Return one split as rows that are read when their batch is made; in all else as `arrays`.
+    def batched(self, split: str, names: Sequence[str]) -> Any:
+        """Return what batches are made of: `arrays`, or, of a large table, the same as rows that are read by batches.
 
-        Without any column, the label's alone is read.
+        Args and errors are those of `frame`.
         """
-        chosen, needed = self._chosen(split), self._needed([*names, self.label])
-        encode = self._encode(names)
+        if not self.is_large:
+            return self.arrays(split, names)
+        needed = self._needed([*names, self.label])
+        chosen, encode = self._chosen(split), self._encode(names)
         return TableRows(self.groups, needed, encode, chosen=chosen, stamps=self.stamps)
 
     def _encode(self, names: Sequence[str]) -> _Encode:

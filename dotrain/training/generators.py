@@ -307,8 +307,7 @@ class DataGenerator:
         if table is None:
             data = self.load(split)
         else:
-            read = table.lazy if table.is_large else table.arrays
-            data = read(split, self.features.select(table.columns))
+            data = table.batched(split, self.features.select(table.columns))
             self.used = True
         used = {*program.functions.packages, *sources.packages}
         known = registry.in_use(used)
