@@ -125,7 +125,16 @@ def test_the_page_of_functions_tells_all_that_one_may_ask_for() -> None:
         (
             "`reporter`",
             Reporter,
-            {"divergence", "first_step", "go_on_from", "held", "log_file", "note", "raise_later"},
+            {
+                "divergence",
+                "first_step",
+                "go_on_from",
+                "held",
+                "log_file",
+                "note",
+                "raise_later",
+                "trained",
+            },
         ),
         ("`checkpoint`", Checkpoint, {"found_step", "has_step_up_to", "was_loaded", "was_read"}),
         ("`features`", Features, set()),

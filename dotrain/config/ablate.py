@@ -61,6 +61,15 @@ def components_of(section: Ablation) -> Iterator[Component]:
         yield Switch(name, hparams, path=(*here, "components", name))
 
 
+#: What a train function gets models and data from, and how, by the key of the config; the older names are the second ones.
+_ASKED = {
+    "model": dict.fromkeys(("model_gen", "model_function"), "get it from model_gen.create()"),
+    "data": dict.fromkeys(
+        ("data_gen", "dataset_function"), "get it from data_gen.load() or .batch()"
+    ),
+}
+
+
 class StudyBuilder:
     """Makes the study of a config, and collects what is wrong with it.
 
@@ -173,17 +182,15 @@ class StudyBuilder:
         if train is None or signature is None or signature.takes_any:
             return
         for component in components:
-            if component.of_model and self._settings.model is not None:
-                names, what = {"model_gen", "model_function"}, "the model"
-                way = "get it from model_gen.create()"
-            elif isinstance(component, Feature) and self._settings.data is not None:
-                names, what = {"data_gen", "dataset_function"}, "the data"
-                way = "get them from data_gen.load() or data_gen.batch()"
-            else:
+            key = "model" if component.of_model else "data"
+            if isinstance(component, Switch) or getattr(self._settings, key) is None:
                 continue
-            if not signature.names & names:
-                asked = "model_gen" if component.of_model else "data_gen"
-                message = f"{place_of(train, signature)} doesn't ask for '{asked}', so nothing can be left out of {what}; {way}"
+            if not signature.names & _ASKED[key].keys():
+                name, way = next(iter(_ASKED[key].items()))
+                message = (
+                    f"{place_of(train, signature)} doesn't ask for '{name}', so nothing can be left out of the {key}; "
+                    f"{way}"
+                )
                 self._problem(component.path, message)
 
     def _check_feature(self, component: Component, data: Described | None) -> None:

@@ -197,8 +197,10 @@ def _of_feast(section: TableSection, folder: Path) -> AbstractSource:
     said = section.feast
     assert said is not None
     return FeastSource(
-        repo=folder / said.repo,
-        entities=said.entities if "://" in said.entities else os.path.join(folder, said.entities),
+        repo=(folder / said.repo).resolve(),
+        entities=said.entities
+        if "://" in said.entities
+        else str((folder / said.entities).resolve()),
         label=section.label,
         service=said.service,
         features=None if said.features is None else tuple(said.features),

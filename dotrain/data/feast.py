@@ -111,7 +111,7 @@ class FeastSource(AbstractSource):
     @cached_property
     def _asking(self) -> Asking:
         question = {
-            "repo": str(self.repo.absolute()),
+            "repo": str(self.repo.resolve()),
             "entities": self.entities,
             "label": self.label,
             "service": self.service,

@@ -11,9 +11,9 @@ import os
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, final
+from typing import Any, ClassVar, final
 
 from dotrain.data.source import BadData
 
@@ -25,18 +25,6 @@ _OFFSET = 8
 
 class FileChanged(BadData):
     """A file is another than it was: what would be read is not what the run is about."""
-
-
-class Stamp(NamedTuple):
-    """By what a file is known again, on whichever machine it lies.
-
-    Attributes:
-        size: Bytes.
-        footer: Digest of its footer, which says where each column of each group lies.
-    """
-
-    size: int
-    footer: str
 
 
 class GroupFile(ABC):
@@ -62,11 +50,15 @@ class GroupFile(ABC):
             file.seek(-self.tail - length, os.SEEK_END)
             self._footer = file.read(length)
 
-    @property
-    def stamp(self) -> Stamp:
-        """What it is known by."""
+    @cached_property
+    def stamp(self) -> str:
+        """What it is known again by, on whichever machine and at no cost: its size, and its footer.
+
+        Of Parquet that says what values columns have, from the least to the largest, and how many bytes each takes; of an Arrow
+        file only the latter: ours are known by their names, which are digests of their content.
+        """
         size, *_ = self._seen
-        return Stamp(size, hashlib.sha256(self._footer).hexdigest())
+        return f"{size}-{hashlib.sha256(self._footer).hexdigest()[:32]}"
 
     def check(self) -> None:
         """Return if it is still the file that was opened.
@@ -151,15 +143,6 @@ def opened_now(path: Path) -> GroupFile:
 @lru_cache(maxsize=8)
 def _opened(path: Path, state: object) -> GroupFile:
     return open_groups(path)
-
-
-def stamp_of(path: Path) -> Stamp:
-    """Return what a file is known by, having read its footer.
-
-    Raises:
-        BadData: As of `open_groups`.
-    """
-    return open_groups(path).stamp
 
 
 def _state_of(path: Path) -> tuple[int, int, int]:

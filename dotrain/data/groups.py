@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dotrain.data.group_files import as_declared, opened_now
+from dotrain.data.group_files import FileChanged, GroupFile, as_declared, opened_now
 from dotrain.data.source import BadData
 
 
@@ -19,21 +19,35 @@ class Group:
         file: Where: a Parquet file, or an Arrow IPC file (``.arrow``), which is mapped into memory.
         index: Which group of that file.
         rows: How many rows it has.
+        stamp: What the file is known again by, of `GroupFile.stamp`; ``""`` for whatever is there.
     """
 
     file: str
     index: int
     rows: int
+    stamp: str = ""
+
+    def check(self, file: GroupFile) -> None:
+        """Return if a file is the one that the group is of.
+
+        Raises:
+            FileChanged: If it isn't.
+        """
+        if self.stamp not in ("", file.stamp) or self.index >= len(file):
+            raise FileChanged(
+                f"{self.file} is not the file that the run began with: put that back, or begin a new run"
+            )
 
     def read(self, columns: Sequence[str]) -> Any:
         """Return some of its columns as an Arrow table; of others nothing is read.
 
         Raises:
-            BadData: If the file can't be read, or has changed since.
+            BadData: If the file can't be read, or is another than it was.
         """
         import pyarrow as pa
 
         file = opened_now(Path(self.file))
+        self.check(file)
         schema = pa.schema([pa.field(name, file.schema.field(name).type) for name in columns])
         found = pa.Table.from_batches([], schema)
         if batches := file.read([self.index], columns):
@@ -54,6 +68,7 @@ def groups_of(file: Path) -> list[Group]:
         BadData: If it can't be read.
     """
     opened = opened_now(file)
-    found = [Group(str(file), index, opened.rows(index)) for index in range(len(opened))]
+    rows = map(opened.rows, range(len(opened)))
+    found = [Group(str(file), index, count, opened.stamp) for index, count in enumerate(rows)]
     opened.forget()
     return found

@@ -12,7 +12,6 @@ from typing import Any
 from dotrain.data.derive import Derived, order
 from dotrain.data.facts import Facts, Kind, Measure, in_chunks
 from dotrain.data.files import FileSource
-from dotrain.data.group_files import opened_now
 from dotrain.data.groups import Group, groups_of
 from dotrain.data.kept import categories_in, is_kept, keep, keep_beside, table_file
 from dotrain.data.source import AbstractSource, BadData, Column
@@ -131,9 +130,6 @@ def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = 
         kind=source.kind,
         validated=int(mask.sum()),
         derived=declared.derived,
-        stamps={
-            file: opened_now(Path(file)).stamp for file in dict.fromkeys(one.file for one in groups)
-        },
     )
 
 

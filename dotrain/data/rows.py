@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from dotrain.data.group_files import (
     FileChanged,
     GroupFile,
-    Stamp,
     as_batches,
     as_declared,
     open_groups,
@@ -83,7 +82,6 @@ class TableRows(Rows):
         encode: Encoder,
         *,
         chosen: NDArray[np.bool_] | None = None,
-        stamps: Mapping[str, Stamp] | None = None,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
         """Read the footers of its files.
@@ -94,7 +92,6 @@ class TableRows(Rows):
             encode: Makes arrays of rows.
             chosen: Says of each row of the table whether it is one of these; by default all are. It isn't copied, and
                 may be mapped from a file.
-            stamps: What files were when the run began, by their names; those that aren't here are taken as they are.
             window_bytes: What may be in memory of the table at once, > 0; a group that is larger is a window of its own.
 
         Raises:
@@ -108,7 +105,11 @@ class TableRows(Rows):
         self._encode = encode
         self._window_bytes = window_bytes
         self._lock = threading.Lock()
-        files = _opened(groups, stamps or {})
+        files: dict[str, GroupFile] = {}
+        for group in groups:
+            if group.file not in files:
+                files[group.file] = open_groups(Path(group.file))
+            group.check(files[group.file])
         #: What is read.
         self.files = list(files.values())
         self._schema = _common_schema(self.files, self._columns)
@@ -222,18 +223,6 @@ class TableRows(Rows):
                 f"the encoder has made {rows} of {count} rows; it promised {self._signature}"
             )
         return parts
-
-
-def _opened(groups: Sequence[Group], stamps: Mapping[str, Stamp]) -> dict[str, GroupFile]:
-    files: dict[str, GroupFile] = {}
-    for group in groups:
-        if (name := group.file) not in files:
-            file = files[name] = open_groups(Path(name))
-            if stamps.get(name, file.stamp) != file.stamp:
-                raise FileChanged(f"{name} is not the file that it was when the run began")
-        if not 0 <= group.index < len(files[name]):
-            raise FileChanged(f"{name} has other groups of rows than it had")
-    return files
 
 
 def _common_schema(files: Sequence[GroupFile], columns: Sequence[str]) -> Any:

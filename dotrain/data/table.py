@@ -10,7 +10,6 @@ from typing import Any, Protocol, final
 
 from dotrain.data.encoding import encode, encode_labels
 from dotrain.data.facts import Facts
-from dotrain.data.group_files import FileChanged, Stamp, opened_now
 from dotrain.data.groups import Group
 from dotrain.data.rows import TableRows
 from dotrain.data.source import BadData
@@ -58,7 +57,6 @@ class Table:
         noted: What its source notes besides.
         kind: Of its source.
         validated: How many rows are validated on.
-        stamps: What each file was when the table was made ready.
         derived: Columns that are computed when they are read, in the order in which that can be done.
     """
 
@@ -75,7 +73,6 @@ class Table:
     kind: str = "file"
     validated: int = 0
     derived: tuple[Computed, ...] = ()
-    stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
     @cached_property
     def rows(self) -> int:
@@ -101,8 +98,7 @@ class Table:
     def moved(self, names: Mapping[Path, Path]) -> Table:
         """Return the table with its files elsewhere."""
         groups = [replace(one, file=str(names[Path(one.file)])) for one in self.groups]
-        stamps = {str(names[Path(file)]): stamp for file, stamp in self.stamps.items()}
-        return replace(self, groups=tuple(groups), mask=names[self.mask], stamps=stamps)
+        return replace(self, groups=tuple(groups), mask=names[self.mask])
 
     def to_json(self) -> dict[str, Any]:
         """Return what the journal has of it."""
@@ -155,14 +151,15 @@ class Table:
         matrices, labels = zip(*encoded, strict=True)
         return np.concatenate(matrices), np.concatenate(labels)
 
-    def lazy(self, split: str, names: Sequence[str]) -> TableRows:
-        """Return one split as rows that are read when their batch is made; in all else as `arrays`.
+    def batched(self, split: str, names: Sequence[str]) -> Any:
+        """Return what batches are made of: `arrays`, or, of a large table, the same as rows that are read by batches.
 
-        Without any column, the label's alone is read.
+        Args and errors are those of `frame`.
         """
-        chosen, needed = self._chosen(split), self._needed([*names, self.label])
-        encode = self._encode(names)
-        return TableRows(self.groups, needed, encode, chosen=chosen, stamps=self.stamps)
+        if not self.is_large:
+            return self.arrays(split, names)
+        needed = self._needed([*names, self.label])
+        return TableRows(self.groups, needed, self._encode(names), chosen=self._chosen(split))
 
     def _encode(self, names: Sequence[str]) -> _Encode:
         return _Encode(
@@ -193,9 +190,6 @@ class Table:
 
         at = 0
         needed = self._needed(names)
-        for name, stamp in self.stamps.items():
-            if opened_now(Path(name)).stamp != stamp:
-                raise FileChanged(f"{name} is not the file that it was when the run began")
         for group in self.groups:
             own = chosen[at : at + group.rows]
             at += group.rows

@@ -143,8 +143,14 @@ class WindowOrder(_Computed):
 
     def batch(self, first: int, end: int, /) -> NDArray[np.intp]:
         """Return the rows of a batch, those of a piece beside each other."""
-        parts = [rows[np.sort(places)] for rows, places in self._shuffled(first, end)]
-        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.intp), *parts])
+        found, shares = [np.empty(0, np.intp)], [np.empty(0)]
+        for rows, places in self._shuffled(first, end):
+            found.append(rows[places])
+            # Where a window ends, a rank needs the same part of the next one.
+            shares.append(places / len(rows))
+        order = np.argsort(np.concatenate(shares), kind="stable")
+        batch: NDArray[np.intp] = np.concatenate(found)[order]
+        return batch
 
     def _between(self, first: int, end: int) -> Iterator[NDArray[np.intp]]:
         return (rows[places] for rows, places in self._shuffled(first, end))

@@ -34,6 +34,7 @@ from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.doubts import not_loaded, unlike
 from dotrain.training.errors import BadSetup, EarlyStop
+from dotrain.training.evaluated import with_names
 from dotrain.training.failure import describe_bad_result, describe_failure, disk_is_full
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
 from dotrain.training.numbers import split_metrics
@@ -175,6 +176,7 @@ def _call(
             returned, taken = _from_reports(loaded.program, reporter)
         if doubt := not_loaded(reporter, checkpoint, resume_step):
             reporter.note(Mark.NOT_LOADED, doubt)
+        returned = with_names(returned, (use.sources.built, reporter.trained))
         numbers = split_metrics(returned, metric, "returned", loaded.program.further_metrics)
     except Interrupt:
         raise

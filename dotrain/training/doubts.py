@@ -34,5 +34,5 @@ def unlike(value: float, reporter: Reporter) -> str | None:
     known = [one for one in (last, best) if one is not None]
     if not known or any(math.isclose(value, one, rel_tol=_RELATIVE, abs_tol=1e-9) for one in known):
         return None
-    told = " and ".join(f"{one:.6g} {how}" for one, how in ((last, "last"), (best, "at best")))
+    told = f"{last:.6g}" if last == best else f"{last:.6g} last and {best:.6g} at best"
     return f"returned {value:.6g}, but reported {told}; the value is what was returned, early stops go by what was reported"

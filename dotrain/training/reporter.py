@@ -33,6 +33,7 @@ class Reporter:
         divergence: How the metric has become NaN or infinite, or ``""``.
         held: What is to be raised when the function returns, or None.
         first_step: The step first reported in this attempt, or None.
+        trained: The model that a callback has seen trained last, or None.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Reporter:
         self.divergence = ""
         self.held: BaseException | None = None
         self.first_step: int | None = None
+        self.trained: Any = None
         self._further = further
         self._agreement = agreement
         self._trial_id = trial_id

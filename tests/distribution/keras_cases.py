@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -223,11 +224,31 @@ def train(dist_strategy: Any, trial_dir: Path, seed: int, is_mirrored: bool) -> 
             model.save(trial_dir / "model.keras")
             predicted = model.predict(rows(37, 12)[0], batch_size=BATCH, verbose=0)
             (trial_dir / "predicted.json").write_text(json.dumps(predicted.tolist()))
+    if is_mirrored:
+        (trial_dir / "empty.txt").write_text(loop_over_no_rows(dist_strategy))
     (trial_dir / "dropout.json").write_text(json.dumps(count_drops(dist_strategy)))
     forked_from = psutil.Process(os.getppid()).cmdline()
     (trial_dir / "imported.txt").write_text(forked_from[-1])
     (trial_dir / "cases.json").write_text(json.dumps(found))
     return 1.0
+
+
+def loop_over_no_rows(dist_strategy: Any) -> str:
+    """Return what a loop of one's own is told, of whose last batch a device gets nothing."""
+    with dist_strategy() as strategy:
+        total = tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM)
+    rows = tf.data.Dataset.range(5).batch(4)
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def step(batch: Any) -> None:
+        strategy.run(lambda x: total.assign_add(tf.cast(len(x), tf.float32)), (batch,))
+
+    try:
+        for batch in strategy.experimental_distribute_dataset(rows):
+            step(batch)
+    except Exception:
+        return traceback.format_exc()
+    return ""
 
 
 def count_drops(dist_strategy: Any) -> list[float]:

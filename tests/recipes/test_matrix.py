@@ -47,6 +47,7 @@ SHORTER = {
         "hparams.budget=1",
     ],
     "cancer-ablation": ["ablation={features: [worst texture], seeds: 2}"],
+    "titanic-feast": ["ablation={features: [sex, {view: relatives}], seeds: 2}"],
     "forecast": ["search.num_trials=20"],
     "jax-asha": ONE_PROMOTION,
     "sgd-asha": ["search.num_trials=9", "search.optimizer.resource_max=9"],
@@ -62,7 +63,7 @@ SHORTER = {
 
 def load(config: Path, *overrides: str) -> Experiment:
     """What a config is for: its study if it has one, else its search or single run."""
-    mode: Mode = "ablate" if config.stem.endswith("-ablation") else "run"
+    mode: Mode = "ablate" if config.stem.endswith(("-ablation", "-feast")) else "run"
     return Experiment.of(load_config(config, overrides, mode=mode))
 
 
@@ -90,6 +91,7 @@ EXECUTORS = {
     "digits-ablation": ["inline"],
     "digits-torch-ablation": ["local"],
     "cancer-ablation": ["inline", "local", "address"],
+    "titanic-feast": ["local"],
     "sgd-asha": ["inline", "local", "address"],
     "sgd-pruning": ["local"],
     "sgd-hyperband": ["inline"],

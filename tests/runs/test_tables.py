@@ -104,7 +104,7 @@ def test_what_changes_while_a_run_goes_on_is_refused(written: Project) -> None:
     done = written.cli("run", str(written.config(**sections)), "-q", "--json")
     found = json.loads(done.stdout)
     assert found["trials"]["finished"] == 1
-    assert "is not the file that it was when the run began" in json.dumps(found["failures"])
+    assert "is not the file that the run began with" in json.dumps(found["failures"])
 
 
 def test_a_study_leaves_out_lists_patterns_and_what_is_computed(written: Project) -> None:

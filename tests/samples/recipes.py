@@ -51,9 +51,10 @@ ONE_THREAD = {
 #: Of ranks, which have fewer rows each: which way oneDNN computes those, it chooses by the processor.
 OF_RANKS = {**ONE_THREAD, "TF_ENABLE_ONEDNN_OPTS": "0"}
 _INLINE = "cluster={kind: inline}"
-#: The configs that are trained, by the process they share, and what makes them small. Four have no
+#: The configs that are trained, by the process they share, and what makes them small. Five have no
 #: metrics: forecast is never trained, digits-random trains as digits-asha, the groups of digits-groups train as
 #: digits-distributed, and those of digits-torch are compared with one process elsewhere (tests/distribution/test_torch.py).
+#: What titanic-feast trains on comes by Feast, which takes seconds to be imported: tests/recipes/test_matrix.py trains it.
 TRAINED: Mapping[str, Mapping[str, list[str]]] = {
     "scikit-learn": {
         "cancer-ablation": ["ablation={features: [worst texture], seeds: 1}", _INLINE],
@@ -95,7 +96,7 @@ TRAINED: Mapping[str, Mapping[str, list[str]]] = {
 
 def run_config(name: str, overrides: list[str], folder: Path) -> Result:
     """Run a shipped config with overrides."""
-    mode: Any = "ablate" if name.endswith("-ablation") else "run"
+    mode: Any = "ablate" if name.endswith(("-ablation", "-feast")) else "run"
     loaded = load_config(CONFIGS / f"{name}.yaml", overrides, mode=mode)
     return run(Experiment.of(loaded), folder, Observer())
 

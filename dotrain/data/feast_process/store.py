@@ -39,6 +39,7 @@ class Store:
         import feast  # noqa: F401 - before the registry's classes alone are, without it
 
         self._repo = repo
+        self._settings = settings
         sys.path.append(str(repo))
         os.chdir(repo)  # Feast's own command is run from there, and paths are relative to it
         if apply:
@@ -64,9 +65,17 @@ class Store:
         return FeatureStore(repo_path=str(self._repo), config=config)
 
     def _config(self) -> Any:
+        from feast.errors import FeastModuleImportError
         from feast.repo_config import load_repo_config
 
-        return load_repo_config(self._repo, self._repo / SETTINGS)
+        try:
+            return load_repo_config(self._repo, self._repo / SETTINGS)
+        except FeastModuleImportError:
+            kind = self._settings.offline_store
+            raise BadData(
+                f"the offline store '{kind}' of {self._repo} can't be imported: pip install 'feast[{kind}]'",
+                *("feast", "repo"),
+            ) from None
 
     def _apply(self) -> None:
         from feast.repo_operations import apply_total

@@ -15,7 +15,20 @@ from dotrain.training.logs import report_logs
 from dotrain.training.reporter import Reporter
 
 
-class KerasEpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
+class _Reports(keras.callbacks.Callback):  # type: ignore[misc]
+    """What both have in common."""
+
+    def __init__(self, reporter: Reporter, metric: str | None = None) -> None:
+        super().__init__()
+        self._reporter = reporter
+        self._metric = metric or reporter.metric
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Note the model, whose evaluation the train function may return."""
+        self._reporter.trained = self.model
+
+
+class KerasEpochEnd(_Reports):
     """Report at the end of every epoch.
 
     Args:
@@ -24,17 +37,12 @@ class KerasEpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
             that name.
     """
 
-    def __init__(self, reporter: Reporter, metric: str | None = None) -> None:
-        super().__init__()
-        self._reporter = reporter
-        self._metric = metric or reporter.metric
-
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Report; the step is the epoch, from 0."""
         report_logs(self._reporter, logs or {}, self._metric, epoch, "Keras' logs")
 
 
-class KerasBatchEnd(keras.callbacks.Callback):  # type: ignore[misc]
+class KerasBatchEnd(_Reports):
     """Report at the end of every training batch.
 
     Args:
@@ -42,11 +50,6 @@ class KerasBatchEnd(keras.callbacks.Callback):  # type: ignore[misc]
         metric: The key of Keras' logs to report as the search's metric; by default the key of
             that name.
     """
-
-    def __init__(self, reporter: Reporter, metric: str | None = None) -> None:
-        super().__init__()
-        self._reporter = reporter
-        self._metric = metric or reporter.metric
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Report; the steps count batches over all epochs."""

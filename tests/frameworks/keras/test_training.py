@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dotrain.core.events import Reported, TrialEvent
+from dotrain.errors import DotrainError
 from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadReport, EarlyStop
@@ -168,3 +169,42 @@ def test_of_tensorflows_scalars_the_real_numbers_are_numbers() -> None:
     for value in (True, [True], "0.5", 1 + 2j, [0.5, 0.5]):
         assert as_number(tf.constant(value)) is None
     assert as_number(tf.Variable(True)) is None
+
+
+def test_a_list_of_an_evaluation_has_the_names_of_its_metrics_or_is_refused(tmp_path: Path) -> None:
+    from dotrain import experiment
+    from dotrain.callbacks import KerasEpochEnd
+
+    def train(model_gen):  # type: ignore[no-untyped-def]
+        net = model_gen.create()
+        fit(net, 1)
+        return net.evaluate(X, Y, verbose=0)
+
+    def own(reporter):  # type: ignore[no-untyped-def]
+        net = model()
+        fit(net, 1, callbacks=[KerasEpochEnd(reporter, "loss")])
+        return net.evaluate(X, Y, verbose=0)
+
+    def stale(model_gen):  # type: ignore[no-untyped-def]
+        net = model_gen.create()
+        numbers = net.evaluate(X, Y, verbose=0)
+        fit(net, 1)
+        return numbers
+
+    def unknown():  # type: ignore[no-untyped-def]
+        return model().evaluate(X, Y, verbose=0)
+
+    def run(function: Any) -> Any:
+        options = {"metric": "mae", "model": model, "cluster": {"kind": "inline"}, "quiet": True}
+        return experiment.lagom(function, direction="min", runs_dir=tmp_path, **options).trials[0]
+
+    expected = model()
+    fit(expected, 1)
+    told = expected.evaluate(X, Y, verbose=0, return_dict=True)
+    for function in (train, own):
+        trial = run(function)
+        assert trial.final_metric == pytest.approx(told["mae"])
+        assert trial.metrics == {"loss": pytest.approx(told["loss"])}
+    for function in (stale, unknown):
+        with pytest.raises(DotrainError, match=r"returned \[.*\] \(list\).* which of these it is"):
+            run(function)
