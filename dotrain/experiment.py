@@ -243,7 +243,7 @@ def lagom(
     constraints: Mapping[str, Any] | None = None,
     hparams: Mapping[str, Any] | None = None,
     model: Callable[..., Any] | None = None,
-    data: Callable[..., Any] | None = None,
+    data: Callable[..., Any] | Mapping[str, Any] | None = None,
     prepare: Callable[[], Any] | None = None,
     ablation: AblationStudy | None = None,
     seed: int = 0,
@@ -284,7 +284,7 @@ def lagom(
         constraints: What other metrics must be for a trial to win, as the config's ``search.constraints``.
         hparams: Fixed hyperparameters.
         model: What ``model_gen.create()`` calls.
-        data: What ``data_gen.batch()`` draws from.
+        data: What ``data_gen.batch()`` draws from: a function, or the config's ``data:`` section of a table.
         prepare: What is called once before the first trial, to load what all share; from a module.
         ablation: Run this study instead of a search; `model` and `data` may be set there.
         seed: Everything random is derived from it.

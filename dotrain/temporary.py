@@ -39,6 +39,9 @@ class Kind(StrEnum):
     #: What a framework writes of a training under way.
     SNAPSHOT = "dotrain-snapshot-"
 
+    #: What a feature store answers.
+    FEATURES = "dotrain-features-"
+
     @property
     def beginning(self) -> str:
         """How the paths of all such folders begin, without links."""

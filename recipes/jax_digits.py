@@ -66,7 +66,7 @@ def train(
         return jnp.mean(jnp.argmax(logits(weights, images), axis=1) == labels)
 
     jitted_step, jitted_accuracy = jax.jit(step), jax.jit(accuracy_of)
-    accuracy = 0.0
+    accuracy = reporter.last or 0.0  # with all steps done it has reported already
     for epoch in range(checkpoint.step, budget):
         for x, y in data_gen.batch(epoch=epoch):
             weights, state = jitted_step(weights, state, x, y)

@@ -65,7 +65,7 @@ def train(
     if checkpoint.latest:
         with np.load(checkpoint.latest / "state.npz") as found:
             state = dict(found)
-    accuracy = 0.0
+    accuracy = reporter.last or 0.0  # with all steps done it has reported already
     for epoch in range(checkpoint.step, budget):
         rng = np.random.default_rng((seed, epoch))
         order = rng.permutation(len(train_y))

@@ -45,7 +45,7 @@ def train(
     )
     if checkpoint.latest:
         model = pickle.loads((checkpoint.latest / "model.pickle").read_bytes())
-    accuracy = 0.0
+    accuracy = reporter.last or 0.0  # with all steps done it has reported already
     for step in range(checkpoint.step, budget):
         model.partial_fit(train_x, train_y, classes=np.arange(10))
         accuracy = float(model.score(validation_x, validation_y))

@@ -39,6 +39,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # For the children too: every driver of every test looks at its state after every event.
 os.environ["DOTRAIN_VALIDATE"] = "1"
 
+# Tests run beside each other: threads of OpenMP that spin while they wait take the cores from those that compute.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # No example fails for how long it takes: a busy machine is no fault.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")

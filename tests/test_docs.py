@@ -122,8 +122,21 @@ def test_the_page_of_functions_tells_all_that_one_may_ask_for() -> None:
     # `features` is what a model or data function asks for.
     assert told | {"features"} == Searchspace.RESERVED
     for title, cls, internal in (
-        ("`reporter`", Reporter, {"divergence", "go_on_from", "held", "log_file", "raise_later"}),
-        ("`checkpoint`", Checkpoint, {"found_step", "has_step_up_to", "was_read"}),
+        (
+            "`reporter`",
+            Reporter,
+            {
+                "divergence",
+                "first_step",
+                "go_on_from",
+                "held",
+                "log_file",
+                "note",
+                "raise_later",
+                "trained",
+            },
+        ),
+        ("`checkpoint`", Checkpoint, {"found_step", "has_step_up_to", "was_loaded", "was_read"}),
         ("`features`", Features, set()),
     ):
         own = {name for name in dir(cls) if name[0] != "_"}

@@ -135,6 +135,7 @@ OTHERS_WORDS = re.compile(
     r"\"objective\": |"  # a parameter of XGBoost's and LightGBM's
     r"for Hyper-Parameter Optimization|importlib\.resources|papers say resource|in resources asked"
     r"|resource tracker|from resource import"
+    r"|pruner=|\"pruner\""  # a parameter of Maggy's
     r"|[\"'`.(\[]resources\b|\bresources(?=[:.=`\",}])|(?:## |#|table: )resources|\bResources\b(?! [a-z])|test_resources"
 )
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 
-from dotrain.errors import UsageError
+from dotrain.errors import UsageError, did_you_mean
 from dotrain.space import plain_if_possible
 
 Function = Callable[..., Any]
@@ -49,16 +49,11 @@ class AblationStudy:
         """
         if seeds is not None and (type(seeds) is not int or seeds < 1):
             raise UsageError(f"seeds: expected a whole number >= 1, got {seeds!r}")
-        if not isinstance(ablator, str | Mapping | None):
-            raise UsageError(
-                f"ablator: expected a name, or a name with options, got {ablator!r}; for one of "
-                "your own: 'my_module:MyAblator'"
-            )
         self._features = _Names("features.include", "column")
         self._model = _Model()
         self._components = _Components()
         self._seeds = seeds
-        self._ablator = {"name": ablator} if isinstance(ablator, str) else dict(ablator or {})
+        self.set_ablator(ablator)
         self._data: Function | None = None
 
     @property
@@ -75,6 +70,19 @@ class AblationStudy:
     def components(self) -> _Components:
         """The hyperparameters that switch a part of the training off."""
         return self._components
+
+    def set_ablator(self, ablator: str | Mapping[str, Any] | None) -> None:
+        """Set what decides on the arms.
+
+        Raises:
+            UsageError: If it is neither a name nor a name with options.
+        """
+        if not isinstance(ablator, str | Mapping | None):
+            raise UsageError(
+                f"ablator: expected a name, or a name with options, got {ablator!r}; for one of "
+                "your own: 'my_module:MyAblator'"
+            )
+        self._ablator = {"name": ablator} if isinstance(ablator, str) else dict(ablator or {})
 
     def set_dataset_generator(self, function: Function) -> None:
         """Set what ``dataset_function`` calls; it asks for ``features``, the columns to give.
@@ -141,6 +149,28 @@ class _Names:
                 raise UsageError(f"{self._where}: {known!r} is included already")
             self._names.append(known)
 
+    def exclude(self, *names: str | Iterable[str]) -> None:
+        """Take these out of the study again.
+
+        Args:
+            *names: Names, or lists of names.
+
+        Raises:
+            UsageError: If one was not included.
+        """
+        for name in _flat(names):
+            if name not in self._names:
+                where = self._where.replace("include", "exclude")
+                raise UsageError(
+                    f"{where}: {name!r} is not included{did_you_mean(str(name), self._names)}"
+                )
+            self._names.remove(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is included, in the order in which it was."""
+        return tuple(self._names)
+
 
 class _Layers(_Names):
     __slots__ = ("_groups",)
@@ -160,14 +190,29 @@ class _Layers(_Names):
         Raises:
             UsageError: If a group is no list of names, or there is none.
         """
-        where = "layers.include_groups"
-        found: list[list[str] | dict[str, str]] = [_group(where, group) for group in groups]
-        for key, value in (("prefix", prefix), ("pattern", pattern)):
-            if value is not None:
-                found.append({key: _name(where, key, value)})
-        if not found:
-            raise UsageError(f"{where}: names no group")
-        self._groups += found
+        self._groups += _groups("layers.include_groups", groups, prefix, pattern)
+
+    def exclude_groups(
+        self,
+        *groups: Sequence[str],
+        prefix: str | None = None,
+        pattern: str | None = None,
+    ) -> None:
+        """Take these groups out of the study again, told as they were included.
+
+        Raises:
+            UsageError: If one was not included.
+        """
+        where = "layers.exclude_groups"
+        for group in _groups(where, groups, prefix, pattern):
+            if group not in self._groups:
+                raise UsageError(f"{where}: {group!r} is not included")
+            self._groups.remove(group)
+
+    @property
+    def groups(self) -> tuple[list[str] | dict[str, str], ...]:
+        """The groups that are included: lists of names, or ``{"prefix": ...}``, ``{"pattern": ...}``."""
+        return tuple(self._groups)
 
 
 class _Model:
@@ -270,6 +315,18 @@ def _group(where: str, group: Any) -> list[str]:
     if not names:
         raise UsageError(f"{where}: a group is empty")
     return [_name(where, "layer", name) for name in names]
+
+
+def _groups(
+    where: str, groups: Sequence[Any], prefix: str | None, pattern: str | None
+) -> list[list[str] | dict[str, str]]:
+    found: list[list[str] | dict[str, str]] = [_group(where, group) for group in groups]
+    for key, value in (("prefix", prefix), ("pattern", pattern)):
+        if value is not None:
+            found.append({key: _name(where, key, value)})
+    if not found:
+        raise UsageError(f"{where}: names no group")
+    return found
 
 
 def _function(where: str, function: Any) -> Function:

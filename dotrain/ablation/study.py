@@ -37,12 +37,14 @@ class Study:
         arms: All, the baseline first.
         adds: Whether the arms add components to a baseline that lacks them.
         seeds: How many seeds each arm runs.
+        keep_derived: Whether columns that are computed from a left-out one stay.
     """
 
     components: Mapping[str, Component]
     arms: Sequence[Arm]
     adds: bool = False
     seeds: int = 5
+    keep_derived: bool = False
 
     def left_out(self, arm: str) -> list[Component]:
         """Return the components that an arm leaves out."""

@@ -10,6 +10,7 @@ import typer
 
 from dotrain.cli import completion
 from dotrain.cli.artifacts import artifacts
+from dotrain.cli.data import data
 from dotrain.cli.options import (
     AllowSimulatedOption,
     CodeDirOption,
@@ -196,6 +197,7 @@ def status(
 
 app.command()(show)
 app.command()(artifacts)
+app.command()(data)
 app.command()(stop)
 
 

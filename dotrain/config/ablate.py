@@ -61,6 +61,15 @@ def components_of(section: Ablation) -> Iterator[Component]:
         yield Switch(name, hparams, path=(*here, "components", name))
 
 
+#: What a train function gets models and data from, and how, by the key of the config; the older names are the second ones.
+_ASKED = {
+    "model": dict.fromkeys(("model_gen", "model_function"), "get it from model_gen.create()"),
+    "data": dict.fromkeys(
+        ("data_gen", "dataset_function"), "get it from data_gen.load() or .batch()"
+    ),
+}
+
+
 class StudyBuilder:
     """Makes the study of a config, and collects what is wrong with it.
 
@@ -82,6 +91,7 @@ class StudyBuilder:
         ablator: AbstractAblator,
         data: Described | None,
         taken: set[str] | None,
+        train: Described | None = None,
     ) -> Study | None:
         """Return the study, or None if there were problems.
 
@@ -89,9 +99,11 @@ class StudyBuilder:
             ablator: Decides what each arm leaves out.
             data: The data function, or None if there is none or it isn't known.
             taken: What the user's functions take, as of `names_taken`.
+            train: The train function, or None if it isn't known.
         """
         components = list(components_of(self._section))
         self._check_components(components, data)
+        self._check_asked(components, train)
         self._check_hparams(components, taken)
         if self.problems:
             return None
@@ -105,7 +117,13 @@ class StudyBuilder:
             return None
         by_name = {component.name: component for component in components}
         self._check_arms(arms, by_name)
-        study = Study(by_name, tuple(arms), ablator.adds, self._section.seeds)
+        study = Study(
+            by_name,
+            tuple(arms),
+            ablator.adds,
+            self._section.seeds,
+            self._section.keep_derived,
+        )
         self._warn_of_few_seeds(study)
         return None if self.problems else study
 
@@ -157,6 +175,23 @@ class StudyBuilder:
                 self._problem(component.path, "names a column twice")
             if isinstance(component, Feature | FeatureGroup):
                 self._check_feature(component, data)
+
+    def _check_asked(self, components: Sequence[Component], train: Described | None) -> None:
+        """Look whether the train function asks for what things are left out of."""
+        signature = train.signature() if train is not None else None
+        if train is None or signature is None or signature.takes_any:
+            return
+        for component in components:
+            key = "model" if component.of_model else "data"
+            if isinstance(component, Switch) or getattr(self._settings, key) is None:
+                continue
+            if not signature.names & _ASKED[key].keys():
+                name, way = next(iter(_ASKED[key].items()))
+                message = (
+                    f"{place_of(train, signature)} doesn't ask for '{name}', so nothing can be left out of the {key}; "
+                    f"{way}"
+                )
+                self._problem(component.path, message)
 
     def _check_feature(self, component: Component, data: Described | None) -> None:
         if isinstance(component, FeatureGroup) and component.view and data is not None:

@@ -266,7 +266,7 @@ class _Loader:
         if ablator is None:
             return None
         builder = StudyBuilder(self.settings, self.source)
-        study = builder.build(ablator, self.dataset, taken)
+        study = builder.build(ablator, self.dataset, taken, self.train)
         self.problems += builder.problems
         if self.mode == "ablate":
             self.warnings += builder.warnings

@@ -41,6 +41,7 @@ _SECTIONS = {
     "journal": "JournalSection",
     "data": "TableSection",
     "split": "SplitSection",
+    "feast": "FeastSection",
     "tls": "Tls",
     "adapt": "Adapt",
     **{name: domain.__name__ for name, domain in DOMAINS.items()},

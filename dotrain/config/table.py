@@ -29,7 +29,8 @@ def table_problems(table: Declared, ablation: Ablation | None, source: Source) -
         if columns is None:
             yield from _missing(table, source)
             return
-        chosen = table.chosen([column.name for column in columns])
+        beside = [column.name for column in columns if column.beside]
+        chosen = table.chosen([column.name for column in columns], beside)
     except BadData as error:
         yield problem_of(error, source)
         return

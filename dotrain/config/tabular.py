@@ -12,14 +12,17 @@ from pydantic import Field, model_validator
 from dotrain.config.errors import Problem
 from dotrain.config.section import Section
 from dotrain.config.source import Source
+from dotrain.data.derive import Derived, order
+from dotrain.data.feast import FeastSource
 from dotrain.data.files import FileSource
 from dotrain.data.preparing import Declared
 from dotrain.data.source import AbstractSource, BadData
 from dotrain.data.splits import Split
+from dotrain.data.sql import SqlSource
 from dotrain.space.values import SpaceError
 
 #: The keys that say where a table comes from, one of which there must be.
-SOURCES = ("file",)
+SOURCES = ("file", "sql", "feast")
 
 
 class SplitSection(Section):
@@ -52,6 +55,38 @@ class SplitSection(Section):
         return self
 
 
+class FeastSection(Section):
+    """Features of a Feast repository, each row with what was known of it at its time."""
+
+    repo: str = Field(
+        min_length=1,
+        description="The folder of its feature_store.yaml; a path relative to the config.",
+    )
+    entities: str = Field(
+        min_length=1,
+        description="CSV, Parquet or Feather with a row per example: the keys that features are joined by, "
+        "event_timestamp, and the label; a path relative to the config, a pattern, a folder, or a URL.",
+    )
+    service: str | None = Field(
+        default=None, min_length=1, description="The feature service that says which features."
+    )
+    features: list[str] | None = Field(
+        default=None, min_length=1, description="Or these: passenger:age, of a view each."
+    )
+    apply: bool = Field(
+        default=False,
+        description="Whether feast apply comes before each run. dotrain check doesn't, and can't know the columns then.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> FeastSection:
+        if self.service is None and self.features is None:
+            raise SpaceError("says not which features: expected service, or features")
+        if self.service is not None and self.features is not None:
+            raise SpaceError("said by the service already: take one out", "features")
+        return self
+
+
 class TableSection(Section):
     """A table with one row per example, as the data of the training."""
 
@@ -60,6 +95,20 @@ class TableSection(Section):
         min_length=1,
         description="CSV, Parquet or Feather: a path relative to the config, a pattern such as data/*.parquet, a "
         "folder, or a URL.",
+    )
+    sql: str | None = Field(
+        default=None,
+        min_length=1,
+        description="One SELECT with an ORDER BY, since rows must come in one order.",
+    )
+    connection: str | None = Field(
+        default=None,
+        min_length=1,
+        description="With sql: env:NAME, the variable of the environment that holds the database's URL, which is "
+        "written nowhere.",
+    )
+    feast: FeastSection | None = Field(
+        default=None, description="Or features of a Feast repository."
     )
     label: str = Field(min_length=1, description="The column to predict.")
     columns: list[str] | None = Field(
@@ -80,6 +129,10 @@ class TableSection(Section):
         description="What columns are, where their values don't tell: number, or category, which becomes a column "
         "of zeros and ones for each value.",
     )
+    derive: dict[str, str] = Field(
+        default={},
+        description='Columns that are computed from others, such as {family: "sibsp + parch"}.',
+    )
 
     @model_validator(mode="after")
     def _check(self) -> TableSection:
@@ -88,6 +141,10 @@ class TableSection(Section):
             raise SpaceError(f"says not where the rows are: expected {' or '.join(SOURCES)}")
         if len(said) > 1:
             raise SpaceError(f"the rows can't come from {said[0]} and {said[1]}", said[1])
+        if self.sql is not None and self.connection is None:
+            raise SpaceError("needs connection: env:NAME, the variable that holds its URL", "sql")
+        if self.sql is None and self.connection is not None:
+            raise SpaceError("says where sql is asked, and there is none", "connection")
         if self.validation is not None and "split" in self.model_fields_set:
             raise SpaceError("said by split.validation already: take one out", "validation")
         return self
@@ -121,6 +178,7 @@ def _declared(section: TableSection, folder: Path) -> Declared:
         columns=None if section.columns is None else tuple(section.columns),
         split=Split(share, split.by or "", split.time or "", split.stratify),
         kinds=dict(section.types),
+        derived=order([Derived(*one) for one in section.derive.items()], None, section.label),
     )
 
 
@@ -129,4 +187,29 @@ def _of_file(section: TableSection, folder: Path) -> AbstractSource:
     return FileSource(section.file if "://" in section.file else os.path.join(folder, section.file))
 
 
-_MAKERS: Mapping[str, Callable[[TableSection, Path], AbstractSource]] = {"file": _of_file}
+def _of_sql(section: TableSection, _: Path) -> AbstractSource:
+    assert section.sql is not None
+    assert section.connection is not None
+    return SqlSource(section.sql, section.connection)
+
+
+def _of_feast(section: TableSection, folder: Path) -> AbstractSource:
+    said = section.feast
+    assert said is not None
+    return FeastSource(
+        repo=(folder / said.repo).resolve(),
+        entities=said.entities
+        if "://" in said.entities
+        else str((folder / said.entities).resolve()),
+        label=section.label,
+        service=said.service,
+        features=None if said.features is None else tuple(said.features),
+        apply=said.apply,
+    )
+
+
+_MAKERS: Mapping[str, Callable[[TableSection, Path], AbstractSource]] = {
+    "file": _of_file,
+    "sql": _of_sql,
+    "feast": _of_feast,
+}

@@ -194,6 +194,8 @@ def _problem(found: Any, model: type[BaseModel], source: Source, path: Path) -> 
     if kind in _TYPE_NAMES:
         is_name = isinstance(given, str) and found.get("ctx", {}).get("class_name") == "Plugin"
         hint = f"; write {{name: {given}}}" if is_name else ""
+        if kind == "string_type" and where[:1] == ("ablation",) and type(given) in (int, float):
+            hint = f'; write "{shown}", in quotes'  # a layer of a Sequential, say
         return source.problem(where, f"expected {_TYPE_NAMES[kind]}, got {shown}{hint}")
     message = found["msg"].replace("Input should be greater", "expected a number greater")
     message = message.replace("Input should be", "expected").replace("valid ", "")

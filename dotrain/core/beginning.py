@@ -7,7 +7,7 @@ from dotrain.core.marks import Mark
 from dotrain.core.trial import Trial
 
 #: What is true of a value if it is of the value that it grew out of.
-_HANDED_ON = (Mark.RECOUNTED, Mark.OVER_BUDGET, Mark.OTHER_CODE)
+_HANDED_ON = (Mark.RECOUNTED, Mark.NOT_LOADED, Mark.OVER_BUDGET, Mark.OTHER_CODE)
 
 
 def begin(

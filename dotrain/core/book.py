@@ -32,7 +32,7 @@ from dotrain.core.instructions import Launch, launch_of
 from dotrain.core.limits import Limits
 from dotrain.core.marks import Mark
 from dotrain.core.repeats import Repeats
-from dotrain.core.reports import is_double, note_guess, take_report
+from dotrain.core.reports import is_double, note_failed_promotion, note_returned, take_report
 from dotrain.core.seeding import derive_seed
 from dotrain.core.trial import Result, Trial, TrialState
 from dotrain.core.usage import one_after_another
@@ -168,6 +168,7 @@ class TrialBook:
     def fail(self, trial: Trial, failure: Failure, time_s: float) -> None:
         """End a trial for good."""
         trial.error = failure
+        note_failed_promotion(trial, failure.message)
         if trial.host:
             trial.end_on(trial.host, failure, time_s)
         self._move(trial, "fail", time_s, failure.message)
@@ -215,7 +216,7 @@ class TrialBook:
             case Finished() if missing := self._criteria.missing(trial, event.metrics):
                 self.fail(trial, missing, time_s)
             case Finished():
-                note_guess(trial, event, self._marks.get(Mark.GUESSED))
+                note_returned(trial, event, self._marks.get(Mark.GUESSED))
                 self._well(trial, time_s)
                 trial.note_metrics(event.metrics)
                 self._finish(trial, event, time_s)

@@ -171,12 +171,14 @@ class AttemptEnd(TrialEvent):
 class Finished(AttemptEnd):
     """The train function returned `value`, and the other numbers of `metrics`.
 
-    `taken` says that it returned nothing, and which of its reports the value is instead.
+    `taken` says that it returned nothing, and which of its reports the value is instead; `unlike`, that it had reported
+    otherwise, and what.
     """
 
     value: float
     metrics: Mapping[str, float] | None = None
     taken: str | None = None
+    unlike: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ and `max` are therefore the same code.
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any, ClassVar, Final, Literal, final
 
 from dotrain.core.plan import Plan as Plan
 from dotrain.core.plan import Rung as Rung
+from dotrain.core.rule_forms import in_full
 from dotrain.core.sampling import AbstractSampler, Earlier, Proposals
 from dotrain.core.seeding import derive_rng
 from dotrain.core.trial import Trial
@@ -277,10 +277,8 @@ class AbstractEarlyStop(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # The deck writes the rule as a function without `self`; accept that form as it stands.
-        rule = cls.__dict__.get("earlystop_check")
-        if inspect.isfunction(rule) and _is_without_self(rule):
-            cls.earlystop_check = staticmethod(rule)  # type: ignore[method-assign]
+        if "earlystop_check" in cls.__dict__:
+            cls.earlystop_check = in_full(cls.__dict__["earlystop_check"])  # type: ignore[method-assign]
 
     def check_with(self, optimizer: AbstractOptimizer) -> None:  # noqa: B027
         """Refuse an optimizer that this rule can't work with, before anything runs.
@@ -317,6 +315,9 @@ class AbstractEarlyStop(ABC):
     ) -> Collection[Trial | str] | Mapping[str, str] | None:
         """Return which of the trials to stop.
 
+        A rule whose first argument is called ``trial`` gets the trial that has just reported in its place, and
+        returns whether to stop that one: True, or the reason as text.
+
         Args:
             to_check: The trials that have just reported, by id.
             finalized_trials: Trials that finished or were stopped early, in that order.
@@ -326,15 +327,6 @@ class AbstractEarlyStop(ABC):
             The trials to stop, or their ids, or a dict from id to the reason; one alone will do, and
             nothing or None lets all go on.
         """
-
-
-def _is_without_self(rule: Callable[..., Any]) -> bool:
-    signature = inspect.signature(rule)
-    try:
-        signature.bind("to_check", "finalized_trials", "direction")
-    except TypeError:
-        return False
-    return next(iter(signature.parameters)) != "self"
 
 
 def sign_of(direction: Direction) -> float:

@@ -41,17 +41,31 @@ def take_report(trial: Trial, event: Reported, time_s: float) -> None:
     trial.steps_run += 1
 
 
-def note_guess(trial: Trial, event: Finished, before: str | None) -> None:
-    """Note if the value is a report of its own, which nobody has said.
+def note_returned(trial: Trial, event: Finished, guessed: str | None) -> None:
+    """Note whether the value is a report of its own, which nobody has said, or another than was reported.
 
     Args:
         trial: Has finished.
         event: That.
-        before: What of the run is guessed besides, or None.
+        guessed: What of the run is guessed besides, or None.
     """
     if event.taken:
         guess = f"returned nothing, so its {event.taken} report counts"
-        trial.notes[Mark.GUESSED] = f"{guess}; {before}" if before else guess
+        trial.notes[Mark.GUESSED] = f"{guess}; {guessed}" if guessed else guess
+    if event.unlike:
+        trial.notes[Mark.OTHER_VALUE] = event.unlike
+    elif trial.repeated is None:  # of several repeats each may say so
+        trial.notes.pop(Mark.OTHER_VALUE, None)
+
+
+def note_failed_promotion(trial: Trial, message: str) -> None:
+    """Note, of a trial that fails and has a value, of what budget that is."""
+    if trial.final_metric is not None and trial.results:
+        budgets = (trial.results[-1].budget, trial.budget)
+        before, more = ("less" if one is None else f"{one:g}" for one in budgets)
+        trial.notes[Mark.PROMOTION_FAILED] = (
+            f"its value is that of budget {before}; attempt {trial.attempt}, with budget {more}, failed: {message}"
+        )
 
 
 def steps_of(trial: Trial) -> dict[str, int]:

@@ -302,8 +302,8 @@ class Trial:
             self.begun_again += 1
             # Nothing is left of what went before, so these are no longer true.
             self.from_checkpoint = 0
-            self.notes.pop(Mark.CONTINUED, None)
-            self.notes.pop(Mark.RECOUNTED, None)
+            for mark in (Mark.CONTINUED, Mark.RECOUNTED, Mark.NOT_LOADED):
+                self.notes.pop(mark, None)
 
     def move(self, what: str, time_s: float, why: str = "") -> None:
         """Go to the next state.

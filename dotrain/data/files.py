@@ -55,6 +55,7 @@ class FileSource(AbstractSource):
     def declared(self) -> Sequence[Column] | None:
         """Return what headers and schemas show; of a URL nothing."""
         if self.files.is_remote:
+            self.files.refuse_password()
             return None
         first, *others = self.files.all
         by_folder = [Column(name) for name, _ in first.values]
@@ -153,6 +154,9 @@ class FileSource(AbstractSource):
             with self.files.here(file) as local:
                 frame = read_text(local, file.shown)
             table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+            for index, name in enumerate(table.column_names):
+                if table[name].null_count == table.num_rows:
+                    table = table.set_column(index, name, pa.nulls(table.num_rows))
             tables += self._with_folders(file, [table])
         schema = tables[0].schema
         for file, table in zip(self.files.all, tables, strict=True):
@@ -161,7 +165,9 @@ class FileSource(AbstractSource):
                 told = _difference(self.files.all[0].shown, schema, file.shown, table.schema)
                 raise BadData(told, "file")
             schema = pa.schema(fields)
-        return [table.cast(schema) for table in tables]
+        # What is missing everywhere is taken for numbers.
+        whole = [f.with_type(pa.float64()) if pa.types.is_null(f.type) else f for f in schema]
+        return [table.cast(pa.schema(whole)) for table in tables]
 
     def _of_binary(self, file: File) -> Iterator[Any]:
         import pyarrow as pa

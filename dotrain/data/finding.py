@@ -27,6 +27,8 @@ FORMATS = {
 _EXPECTED = ".csv, .tsv, .parquet, .feather or .arrow"
 #: What has a meaning in a pattern.
 _MAGIC = re.compile(r"[*?\[]")
+#: In a URL: before the host, a name with a password.
+_PASSWORD = re.compile(r"//[^/@:]*:[^/@]+@")
 #: What Hive calls the folder of missing values.
 _HIVE_MISSING = "__HIVE_DEFAULT_PARTITION__"
 
@@ -87,6 +89,19 @@ class Files:
         if len({frozenset(name for name, _ in file.values) for file in found}) > 1:
             raise BadData(f"{self.text}: not all files lie in folders of the same columns", "file")
         return found
+
+    def refuse_password(self) -> None:
+        """Refuse a URL that holds one.
+
+        Raises:
+            BadData: With what to do.
+        """
+        if self.is_remote and _PASSWORD.search(self.pattern):
+            raise BadData(
+                f"{self.text}: the URL holds a password, and each run keeps its config: leave it to the environment, "
+                "or to fsspec's own configuration",
+                "file",
+            )
 
     @contextmanager
     def here(self, file: File) -> Iterator[Path]:
@@ -162,8 +177,11 @@ class Files:
     def _filesystem(self) -> tuple[Any, str]:
         import fsspec
 
+        self.refuse_password()
         try:
             fs, path = fsspec.core.url_to_fs(self.pattern)
-        except (ImportError, ValueError) as error:
-            raise BadData(f"{self.text}: {error}", "file") from None
+        except Exception as error:  # whatever a file system of others raises
+            raise BadData(
+                f"{self.text} can't be read: {type(error).__name__}: {error}", "file"
+            ) from None
         return fs, str(path)

@@ -59,7 +59,14 @@ def keep(batches: Iterable[Any], folder: Path) -> tuple[Path, str]:
     place.mkdir(parents=True, exist_ok=True)
     _tidy(place)
     with _new(place) as new:
-        _write(batches, new)
+        try:
+            _write(batches, new)
+        except BadData:
+            new.unlink()
+            with suppress(OSError):  # others have left something there
+                place.rmdir()
+                folder.rmdir()
+            raise
         digest = _digest(new)
         file = table_file(folder, digest)
         if not is_kept(folder, digest):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dotrain.data.derive import Derived, order
 from dotrain.data.facts import Facts, Kind, Measure, in_chunks
 from dotrain.data.files import FileSource
 from dotrain.data.groups import Group, groups_of
@@ -37,18 +38,20 @@ class Declared:
     columns: tuple[str, ...] | None = None
     split: Split = field(default_factory=Split)
     kinds: Mapping[str, Kind] = field(default_factory=dict)
-    derived: tuple[Computed, ...] = ()
+    derived: tuple[Derived, ...] = ()
 
-    def chosen(self, known: Sequence[str]) -> tuple[str, ...]:
+    def chosen(self, known: Sequence[str], beside: Iterable[str] = ()) -> tuple[str, ...]:
         """Return the columns to predict from, in their order.
 
         Args:
             known: All that the source has.
+            beside: Those of them that must be asked for by name.
 
         Raises:
             BadData: If one that the config names isn't there, or is the label.
         """
         text = self.source.text
+        order(self.derived, known, self.label)
         known = [*known, *(one.name for one in self.derived)]
         if self.label not in known:
             hint = did_you_mean(self.label, list(known))
@@ -67,8 +70,8 @@ class Declared:
             )
         if self.columns is not None:
             return self.columns
-        beside = {self.label, *self.split.columns}
-        found = tuple(name for name in known if name not in beside)
+        left_out = {self.label, *self.split.columns, *beside}
+        found = tuple(name for name in known if name not in left_out)
         if not found:
             raise BadData(f"{text} has no column beside the label", self.source.kind)
         return found
@@ -94,11 +97,11 @@ def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = 
         except ImportError:
             message = f"reading {source.text} needs {name}: pip install '{source.requirement}'"
             raise BadData(message, source.kind) from None
-    columns = source.declared()
     identity = dict(source.identity())
+    columns = source.declared()
     groups, categories, digest = _rows_of(declared, folder, identity, known)
     names = [column.name for column in columns or ()] or _names_in(groups)
-    chosen = declared.chosen(names)
+    chosen = declared.chosen(names, [column.name for column in columns or () if column.beside])
     needed = {*chosen, declared.label, *declared.split.columns}
     rows = _Rows(groups, declared.derived)
     mask = _mask(declared, rows)
@@ -123,6 +126,7 @@ def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = 
         mask=keep_beside(file, name, lambda opened: _save(opened, mask)),
         digest=digest,
         identity=identity,
+        noted=dict(source.noted()),
         kind=source.kind,
         validated=int(mask.sum()),
         derived=declared.derived,

@@ -30,13 +30,16 @@ class Column:
         name: Its name.
         type: Arrow's word for its type; ``""`` if only reading tells.
         view: The feature view that it is of, or ``""``.
-        derived_from: Other columns of the table that it is computed from.
+        derived_from: Other columns of the table that it is computed from; of a view's that isn't in the table,
+            ``view:column``.
+        beside: Whether it says which row it is, or when: it isn't predicted from unless it is asked for by name.
     """
 
     name: str
     type: str = ""
     view: str = ""
     derived_from: tuple[str, ...] = ()
+    beside: bool = False
 
 
 class AbstractSource(ABC):
@@ -54,6 +57,11 @@ class AbstractSource(ABC):
     def text(self) -> str:
         """How messages and pages name it; never with a secret."""
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The variables of the environment that it is read with, which no other process gets."""
+        return ()
+
     @abstractmethod
     def declared(self) -> Sequence[Column] | None:
         """Return what files, schemas and registries show of its columns; connects to nothing.
@@ -69,11 +77,16 @@ class AbstractSource(ABC):
     def identity(self) -> Mapping[str, Any]:
         """Return what defines the data and can be had without connecting, as JSON can hold it.
 
-        It stands in the journal, and must be the same when a run goes on.
+        It stands in the journal, and must be the same when a run goes on. Asked before a run only, and before
+        `declared` there: what makes the data ready, if people say so, is done here.
 
         Raises:
             BadData: If it can't be told.
         """
+
+    def noted(self) -> Mapping[str, Any]:
+        """Return what stands in the journal besides, and may be another when a run goes on."""
+        return {}
 
     @abstractmethod
     def batches(self) -> Iterator[Any]:

@@ -54,6 +54,7 @@ class Table:
         mask: The file that says of each row whether it is validated on.
         digest: Tells these rows from any others.
         identity: What its source is defined by.
+        noted: What its source notes besides.
         kind: Of its source.
         validated: How many rows are validated on.
         derived: Columns that are computed when they are read, in the order in which that can be done.
@@ -68,6 +69,7 @@ class Table:
     mask: Path
     digest: str
     identity: Mapping[str, Any] = field(default_factory=dict)
+    noted: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "file"
     validated: int = 0
     derived: tuple[Computed, ...] = ()
@@ -104,7 +106,7 @@ class Table:
         told: dict[str, Any] = {"kind": self.kind, "source": self.text, "identity": self.identity}
         told |= {"digest": self.digest, "label": self.facts[self.label].to_json()}
         splits = {"train": self.rows - self.validated, "validation": self.validated}
-        told |= {"columns": columns, "rows": splits}
+        told |= {"columns": columns, "rows": splits, "noted": self.noted}
         return told | {"derive": {one.name: one.text for one in self.derived}}
 
     # ---- in a trial ----
@@ -125,6 +127,15 @@ class Table:
         frame = table.to_pandas()
         frame.index = np.flatnonzero(chosen)
         return frame[[*names]], frame[self.label]
+
+    def first(self, rows: int, names: Sequence[str]) -> dict[str, Any]:
+        """Return some columns of the first rows, whichever split has them, as Arrow arrays."""
+        import numpy as np
+        import pyarrow as pa
+
+        chosen = np.arange(self.rows) < rows
+        table = pa.concat_tables([*self._read(names, chosen)])
+        return {name: table[name].combine_chunks() for name in names}
 
     def arrays(self, split: str, names: Sequence[str]) -> tuple[Any, Any]:
         """Return one split as a matrix and a vector of labels, ready to train on.
@@ -216,7 +227,7 @@ def with_derived(table: Any, derived: Sequence[Computed], names: Sequence[str]) 
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
     for one in derived:
-        if one.name in wanted:
+        if one.name in wanted and one.name not in table.column_names:
             arrays = {name: table[name].combine_chunks() for name in one.names}
             table = table.append_column(one.name, one.evaluate(arrays))
     return table

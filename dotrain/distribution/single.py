@@ -15,12 +15,13 @@ class Single(AbstractStrategy):
         """Make the strategy.
 
         Args:
-            workers: Always 1; any other number is refused, with the strategies that take it.
+            workers: Always 1; any other number is refused, with what to do.
         """
         if workers != 1:
             raise ValueError(
-                f"strategy 'single' trains on one worker, not {workers}; for more: "
-                "'mirrored' (devices of one machine), 'multi_worker_mirrored', 'ddp' or 'fsdp'"
+                f"strategy 'single' trains on one worker, not {workers}; say workers: 1 "
+                "(-s distribution.workers=1), or another strategy: "
+                "'mirrored' (devices of one machine), 'multi_worker_mirrored', 'ddp', 'fsdp' or 'jax'"
             )
 
     def open(self) -> Any:

@@ -203,6 +203,18 @@ class AbstractFramework(ABC):
     def inherit(self, original: Any, model: Any) -> None:  # noqa: B027
         """Give the layers of `model` the weights of the original's of the same names and shapes."""
 
+    def evaluated(self, model: Any, numbers: Sequence[float]) -> Mapping[str, float] | None:
+        """Return numbers by their names, if they are what the model's last evaluation came to.
+
+        Args:
+            model: One of this framework's.
+            numbers: What a train function has returned.
+
+        Returns:
+            None unless that is sure.
+        """
+        return None
+
     def parameters(self, model: Any) -> int | None:
         """Return how many parameters a model has, or None if that isn't known yet."""
         return None

@@ -212,6 +212,12 @@ def _constraint_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*(("constraint", text) for text in texts), ("met by", str(share))]
 
 
+def _strategy_text(plan: Mapping[str, Any]) -> str:
+    """Say how a trial spans workers."""
+    workers = count_text(plan["slots_per_trial"], "worker")
+    return f"{plan['strategy']}, {workers} for each trial"
+
+
 def _goals_text(plan: Mapping[str, Any]) -> str:
     metrics = plan.get("metrics") or {plan["metric"]: plan["direction"]}
     return ", ".join(f"{direction} {name}" for name, direction in metrics.items())
@@ -234,6 +240,7 @@ def _plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         *((f"  {name}", domain) for name, domain in plan["space"].items()),
         *_constraint_lines(plan),
         ("cluster", f"{plan['cluster']}, {slots}"),
+        *([("strategy", _strategy_text(plan))] if plan["strategy"] != "single" else []),
         *([("resources", f"{plan['resources']} for each rank")] if plan["resources"] else []),
         *([("gpus", _gpus_text(plan["gpus"]))] if plan["gpus"] else []),
         *([("env", ", ".join(plan["env"]))] if plan["env"] else []),

@@ -52,7 +52,7 @@ class AbstractAsker(ABC):
         self._known = optimizer.proposals.outcomes
         self._earlier = optimizer.proposals.earlier
         self._sampler = optimizer.proposals.sampler
-        self._space = space or optimizer.searchspace
+        self._space = optimizer.searchspace if space is None else space
         #: Whether there may be trials that don't lie in it.
         self._has_others = space is not None or optimizer.proposals.space is not None
         self._made_from = (self._sampler, self._space, seed)

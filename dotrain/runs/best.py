@@ -19,6 +19,8 @@ _DOUBTFUL = {
     Mark.INHERITED,
     Mark.OTHER_CODE,
     Mark.RECOUNTED,
+    Mark.NOT_LOADED,
+    Mark.PROMOTION_FAILED,
     Mark.OVER_BUDGET,
 }
 

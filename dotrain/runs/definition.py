@@ -32,6 +32,7 @@ class Experiment(LoadedConfig):
         num_trials: Configurations to sample, or None if the optimizer knows.
         table_files: The table's files, if workers may not see them.
         rows: The table, ready, if the config declares one.
+        of_columns: What people must know of a component that leaves out columns of it.
         rehearsal: What is known of a study before anything is trained.
         earlier: Results of before the run, for its sampler to learn from.
     """
@@ -40,6 +41,7 @@ class Experiment(LoadedConfig):
     num_trials: int | None
     table_files: Code = field(default_factory=Code)
     rows: Table | None = None
+    of_columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rehearsal: Rehearsal | None = None
     earlier: Sequence[Earlier] = ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +37,7 @@ _MORE = ("repeats", "constraints", "stop", "try_first", "warm_start")
 
 
 def load_call(
-    functions: Mapping[str, Callable[..., Any] | None],
+    functions: Mapping[str, Any],
     search: Mapping[str, Any],
     ablation: AblationStudy | None,
     early_stop: Any,
@@ -49,7 +49,7 @@ def load_call(
     """Check a call of `lagom`, as a config is checked.
 
     Args:
-        functions: ``train``, and ``model``, ``data`` and ``prepare`` if given.
+        functions: ``train``, and ``model``, ``data`` and ``prepare`` if given; ``data`` may be a table's section.
         search: ``space``, ``space_constraints``, ``optimizer``, ``num_trials`` and those of `_MORE`, None where
             nothing is given.
         ablation: The study that is run instead, or None.
@@ -94,6 +94,8 @@ def load_call(
         config["hparams"] = plain_params(hparams)
     except TypeError as error:
         raise UsageError(f"hparams: {error}") from None
+    if isinstance(by_path["data",], Mapping):
+        config["data"] = dict(by_path.pop(("data",)))
     given = {path: GivenFunction(f) for path, f in by_path.items() if f is not None}
     config |= {str(path[0]): f"lagom:{path[0]}" for path in given if len(path) == 1}
     plugins: dict[Path, Any] = {}
@@ -163,4 +165,5 @@ def _recorded(loaded: LoadedConfig, num_trials: int | None) -> dict[str, Any]:
         "cluster": without_secrets(config.get("cluster", {})),
         "limits": settings.limits.model_dump(),
         **{key: config[key] for key in ("ship", "env", "storage") if config.get(key)},
+        **({"data": config["data"]} if isinstance(config.get("data"), dict) else {}),
     }

@@ -78,6 +78,6 @@ def _study_of(experiment: Experiment) -> dict[str, Any]:
             "seeds": runner.seeds,
             "adds": study.adds,
             "params": rehearsal.params if rehearsal else {},
-            "changes": rehearsal.changes if rehearsal else {},
+            "changes": {**(rehearsal.changes if rehearsal else {}), **experiment.of_columns},
         }
     }

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dotrain.config.errors import Problem
+from dotrain.config.errors import ConfigError, Problem
 from dotrain.config.load import load_config
 from dotrain.config.loaded import LoadedConfig, Mode
 from dotrain.config.source import read_source
@@ -49,21 +49,39 @@ def load_again(stopped: StoppedRun, chosen: Chosen, overrides: Sequence[str] = (
         overrides: ``key.path=value`` pairs.
 
     Raises:
-        ConfigError: With every mistake in the config.
+        ConfigError: With every mistake in the config, and what to do where some of the code is gone.
         UsageError: If other code than is meant has been imported already.
     """
     run_dir, kept = stopped.run_dir, chosen.kept
-    loaded = load_config(
-        run_dir.config,
-        overrides,
-        folder=chosen.folder,
-        code=None if kept is None else kept.folder,
-        mode=kind_of(stopped.header).command,
-        goes_on=True,
-    )
+    try:
+        loaded = load_config(
+            run_dir.config,
+            overrides,
+            folder=chosen.folder,
+            code=None if kept is None else kept.folder,
+            mode=kind_of(stopped.header).command,
+            goes_on=True,
+        )
+    except ConfigError as error:
+        gone = [] if kept else _gone(chosen, stopped.header.get("config", {}))
+        if not gone:
+            raise
+        message = (
+            f"{', '.join(gone)}: gone since the run; put it back, or go on with the code that ran, which the run has "
+            f"kept ({chosen.ran.archive.name}): --code archived"
+        )
+        raise ConfigError([*error.problems, Problem(str(run_dir.path), (), message)]) from None
     if kept is not None:
         loaded = _with_code(loaded, kept, chosen.folder, stopped.header.get("config", {}))
     return _noting(loaded, chosen.note, str(run_dir.path)) if chosen.note else loaded
+
+
+def _gone(chosen: Chosen, config: Mapping[str, Any]) -> list[str]:
+    """Return the files of the code that ran last that are found no more, if the run has kept them."""
+    if not chosen.ran.archive.is_file():
+        return []
+    homes = homes_of(chosen.ran.files or {}, chosen.folder, config)
+    return [name for name, home in homes.items() if not Path(home).is_file()]
 
 
 def _with_code(

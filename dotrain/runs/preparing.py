@@ -27,7 +27,7 @@ from dotrain.results.text import count_text
 from dotrain.runs.definition import Experiment
 from dotrain.runs.header import make_header
 from dotrain.runs.result import Demands
-from dotrain.runs.tables import with_table
+from dotrain.runs.tables import with_table, withheld
 from dotrain.training.rehearsal import rehearse
 
 
@@ -69,7 +69,8 @@ def rehearsed(
     experiment = with_table(experiment, runs_dir, quiet=quiet)
     if experiment.study is None or experiment.simulated:
         return experiment
-    found = rehearse(experiment.program("rehearsal", Path("/nowhere")))
+    with withheld(experiment):
+        found = rehearse(experiment.program("rehearsal", Path("/nowhere")))
     if found.problems:
         paths = {name: one.path for name, one in experiment.study.components.items()}
         raise ConfigError([loaded.source.problem(paths[name], m) for name, m in found.problems])

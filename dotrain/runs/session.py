@@ -33,7 +33,7 @@ from dotrain.runs.result import Demands, Result
 from dotrain.runs.spaces import keep_space, other_space, space_of
 from dotrain.runs.stopped import StoppedRun
 from dotrain.runs.storing import taken
-from dotrain.runs.tables import with_same_table, with_table
+from dotrain.runs.tables import with_same_table, with_table, withheld
 from dotrain.runs.which_code import is_to_train
 from dotrain.store import (
     NEEDS,
@@ -224,7 +224,7 @@ class _Run:
     def drive(self, start: _Start, observer: Observer) -> Result:
         """Bring the run to its end, and write what is made of it."""
         header, records = start.header, start.contents.records
-        with ExitStack() as finally_:
+        with withheld(self.experiment), ExitStack() as finally_:
             given = self.run_dir.token, self.run_dir.path, start.kept.place
             program = self.experiment.program(*given, header["config"].get("hparams"))
             # A run that goes on may have nothing left to run.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dotrain.ablation.components import FeatureGroup
-from dotrain.ablation.study import Study
 from dotrain.config.errors import ConfigError
+from dotrain.config.loaded import LoadedConfig
 from dotrain.config.shipping import MOST_BYTES
 from dotrain.config.table import column_problems, problem_of
 from dotrain.core.usage import megabytes
@@ -18,12 +19,13 @@ from dotrain.data.preparing import prepare
 from dotrain.data.source import BadData, Column
 from dotrain.data.table import Table
 from dotrain.errors import DotrainError, UsageError
+from dotrain.runs.columns import named_columns
 from dotrain.runs.definition import Experiment
 from dotrain.store import RunDir
 from dotrain.usercode.archive import Code
 
-#: What of a table's record may differ when a run goes on: where it lay.
-_FREE = ("source",)
+#: What of a table's record may differ when a run goes on: where it lay, and what its source only notes.
+_FREE = ("source", "noted")
 
 
 def with_table(
@@ -51,15 +53,7 @@ def with_table(
     declared = experiment.table
     if declared is None or experiment.simulated or experiment.rows is not None:
         return experiment
-    try:
-        table = prepare(declared, runs_dir, known)
-    except BadData as error:
-        raise ConfigError([problem_of(error, experiment.source)]) from None
-    except OSError as error:
-        where = error.filename or runs_dir
-        raise DotrainError(
-            f"{where}: {error.strerror}: no place for the table of the run"
-        ) from None
+    table = ready_table(experiment, runs_dir, known)
     columns = [Column(one.name, one.type, one.view) for one in table.facts.values()]
     if experiment.study is not None:
         section = experiment.settings.ablation
@@ -69,8 +63,58 @@ def with_table(
     files, warning = _travelling(table, experiment)
     if warning and not quiet:
         sys.stderr.write(f"warning: {warning}\n")
-    study = None if experiment.study is None else _named(experiment.study, table)
-    return replace(experiment, rows=table, table_files=files, study=study)
+    study, notes = experiment.study, experiment.of_columns
+    if study is not None:
+        study, notes = named_columns(study, table)
+    return replace(experiment, rows=table, table_files=files, study=study, of_columns=notes)
+
+
+def ready_table(
+    loaded: LoadedConfig, runs_dir: Path, known: Mapping[str, Any] | None = None
+) -> Table:
+    """Return the table that a config declares, ready.
+
+    Args:
+        loaded: The config.
+        runs_dir: As of `with_table`.
+        known: Likewise.
+
+    Raises:
+        ConfigError: If the data aren't what the config says.
+        UsageError: If it declares none.
+        DotrainError: If there is no room for it.
+    """
+    if loaded.table is None:
+        said = loaded.settings.data
+        what = (
+            "has no data:"
+            if said is None
+            else f"data: names a function, {said}, which gives what it likes"
+        )
+        raise UsageError(
+            f"{loaded.settings.name}: {what}; expected a table, such as data: {{file: t.csv, label: y}}"
+        )
+    try:
+        return prepare(loaded.table, runs_dir, known)
+    except BadData as error:
+        raise ConfigError([problem_of(error, loaded.source)]) from None
+    except OSError as error:
+        where = error.filename or runs_dir
+        raise DotrainError(f"{where}: {error.strerror}: no place for the table") from None
+
+
+@contextmanager
+def withheld(experiment: Experiment) -> Iterator[None]:
+    """Keep from all processes that are started meanwhile what the table was read with: the URL of a database.
+
+    Whoever wants it in trials names it in ``env:``.
+    """
+    names = () if experiment.table is None else experiment.table.source.secrets
+    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 def with_same_table(
@@ -136,17 +180,6 @@ def _short(value: Any) -> str:
         return "absent"
     text = repr(value)
     return f"{text[:60]}..." if len(text) > 64 else text
-
-
-def _named(study: Study, table: Table) -> Study:
-    """Return a study whose patterns and views are columns."""
-    components = {}
-    for name, one in study.components.items():
-        if isinstance(one, FeatureGroup):
-            meant = [c for c in table.columns if one.means(c, table.facts[c].view)]
-            one = replace(one, also=tuple(c for c in meant if c not in one.names))
-        components[name] = one
-    return replace(study, components=components)
 
 
 def _travelling(table: Table, experiment: Experiment) -> tuple[Code, str]:

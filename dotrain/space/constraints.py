@@ -1,6 +1,6 @@
 """What must hold between hyperparameters: small expressions, such as ``units1 >= 2 * units2``.
 
-They are read by Python's parser, and worked out here, node by node: nothing of them is ever run. An expression has
+They are worked out here, node by node: nothing of them is ever run. An expression has
 numbers, text, True, False, None and lists of these; hyperparameters by name; ``+ - * / // % **``; comparisons, ``in``;
 ``and``, ``or``, ``not``; ``min``, ``max``, ``abs``.
 """
@@ -10,20 +10,17 @@ from __future__ import annotations
 import ast
 import math
 import operator
-import re
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, NamedTuple, final
 
 from dotrain.errors import did_you_mean
 from dotrain.space.base import Domain
 from dotrain.space.domains import Categorical
+from dotrain.space.expressions import read_expression, read_literal
 from dotrain.space.values import SpaceError, is_number, plain_if_possible, same_value, value_text
 
 _Value = Callable[[Mapping[str, Any]], Any]
 
-#: Longer ones are no constraints, but programs.
-_LONGEST: Final = 1000
 #: Powers with more binary digits are worked out as floats.
 _MOST_BITS: Final = 4096
 
@@ -77,13 +74,6 @@ _ORDER: Mapping[type[ast.AST], tuple[str, Callable[[Any, Any], bool]]] = {
     ast.Gt: (">", operator.gt),
     ast.GtE: (">=", operator.ge),
 }
-#: What other languages write, and what to write here.
-_OTHERWISE = (
-    ("&&", "; write and"),
-    (r"\|\|", "; write or"),
-    ("(?<![<>=!])=(?!=)", "; == compares"),
-    (r"!(?!=)", "; write not"),
-)
 #: Name: what it returns, and how many arguments it takes at least and at most.
 _FUNCTIONS: Mapping[str, tuple[Callable[..., Any], int, float]] = {
     "abs": (abs, 1, 1),
@@ -134,7 +124,7 @@ class Constraint:
         self._known = fixed or {}
         self._named: set[str] = set()
         try:
-            part = self._read(self._parse().body)
+            part = self._read(read_expression(self.text))
         except RecursionError:
             raise SpaceError("too deeply nested") from None
         if not part.kinds & _BOOL:
@@ -161,26 +151,11 @@ class Constraint:
         except (ArithmeticError, ValueError, _CantTell):
             return False
 
-    def _parse(self) -> ast.Expression:
-        text = self.text.strip()
-        if len(text) > _LONGEST:
-            raise SpaceError(f"longer than {_LONGEST} characters")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return ast.parse(text, mode="eval")
-        except SyntaxError as error:
-            at = f" at its character {error.offset}" if error.offset else ""
-            other = next((right for wrong, right in _OTHERWISE if re.search(wrong, text)), "")
-            raise SpaceError(f"can't be read{at}: {error.msg}{other}") from None
-        except (ValueError, RecursionError, MemoryError) as error:
-            raise SpaceError(f"can't be read: {error or type(error).__name__}") from None
-
     def _read(self, node: ast.AST) -> _Part:
         text = ast.unparse(node)
         match node:
             case ast.Constant() | ast.List() | ast.Tuple():
-                value = _literal(node, text)
+                value = read_literal(node)
                 return _Part(lambda _: value, frozenset({_kind(value)}), text, is_literal=True)
             case ast.Name(id=name):
                 return self._name(name)
@@ -236,20 +211,6 @@ class Constraint:
             raise SpaceError(f"'{text}': {name} takes {takes}")
         parts = [_number(self._read(argument), name) for argument in arguments]
         return _Part(lambda p: function(*(part(p) for part in parts)), _NUMBER, text)
-
-
-def _literal(node: ast.AST, text: str) -> Any:
-    match node:
-        case ast.Constant(value=value) if isinstance(value, str | bool | int | float | None):
-            if not isinstance(value, float) or math.isfinite(value):
-                return value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=value)) if is_number(value):
-            return -value  # type: ignore[operator]
-        case ast.List(elts=items) | ast.Tuple(elts=items):
-            return [_literal(item, ast.unparse(item)) for item in items]
-        case _ if not isinstance(node, ast.Constant):
-            raise SpaceError(f"expected text and numbers in a list, got {text}")
-    raise SpaceError(f"expected text or a finite number, got {text}")
 
 
 def _one(part: _Part) -> str:

@@ -33,14 +33,17 @@ DECK_TYPES: Mapping[str, tuple[str, str]] = {
 def expand_deck_form(spec: Any) -> Any:
     """Turn ``('INTEGER', [2, 8])`` into ``{"type": "int", "range": [2, 8]}``; leave the rest.
 
+    The type may be in small letters too.
+
     Raises:
         SpaceError: If `spec` is a pair whose first part is no known type.
     """
     if not (isinstance(spec, list | tuple) and len(spec) == 2 and isinstance(spec[0], str)):
         return spec
-    if spec[0] not in DECK_TYPES:
-        raise SpaceError(f"unknown type '{spec[0]}'{did_you_mean(spec[0], list(DECK_TYPES))}")
-    kind, key = DECK_TYPES[spec[0]]
+    written = spec[0].upper()
+    if written not in DECK_TYPES:
+        raise SpaceError(f"unknown type '{spec[0]}'{did_you_mean(written, list(DECK_TYPES))}")
+    kind, key = DECK_TYPES[written]
     return {"type": kind, key: spec[1]}
 
 

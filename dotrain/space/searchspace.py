@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Final, final
 
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.space.base import Domain
+from dotrain.space.by_name import ByName
+from dotrain.space.circles import circles_of
 from dotrain.space.conditions import is_met
 from dotrain.space.constraints import Constraint
 from dotrain.space.counting import Configurations
 from dotrain.space.forms import as_domain
 from dotrain.space.never import never_together, unmet, was_taken
-from dotrain.space.share import ENOUGH, TRIED, Share
+from dotrain.space.share import Share
 from dotrain.space.values import SpaceError, plain_if_possible
 
 Params = dict[str, Any]
@@ -25,13 +27,16 @@ _DRAWS_OF_FINITE: Final = 100
 
 
 @final
-class Searchspace:
-    """The hyperparameters of a search, by name.
+class Searchspace(ByName):
+    """The hyperparameters of a search: a mapping from their names to their domains.
 
     Example:
         >>> sp = Searchspace(kernel=('INTEGER', [2, 8]), lr=Float(range=(1e-4, 1e-1), scale="log"))
         >>> sp.names
         ('kernel', 'lr')
+        >>> sp.add('dropout', ('DOUBLE', [0.1, 0.9]))
+        >>> sp['dropout'].range
+        (0.1, 0.9)
     """
 
     #: Words that a train function is given by name for another purpose.
@@ -49,18 +54,41 @@ class Searchspace:
         Raises:
             UsageError: If a domain or a condition can't be; the message names the parameter.
         """
-        self.domains: dict[str, Domain] = {}
+        self.domains = {}
         self.constraints: tuple[Constraint, ...] = ()
         #: What configurations that lack a parameter had for it, where it was added later.
         self.assumed: Mapping[str, Any] = {}
-        self._made: dict[int | None, Configurations] = {}
-        for name, spec in params.items():
-            try:
+        self._take(params)
+
+    def add(self, name: str, spec: Any) -> None:
+        """Add a parameter, behind those that are there.
+
+        Args:
+            name: Its name, a new one.
+            spec: As of ``Searchspace(name=spec)``; its conditions may be on parameters that are there.
+
+        Raises:
+            UsageError: If there is a parameter of that name, or it can't be; the space is as it was.
+        """
+        if name in self.domains:
+            raise UsageError(f"search space, parameter '{name}': it is there already")
+        self._take({name: spec})
+
+    def _take(self, params: Mapping[str, Any]) -> None:
+        before, self.domains = self.domains, dict(self.domains)
+        name = ""
+        try:
+            for name, spec in params.items():
                 self.domains[name] = as_domain(spec)
-            except (SpaceError, TypeError) as error:
-                raise UsageError(f"search space, parameter '{name}': {error}") from None
+        except (SpaceError, TypeError) as error:
+            self.domains = before
+            raise UsageError(f"search space, parameter '{name}': {error}") from None
         for name, message in self.problems():
+            self.domains = before
             raise UsageError(f"search space, parameter '{name}': {message}")
+        self._made: dict[int | None, Configurations] = {}
+        for known in ("size", "share", "_order"):
+            self.__dict__.pop(known, None)  # worked out of the space as it was
 
     @classmethod
     def unchecked(cls, domains: Mapping[str, Domain]) -> Searchspace:
@@ -136,11 +164,8 @@ class Searchspace:
         """How much of the space without constraints meets them: counted, or of random draws."""
         if self.size is not None:
             return Share(self.size, Configurations(self.domains).size, is_exact=True)
-        rng, met, drawn = Random(0), 0, 0
-        while drawn < TRIED and met < ENOUGH:
-            drawn += 1
-            met += not self.unmet(self._draw(rng))
-        return Share(met, drawn, is_exact=False)
+        rng = Random(0)
+        return Share.of_draws(lambda: not self.unmet(self._draw(rng)))
 
     def configurations(self, points: int | None = None) -> Configurations:
         """Return all configurations, counted and not yet made.
@@ -169,7 +194,7 @@ class Searchspace:
             for message in self._unmet_of(name, domain, goes_on=goes_on):
                 conditions_are_sound = False
                 yield name, f"when: {message}"
-        circles = self._circles()
+        circles = circles_of(self.domains)
         for name in circles:
             yield name, "when: the conditions go round in a circle"
         if conditions_are_sound and not circles and not goes_on:
@@ -182,25 +207,6 @@ class Searchspace:
                 yield f"no parameter '{other}'{did_you_mean(other, [*self.domains])}"
             elif other != name and not (goes_on and was_taken(self.domains[other], condition)):
                 yield from unmet(other, self.domains[other], condition)
-
-    def _circles(self) -> list[str]:
-        """Return a name of each circle of conditions, the first of it."""
-        behind = {name: self._behind(name) for name in self.domains}
-        found: list[str] = []
-        for name, others in behind.items():
-            if name in others and not any(name in behind[o] and o in others for o in found):
-                found.append(name)
-        return found
-
-    def _behind(self, name: str) -> set[str]:
-        """Return the names that one depends on, by way of others too."""
-        seen, todo = set(), [name]
-        while todo:
-            for other in self.domains[todo.pop()].when:
-                if other in self.domains and other not in seen:
-                    seen.add(other)
-                    todo.append(other)
-        return seen
 
     @cached_property
     def _order(self) -> tuple[str, ...]:

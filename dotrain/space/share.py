@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 #: Draws of which so many must meet the constraints, or drawing is hopeless.
@@ -23,6 +24,19 @@ class Share(NamedTuple):
     met: int
     of: int
     is_exact: bool
+
+    @classmethod
+    def of_draws(cls, meets: Callable[[], bool]) -> Share:
+        """Return the share of random draws, as many as it takes to know it well.
+
+        Args:
+            meets: Draws a configuration, and says whether it meets the constraints.
+        """
+        met = drawn = 0
+        while drawn < TRIED and met < ENOUGH:
+            drawn += 1
+            met += meets()
+        return cls(met, drawn, is_exact=False)
 
     def __str__(self) -> str:
         what = "configurations" if self.is_exact else "random draws"

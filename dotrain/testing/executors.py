@@ -231,7 +231,8 @@ def _search(
     pickled: bytes | None = None,
 ) -> Result:
     """Run a search of a function by value, and hold the journal against what came of it."""
-    space = space or Searchspace(x=Categorical(values=[1, 2, 3, 4]))
+    if space is None:
+        space = Searchspace(x=Categorical(values=[1, 2, 3, 4]))
     optimizer = optimizer or GridSearch()
     num_trials = 6 if optimizer.needs_num_trials else None
     functions = {"train": train, "model": None, "data": None}

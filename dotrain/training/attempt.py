@@ -24,6 +24,7 @@ from dotrain.core.events import (
 )
 from dotrain.core.failure import Failure, FailureKind
 from dotrain.core.instructions import Launch
+from dotrain.core.marks import Mark
 from dotrain.errors import Interrupt
 from dotrain.store import RunDir
 from dotrain.store.run_dir import CHECKPOINT, REPORTS
@@ -31,7 +32,9 @@ from dotrain.temporary import Kind, OwnFolder
 from dotrain.training.arguments import Hparams, bind
 from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
+from dotrain.training.doubts import not_loaded, unlike
 from dotrain.training.errors import BadSetup, EarlyStop
+from dotrain.training.evaluated import with_names
 from dotrain.training.failure import describe_bad_result, describe_failure, disk_is_full
 from dotrain.training.generators import DataGenerator, ModelGenerator, Sources
 from dotrain.training.numbers import split_metrics
@@ -168,15 +171,20 @@ def _call(
         if launch.arm and (wrong := use.missed()):
             raise BadSetup(f"arm {launch.arm.name}: {wrong}")
         place.strategy.check_use()
-        taken = None
-        if returned is None:
+        taken, is_own = None, returned is not None
+        if not is_own:
             returned, taken = _from_reports(loaded.program, reporter)
+        if doubt := not_loaded(reporter, checkpoint, resume_step):
+            reporter.note(Mark.NOT_LOADED, doubt)
+        returned = with_names(returned, (use.sources.built, reporter.trained))
         numbers = split_metrics(returned, metric, "returned", loaded.program.further_metrics)
     except Interrupt:
         raise
     except EarlyStop:
         if reporter is not None and reporter.divergence:
             return Diverged(trial_id, attempt, reporter.divergence)
+        if reporter and (doubt := not_loaded(reporter, checkpoint, resume_step)):
+            reporter.note(Mark.NOT_LOADED, doubt)
         return Stopped(trial_id, attempt)
     except BaseException as error:
         if reporter is not None and reporter.divergence:
@@ -193,7 +201,8 @@ def _call(
         return Diverged(trial_id, attempt, f"returned {numbers.divergence}")
     if numbers.wrong:
         return Failed(trial_id, attempt, describe_bad_result(numbers.wrong, loaded.train))
-    return Finished(trial_id, attempt, numbers.value, numbers.others, taken)
+    differs = unlike(numbers.value, reporter) if is_own else None
+    return Finished(trial_id, attempt, numbers.value, numbers.others, taken, differs)
 
 
 def _cant_lend(launch: Launch, checkpoint: Checkpoint, resume_step: int) -> str:
@@ -201,7 +210,7 @@ def _cant_lend(launch: Launch, checkpoint: Checkpoint, resume_step: int) -> str:
 
     Names and numbers aren't told: many trials that fail alike are told of once.
     """
-    if (launch.begins_from or resume_step) and not checkpoint.was_read:
+    if (launch.begins_from or resume_step) and not checkpoint.was_loaded:
         return "it was to go on from a checkpoint and never looked at it; go on from checkpoint.latest, of checkpoint.step steps"
     if not checkpoint.found_step():
         return (

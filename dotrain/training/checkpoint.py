@@ -58,11 +58,13 @@ class Checkpoint:
         self._on_restored = on_restored
         #: Whether the function has asked for what was saved.
         self.was_read = False
+        #: Whether it has asked where that is.
+        self.was_loaded = False
 
     @property
     def latest(self) -> Path | None:
         """The folder of the newest checkpoint, or None if there is none."""
-        self.was_read = True
+        self.was_read = self.was_loaded = True
         found = checkpoints_in(self._directory)
         return found[-1].folder if found else None
 

@@ -45,6 +45,7 @@ class Sources:
         distribute: Makes a model the right thing for the strategy.
         ranks: How many processes train.
         rows: The first rows of the data, by what of it is left out, once they were asked for.
+        built: The model that was built last, or None.
     """
 
     loaded: LoadedProgram
@@ -61,6 +62,7 @@ class Sources:
     distribute: Callable[[Any], Any] = lambda model: model
     ranks: int = 1
     rows: dict[Any, Any] = field(default_factory=dict)
+    built: Any = None
 
     @property
     def attempt_seed(self) -> int:
@@ -135,7 +137,8 @@ class ModelGenerator:
                 begin_alike(model, before, partial(whole._call, loaded.model, args, arguments))
             model = self._ablated(model, args, arguments)
         self.used = True
-        return self._sources.distribute(model)
+        self._sources.built = self._sources.distribute(model)
+        return self._sources.built
 
     __call__ = create
 
@@ -181,7 +184,6 @@ def first_rows(sources: Sources) -> Callable[[], Any] | None:
     """
     if sources.loaded.data is None and sources.loaded.program.table is None:
         return None
-
     variant = sources.variant
     which = variant.features, variant.patterns, repr(sorted(variant.hparams.items()))
 

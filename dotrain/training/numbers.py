@@ -15,6 +15,13 @@ from dotrain.training.failure import plain_text
 _REAL = re.compile("float|int|half|double|decimal", re.IGNORECASE)
 
 
+#: Which number of a list is which, only the model knows that it comes from.
+_NAMELESS = (
+    ": which of these it is can't be told; where they are a model's evaluation, have it return a dict "
+    "(return_dict=True), or evaluate last of all the model that model_gen.create() gave"
+)
+
+
 def as_number(value: Any) -> float | None:
     """Return `value` as a float, or None if it is no single number.
 
@@ -93,9 +100,14 @@ def split_metrics(value: Any, metric: str, what: str, further: Collection[str] =
     expected = f"expected a number, or a dict that holds '{metric}'"
     if number is None:
         shown = "None" if chosen is None else f"{_short(chosen)} ({type(chosen).__name__})"
-        return Numbers(math.nan, wrong=f"{what} {shown}; {expected}")
+        return Numbers(math.nan, wrong=f"{what} {shown}; {expected}{_NAMELESS * _is_list(chosen)}")
     divergence = lost if math.isfinite(number) else f"{number}"
     return Numbers(number, others or None, None, left_out, divergence)
+
+
+def _is_list(value: Any) -> bool:
+    """Whether it is what models of some frameworks give for all their metrics."""
+    return isinstance(value, list | tuple) and all(as_number(one) is not None for one in value)
 
 
 def _short(value: Any) -> str:

@@ -32,6 +32,8 @@ class Reporter:
         last: The value last reported, or None.
         divergence: How the metric has become NaN or infinite, or ``""``.
         held: What is to be raised when the function returns, or None.
+        first_step: The step first reported in this attempt, or None.
+        trained: The model that a callback has seen trained last, or None.
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class Reporter:
         self._better = max if direction == "max" else min
         self.divergence = ""
         self.held: BaseException | None = None
+        self.first_step: int | None = None
+        self.trained: Any = None
         self._further = further
         self._agreement = agreement
         self._trial_id = trial_id
@@ -138,6 +142,7 @@ class Reporter:
             self._check_recount(step)
             self._check_budget(step)
         self._last_step = step
+        self.first_step = step if self.first_step is None else self.first_step
         self.next_step = step + 1
         self._send(step, numbers)
 
@@ -171,7 +176,7 @@ class Reporter:
         """Note that a function which goes on from its checkpoint counts its steps anew."""
         behind = self._last_step is None and step < self._resume_step
         if behind and self._checkpoint is not None and self._checkpoint.was_read:
-            self._note(
+            self.note(
                 Mark.RECOUNTED,
                 f"continued from step {self._resume_step}, but reported step {step}; "
                 "report checkpoint.step + n",
@@ -184,14 +189,14 @@ class Reporter:
             self._counts_from = 0 if step == self.next_step else 1
         done = step + 1 - self._counts_from
         if self._budget is not None and done > self._budget:
-            self._note(
+            self.note(
                 Mark.OVER_BUDGET,
                 f"trained {done} steps, more than its budget of {self._budget:g}; the train "
                 "function must ask for 'budget' and stop there, counting those that its checkpoint has done",
             )
             self._budget = None
 
-    def _note(self, mark: Mark, what: str) -> None:
+    def note(self, mark: Mark, what: str) -> None:
         """Tell what must be known of an attempt that goes on all the same."""
         self._say(what)
         self._channel.send(Noted(self._trial_id, self._attempt, mark.value, what))

@@ -17,7 +17,7 @@ from dotrain.errors import UsageError
 from dotrain.space import is_plain
 from dotrain.usercode.closure import Closure
 from dotrain.usercode.function import FunctionRef, Signature
-from dotrain.usercode.whose import Whose, whose_module
+from dotrain.usercode.whose import Whose, whose_file, whose_module
 
 
 class GivenFunction:
@@ -108,8 +108,11 @@ def closure_of(functions: Collection[GivenFunction], known: Collection[str]) -> 
     files = closure.files
     for function in functions:
         try:
-            file = inspect.getsourcefile(function.value)
+            # What stands behind a decorator is what the user has written.
+            file = inspect.getsourcefile(inspect.unwrap(function.value))
         except TypeError:
+            continue
+        if file and whose_file(file) is Whose.DOTRAIN:
             continue
         if file and os.path.isfile(file):
             path = Path(file).resolve()

@@ -15,6 +15,9 @@ from dotrain.usercode.imports import Import, imports_of
 from dotrain.usercode.target import Target
 from dotrain.usercode.whose import Whose, whose_file
 
+#: Modules of dotrain from which the user imports names.
+PUBLIC = ("dotrain", "dotrain.callbacks")
+
 
 @dataclass
 class Closure:
@@ -31,6 +34,7 @@ class Closure:
         needed: Of `packages` those that the source can't do without, each with where it says so
             first, as ``file:line:column``.
         certain: Those of them without which no trial can run.
+        ours: What is imported from `PUBLIC`, as (module, name), each with where, likewise.
     """
 
     files: dict[Path, str] = field(default_factory=dict)
@@ -40,6 +44,7 @@ class Closure:
     path: tuple[str, ...] = ()
     needed: dict[str, str] = field(default_factory=dict)
     certain: dict[str, str] = field(default_factory=dict)
+    ours: dict[tuple[str, str], str] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     kept_in: str = ""
 
@@ -87,6 +92,9 @@ def _follow(
     needed: dict[str, str] = {}
     surely: dict[str, str] = {}
     for one in imports_of(tree, certain=certain, called=called.get(file, ())):
+        if one.module in PUBLIC and one.is_needed and not one.level:
+            place = f"{file}:{one.line}:{one.column}"
+            closure.ours |= {(one.module, name): place for name in one.names} | closure.ours
         for name in _names_of(one, file, root):
             found = list(_resolve(name, (root, file.parent)))
             for inner in found:

@@ -482,7 +482,7 @@ def test_a_table_whose_numbers_hold_text_trains_nothing(project: Project) -> Non
     table = {"file": "table.csv", "label": "label"}
     configure(project, user="def train(data_gen):\n    return 1.0\n", data=table)
     refused = project.cli("ablate", "config.yaml", "-s", "ablation.components={}")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "column 'a' holds numbers and the text 'NA' (1 of 2 rows)" in refused.stderr
     assert not (project.path / "runs").exists()
 

@@ -49,7 +49,7 @@ def test_a_fixed_hyperparameter_that_no_function_takes_is_refused(folder: Folder
         ("def train(dataset_function): return 1\ndef f(lr): ...\n", "data: u.py:f\n"),
         ("def train(data_gen): return 1\ndef f(hparams): ...\n", "data: u.py:f\n"),
         (
-            "def train(): return 1\ndef f(lr): ...\ndef g(): ...\n",
+            "def train(model_gen): return 1\ndef f(lr): ...\ndef g(): ...\n",
             "model: u.py:g\nablation: {models: {one: 'u.py:f'}}\n",
         ),
     ],

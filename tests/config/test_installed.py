@@ -54,6 +54,24 @@ def test_what_is_imported_in_any_case_is_refused_where_it_stands(project: Projec
     assert text.count("installed") == 2
 
 
+def test_names_that_dotrain_has_not_are_refused_where_they_are_imported(project: Project) -> None:
+    source = """
+    from dotrain import EarlyStop, KerasEpochEnd, experiment
+    from dotrain.callbacks import KerasCheckpiont, KerasCheckpoint
+    def train():
+        from dotrain.callbacks import Nope
+        return 1
+    """
+    file = project.write("user.py", source)
+    with pytest.raises(ConfigError) as raised:
+        load_config(project.config())
+    assert [str(one).partition("train: ")[2] for one in raised.value.problems] == [
+        f"{file}:2:1: 'KerasEpochEnd' isn't in dotrain: from dotrain.callbacks import KerasEpochEnd",
+        f"{file}:3:1: dotrain.callbacks has no 'KerasCheckpiont'; did you mean KerasCheckpoint?",
+        f"{file}:5:5: module 'dotrain.callbacks' has no attribute 'Nope'",
+    ]
+
+
 def test_what_may_be_imported_is_warned_of(project: Project) -> None:
     source = SOURCE.replace("import wanting", "").replace("import within.a.call", "pass")
     project.write("user.py", source)

@@ -189,3 +189,22 @@ def test_nothing_is_said_of_ports_where_there_are_none(folder: Folder, monkeypat
     say(loaded, quiet=False)
     assert capsys.readouterr().err == ""
     assert make_plan(loaded)["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("strategy", "line"),
+    [
+        ("{strategy: ddp, workers: 2}", "ddp, 2 workers for each trial"),
+        ("{strategy: multi_worker_mirrored, workers: 2}", "multi_worker_mirrored, 2 workers"),
+        ("{strategy: mirrored, workers: 2}", "mirrored, 1 worker for each trial"),
+        ("{strategy: single}", None),
+    ],
+)
+def test_the_plan_says_how_a_trial_spans_workers(
+    folder: Folder, strategy: str, line: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.write("t.py", "def train(dist_strategy): return 1\n")
+    cluster = "cluster: {kind: simulated, workers: 2}\n"
+    print_plan(make_plan(folder.load(f"{HEAD}{cluster}distribution: {strategy}\n")))
+    said = capsys.readouterr().out
+    assert bool(re.search(rf"^strategy +{line}", said, re.MULTILINE)) == (line is not None)

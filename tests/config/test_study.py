@@ -91,3 +91,25 @@ def test_few_seeds_are_told_with_what_would_do(folder: Folder) -> None:
         assert [warning.path for warning in loaded.warnings] == [("ablation", "seeds")] * len(
             expected
         )
+
+
+@pytest.mark.parametrize(
+    ("takes", "lacking"),
+    [
+        ("", ["data_gen", "model_gen", "model_gen"]),
+        ("data_gen", ["model_gen", "model_gen"]),
+        ("dataset_function, model_function", []),
+        ("**anything", []),
+    ],
+)
+def test_what_a_train_function_does_not_ask_for_nothing_is_left_out_of(
+    folder: Folder, takes: str, lacking: list[str]
+) -> None:
+    folder.write("u.py", USER.format("features").replace("a=1, **more", f"{takes}"))
+    section = "ablation: {features: [f], layers: [x], layer_groups: [[y, z]]}\n"
+    if not lacking:
+        folder.load(HEAD + section)
+        return
+    places = [text.partition(": FOLDER") for text in folder.problems(HEAD + section)]
+    told = [place[0].partition(" doesn't ask for '")[2].partition("'")[0] for place in places]
+    assert told == lacking

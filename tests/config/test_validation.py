@@ -533,7 +533,7 @@ MISTAKES = {
         HEAD + "ablation: {layer_groups: [5, [1], {prefx: a}, {prefix: ''}], seeds: 0}\n",
         [
             "3:27: ablation.layer_groups[0]: expected a list, got 5",
-            "3:31: ablation.layer_groups[1][0]: expected text, got 1",
+            '3:31: ablation.layer_groups[1][0]: expected text, got 1; write "1", in quotes',
             "3:35: ablation.layer_groups[2].prefix: required key is missing",
             "3:36: ablation.layer_groups[2].prefx: unknown key; did you mean 'prefix'?",
             "3:56: ablation.layer_groups[3].prefix: must not be empty",
@@ -559,8 +559,9 @@ MISTAKES = {
     "single on two": (
         HEAD + "distribution: {strategy: single, workers: 2}\n",
         [
-            "3:15: distribution: strategy 'single' trains on one worker, not 2; for more: "
-            "'mirrored' (devices of one machine), 'multi_worker_mirrored', 'ddp' or 'fsdp'"
+            "3:15: distribution: strategy 'single' trains on one worker, not 2; say workers: 1 "
+            "(-s distribution.workers=1), or another strategy: "
+            "'mirrored' (devices of one machine), 'multi_worker_mirrored', 'ddp', 'fsdp' or 'jax'"
         ],
     ),
     "option of a strategy": (

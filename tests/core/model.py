@@ -236,6 +236,9 @@ class Model:
                 known.metrics = event.metrics or known.metrics
                 if event.taken:
                     known.notes.add(Mark.GUESSED)
+                known.notes.discard(Mark.OTHER_VALUE)
+                if event.unlike:
+                    known.notes.add(Mark.OTHER_VALUE)
                 self.well(known)
                 self.value(known, event.value, "finished", now)
                 self.ended(known, now)
@@ -290,7 +293,7 @@ class Model:
             if not event.resume_step:
                 known.begun_again += 1
                 known.from_checkpoint = 0
-                known.notes -= {Mark.CONTINUED, Mark.RECOUNTED}
+                known.notes -= {Mark.CONTINUED, Mark.RECOUNTED, Mark.NOT_LOADED}
         if event.resume_step:
             known.from_checkpoint += 1
             known.notes.add(Mark.CONTINUED)
@@ -402,6 +405,8 @@ class Model:
 
     def fail(self, known: Known, kind: str, now: float) -> None:
         known.failed_with = kind
+        if known.results:
+            known.notes.add(Mark.PROMOTION_FAILED)
         self.hosts.questions.pop(known.trial_id, None)
         if known.host:
             known.tries.append((known.host, kind))

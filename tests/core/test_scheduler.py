@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -409,6 +410,32 @@ def test_a_promotion_goes_on_with_the_same_trial() -> None:
     assert trial.step_history == [0, 1]
     assert (trial.promotions, trial.continued, trial.steps_saved) == (1, 1, 1)
     assert [result.value for result in trial.results] == [0.1, 0.2]
+
+
+def promoted(events: Sequence[Event]) -> Trial:
+    """Return a trial that has 0.1 with a budget of 1, whose attempt with 3 meets these events."""
+    scheduler = make(Suggests(Trial({"x": 0.1}, budget=1), Promotion("t0000", 3)), num_trials=1)
+    scheduler.handle(SlotsChanged(1), 0.0)
+    scheduler.handle(Started("t0000", 1), 0.0)
+    scheduler.handle(Finished("t0000", 1, 0.1, unlike="another than was reported"), 1.0)
+    assert scheduler.book.trials["t0000"].marks == [Mark.OTHER_VALUE]
+    for event in (Started("t0000", 2), *events):
+        scheduler.handle(event, 2.0)
+        scheduler.validate()
+    return scheduler.book.trials["t0000"]
+
+
+def test_of_a_failed_promotion_the_value_is_kept_and_marked() -> None:
+    trial = promoted([Failed("t0000", 2, Failure(FailureKind.EXCEPTION, "no memory"))])
+    assert (trial.state, trial.final_metric) == (TrialState.FAILED, 0.1)
+    assert trial.may_win
+    what = "its value is that of budget 1; attempt 2, with budget 3, failed: no memory"
+    assert trial.notes[Mark.PROMOTION_FAILED] == what
+    assert Mark.OTHER_VALUE in trial.marks, "it is that of the earlier attempt"
+
+
+def test_a_value_as_it_was_reported_takes_the_place_of_one_that_was_not() -> None:
+    assert promoted([Finished("t0000", 2, 0.2)]).marks == []
 
 
 @pytest.mark.parametrize(

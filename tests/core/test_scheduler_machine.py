@@ -282,14 +282,16 @@ class SchedulerMachine(RuleBasedStateMachine):
         data=st.data(),
         value=st.integers(-3, 3),
         metrics=st.sampled_from([None, {"f1": 0.5}]),
-        taken=st.sampled_from([None, None, "last"]),
+        said=st.sampled_from([(None, None), (None, None), ("last", None), (None, "another")]),
     )
-    def finish(self, data: st.DataObject, value: int, metrics: Any, taken: str | None) -> None:
+    def finish(
+        self, data: st.DataObject, value: int, metrics: Any, said: tuple[str | None, str | None]
+    ) -> None:
         known = self.pick(data, "running", "stopping")
         if known:
             host = known.hosts[0] if known.hosts else None
             name = (known.trial_id, known.attempt)
-            self.twice(data, Finished(*name, float(value), metrics, taken, host=host))
+            self.twice(data, Finished(*name, float(value), metrics, *said, host=host))
 
     @rule(data=st.data())
     def stopped(self, data: st.DataObject) -> None:
@@ -314,7 +316,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             what = "reported nan at step 1"
             self.twice(data, Diverged(known.trial_id, known.attempt, what, host=host))
 
-    @rule(data=st.data(), mark=st.sampled_from([Mark.RECOUNTED, Mark.OVER_BUDGET]))
+    @rule(data=st.data(), mark=st.sampled_from([Mark.RECOUNTED, Mark.OVER_BUDGET, Mark.NOT_LOADED]))
     def tell(self, data: st.DataObject, mark: Mark) -> None:
         known = self.pick(data, "running", "stopping")
         if known:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,19 +21,21 @@ from dotrain.core.events import (
 )
 from dotrain.core.instructions import Stop
 from dotrain.core.limits import Limits
+from dotrain.core.policy import AbstractEarlyStop
 from dotrain.core.scheduler import Scheduler
 from dotrain.core.trial import Trial, TrialState
 from dotrain.earlystop.none import NoStop
+from dotrain.errors import PolicyError
 from dotrain.optimizers.random import RandomSearch
 from dotrain.space import Float, Searchspace
 
 
-def begun(**limits: float) -> Scheduler:
+def begun(rule: AbstractEarlyStop | None = None, **limits: float) -> Scheduler:
     """Return a scheduler with one trial that has just started, at second 1."""
     optimizer = RandomSearch()
     optimizer.setup(Searchspace(x=Float(range=(0.0, 1.0))), num_trials=1, direction="max", seed=0)
     optimizer.initialize()
-    scheduler = Scheduler(optimizer, NoStop(), limits=Limits(**limits))  # type: ignore[arg-type]
+    scheduler = Scheduler(optimizer, rule or NoStop(), limits=Limits(**limits))  # type: ignore[arg-type]
     scheduler.handle(SlotsChanged(1), 0.0)
     scheduler.handle(Started("t0000", 1), 1.0)
     return scheduler
@@ -113,3 +119,51 @@ def test_what_is_due_at_a_time_is_due_when_that_time_is_recorded(
         assert deadlines.next_s is None
     due_s = first_after(limit_s)
     assert round(due_s, TIME_DIGITS) == due_s >= limit_s
+
+
+class Method(AbstractEarlyStop):
+    def __init__(self, answer: Callable[[Trial], Any]) -> None:
+        self.answer = answer
+
+    def earlystop_check(self, trial, finalized_trials, direction):  # type: ignore[no-untyped-def]
+        assert direction == "max"
+        assert not finalized_trials
+        return self.answer(trial)
+
+
+class WithoutSelf(AbstractEarlyStop):
+    def earlystop_check(trial, finalized_trials, direction):  # type: ignore[no-untyped-def]
+        return trial.metric_history[-1] < 0.5
+
+
+class Static(AbstractEarlyStop):
+    @staticmethod
+    def earlystop_check(trial, finalized_trials, direction):  # type: ignore[no-untyped-def]
+        return trial if trial.metric_history[-1] < 0.5 else None
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        (Method(lambda trial: trial.last_step == 0), "Method"),
+        (Method(lambda trial: f"{trial.metric_history[-1]} is little"), "0.3 is little"),
+        (Method(lambda trial: trial.trial_id), "Method"),
+        (WithoutSelf(), "WithoutSelf"),
+        (Static(), "Static"),
+        (Method(lambda trial: ""), None),
+        (Method(lambda trial: None), None),
+    ],
+)
+def test_a_rule_may_look_at_one_trial(rule: AbstractEarlyStop, reason: str | None) -> None:
+    scheduler = begun(rule)
+    out = scheduler.handle(Reported("t0000", 1, 0, 0.3), 2.0)
+    expected = [Stop(f"stopped t0000 at step 0: {reason}", "t0000", 1)] if reason else []
+    assert out == expected
+
+
+def test_a_rule_of_one_trial_can_not_name_another() -> None:
+    scheduler = begun(Method(lambda trial: [trial]))
+    with pytest.raises(
+        PolicyError, match=r"rule Method raised TypeError: expected True, the reason"
+    ):
+        scheduler.handle(Reported("t0000", 1, 0, 0.3), 2.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -166,6 +167,15 @@ CASES = {
 }
 
 
+#: What two devices of one process train, which get their rows and sums as workers do: of each case the first fits.
+MIRRORED = {
+    "dense": (("tf.data", 37), ("tf.data", 33)),
+    "batch normalization and convolution": (("tf.data", 33),),
+    "gradient accumulation, global_clipnorm": (("tf.data", 37),),
+    "loss scale": (("tf.data", 37),),
+}
+
+
 def fit(model: keras.Model, x: Any, y: Any, how: str, validated: bool) -> Any:
     if how == "numpy":
         weights = {0: 1.0, 1: 2.0, 2: 0.5}
@@ -189,17 +199,20 @@ def fit(model: keras.Model, x: Any, y: Any, how: str, validated: bool) -> Any:
     return model.fit(shuffled(x, y), epochs=2, verbose=0, validation_data=validation)
 
 
-def train(dist_strategy: Any, trial_dir: Path, seed: int) -> float:
-    """Train every case; the losses, weights and predictions go to ``cases.json``."""
+def train(dist_strategy: Any, trial_dir: Path, seed: int, is_mirrored: bool) -> float:
+    """Train the cases; the losses, weights and predictions go to ``cases.json``."""
     found = {}
     for name, case in CASES.items():
+        fits = MIRRORED.get(name, ()) if is_mirrored else case.fits
+        if not fits:
+            continue
         keras.utils.set_random_seed(seed)
         with dist_strategy():
             model = case.build()
             model.compile(
                 case.optimizer(), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
             )
-        for how, count in case.fits:
+        for how, count in fits:
             x, y = rows(count, *SHAPES.get(case.build, (12,)))
             history = fit(model, x, y, how, case.validated).history
             numbers = [float(value) for values in history.values() for value in values]
@@ -211,11 +224,31 @@ def train(dist_strategy: Any, trial_dir: Path, seed: int) -> float:
             model.save(trial_dir / "model.keras")
             predicted = model.predict(rows(37, 12)[0], batch_size=BATCH, verbose=0)
             (trial_dir / "predicted.json").write_text(json.dumps(predicted.tolist()))
+    if is_mirrored:
+        (trial_dir / "empty.txt").write_text(loop_over_no_rows(dist_strategy))
     (trial_dir / "dropout.json").write_text(json.dumps(count_drops(dist_strategy)))
     forked_from = psutil.Process(os.getppid()).cmdline()
     (trial_dir / "imported.txt").write_text(forked_from[-1])
     (trial_dir / "cases.json").write_text(json.dumps(found))
     return 1.0
+
+
+def loop_over_no_rows(dist_strategy: Any) -> str:
+    """Return what a loop of one's own is told, of whose last batch a device gets nothing."""
+    with dist_strategy() as strategy:
+        total = tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM)
+    rows = tf.data.Dataset.range(5).batch(4)
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def step(batch: Any) -> None:
+        strategy.run(lambda x: total.assign_add(tf.cast(len(x), tf.float32)), (batch,))
+
+    try:
+        for batch in strategy.experimental_distribute_dataset(rows):
+            step(batch)
+    except Exception:
+        return traceback.format_exc()
+    return ""
 
 
 def count_drops(dist_strategy: Any) -> list[float]:

@@ -56,7 +56,7 @@ def train(
     restored = build(dist_strategy)
     restored.build(x.shape)
     restored.load_weights(checkpoint.latest / KerasCheckpoint.FILE)
-    found["restored"] = restored.predict(x, verbose=0).ravel().tolist()
+    found["restored"] = [float(np.abs(weights).sum()) for weights in restored.get_weights()]
     weighed = ""
     try:
         build(dist_strategy).fit(data_gen.batch(8), class_weight={0: 2.0}, verbose=0)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 from dotrain.frameworks.rows import ArrayRows
+from dotrain.training.errors import BadSetup
 
 BATCH = 8
 EPOCHS = 4
@@ -144,6 +145,19 @@ CASES = {
 }
 
 
+#: Each case is trained by 2 ranks, and by 3 or 4: of more than 2, every other case.
+SHARDED = ("dense", "clipped", "accumulated", "batch normalization, 5 rows", "words", "loader")
+
+
+def chosen(ranks: int, sharded: bool) -> list[str]:
+    """Return the names of the cases that so many ranks train."""
+    if sharded:
+        return list(SHARDED)
+    return [
+        name for n, name in enumerate(CASES) if ranks < 3 or name == "dense" or n % 2 == ranks % 2
+    ]
+
+
 def pair(batch: Any) -> tuple[Any, Any]:
     return (batch["x"], batch["y"]) if isinstance(batch, dict) else tuple(batch)
 
@@ -213,12 +227,64 @@ def dropped(strategy: Any, model: Any) -> list[list[bool]]:
     return (strategy.gather(model(batch[0])) == 0).tolist()  # type: ignore[no-any-return]
 
 
-def train(dist_strategy: Any, trial_dir: Path, seed: int) -> float:
+def mean_of_a_step(strategy: Any) -> float:
+    """Return the mean loss of a step, asked for behind a validation, whose batches ranks share otherwise."""
+    with strategy:
+        torch.manual_seed(0)
+        model = strategy.wrap(nn.Linear(12, 3))
+    for x, y in strategy.batches(rows(11, 12), 8):  # the last one has 3 rows
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+    before = strategy.mean(loss)
+    with torch.no_grad():
+        for x, _ in strategy.batches(rows(12, 12), 6):
+            model(x)
+    assert abs(float(strategy.mean(loss) - before)) < 1e-6
+    if strategy.num_replicas_in_sync == 2:  # of whom each has other shares of both
+        said = ""
+        try:
+            strategy.mean(loss.item())
+        except BadSetup as error:
+            said = str(error)
+        assert "of which one is this a mean" in said
+    return float(before)
+
+
+def sums(strategy: Any) -> list[float]:
+    """Train by a mean with weights of classes, which is none over rows; return losses and weights."""
+    x, y = rows(13, 12)
+    weights = torch.tensor([1.0, 5.0, 0.5])
+    with strategy:
+        torch.manual_seed(0)
+        model = strategy.wrap(nn.Linear(12, 3))
+    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    found = []
+    for _ in range(4):
+        for inputs, labels in strategy.batches((x, y), 6):
+            optimizer.zero_grad()
+            total = strategy.sum(weights[labels].sum())
+            loss = F.cross_entropy(model(inputs), labels, weights, reduction="sum") / total
+            loss.backward()
+            optimizer.step()
+            found.append(float(strategy.sum(loss)))
+    return [*found, *(float(p.abs().sum()) for p in model.parameters())]
+
+
+def train_sums(dist_strategy: Any, trial_dir: Path) -> float:
+    """Train what is summed, not averaged; it goes to ``sums.json``."""
+    torch.set_num_threads(1)
+    (trial_dir / "sums.json").write_text(json.dumps(sums(dist_strategy())))
+    return 1.0
+
+
+def train(dist_strategy: Any, trial_dir: Path, seed: int, sharded: bool = False) -> float:
     """Train every case; losses, weights, predictions go to ``cases.json``."""
     torch.set_num_threads(1)
     found = {}
     strategy = dist_strategy()
-    for name, case in CASES.items():
+    ranks = strategy.num_replicas_in_sync
+    for name in chosen(ranks, sharded):
+        case = CASES[name]
         model, losses = fit(case, strategy, seed)
         assert len(losses) == 20
         found[name] = {
@@ -230,6 +296,10 @@ def train(dist_strategy: Any, trial_dir: Path, seed: int) -> float:
         }
         if name == "dense":
             torch.save(strategy.full_state_dict(model, None), trial_dir / "model.pt")
+    if not sharded:
+        found["mean of a step"] = {"loss": [mean_of_a_step(strategy)]}
+    if ranks == 1:
+        (trial_dir / "sums.json").write_text(json.dumps(sums(strategy)))
     with strategy:
         model = strategy.wrap(nn.Sequential(nn.Linear(1, 64), nn.Dropout()))
     (trial_dir / "dropped.json").write_text(json.dumps(dropped(strategy, model)))

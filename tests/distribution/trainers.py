@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
+from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
+from transformers import Trainer, TrainingArguments
 
 ROWS, BATCH = 32, 4
 
@@ -27,8 +30,6 @@ def net() -> Any:
 
 
 def by_accelerate(folder: Path) -> list[float]:
-    from accelerate import Accelerator
-
     accelerator = Accelerator(cpu=True)
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -46,8 +47,6 @@ def by_accelerate(folder: Path) -> list[float]:
 
 
 def by_lightning(folder: Path) -> list[float]:
-    import lightning
-
     losses = []
 
     class Net(lightning.LightningModule):
@@ -81,8 +80,6 @@ def by_lightning(folder: Path) -> list[float]:
 
 
 def by_hugging_face(folder: Path) -> list[float]:
-    from transformers import Trainer, TrainingArguments
-
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()

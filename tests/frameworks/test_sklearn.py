@@ -35,6 +35,23 @@ def checkpoint(tmp_path: Path) -> Checkpoint:
     return Checkpoint(tmp_path / "checkpoint")
 
 
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        (
+            lambda: __import__("sklearn.model_selection").model_selection.KFold(3),
+            r"not the splitter: SklearnFolds\(KFold\(",
+        ),
+        (lambda: 5, "takes folds, pairs of rows .*; got int"),
+        (lambda: [1, 2], "takes folds, pairs of rows .*; got list"),
+    ],
+    ids=["a splitter", "a number", "rows"],
+)
+def test_what_is_no_folds_is_refused(checkpoint: Checkpoint, splits: Any, message: str) -> None:
+    with pytest.raises(BadSetup, match=message):
+        SklearnFolds(splits(), Said(), checkpoint)  # type: ignore[arg-type]
+
+
 def steps_of(checkpoint: Checkpoint, steps: int, said: Said | None = None, **given: Any) -> Any:
     from sklearn.linear_model import SGDClassifier
 

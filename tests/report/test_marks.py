@@ -48,12 +48,15 @@ ONE = {"hparams": {"x": 0.5}}
 
 GOES_ON = """
 def train(x, checkpoint, reporter, budget):
+    loaded = checkpoint.latest
     for step in range(checkpoint.step, budget):
         with checkpoint.save(step=step + 1):
             pass
         reporter.broadcast(x, step)
     return x
 """
+LOADS_NOTHING = GOES_ON.replace("checkpoint.latest", "None")
+FAILS_LATER = GOES_ON.replace("return x", "return x if budget < 2 else 1 / 0")
 COUNTS_ANEW = GOES_ON.replace("range(checkpoint.step, budget)", "range(budget - checkpoint.step)")
 REPORTS_TWICE = """
 def train(x, reporter):
@@ -92,6 +95,11 @@ FRONT: dict[str, Any] = {
     "metrics": {"score": "max", "cost": "min"},
     "search": {**BOUNDED, "constraints": {}},
 }
+RETURNS_ANOTHER = """
+def train(x, reporter):
+    reporter.broadcast(x)
+    return x + 1
+"""
 RETURNS_NOTHING = """
 def train(x, reporter):
     reporter.broadcast(x)
@@ -152,9 +160,12 @@ CASES: dict[str, tuple[Mark, Callable[[Project], Path]]] = {
     "simulated": (Mark.SIMULATED, simulated),
     "inherited": (Mark.INHERITED, of(GOES_ON, search=PBT)),
     "continued": (Mark.CONTINUED, of(GOES_ON, search=ASHA)),
+    "not loaded": (Mark.NOT_LOADED, of(LOADS_NOTHING, search=ASHA)),
     "recounted": (Mark.RECOUNTED, of(COUNTS_ANEW, search=ASHA)),
     "replaced": (Mark.REPLACED, of(REPORTS_TWICE, **ONE)),
     "over budget": (Mark.OVER_BUDGET, of(TOO_LONG, search=ASHA)),
+    "other value": (Mark.OTHER_VALUE, of(RETURNS_ANOTHER, **ONE)),
+    "promotion failed": (Mark.PROMOTION_FAILED, of(FAILS_LATER, search=ASHA)),
     "other code": (Mark.OTHER_CODE, other_code),
     "infeasible": (Mark.INFEASIBLE, of(TOO_LARGE, search=BOUNDED)),
     "fewer repeats": (Mark.FEWER_REPEATS, of("def train(x): return x", search=REPEATED)),

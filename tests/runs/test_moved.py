@@ -358,6 +358,22 @@ def test_policies_of_ones_own_come_from_one_place_only(
         assert json.loads(done.stdout)["marks"] == {}
 
 
+def test_of_a_module_that_is_gone_the_way_out_is_told(project: Project) -> None:
+    project.write("helper.py", "TEN = 10\n")
+    project.write("user.py", "import helper\n\ndef train(x): return helper.TEN * x\n")
+    project.config(**SECTIONS)
+    assert project.cli("run", "config.yaml", "-q").returncode == 0
+    (run_dir,) = project.path.glob("runs/*/*")
+    cut_off(run_dir, 2)
+    (project.path / "helper.py").unlink()
+    refused = project.cli("resume", str(run_dir))
+    assert refused.returncode == 2
+    assert "'helper' is imported and isn't installed" in refused.stderr
+    assert "helper.py: gone since the run; put it back, or go on" in refused.stderr
+    assert "(code.zip): --code archived" in refused.stderr
+    assert project.cli("resume", str(run_dir), "-q", "--code", "archived").returncode == 0
+
+
 def test_an_observer_whose_code_is_gone_can_be_left_out(project: Project, tmp_path: Path) -> None:
     project.write("watch.py", "from dotrain.abc import Observer\n\nclass Mine(Observer): pass\n")
     there = shutil.copytree(stopped(project, observers=[{"name": "watch:Mine"}]), tmp_path / "run")

@@ -726,3 +726,49 @@ def test_a_space_is_made_of_arrays_and_enumerations_as_of_their_values():
 def test_discrete_values_are_sorted_and_categories_are_not():
     assert Discrete(values=[3, 1.5, 2]).grid() == [1.5, 2, 3]
     assert Categorical(values=["b", "a"]).grid() == ["b", "a"]
+
+
+def test_a_space_is_read_as_a_mapping() -> None:
+    space = Searchspace(kernel=("INTEGER", [2, 8]), dropout=("double", [0.1, 0.9]))
+    assert [*space] == [*space.keys()] == ["kernel", "dropout"]
+    assert len(space) == 2
+    assert space["kernel"] == Int(range=(2, 8))
+    assert dict(space.items()) == dict(space) == space.domains
+    assert [*space.values()] == [Int(range=(2, 8)), Float(range=(0.1, 0.9))]
+    with pytest.raises(KeyError):
+        space["pool"]
+
+
+@pytest.mark.parametrize("kind", ["integer", "Integer", "INTEGER"])
+def test_the_decks_types_in_any_letters(kind: str) -> None:
+    assert Searchspace(x=(kind, [2, 8]))["x"] == Int(range=(2, 8))
+
+
+def test_a_parameter_that_is_added_is_there_from_then_on() -> None:
+    space = Searchspace(kernel=("INTEGER", [2, 8]))
+    assert space.size == 7
+    assert len([*space.grid()]) == 7
+    space.add("pool", ("DISCRETE", [1, 2]))
+    assert space.names == ("kernel", "pool")
+    assert space.size == 14
+    assert {tuple(params) for params in space.grid()} == {("kernel", "pool")}
+    space.add("lr", Float(range=(0.1, 1.0), when={"pool": 2}))
+    assert space.to_data() == Searchspace(**space.to_data()).to_data()
+    assert space.sample(Random(3)) in space
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "message"),
+    [
+        ("kernel", ("INTEGER", [1, 2]), "'kernel': it is there already"),
+        ("pool", ("INTEGR", [1, 2]), "'pool': unknown type 'INTEGR'"),
+        ("reporter", ("INTEGER", [1, 2]), "'reporter': this name is reserved"),
+        ("pool", Int(range=(1, 2), when={"kernels": 2}), "no parameter 'kernels'"),
+    ],
+)
+def test_what_can_not_be_added_changes_nothing(name: str, spec: Any, message: str) -> None:
+    space = Searchspace(kernel=("INTEGER", [2, 8]))
+    with pytest.raises(UsageError, match=message):
+        space.add(name, spec)
+    assert space.domains == {"kernel": Int(range=(2, 8))}
+    assert space.size == 7

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from dotrain.ablation.components import Component, Feature, Layer, Switch
 from dotrain.ablation.study import Arm, Features, Study
 from dotrain.core.arm import ArmRun
-from dotrain.core.events import Failed, Finished, Reported, Started, Stopped, TrialEvent
+from dotrain.core.events import Failed, Finished, Noted, Reported, Started, Stopped, TrialEvent
 from dotrain.core.instructions import Launch
 from dotrain.core.strategy import Seat
 from dotrain.data.files import FileSource
@@ -37,6 +37,7 @@ from dotrain.errors import UsageError
 from dotrain.training.arguments import Hparams
 from dotrain.training.attempt import run_attempt
 from dotrain.training.channel import Channel
+from dotrain.training.errors import EarlyStop
 from dotrain.training.numbers import as_number
 from dotrain.training.output import captured
 from dotrain.training.place import Place
@@ -204,10 +205,10 @@ def test_a_value_whose_conversion_breaks_is_no_number() -> None:
 def test_a_dict_gives_the_metric_by_its_name_and_keeps_the_others(run: Run) -> None:
     def train(reporter: Any) -> dict[str, Any]:
         reporter.broadcast({"loss": 0.5, "score": np.float32(0.25), "note": "text"})
-        return {"loss": 0.4, "score": 0.75, "inf": float("inf")}
+        return {"loss": 0.4, "score": 0.25, "inf": float("inf")}
 
     end, sent = run(train)
-    assert end == Finished("t0000", 1, 0.75, {"loss": 0.4})
+    assert end == Finished("t0000", 1, 0.25, {"loss": 0.4})
     assert sent == [
         Started("t0000", 1, "here", 0),
         Reported("t0000", 1, 0, 0.25, {"loss": 0.5}),
@@ -228,7 +229,78 @@ def test_steps_count_by_themselves_and_go_on_from_a_checkpoint(run: Run) -> None
     _, sent = run(train)
     assert sent[0] == Started("t0000", 1, "here", 4)
     # The report before the checkpoint comes once more: this launch doesn't know of it.
-    assert [event.step for event in sent[1:]] == [0, 4, 9, 10]  # type: ignore[attr-defined]
+    *reports, doubt = sent[1:]
+    assert [event.step for event in reports] == [0, 4, 9, 10]  # type: ignore[attr-defined]
+    assert isinstance(doubt, Noted)
+    assert (doubt.mark, "never asked for checkpoint.latest" in doubt.what) == ("not loaded", True)
+
+
+def a_loop(*, loads: str, counts: bool = True, stops: bool = False) -> Callable[[Any, Any], float]:
+    """A function of three steps in each attempt, of which some load what they have saved."""
+
+    def train(reporter: Any, checkpoint: Any) -> float:
+        begins_at = checkpoint.step if counts else 0
+        if loads == "latest" and checkpoint.latest:
+            (checkpoint.latest / "state").read_text()
+        if loads == "generators":
+            checkpoint.restore_random_state()
+        for step in range(begins_at, begins_at + 3):
+            with checkpoint.save(step=step + 1) as folder:
+                (folder / "state").touch()
+            reporter.broadcast(1, step)
+        if stops:
+            raise EarlyStop
+        return 1.0
+
+    return train
+
+
+@pytest.mark.parametrize(
+    ("options", "is_marked"),
+    [
+        ({"loads": "latest"}, False),
+        ({"loads": "generators"}, False),
+        ({"loads": "nothing"}, True),
+        ({"loads": "nothing", "stops": True}, True),
+        # It begins anew and says so: what counts as continued is taken back.
+        ({"loads": "nothing", "counts": False}, False),
+    ],
+    ids=str,
+)
+def test_what_counts_on_from_a_checkpoint_that_it_never_loads_is_marked(
+    run: Run, options: dict[str, Any], is_marked: bool
+) -> None:
+    train = a_loop(**options)
+    marks = [[e.mark for e in sent if isinstance(e, Noted)] for _, sent in (run(train), run(train))]
+    assert marks[0] == []
+    assert ("not loaded" in marks[1]) == is_marked
+
+
+@pytest.mark.parametrize(
+    ("reported", "returned", "unlike"),
+    [
+        ([0.5, 0.9, 0.7], 0.7, None),
+        ([0.5, 0.9, 0.7], 0.9, None),
+        ([0.5, 0.9, 0.7], 0.70005, None),  # rounded
+        ([0.5, 0.9, 0.7], 0.5, "returned 0.5, but reported 0.7 last and 0.9 at best"),
+        ([0.5, 0.9, 0.7], 0.0, "returned 0, but reported 0.7 last and 0.9 at best"),
+        ([0.0], 1e-12, None),
+        ([], 0.5, None),
+        ([0.5, 0.9, 0.7], None, None),
+    ],
+)
+def test_a_value_unlike_what_was_reported_is_told(
+    run: Run, reported: list[float], returned: float | None, unlike: str | None
+) -> None:
+    def train(reporter: Any) -> float | None:
+        for value in reported:
+            reporter.broadcast(value)
+        return returned
+
+    end, _ = run(train)
+    assert isinstance(end, Finished)
+    assert (end.unlike or "").startswith(unlike or "")
+    assert bool(end.unlike) == bool(unlike)
 
 
 def test_prints_go_to_the_log_and_the_streams_come_back(

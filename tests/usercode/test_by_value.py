@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import linecache
 import sys
@@ -158,3 +159,26 @@ def test_what_can_not_be_sent_is_named() -> None:
         UsageError, match=r"train\(\) can't be sent .* 'lock', TypeError: .* module and"
     ):
         GivenFunction(train).reference()
+
+
+def test_of_a_decorated_function_what_is_behind_the_decorator_goes_along(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    own = imported(project, monkeypatch).train
+
+    class Wrapped:
+        def __init__(self) -> None:
+            functools.update_wrapper(self, own)
+
+        def __call__(self, **given: Any) -> Any:
+            return own(**given)
+
+    for value in (functools.lru_cache(own), Wrapped()):
+        given = GivenFunction(value)
+        assert given.function == "train"
+        assert given.file == project.path / "given_by_value.py"
+        assert list(code_of(given).files) == ["given_by_value.py"]
+
+
+def test_functions_of_dotrain_itself_are_not_taken_along():
+    assert not code_of(GivenFunction(closure_of)).files

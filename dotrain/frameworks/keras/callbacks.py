@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,20 @@ from dotrain.training.logs import report_logs
 from dotrain.training.reporter import Reporter
 
 
-class KerasEpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
+class _Reports(keras.callbacks.Callback):  # type: ignore[misc]
+    """What both have in common."""
+
+    def __init__(self, reporter: Reporter, metric: str | None = None) -> None:
+        super().__init__()
+        self._reporter = reporter
+        self._metric = metric or reporter.metric
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Note the model, whose evaluation the train function may return."""
+        self._reporter.trained = self.model
+
+
+class KerasEpochEnd(_Reports):
     """Report at the end of every epoch.
 
     Args:
@@ -23,17 +37,12 @@ class KerasEpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
             that name.
     """
 
-    def __init__(self, reporter: Reporter, metric: str | None = None) -> None:
-        super().__init__()
-        self._reporter = reporter
-        self._metric = metric or reporter.metric
-
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Report; the step is the epoch, from 0."""
         report_logs(self._reporter, logs or {}, self._metric, epoch, "Keras' logs")
 
 
-class KerasBatchEnd(keras.callbacks.Callback):  # type: ignore[misc]
+class KerasBatchEnd(_Reports):
     """Report at the end of every training batch.
 
     Args:
@@ -41,11 +50,6 @@ class KerasBatchEnd(keras.callbacks.Callback):  # type: ignore[misc]
         metric: The key of Keras' logs to report as the search's metric; by default the key of
             that name.
     """
-
-    def __init__(self, reporter: Reporter, metric: str | None = None) -> None:
-        super().__init__()
-        self._reporter = reporter
-        self._metric = metric or reporter.metric
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Report; the steps count batches over all epochs."""
@@ -77,10 +81,15 @@ class KerasCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]
         latest = self._checkpoint.latest
         if latest is not None:
             # The optimizer's slots must exist before they can be restored.
-            self.model.optimizer.build(self.model.trainable_variables)
+            optimizer = self.model.optimizer
+            optimizer.build(self.model.trainable_variables)
+            rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
             self.model.load_weights(latest / self.FILE)
-            # Those of another trial (pbt) would let this one draw the same numbers.
-            if self._checkpoint.restore_random_state() and (latest / self.GENERATORS).exists():
+            # Generators of another trial (pbt) would let this one draw the same numbers.
+            if not self._checkpoint.restore_random_state():
+                with contextlib.suppress(TypeError):  # a schedule's is no part of the checkpoint
+                    optimizer.learning_rate = rate
+            elif (latest / self.GENERATORS).exists():
                 states = json.loads((latest / self.GENERATORS).read_text(encoding="utf-8"))
                 set_layers_generators(self.model, states)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 from dotrain.ablation.layers import Surgery
@@ -76,9 +76,27 @@ class Keras(TensorFlowData):
 
     def inherit(self, original: Any, model: Any) -> None:
         """Hand the weights over, layer by layer."""
-        from dotrain.frameworks.keras.surgery import inherit_weights, initial_weights
+        from dotrain.frameworks.keras.surgery import (
+            have_none_alike,
+            inherit_weights,
+            initial_weights,
+        )
 
+        if have_none_alike(original, model):
+            return
         inherit_weights(initial_weights(original), model)
+
+    def evaluated(self, model: Any, numbers: Sequence[float]) -> Mapping[str, float] | None:
+        """Look whether they are the values of the model's metrics, as `evaluate` has left them."""
+        if not getattr(model, "compiled", False):
+            return None
+        try:
+            found = {name: float(value) for name, value in model.get_metrics_result().items()}
+        except (TypeError, ValueError):  # a metric of the user's that has no single value
+            return None
+        # Equal ones may stand for each other; NaN is equal to nothing, but is written alike.
+        alike = sorted(map(repr, found.values())) == sorted(map(repr, numbers))
+        return found if alike else None
 
     def parameters(self, model: Any) -> int | None:
         """Count a built model's parameters."""

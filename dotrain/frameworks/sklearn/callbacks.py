@@ -138,9 +138,20 @@ class SklearnFolds:
             checkpoint: The train function's ``checkpoint``.
 
         Raises:
-            BadSetup: If these aren't the folds of the attempt before.
+            BadSetup: If these are no folds, or not those of the attempt before.
         """
-        self._splits = [(np.asarray(train), np.asarray(test)) for train, test in splits]
+        if hasattr(splits, "split"):
+            name = type(splits).__name__
+            raise BadSetup(
+                f"SklearnFolds takes what a splitter's split() returns, not the splitter: SklearnFolds({name}(...).split(x, y), ...)"
+            )
+        try:
+            self._splits = [(np.asarray(train), np.asarray(test)) for train, test in splits]
+        except (TypeError, ValueError):
+            raise BadSetup(
+                "SklearnFolds takes folds, pairs of rows to train on and rows to test on, as KFold(5).split(x) gives them; "
+                f"got {type(splits).__name__}"
+            ) from None
         self._reporter = reporter
         self._checkpoint = checkpoint
         self.scores: list[Any] = []

@@ -104,7 +104,14 @@ def study_notes(result: StudyResult) -> list[str]:
         f"difference: each arm {each} the baseline; arm minus baseline, by pairs of equal seeds",
         f"p: sign-flip test; p (Holm): adjusted for {count_text(compared, 'comparison')}, "
         "the intervals are not adjusted",
+        *_of_columns(result),
     ]
+
+
+def _of_columns(result: StudyResult) -> list[str]:
+    """Return what goes with the columns that are left out, and what still tells them."""
+    arms = [arm for arm in result.components if arm.kind in ("feature", "features")]
+    return [f"{arm.name}: {change}" for arm in arms for change in arm.changes]
 
 
 def unclear(result: StudyResult) -> list[str]:

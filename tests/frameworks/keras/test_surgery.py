@@ -415,6 +415,27 @@ def test_a_dead_branch_falls_away_and_its_input_stays() -> None:
     assert np.isfinite(loss)
 
 
+def test_a_block_with_a_layer_that_is_not_among_its_names_says_what_still_stands() -> None:
+    """As in MobileNetV3, whose ReLUs inside of blocks have names of their own."""
+    x = keras.Input((4,), name="x")
+    y = layers.Dense(4, name="stem")(x)
+    z = layers.ReLU(name="re_lu")(layers.Dense(6, name="block_expand")(y))
+    z = layers.Multiply(name="block_mul")([z, layers.Dense(6, name="block_gate")(z)])
+    z = layers.ReLU(name="re_lu_1")(layers.Dense(4, name="block_project")(z))
+    z = layers.Add(name="block_add")([y, layers.Dense(4, name="block_last")(z)])
+    model = keras.Model(x, layers.Dense(2, name="out")(z))
+    block = [name for name in layer_names(model) if name.startswith("block_")]
+    with pytest.raises(SurgeryError) as caught:
+        without_layers(model, block)
+    assert str(caught.value) == (
+        "'block_add' (Add) merges 'stem', 're_lu_1': on the way between them 're_lu', 're_lu_1' still stand, which "
+        "are not among the layers to leave out. A group of all is a list of names, or a pattern that matches these "
+        "too; or write a variant under `models:`"
+    )
+    surgery = without_layers(model, [*block, "re_lu", "re_lu_1"])
+    assert [layer.name for layer in surgery.model.layers] == ["x", "stem", "out"]
+
+
 def test_a_merge_of_one_thing_with_itself_is_told() -> None:
     x = keras.Input((4,), name="x")
     y = layers.Add(name="sum")([layers.Dense(4, name="wide")(x), x])

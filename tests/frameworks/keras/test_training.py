@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dotrain.core.events import Reported, TrialEvent
+from dotrain.errors import DotrainError
 from dotrain.training.channel import Channel
 from dotrain.training.checkpoint import Checkpoint
 from dotrain.training.errors import BadReport, EarlyStop
@@ -107,6 +108,24 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+def test_what_begins_from_anothers_checkpoint_trains_with_its_own_rate(tmp_path: Path) -> None:
+    from dotrain.callbacks import KerasCheckpoint
+
+    def train(rate: Any, begins_at: int, folder: Path, seed: int) -> float:
+        net = model()
+        net.compile(keras.optimizers.Adam(rate), "mse")
+        keep = KerasCheckpoint(Checkpoint(folder, seed=seed))
+        fit(net, begins_at + 1, initial_epoch=begins_at, callbacks=[keep])
+        return float(net.optimizer.learning_rate)
+
+    train(0.5, 0, tmp_path / "rate", seed=1)
+    assert train(0.25, 1, tmp_path / "rate", seed=1) == 0.5, "what was made of it holds on"
+    assert train(0.25, 2, tmp_path / "rate", seed=2) == 0.25
+    decay = keras.optimizers.schedules.ExponentialDecay
+    train(decay(0.5, 3, 0.5, staircase=True), 0, tmp_path / "schedule", seed=1)
+    assert train(decay(0.25, 3, 0.5, staircase=True), 1, tmp_path / "schedule", seed=2) == 0.0625
+
+
 def generator(
     data: Callable[..., Any], hparams: dict[str, Any] | None = None, seed: int = 0
 ) -> DataGenerator:
@@ -150,3 +169,42 @@ def test_of_tensorflows_scalars_the_real_numbers_are_numbers() -> None:
     for value in (True, [True], "0.5", 1 + 2j, [0.5, 0.5]):
         assert as_number(tf.constant(value)) is None
     assert as_number(tf.Variable(True)) is None
+
+
+def test_a_list_of_an_evaluation_has_the_names_of_its_metrics_or_is_refused(tmp_path: Path) -> None:
+    from dotrain import experiment
+    from dotrain.callbacks import KerasEpochEnd
+
+    def train(model_gen):  # type: ignore[no-untyped-def]
+        net = model_gen.create()
+        fit(net, 1)
+        return net.evaluate(X, Y, verbose=0)
+
+    def own(reporter):  # type: ignore[no-untyped-def]
+        net = model()
+        fit(net, 1, callbacks=[KerasEpochEnd(reporter, "loss")])
+        return net.evaluate(X, Y, verbose=0)
+
+    def stale(model_gen):  # type: ignore[no-untyped-def]
+        net = model_gen.create()
+        numbers = net.evaluate(X, Y, verbose=0)
+        fit(net, 1)
+        return numbers
+
+    def unknown():  # type: ignore[no-untyped-def]
+        return model().evaluate(X, Y, verbose=0)
+
+    def run(function: Any) -> Any:
+        options = {"metric": "mae", "model": model, "cluster": {"kind": "inline"}, "quiet": True}
+        return experiment.lagom(function, direction="min", runs_dir=tmp_path, **options).trials[0]
+
+    expected = model()
+    fit(expected, 1)
+    told = expected.evaluate(X, Y, verbose=0, return_dict=True)
+    for function in (train, own):
+        trial = run(function)
+        assert trial.final_metric == pytest.approx(told["mae"])
+        assert trial.metrics == {"loss": pytest.approx(told["loss"])}
+    for function in (stale, unknown):
+        with pytest.raises(DotrainError, match=r"returned \[.*\] \(list\).* which of these it is"):
+            run(function)

@@ -54,6 +54,13 @@ def inherit_weights(
     return differ
 
 
+def have_none_alike(one: Any, other: Any) -> bool:
+    """Whether two models, of which one isn't built yet, have no layers of the same names: there is nothing to hand over."""
+    if one.built and other.built:
+        return False
+    return {name for name, _ in parts(one)}.isdisjoint(name for name, _ in parts(other))
+
+
 def _leaves(model: Any) -> Iterator[tuple[str, Any]]:
     """Yield the layers that hold weights themselves, each once, by its first name."""
     if not model.built:

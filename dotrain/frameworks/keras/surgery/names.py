@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dotrain.ablation.layers import SurgeryError
+from dotrain.frameworks.keras.surgery.unbuilt import is_unbuilt
 
 
 def layer_names(model: Any) -> list[str]:
@@ -60,7 +61,7 @@ def walk(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the qualified name of every operation and the operation, nested models' too.
 
     Args:
-        model: A built Sequential or a functional model.
+        model: A Sequential or a functional model.
         path: The qualified name of `model` and a slash.
 
     Raises:
@@ -70,6 +71,9 @@ def walk(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
     graph = graph_of(model)
     if graph is None:
+        if is_unbuilt(model):
+            yield from ((path + layer.name, layer) for layer in model.layers)
+            return
         kind = type(model).__name__
         if not isinstance(model, keras.Model):
             raise SurgeryError(f"layers are left out of Keras models; got a {kind}")

@@ -117,18 +117,42 @@ class Plan:
             return fitting[0]
         merged = (
             f"'{layer.name}' ({type(layer).__name__}) merges "
-            f"{quoted(self.name_of(t) for t in different)}"
+            f"{quoted(self.name_of(self.stand_in(t)) for t in different)}"
         )
         if not fitting:
             raise SurgeryError(
                 f"{merged}, and none of them has the shape of its output, {outs[0].shape}, to "
                 f"replace it; {VARIANT}"
             )
-        which = quoted(self.name_of(t) for t in fitting)
+        if standing := self._standing_between(different):
+            raise SurgeryError(
+                f"{merged}: on the way between them {quoted(standing)} still stand, which are not among the layers "
+                f"to leave out. A group of all is a list of names, or a pattern that matches these too; or {VARIANT}"
+            )
+        which = quoted(self.name_of(self.stand_in(t)) for t in fitting)
         raise SurgeryError(
             f"{merged}; which should go on, of those with the shape of its output, {which}? Leave "
             f"out the layers of the other branch, with or without '{layer.name}', or {VARIANT}"
         )
+
+    def _standing_between(self, tensors: Sequence[Any]) -> list[str]:
+        """Return the layers that are left on a way, some of which is left out, from one tensor to another."""
+        here = [self.stand_in(t) for t in tensors]
+        for tensor, end in zip(tensors, here, strict=True):
+            starts = {id(one) for one in here if one is not end}
+            found, todo = dict[str, None](), [end] if end is not tensor else []
+            while todo:
+                if id(one := self.stand_in(todo.pop(0))) in starts:
+                    continue
+                node = self.maker[id(one)]
+                if node.is_input:  # a way of its own
+                    found.clear()
+                    break
+                found[self._plans.first_name[id(node.operation)]] = None
+                todo += node.input_tensors
+            if found:
+                return [*found][::-1]
+        return []
 
     def name_of(self, tensor: Any) -> str:
         """Return the name of what makes a tensor."""

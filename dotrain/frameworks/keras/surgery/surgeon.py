@@ -25,6 +25,7 @@ from dotrain.frameworks.keras.surgery.copies import (
 )
 from dotrain.frameworks.keras.surgery.names import graph_of, walk
 from dotrain.frameworks.keras.surgery.plan import Plan, Plans, first_argument
+from dotrain.frameworks.keras.surgery.unbuilt import is_unbuilt, without_unbuilt
 from dotrain.frameworks.keras.surgery.wanted import resolve
 from dotrain.frameworks.keras.surgery.words import (
     GROUP,
@@ -58,6 +59,9 @@ def without_layers(model: Any, names: Sequence[str]) -> Surgery:
     """
     wanted = [names] if isinstance(names, str) else list(names)
     try:
+        if is_unbuilt(model):
+            found = resolve(wanted, list(walk(model)), model)
+            return without_unbuilt(model, [one for one in model.layers if id(one) in found])
         with own_randomness():
             return Surgeon(model, wanted).operate()
     except SurgeryError:

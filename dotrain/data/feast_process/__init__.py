@@ -1,0 +1,1 @@
+"""What runs in the process that asks a Feast repository: `describing` what is declared, and the `join` by Feast itself."""
