@@ -28,7 +28,7 @@ class Sets:
 
     def read(self) -> dict[str, Any]:
         """Return them by name; of files, what ``process_data`` makes of them."""
-        values = self.given.get("dataset") or [*self.given.values()]
+        values = self.given["dataset"] if "dataset" in self.given else [*self.given.values()]
         if self._process is None or not all(isinstance(one, str) for one in values):
             return self.given
         made = self._process(*values)
