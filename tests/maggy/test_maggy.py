@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from dotrain.maggy.experiment_config import (
     TorchDistributedConfig,
 )
 from dotrain.maggy.optimizer import GP, TPE, AbstractOptimizer, Asha, GridSearch, RandomSearch
+from dotrain.maggy.sets import Sets
+from dotrain.training.errors import BadSetup
 
 Run = Callable[..., Any]
 
@@ -533,6 +536,40 @@ def test_data_that_can_not_be_sent_are_named(lagom: Run) -> None:
         UsageError, match=r"train_set: generator\); give arrays, or load them inside"
     ):
         lagom(train, config)
+
+
+class Rank:
+    rank, num_replicas_in_sync = 1, 2
+
+
+@pytest.mark.parametrize("name", ["train_set", "dataset"])
+def test_rows_are_dealt_out_to_ranks_each_as_many(name: str) -> None:
+    rows = [10, 11, 12, 13, 14]
+    given = [rows, [1, 2]] if name == "dataset" else rows
+    sets = Sets({name: given, "test_set": [1, 2]} if name == "train_set" else {name: given})
+    dealt = sets.dealt(Rank(), None, {})
+    mine, others = dealt[name] if name == "dataset" else (dealt[name], dealt["test_set"])
+    assert [*mine] == [11, 13, 10]  # the first one once more
+    assert len(mine) == 3
+    assert others == [1, 2]
+    with pytest.raises(BadSetup, match="a tuple has no rows to deal out"):
+        Sets({"train_set": (rows, rows)}).dealt(Rank(), None, {})
+
+
+def test_files_are_read_by_process_data_once() -> None:
+    calls = []
+
+    def process_data(*files: str) -> list[str]:
+        calls.append(files)
+        return [file.upper() for file in files]
+
+    sets = pickle.loads(pickle.dumps(Sets({"train_set": "a", "test_set": "b"}, str)))
+    assert sets.given == {"train_set": "a", "test_set": "b"}
+    sets = Sets({"train_set": "a", "test_set": "b"}, process_data)
+    assert (sets("train"), sets("test")) == ("A", "B")
+    assert Sets({"dataset": ["a", "b"]}, process_data).read() == {"dataset": ["A", "B"]}
+    assert calls == [("a", "b"), ("a", "b")]
+    assert Sets({"train_set": [1], "test_set": "b"}, process_data).read()["train_set"] == [1]
 
 
 def test_configurations_are_maggys() -> None:
