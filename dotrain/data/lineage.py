@@ -37,15 +37,19 @@ class Lineage:
         return frozenset(found)
 
     def goes_with(
-        self, left_out: Collection[str], *, keep_derived: bool = False
+        self, left_out: Collection[str], *, view: str = "", keep_derived: bool = False
     ) -> tuple[str, ...]:
         """Return which further columns go when some are left out, in the table's order.
 
         Args:
             left_out: These.
+            view: All of this feature view, also what of it isn't in the table itself.
             keep_derived: What is computed from them stays, whatever it tells of them.
         """
         if keep_derived:
             return ()
         gone = set(left_out)
+        if view:
+            every = {one for needed in self._from.values() for one in needed}
+            gone |= {one for one in every if one.startswith(f"{view}:")}
         return tuple(name for name in self._from if name not in gone and self.needs(name) & gone)

@@ -166,6 +166,16 @@ class TableRows(Rows):
         back[places] = np.arange(len(places))
         return tuple(part[back] for part in found)
 
+    def forget(self) -> None:
+        """Give back what is in memory."""
+        import pyarrow as pa
+
+        with self._lock:
+            self._read.clear()
+            for file in self.files:
+                file.forget()
+        pa.default_memory_pool().release_unused()
+
     def _taken(self, numbers: NDArray[np.intp]) -> Iterator[Any]:
         """Yield record batches of rows, whose numbers are sorted."""
         import pyarrow as pa

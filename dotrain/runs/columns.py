@@ -35,14 +35,16 @@ def named_columns(study: Study, table: Table) -> tuple[Study, Mapping[str, Seque
     notes: dict[str, list[str]] = {}
     for one in features:
         meant = list(one.names)
+        view = one.view if isinstance(one, FeatureGroup) else ""
         if isinstance(one, FeatureGroup):
             meant += [c for c in table.columns if one.means(c, facts[c].view) and c not in meant]
-        gone = lineage.goes_with(meant, keep_derived=study.keep_derived)
+        gone = lineage.goes_with(meant, view=view, keep_derived=study.keep_derived)
         further = [name for name in gone if name in table.columns]
         also = [*(name for name in meant if name not in one.names), *further]
         components[one.name] = replace(one, also=tuple(also))
         told = [
-            f"{name} goes with it: computed from {_from(lineage, name, meant)}" for name in further
+            f"{name} goes with it: computed from {_from(lineage, name, meant) or view}"
+            for name in further
         ]
         remaining = [name for name in table.columns if name not in {*meant, *further}]
         if remaining and determined is None:

@@ -324,3 +324,11 @@ def test_what_is_computed_from_a_left_out_column_goes_with_it() -> None:
     assert lineage.goes_with(["fare"]) == ("fare_per_head",)
     assert lineage.goes_with(["alone"]) == ()
     assert lineage.goes_with(["sibsp"], keep_derived=True) == ()
+
+
+def test_what_is_computed_from_a_views_column_that_isnt_in_the_table_goes_with_the_view() -> None:
+    columns = [Column("age", view="person"), Column("half", derived_from=("person:height",))]
+    lineage = Lineage(columns)
+    assert lineage.goes_with(["age"]) == ()
+    assert lineage.goes_with(["age"], view="person") == ("half",)
+    assert lineage.goes_with(["age"], view="person", keep_derived=True) == ()

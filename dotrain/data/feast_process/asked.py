@@ -100,10 +100,19 @@ class Asked:
 
     def _column(self, name: str, feature: str) -> Column:
         view = self.views[name]
-        asked = {(self.views[n].base, f): self.name_of(n, f) for n, f in self.features}
-        sources = [asked.get((base, f), f"{base}:{f}") for base, f in view.made_from]
+        sources = [one for source in view.made_from for one in self._names_of(*source)]
         kind = view.features[feature]
         return Column(self.name_of(name, feature), kind, name, (*sources, *view.request))
+
+    def _names_of(self, base: str, feature: str) -> list[str]:
+        """Return the columns that a feature of a view is, which may have several names; with the view if it is none."""
+        views = [
+            name
+            for name in dict.fromkeys(n for n, _ in self.features)
+            if self.views[name].base == base
+        ]
+        found = [self.name_of(name, feature) for name in views if (name, feature) in self.features]
+        return found or [f"{name}:{feature}" for name in views or [base]]
 
     def definition(self) -> dict[str, Any]:
         """Return what makes the table, as JSON, by what it is said of."""
