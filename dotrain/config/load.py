@@ -252,7 +252,8 @@ class _Loader:
 
     def _study(self, taken: set[str] | None) -> Study | None:
         """Return the ablation study that the config describes, checked in every mode."""
-        if self.table is not None:
+        # Of a run that goes on it is looked at if anything is left to train.
+        if self.table is not None and not self.goes_on:
             self.problems += table_problems(self.table, self.settings.ablation, self.source)
         section = self.settings.ablation
         if "ablation" in self._broken:

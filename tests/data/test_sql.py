@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from dotrain.data.source import BadData
 from dotrain.data.sql import SqlSource
 from dotrain.data.sql.address import Address
+from dotrain.experiment import resume
 from tests.conftest import ROOT
 from tests.data.sources import studied, write_files
 from tests.folder import Folder
@@ -423,3 +424,8 @@ def test_a_study_comes_to_the_same_digits_from_files_and_databases(
     assert len(others) == 3
     assert all(other == first for other in others)
     assert "SQLITE_URL" in os.environ
+    # Where nothing is left to train, nothing is asked of any database.
+    monkeypatch.delenv("SQLITE_URL")
+    (tmp_path / "passengers.db").unlink()
+    (run,) = (tmp_path / "runs" / "sqlite").iterdir()
+    assert resume(run, quiet=True).status == "finished"
