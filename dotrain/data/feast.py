@@ -91,8 +91,9 @@ class FeastSource(AbstractSource):
         }
 
     def noted(self) -> Mapping[str, Any]:
-        """Return the version of the registry: it changes with each `feast apply`, whatever that was about."""
-        return {"registry": self._asking.tell()["registry"]}
+        """Return the digest of the definitions, and the registry's version, which changes with each `feast apply`."""
+        told = self._asking.tell()
+        return {"definition": told["digest"], "registry": told["registry"]}
 
     def batches(self) -> Iterator[Any]:
         """Yield the rows of the entities' file, in their order, each with what was known of it at its time.

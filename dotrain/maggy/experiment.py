@@ -95,7 +95,7 @@ def lagom(
     searched, ranks = getattr(config, "searchspace", None) or Searchspace(), set[str]()
     sets = Sets(given, getattr(config, "process_data", None))
     if isinstance(config, configs.AblationConfig):
-        call["ablation"] = _study(config, function)
+        call["ablation"] = _study(config, function, more)
     elif isinstance(config, configs.HyperparameterOptConfig):
         call |= _search(config, searched, more)
     elif not isinstance(config, configs.BaseConfig):
@@ -166,7 +166,7 @@ def _named(adapter: type[Any], users: object) -> type[Any]:
     return type(type(users).__name__, (adapter,), {"__module__": type(users).__module__})
 
 
-def _study(config: Any, function: Callable[..., Any]) -> Any:
+def _study(config: Any, function: Callable[..., Any], more: Mapping[str, Any]) -> Any:
     """Return dotrain's study, with the arms of an ablator of the user's."""
     study, ablator = config.ablation_study, config.ablator
     if not isinstance(study, AblationStudy):
@@ -176,7 +176,8 @@ def _study(config: Any, function: Callable[..., Any]) -> Any:
     elif str(ablator or "loco").lower() != "loco":
         raise UsageError(f"ablator: expected 'loco' or an AbstractAblator, got {ablator!r}")
     asks = "dataset_function" in inspect.signature(function).parameters
-    if (asks or study.own.features.names) and study.own.generators(None, None)[1] is None:
+    _, data = study.own.generators(None, more.get("data"))
+    if (asks or study.own.features.names) and data is None:
         raise UsageError(
             f"AblationStudy: '{study.hops_training_dataset_name}' is in a feature store that isn't asked here; give "
             "dataset_generator=load, or set_dataset_generator(load), a function that asks for 'features' and gives "

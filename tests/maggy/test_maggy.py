@@ -598,7 +598,14 @@ from MAGGY.optimizer import AbstractOptimizer
 from MAGGY.earlystop import AbstractEarlyStop
 from MAGGY.trial import Trial
 from MAGGY.experiment import experiment as same
+from MAGGY.config import HyperparameterOptConfig
 from MAGGY.experiment_config.tf_distributed import TfDistributedConfig
+from MAGGY.experiment_config.torch_distributed import TorchDistributedConfig
+from MAGGY.experiment_config.optimization import OptimizationConfig
+from MAGGY.experiment_config.hyperparameter_optimization import HyperparameterOptConfig
+from MAGGY.experiment_config.ablation import AblationConfig
+from MAGGY.ablation import AblationStudy
+from MAGGY.ablation.ablator import AbstractAblator, LOCO
 
 nr_iterations = 3
 sp = Searchspace(kernel=('INTEGER', [2, 8]),

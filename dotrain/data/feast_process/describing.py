@@ -133,5 +133,6 @@ def answer_of(asked: Asked, header: Mapping[str, str], settings: Settings) -> di
     return {
         "columns": [(c.name, c.type, c.view, c.derived_from, c.beside) for c in columns],
         "registry": {"project": settings.project, **asked.version},
-        "definition": {**definition, "digest": digest_of(canonical(definition))},
+        "definition": definition,
+        "digest": digest_of(canonical(definition)),
     }

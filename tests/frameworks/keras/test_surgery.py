@@ -428,9 +428,10 @@ def test_a_block_with_a_layer_that_is_not_among_its_names_says_what_still_stands
     with pytest.raises(SurgeryError) as caught:
         without_layers(model, block)
     assert str(caught.value) == (
-        "'block_add' (Add) merges 'stem', 're_lu_1': on the way between them 're_lu', 're_lu_1' still stand, which "
-        "are not among the layers to leave out. A group of all is a list of names, or a pattern that matches these "
-        "too; or write a variant under `models:`"
+        "'block_add' (Add) merges 'stem', 're_lu_1'; which should go on, of those with the shape of its output, "
+        "'stem', 're_lu_1'? Leave out the layers of the other branch, with or without 'block_add', or write a variant "
+        "under `models:`; on the way between them still stand 're_lu', 're_lu_1': for a group with these, list the "
+        "names, or write a pattern that matches all"
     )
     surgery = without_layers(model, [*block, "re_lu", "re_lu_1"])
     assert [layer.name for layer in surgery.model.layers] == ["x", "stem", "out"]
