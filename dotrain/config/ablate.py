@@ -199,7 +199,7 @@ class StudyBuilder:
                 "a data function has no feature views; name its columns, or give a pattern of them"
             )
             self._problem(component.path, message)
-        if self._settings.data is None:
+        if not self._source.has(("data",)):
             message = f"{self._source.lacks('data')} to leave a column out of"
             self._problem(component.path, message)
         if data is None or (signature := data.signature()) is None:

@@ -206,9 +206,10 @@ class Arguments:
                 f"asks for 'budget', which {giver} doesn't give; write a default, "
                 "or put it under hparams"
             )
-        if name in ("model_gen", "model_function") and settings.model is None:
+        # What is there and wrong is told by itself.
+        if name in ("model_gen", "model_function") and not self.source.has(("model",)):
             return f"asks for '{name}', but {self.source.lacks('model')}"
-        if name in ("data_gen", "dataset_function") and settings.data is None:
+        if name in ("data_gen", "dataset_function") and not self.source.has(("data",)):
             return f"asks for '{name}', but {self.source.lacks('data')}"
         if name in space.names and space.domains[name].when:
             return f"asks for '{name}', which only some trials have; write a default"

@@ -89,3 +89,22 @@ def test_a_parquet_files_columns_are_known_too(folder: Folder) -> None:
     pd.DataFrame({"a": [1, 2], "y": [0, 1]}).to_parquet(folder.path / "t.parquet")
     (found,) = folder.problems(CONFIG.format(file="t.parquet", label="z"))
     assert "has no label column 'z'" in found
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("{}", "data.label: required key is missing"),
+        ("{file: table.csv}", "data.label: required key is missing"),
+        ("{label: y}", "data: says not where the rows are: expected file or sql or feast"),
+        ("{file: a.csv, sql: SELECT 1, label: y}", "data.sql: the rows can't come from file and sql"),
+        (
+            "{file: table.csv, label: y, split: {by: a, time: b}}",
+            "data.split.time: by and time can't both decide: name one of them",
+        ),
+    ],
+)
+def test_a_broken_section_is_told_once(folder: Folder, data: str, expected: str) -> None:
+    folder.write("t.py", "def train(data_gen): return 1.0\n")
+    (found,) = folder.problems(f"train: t.py:train\nmetric: m\ndata: {data}\n")
+    assert found.split(": ", 1)[1] == expected
