@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, final
 
+from dotrain.ablation.names import flat, groups_of, name_of
 from dotrain.errors import UsageError, did_you_mean
 from dotrain.space import plain_if_possible
 
@@ -19,6 +20,7 @@ class AblationStudy:
     Example:
         >>> study = AblationStudy(seeds=8)
         >>> study.features.include("sex", "age")
+        >>> study.features.include_groups(["cabin", "deck"], pattern="ticket_*")
         >>> study.model.layers.include("dense_2")
         >>> study.model.layers.include_groups(["dense_2", "dense_3"])
         >>> study.model.layers.include_groups(prefix="block3_")
@@ -49,7 +51,7 @@ class AblationStudy:
         """
         if seeds is not None and (type(seeds) is not int or seeds < 1):
             raise UsageError(f"seeds: expected a whole number >= 1, got {seeds!r}")
-        self._features = _Names("features.include", "column")
+        self._features = _Features("features.include", "column")
         self._model = _Model()
         self._components = _Components()
         self._seeds = seeds
@@ -57,8 +59,8 @@ class AblationStudy:
         self._data: Function | None = None
 
     @property
-    def features(self) -> _Names:
-        """The columns."""
+    def features(self) -> _Features:
+        """The columns, and groups of them."""
         return self._features
 
     @property
@@ -113,7 +115,7 @@ class AblationStudy:
     def section(self) -> dict[str, Any]:
         """Return the study as the config's ``ablation:`` section."""
         section: dict[str, Any] = {
-            "features": list(self._features._names),
+            "features": [*self._features._names, *self._features._groups],
             "layers": list(self._model._layers._names),
             "layer_groups": list(self._model._layers._groups),
             "models": {name: f"lagom:{name}" for name in self._model._variants},
@@ -140,11 +142,11 @@ class _Names:
         Raises:
             UsageError: If one is no name, or was included already.
         """
-        included = list(_flat(names))
+        included = list(flat(names))
         if not included:
             raise UsageError(f"{self._where}: names no {self._what}")
         for name in included:
-            known = _name(self._where, self._what, name)
+            known = name_of(self._where, self._what, name)
             if known in self._names:
                 raise UsageError(f"{self._where}: {known!r} is included already")
             self._names.append(known)
@@ -158,7 +160,7 @@ class _Names:
         Raises:
             UsageError: If one was not included.
         """
-        for name in _flat(names):
+        for name in flat(names):
             if name not in self._names:
                 where = self._where.replace("include", "exclude")
                 raise UsageError(
@@ -172,12 +174,38 @@ class _Names:
         return tuple(self._names)
 
 
-class _Layers(_Names):
+class _Grouped(_Names):
+    """Names, and groups of them that are left out together."""
+
     __slots__ = ("_groups",)
 
-    def __init__(self) -> None:
-        super().__init__("layers.include", "layer")
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(where, what)
         self._groups: list[list[str] | dict[str, str]] = []
+
+    @property
+    def groups(self) -> tuple[list[str] | dict[str, str], ...]:
+        """The groups that are included: lists of names, or ``{"prefix": ...}``, ``{"pattern": ...}``, ``{"view": ...}``."""
+        return tuple(self._groups)
+
+
+class _Features(_Grouped):
+    __slots__ = ()
+
+    def include_groups(
+        self, *groups: Sequence[str], pattern: str | None = None, view: str | None = None
+    ) -> None:
+        """Leave these columns out, each group together: by list, by a pattern of names, by the view of a feature store.
+
+        Raises:
+            UsageError: If a group is no list of names, or there is none.
+        """
+        ways = {"pattern": pattern, "view": view}
+        self._groups += groups_of("features.include_groups", groups, ways, self._what)
+
+
+class _Layers(_Grouped):
+    __slots__ = ()
 
     def include_groups(
         self,
@@ -190,7 +218,8 @@ class _Layers(_Names):
         Raises:
             UsageError: If a group is no list of names, or there is none.
         """
-        self._groups += _groups("layers.include_groups", groups, prefix, pattern)
+        ways = {"prefix": prefix, "pattern": pattern}
+        self._groups += groups_of("layers.include_groups", groups, ways, self._what)
 
     def exclude_groups(
         self,
@@ -204,22 +233,17 @@ class _Layers(_Names):
             UsageError: If one was not included.
         """
         where = "layers.exclude_groups"
-        for group in _groups(where, groups, prefix, pattern):
+        for group in groups_of(where, groups, {"prefix": prefix, "pattern": pattern}, self._what):
             if group not in self._groups:
                 raise UsageError(f"{where}: {group!r} is not included")
             self._groups.remove(group)
-
-    @property
-    def groups(self) -> tuple[list[str] | dict[str, str], ...]:
-        """The groups that are included: lists of names, or ``{"prefix": ...}``, ``{"pattern": ...}``."""
-        return tuple(self._groups)
 
 
 class _Model:
     __slots__ = ("_base", "_layers", "_variants")
 
     def __init__(self) -> None:
-        self._layers = _Layers()
+        self._layers = _Layers("layers.include", "layer")
         self._base: Function | None = None
         self._variants: dict[str, Function] = {}
 
@@ -245,7 +269,7 @@ class _Model:
         where = "model.add_custom_generator"
         if callable(name):
             raise UsageError(f"{where}: expected the name first, then the function")
-        known = _name(where, "variant", name)
+        known = name_of(where, "variant", name)
         if known in self._variants:
             raise UsageError(f"{where}: {known!r} is included already")
         self._variants[known] = _function(where, function)
@@ -265,7 +289,7 @@ class _Components:
                 plain values.
         """
         where = "components.include"
-        known = _name(where, "component", name)
+        known = name_of(where, "component", name)
         if known in self._hparams:
             raise UsageError(f"{where}: {known!r} is included already")
         if not hparams:
@@ -274,59 +298,6 @@ class _Components:
                 f"include({known!r}, augment=False)"
             )
         self._hparams[known] = {key: _plain(where, key, value) for key, value in hparams.items()}
-
-
-def _flat(names: Iterable[Any]) -> Iterator[Any]:
-    for name in _in_order(names):
-        if isinstance(name, Iterable) and not isinstance(name, str | bytes | Mapping):
-            yield from _flat(name)
-        else:
-            yield name
-
-
-def _in_order(names: Iterable[Any]) -> Iterable[Any]:
-    """A set's order changes from process to process; that of a study's arms must not."""
-    return sorted(names, key=str) if isinstance(names, set | frozenset) else names
-
-
-def _name(where: str, what: str, name: Any) -> str:
-    if not isinstance(name, str) or not name:
-        own = getattr(name, "name", None)  # of a layer, say
-        hint = f"; write its name, {own!r}" if isinstance(own, str) else ""
-        raise UsageError(f"{where}: expected the name of a {what}, got {name!r}{hint}")
-    return str(name)
-
-
-def _group(where: str, group: Any) -> list[str]:
-    if isinstance(group, str):
-        raise UsageError(
-            f"{where}: expected lists of names, got the text {group!r}; for one layer: "
-            f"include({group!r}); for all whose names begin so: include_groups(prefix={group!r})"
-        )
-    if not isinstance(group, Iterable) or isinstance(group, bytes | Mapping):
-        raise UsageError(f"{where}: expected lists of names, got {group!r}")
-    names = list(_in_order(group))
-    for name in names:
-        if isinstance(name, list | tuple | set):
-            raise UsageError(
-                f"{where}: a group is a list of names, got the list {name!r} in one; "
-                "write include_groups(['a', 'b'], ['c', 'd'])"
-            )
-    if not names:
-        raise UsageError(f"{where}: a group is empty")
-    return [_name(where, "layer", name) for name in names]
-
-
-def _groups(
-    where: str, groups: Sequence[Any], prefix: str | None, pattern: str | None
-) -> list[list[str] | dict[str, str]]:
-    found: list[list[str] | dict[str, str]] = [_group(where, group) for group in groups]
-    for key, value in (("prefix", prefix), ("pattern", pattern)):
-        if value is not None:
-            found.append({key: _name(where, key, value)})
-    if not found:
-        raise UsageError(f"{where}: names no group")
-    return found
 
 
 def _function(where: str, function: Any) -> Function:

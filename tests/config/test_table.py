@@ -97,7 +97,10 @@ def test_a_parquet_files_columns_are_known_too(folder: Folder) -> None:
         ("{}", "data.label: required key is missing"),
         ("{file: table.csv}", "data.label: required key is missing"),
         ("{label: y}", "data: says not where the rows are: expected file or sql or feast"),
-        ("{file: a.csv, sql: SELECT 1, label: y}", "data.sql: the rows can't come from file and sql"),
+        (
+            "{file: a.csv, sql: SELECT 1, label: y}",
+            "data.sql: the rows can't come from file and sql",
+        ),
         (
             "{file: table.csv, label: y, split: {by: a, time: b}}",
             "data.split.time: by and time can't both decide: name one of them",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dotrain import Searchspace, experiment
+from dotrain import AblationStudy, Searchspace, experiment
 from dotrain.config.errors import ConfigError
 from dotrain.errors import UsageError
 from dotrain.runs.header import make_header
@@ -228,3 +228,28 @@ def test_lagom_takes_the_section(written: Project, monkeypatch: pytest.MonkeyPat
     assert told(Path(result.run_dir))["rows"] == {"train": 20, "validation": 20}
     with pytest.raises(UsageError, match=r"data\.label: .*t\.csv has no label column 'z'"):
         experiment.lagom(train, direction="max", data={**table, "label": "z"}, quiet=True)
+
+
+def test_a_study_of_python_has_groups_of_columns(
+    written: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(written.path)
+    study = AblationStudy(seeds=1)
+    study.features.include("sex")
+    study.features.include_groups(["age", "sex"], pattern="deck_*")
+    assert study.features.groups == (["age", "sex"], {"pattern": "deck_*"})
+    with pytest.raises(UsageError, match=r"for one column: include\('sex'\).*pattern='sex\*'"):
+        study.features.include_groups("sex")
+
+    def train(data_gen: Any) -> float:
+        return float(data_gen.load()[0].shape[1])
+
+    result = experiment.lagom(
+        train,
+        direction="max",
+        ablation=study,
+        data=SECTIONS["data"],
+        cluster={"kind": "inline"},
+        quiet=True,
+    )
+    assert [arm["mean"] for arm in result["components"]] == [5.0, 4.0, 4.0]
