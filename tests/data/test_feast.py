@@ -99,7 +99,7 @@ def make_repo(repo: Path) -> None:
     pd.DataFrame(whole).to_parquet(repo / "whole.parquet", index=False)
 
 
-def entities(file: Path, ids: list[int | None], **columns: Any) -> str:
+def entities(file: Path, ids: Any, **columns: Any) -> str:
     """Write rows to ask for; return where."""
     rows = {"event_timestamp": NOW, "passenger_id": ids, "parents": 1, "survived": "yes", **columns}
     table = pd.DataFrame(rows)
@@ -191,6 +191,11 @@ def described(folder: Path, source: FeastSource) -> dict[str, Any]:
             "no file": {**good, "entities": str(folder / "nobody.parquet")},
             "no key": {**good, "entities": changed(folder, "passenger_id")},
             "no time": {**good, "entities": changed(folder, "event_timestamp")},
+            "alike": {
+                **listed,
+                "features": ["person:sex", "ticket:sex"],
+                "entities": entities(folder / "alike.parquet", [1], person__sex="f"),
+            },
             "no request": {**good, "entities": changed(folder, "parents")},
             "key type": {**good, "entities": words},
             "type": {**listed, "repo": str(broken), "features": ["person:age"]},
@@ -211,6 +216,10 @@ def joined(folder: Path, source: FeastSource) -> dict[str, Any]:
         make_repo(faulty[name])
         (faulty[name] / "definitions.py").unlink()
         (faulty[name] / f"{name}_definitions.py").write_text("import feast\n" + line)
+    secret = folder / "secret"
+    secret.mkdir()
+    said = YAML.replace("{type: dask}", "{type: dask, password: canary}")
+    (secret / "feature_store.yaml").write_text(said)
     one = entities(folder / "one.parquet", [1, 2])
     return answers(
         folder / "joined",
@@ -239,6 +248,13 @@ def joined(folder: Path, source: FeastSource) -> dict[str, Any]:
                 **listed,
                 "features": ["halves:half"],
                 "entities": entities(folder / "f.parquet", [1, 2, 3, 4]),
+            },
+            "secret": {**good, "repo": str(secret), "apply": True},
+            "categories": {
+                **good,
+                "entities": entities(
+                    folder / "c.parquet", pd.Categorical([2, 1]), parents=pd.Categorical([1, 2])
+                ),
             },
             "import": {**good, "repo": str(faulty["faulty"]), "apply": True},
             "syntax": {**good, "repo": str(faulty["unread"]), "apply": True},
@@ -371,6 +387,7 @@ def test_an_entity_that_nobody_knows_has_no_values(joined: dict[str, Any]) -> No
         ("no key", "feast.entities", "no column 'passenger_id', to be joined by"),
         ("no time", "feast.entities", "no column 'event_timestamp'"),
         ("no request", "feast.entities", "no column 'parents', that an on-demand view is computed"),
+        ("alike", "feast.entities", "two columns would be named 'person__sex'"),
         ("key type", "feast.entities", "'passenger_id' of"),
         ("type", "feast.repo", "type of person:age has changed: double in the registry, string in"),
         ("column", "feast.repo", "the column 'sex' of"),
@@ -404,6 +421,7 @@ def test_what_files_and_the_registry_show_is_refused_at_its_place(
         ("numbers", "feast.entities", "'event_timestamp' of"),
         ("no rows", "feast.entities", "has no rows"),
         ("function", "feast.repo", "LookupError: no half here"),
+        ("secret", "feast.repo", "Extra inputs are not permitted"),
         ("import", "feast.repo", "faulty_definitions.py:2: ModuleNotFoundError: No module named"),
         ("syntax", "feast.repo", "unread_definitions.py:2: SyntaxError"),
     ],
@@ -417,7 +435,13 @@ def test_what_only_the_join_shows_is_refused_at_its_place(
 def check(found: dict[str, Any], key: str, words: str) -> None:
     assert words in found["refused"]
     assert "Traceback" not in found["refused"]
+    assert "canary" not in found["refused"]
     assert ".".join(map(str, found["key"])) == key
+
+
+def test_categories_are_joined_by_what_they_say(joined: dict[str, Any]) -> None:
+    rows = joined["categories"]["rows"]
+    assert (rows["age"], rows["family"]) == ([2.0, 11.5], [3, 3])
 
 
 def test_a_fault_in_the_users_function_names_its_line(joined: dict[str, Any]) -> None:
