@@ -157,14 +157,15 @@ def test_the_functions_that_the_pages_show_run(project: Project, index: int) -> 
     assert result.best, project.log(result)
 
 
-def test_the_scripts_of_the_python_page_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "said"), [("python", "optimizer"), ("maggy", "'finished': 6")])
+def test_the_scripts_of_a_page_run(tmp_path: Path, page: str, said: str) -> None:
     script = tmp_path / "page.py"
-    script.write_text("\n".join(blocks("docs/python.md", "python")))
+    script.write_text("\n".join(blocks(f"docs/{page}.md", "python")))
     done = subprocess.run(
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert not done.returncode, done.stderr
-    assert "optimizer" in done.stdout
+    assert said in done.stdout
 
 
 def test_the_config_of_the_readme_is_sound(tmp_path: Path) -> None:

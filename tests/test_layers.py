@@ -59,7 +59,9 @@ FOLDERS = {path.name for path in (PACKAGE / "frameworks").iterdir() if path.is_d
 #: What may name a framework outside of its folder, and which of its words, or all.
 MAY_NAME_ONE = {
     "callbacks.py": "",  # a public name
-    **dict.fromkeys(("maggy/callbacks.py", "maggy/experiment.py"), ""),  # names of Maggy's
+    **dict.fromkeys(
+        ("maggy/callbacks.py", "maggy/config.py", "maggy/experiment.py"), ""
+    ),  # names of Maggy's
     **dict.fromkeys(
         (f"maggy/experiment_config/{n}.py" for n in ("__init__", "torch_distributed")),
         "",

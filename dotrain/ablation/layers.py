@@ -57,7 +57,7 @@ class Surgery:
             fresh ones.
         removed: The qualified names of the layers that were asked for.
         changes: What else changed.
-        params: How many parameters the new model has more; mostly negative.
+        params: How many parameters the new model has more; mostly negative, 0 of one that isn't built yet.
         uncalled: Returns the names of layers where, since the surgery, no run of the model has come
             by the place that they were left out of: whatever was trained is not this model. Nothing
             for a framework whose model can't be run around them.

@@ -1,9 +1,9 @@
 """A table that is read while it is trained on, batch by batch: it may be larger than memory.
 
 Of a table only the columns asked for are read. What takes memory is about a window of it (`windows.py`), and the batches that
-are read ahead; of a file that is mapped into memory, the pages of a window, which the system can take back. A rank of PyTorch's
-reads its own share of each batch, and decodes the groups which that lies in; ranks of TensorFlow and JAX, which
-are given whole batches and lay their share on their devices, read all rows.
+are read ahead; of a file that is mapped into memory, the pages of a window, which the system can take back. A rank whose framework
+asks for its own share of each batch reads that, and decodes the groups in which it lies; where ranks are given whole batches, and
+lay their share on their devices, each reads all rows.
 """
 
 from __future__ import annotations
@@ -165,6 +165,16 @@ class TableRows(Rows):
         back = np.empty_like(places)
         back[places] = np.arange(len(places))
         return tuple(part[back] for part in found)
+
+    def forget(self) -> None:
+        """Give back what is in memory."""
+        import pyarrow as pa
+
+        with self._lock:
+            self._read.clear()
+            for file in self.files:
+                file.forget()
+        pa.default_memory_pool().release_unused()
 
     def _taken(self, numbers: NDArray[np.intp]) -> Iterator[Any]:
         """Yield record batches of rows, whose numbers are sorted."""

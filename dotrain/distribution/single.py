@@ -21,7 +21,7 @@ class Single(AbstractStrategy):
             raise ValueError(
                 f"strategy 'single' trains on one worker, not {workers}; say workers: 1 "
                 "(-s distribution.workers=1), or another strategy: "
-                "'mirrored' (devices of one machine), 'multi_worker_mirrored', 'ddp', 'fsdp' or 'jax'"
+                "'mirrored' (devices of one machine), 'multi_worker_mirrored', 'ddp' or 'fsdp'"
             )
 
     def open(self) -> Any:

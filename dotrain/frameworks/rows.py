@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
 from dotrain.frameworks.base import epoch_order
@@ -73,6 +73,9 @@ class Rows(ABC):
         """
         order: Order = epoch_order(len(self), seed, epoch)
         return order
+
+    def forget(self) -> None:  # noqa: B027
+        """Give memory back that holds rows: an epoch is over. What is taken from then on is read again."""
 
     @property
     def signature(self) -> Signature:
@@ -152,8 +155,8 @@ def checked_size(size: int) -> int:
     return size
 
 
-def read(rows: Rows, batches: Iterable[NDArray[np.intp]]) -> Iterator[Parts]:
-    """Yield batches of rows; several of them are taken at once, where that is faster.
+def read(rows: Rows, batches: Iterable[NDArray[np.intp]]) -> Generator[Parts]:
+    """Yield batches of rows; several of them are taken at once, where that is faster. At the end rows are forgotten.
 
     Args:
         rows: What is read.
@@ -174,11 +177,14 @@ def read(rows: Rows, batches: Iterable[NDArray[np.intp]]) -> Iterator[Parts]:
             first = end
 
     count = 0
-    for batch in batches:
-        waiting.append(batch)
-        count += len(batch)
-        if count >= rows.rows_at_once:
+    try:
+        for batch in batches:
+            waiting.append(batch)
+            count += len(batch)
+            if count >= rows.rows_at_once:
+                yield from taken()
+                waiting, count = [], 0
+        if waiting:
             yield from taken()
-            waiting, count = [], 0
-    if waiting:
-        yield from taken()
+    finally:
+        rows.forget()

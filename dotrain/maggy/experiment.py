@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from dotrain import experiment as own
@@ -21,6 +22,7 @@ from dotrain.maggy.result import Result
 from dotrain.maggy.searchspace import Searchspace
 from dotrain.maggy.sets import Sets
 from dotrain.maggy.trial import Trials
+from dotrain.training.arguments import name_of
 
 #: The arguments before Maggy 1.0, in their order, behind the function.
 _BEFORE = [
@@ -74,46 +76,40 @@ def lagom(
         DotrainError: As of dotrain's own.
     """
     function = train_fn or map_fun
-    if function is None or not callable(function):
+    if not callable(function):
         raise UsageError(f"lagom: expected a train function, got {function!r}")
+    before = {key: more.pop(key) for key in _BEFORE if key in more}
     if not isinstance(config, configs.LagomConfig):
-        before = dict(zip(_BEFORE, [config, *args] if config is not None else args, strict=False))
-        config = _config({**before, **{k: more.pop(k) for k in _BEFORE if k in more}})
+        by_position = zip(_BEFORE, [config, *args] if config or args else [], strict=False)
+        config = _config({**dict(by_position), **before})
+    elif before or args:
+        said = ", ".join(before) or "arguments by position"
+        raise UsageError(f"lagom: {said} beside a configuration; write all of it there")
     _tell({k: v for k, v in config.said.items() if k in _NOTHING and v != config.keys[k]})
     given = {name: one for name in _GIVEN if (one := getattr(config, name, None)) is not None}
-    trials, searched = Trials(), Searchspace()
-    call: dict[str, Any] = {
-        "name": re.sub(r"[^\w.-]+", "-", config.name) or "maggy",
-        "metric": getattr(config, "optimization_key", "Metric"),
-        "hparams": getattr(config, "hparams", None) or getattr(config, "fixed_hp", None),
-        "direction": str(getattr(config, "direction", "max")).lower(),
-    }
-    ranks: set[str] = set()
-    if isinstance(config, configs.AblationConfig):
-        call["ablation"] = _study(config, function)
-    elif isinstance(config, configs.HyperparameterOptConfig):
-        searched = config.searchspace or searched
-        call |= _search(config, searched, trials)
-    elif not isinstance(config, configs.BaseConfig):
-        ranks = {"dist_strategy", "hparams"}
-        call["distribution"] = _group(config, more)
-    models: dict[str, Any] = {
-        k: given.pop(k) for k in ("model", "module") if k in given and "ablation" not in call
-    }
+    hparams = getattr(config, "hparams", None) or getattr(config, "fixed_hp", None) or {}
+    direction: Any = str(getattr(config, "direction", "max")).lower()
+    key = getattr(config, "optimization_key", "Metric")
+    call = {"metric": key, "direction": direction, "hparams": hparams}
+    call["name"] = re.sub("[^A-Za-z0-9._-]+", "-", config.name).strip("-._") or "maggy"
+    searched, ranks = getattr(config, "searchspace", None) or Searchspace(), set[str]()
     sets = Sets(given, getattr(config, "process_data", None))
-    if (
-        ranks
-        and "train_set" in given
-        and {"train_batch_size", "test_batch_size"} & (call["hparams"] or {}).keys()
-    ):
-        ranks, call["data"] = ranks | {"data_gen"}, sets
-    _check(function, models, given, config, searched)
-    is_search = bool(len(searched)) or None
-    metric = Metric(
-        call["metric"], "optimization_key" in config.said, is_search and call["direction"]
-    )
+    if isinstance(config, configs.AblationConfig):
+        call["ablation"] = _study(config, function, more)
+    elif isinstance(config, configs.HyperparameterOptConfig):
+        call |= _search(config, searched, more)
+    elif not isinstance(config, configs.BaseConfig):
+        call["distribution"] = more.pop("distribution", None) or _group(config, more)
+        ranks = {"dist_strategy", "hparams"}
+        if "train_set" in given and {"train_batch_size", "test_batch_size"} & hparams.keys():
+            ranks, call["data"] = ranks | {"data_gen"}, sets
+    _check(function, given, config, searched)
+    models: dict[str, Any] = {}
+    if "ablation" not in call:  # where the study builds the model
+        models = {name: sets.given.pop(name) for name in ("model", "module") if name in given}
+        call |= {"model": made} if models else {}
+    metric = Metric(key, "optimization_key" in config.said, direction if len(searched) else None)
     called = Called(function, models, sets, metric, frozenset(ranks))
-    call |= {"model": made} if models else {}
     return Result(own.lagom(called, **{**call, **more}))
 
 
@@ -131,37 +127,37 @@ def _config(said: dict[str, Any]) -> configs.LagomConfig:
     )
 
 
-def _search(config: Any, searched: Any, trials: Trials) -> dict[str, Any]:
+def _search(config: Any, searched: Any, more: dict[str, Any]) -> dict[str, Any]:
     """Return the search in dotrain's words."""
-    chosen, rule = config.optimizer, config.es_policy
+    chosen, rule, trials = config.optimizer, config.es_policy, Trials()
     call: dict[str, Any] = {"searchspace": getattr(searched, "space", searched)}
     if isinstance(chosen, AbstractOptimizer):
-        call["observers"] = [log := Log(chosen)]
+        watching = more.pop("observers", ())
+        others = [watching] if isinstance(watching, str | Mapping) else watching
+        call["observers"] = [*others, log := Log(chosen)]
         chosen = _named(UsersOptimizer, chosen)(log, searched, config.num_trials, trials)
     elif isinstance(chosen, str) or chosen is None:
         named = "none" if chosen is None else chosen.lower()
         if named not in BY_NAME:
             raise UsageError(f"optimizer: unknown '{chosen}'{did_you_mean(named, [*BY_NAME])}")
         chosen = BY_NAME[named]()
-    if isinstance(chosen, Mapping) and chosen["name"] == "single" and len(searched):
+    name = chosen["name"] if isinstance(chosen, Mapping) else ""
+    if name == "single" and len(searched):
         raise UsageError("optimizer: none searches nothing; name one, such as 'randomsearch'")
-    if isinstance(chosen, Mapping) and chosen["name"] not in ("single", "grid"):
+    if name not in ("", "single", "grid"):
         call["num_trials"] = config.num_trials
     call["optimizer"] = chosen
     if isinstance(rule, AbstractEarlyStop):
-        call["early_stop"] = _named(UsersRule, rule)(
-            rule, config.es_min, config.es_interval, trials
-        )
-    else:
-        rule = rule if isinstance(rule, Mapping) else {"name": str(rule).lower()}
-        if rule["name"] not in ("median", "none"):
-            raise UsageError(
-                f"es_policy: expected 'median', 'none' or an AbstractEarlyStop, got {rule['name']!r}"
-            )
-        more = (
-            {"min_trials": config.es_min + 1} if rule["name"] == "median" and len(searched) else {}
-        )
-        call["early_stop"] = {**rule, **more} if len(searched) else None
+        adapter = _named(UsersRule, rule)
+        call["early_stop"] = adapter(rule, config.es_min, config.es_interval, trials)
+        return call
+    rule = dict(rule) if isinstance(rule, Mapping) else {"name": str(rule).lower()}
+    if rule["name"] not in ("median", "none"):
+        known = "expected 'median', 'none' or an AbstractEarlyStop"
+        raise UsageError(f"es_policy: {known}, got {rule['name']!r}")
+    if rule["name"] == "median":
+        rule["min_trials"] = config.es_min + 1
+    call["early_stop"] = rule if len(searched) else None
     return call
 
 
@@ -170,7 +166,7 @@ def _named(adapter: type[Any], users: object) -> type[Any]:
     return type(type(users).__name__, (adapter,), {"__module__": type(users).__module__})
 
 
-def _study(config: Any, function: Callable[..., Any]) -> Any:
+def _study(config: Any, function: Callable[..., Any], more: Mapping[str, Any]) -> Any:
     """Return dotrain's study, with the arms of an ablator of the user's."""
     study, ablator = config.ablation_study, config.ablator
     if not isinstance(study, AblationStudy):
@@ -180,7 +176,8 @@ def _study(config: Any, function: Callable[..., Any]) -> Any:
     elif str(ablator or "loco").lower() != "loco":
         raise UsageError(f"ablator: expected 'loco' or an AbstractAblator, got {ablator!r}")
     asks = "dataset_function" in inspect.signature(function).parameters
-    if (asks or study.own.features.names) and study.own.generators(None, None)[1] is None:
+    _, data = study.own.generators(None, more.get("data"))
+    if (asks or study.own.features.names) and data is None:
         raise UsageError(
             f"AblationStudy: '{study.hops_training_dataset_name}' is in a feature store that isn't asked here; give "
             "dataset_generator=load, or set_dataset_generator(load), a function that asks for 'features' and gives "
@@ -194,33 +191,38 @@ def _group(config: Any, more: Mapping[str, Any]) -> dict[str, Any]:
     if getattr(config, "backend", "torch") != "torch":
         raise UsageError("backend: 'deepspeed' isn't there; zero_lvl=3 shards the model by 'fsdp'")
     cluster = more.get("cluster") or {}
-    workers = cluster.get("workers") or len(os.sched_getaffinity(0))
-    if isinstance(config, configs.TfDistributedConfig):
-        return (
-            {"strategy": "mirrored"}
-            if workers == 1
-            else {"strategy": "multi_worker_mirrored", "workers": workers}
+    kind = cluster.get("kind", "local")
+    workers = 1 if kind == "inline" else cluster.get("workers")
+    if workers is None and kind != "local":
+        raise UsageError(
+            "cluster: say how many workers train together: workers, or distribution={...}"
         )
-    # The rows are split before the loader, equally.
-    strategy = "fsdp" if config.zero_lvl == 3 else "ddp"
-    return {"strategy": strategy, "workers": workers, "exact": False}
+    workers = workers or len(os.sched_getaffinity(0))
+    if isinstance(config, configs.TorchDistributedConfig):
+        # The rows are split before the loader, equally.
+        strategy = "fsdp" if config.zero_lvl == 3 else "ddp"
+        return {"strategy": strategy, "workers": workers, "exact": False}
+    if workers == 1:
+        return {"strategy": "mirrored"}
+    return {"strategy": "multi_worker_mirrored", "workers": workers}
 
 
 def _check(
-    function: Callable[..., Any], models: Any, given: Any, config: Any, searched: Any
+    function: Callable[..., Any], given: Mapping[str, Any], config: Any, searched: Any
 ) -> None:
     """Refuse a function that asks for what the configuration hasn't, and models that are made already."""
-    for name in inspect.signature(function).parameters:
-        if name in _GIVEN and name not in {*models, *given} and name not in searched:
+    for name, asked in inspect.signature(function).parameters.items():
+        if name in {*_GIVEN} - {*given, *searched.keys()} and asked.default is asked.empty:
+            kind = type(config).__name__
             raise UsageError(
-                f"{function.__name__}() asks for '{name}', which {type(config).__name__} doesn't give: write {name}=..."
+                f"{name_of(function)}() asks for '{name}', which {kind} doesn't give: write {name}=..."
             )
-    for name, one in models.items():
-        for cls in one if isinstance(one, list | tuple) else [one]:
-            if not isinstance(cls, type) and not inspect.isroutine(cls):
-                raise UsageError(
-                    f"{name}: expected the class of the model, or a function that makes it, got {cls!r}"
-                )
+    for name in given.keys() & {"model", "module"}:
+        made_of = given[name]
+        for one in made_of if isinstance(made_of, list | tuple) else [made_of]:
+            if not (isinstance(one, type | partial) or inspect.isroutine(one)):
+                expected = "expected the class of the model, or a function that makes it"
+                raise UsageError(f"{name}: {expected}, got {one!r}")
 
 
 def _tell(unused: Mapping[str, Any]) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import cloudpickle
 
+from dotrain.training.errors import BadSetup
+
 
 class Sets:
     """``train_set`` and ``test_set``, or ``dataset``: whichever are given."""
@@ -28,15 +30,14 @@ class Sets:
 
     def read(self) -> dict[str, Any]:
         """Return them by name; of files, what ``process_data`` makes of them."""
-        values = self.given.get("dataset") or [*self.given.values()]
-        if self._process is None or not all(isinstance(one, str) for one in values):
-            return self.given
-        made = self._process(*values)
-        return (
-            {"dataset": [*made]}
-            if "dataset" in self.given
-            else dict(zip(self.given, made, strict=True))
-        )
+        values = self.given["dataset"] if "dataset" in self.given else [*self.given.values()]
+        if self._process is not None and all(isinstance(one, str) for one in values):
+            made, self._process = self._process(*values), None
+            names = self.given.keys()
+            self.given = (
+                {"dataset": [*made]} if "dataset" in names else dict(zip(names, made, strict=True))
+            )
+        return self.given
 
     def __call__(self, split: str = "train") -> Any:
         """Return one, for ``data_gen``."""
@@ -49,12 +50,14 @@ class Sets:
             size = hparams.get(f"{name}_batch_size")
             if size and isinstance(sets.get(f"{name}_set"), tuple | list):
                 sets = {**sets, f"{name}_set": data_gen.batch(size * ranks, name, shuffle=False)}
-        if hasattr(strategy, "rank"):
-            for name, value in sets.items():
-                one, *others = value if name == "dataset" else [value]
-                if name != "test_set" and hasattr(one, "__getitem__") and not isinstance(one, str):
-                    share = Share(one, strategy.rank, ranks)
-                    sets = {**sets, name: [share, *others] if name == "dataset" else share}
+        if hasattr(strategy, "rank") and sets is self.given:
+            for name in sets.keys() - {"test_set"}:
+                one, *others = sets[name] if name == "dataset" else [sets[name]]
+                if isinstance(one, tuple | Mapping) or not hasattr(one, "__getitem__"):
+                    told = f"{name}: a {type(one).__name__} has no rows to deal out to the ranks"
+                    raise BadSetup(f"{told}; give a Dataset, such as TensorDataset(x, y)")
+                share = one if isinstance(one, str) else Share(one, strategy.rank, ranks)
+                sets = {**sets, name: [share, *others] if name == "dataset" else share}
         return sets
 
 

@@ -36,8 +36,8 @@ class Trial:
         self.own = own or Own(values, budget=params.get("budget"))
 
     #: The values so far, and their steps.
-    metric_history = property(lambda self: self.own.metric_history)
-    step_history = property(lambda self: self.own.step_history)
+    metric_history = property(lambda self: [*self.own.metric_history])
+    step_history = property(lambda self: [*self.own.step_history])
     metric_dict = property(
         lambda self: dict(zip(self.step_history, self.metric_history, strict=True))
     )
@@ -61,7 +61,7 @@ class Trial:
         """Return what is told of it, as text."""
         names = "trial_type trial_id params status early_stop final_metric step_history duration info_dict"
         told = {name: getattr(self, name) for name in names.split()}
-        more = {"__class__": "Trial", "metric_history": [*self.metric_history]}
+        more = {"__class__": "Trial", "metric_history": self.metric_history}
         return json.dumps({**more, **told}, default=str)
 
 

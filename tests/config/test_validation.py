@@ -561,7 +561,7 @@ MISTAKES = {
         [
             "3:15: distribution: strategy 'single' trains on one worker, not 2; say workers: 1 "
             "(-s distribution.workers=1), or another strategy: "
-            "'mirrored' (devices of one machine), 'multi_worker_mirrored', 'ddp', 'fsdp' or 'jax'"
+            "'mirrored' (devices of one machine), 'multi_worker_mirrored', 'ddp' or 'fsdp'"
         ],
     ),
     "option of a strategy": (

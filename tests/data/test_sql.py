@@ -172,6 +172,8 @@ def test_what_sqlite_holds_is_refused_where_it_would_be_turned_into_something_el
         ("SELECT id INTO u FROM t ORDER BY id", "found INTO in it"),
         ("SELECT id FROM t ORDER BY id FOR UPDATE", "found FOR UPDATE in it"),
         ("SELEC id FROM t ORDER BY id", "can't be read in line 1"),
+        (f"SELECT {'(' * 3000}1{')' * 3000} AS id ORDER BY id", "too deeply nested"),
+        (f"SELECT 1{' + 1' * 5000} ORDER BY 1", "column 1: write ... AS NAME"),
         (
             "SELECT id, count(*) FROM t ORDER BY id",
             "no name for its column 2: write COUNT(*) AS NAME",

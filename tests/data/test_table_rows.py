@@ -291,6 +291,16 @@ def test_no_page_of_a_column_that_is_left_out_is_touched(tmp_path: Path) -> None
     assert done["a,left_out"].returncode == -signal.SIGSEGV
 
 
+def test_nothing_of_a_table_is_in_memory_when_an_epoch_is_over(tmp_path: Path) -> None:
+    rows = rows_of(written(tmp_path, "parquet"), ["whole", "word"])
+    before = pa.total_allocated_bytes()
+    batches = iter(NoFramework().batches(rows, 100, 1, 0))
+    next(batches)
+    assert pa.total_allocated_bytes() > before
+    assert len(list(batches)) == 9
+    assert pa.total_allocated_bytes() <= before
+
+
 def test_what_is_mapped_is_given_back_window_by_window(tmp_path: Path) -> None:
     numbers = np.arange(400_000)
     file = tmp_path / "table.arrow"

@@ -12,6 +12,8 @@ import numpy as np
 import optax
 import psutil
 
+from dotrain.frameworks.rows import ArrayRows
+
 ROWS, STEPS = 37, 20
 
 
@@ -20,7 +22,10 @@ def load(split: str = "train") -> Any:
     x = rng.normal(size=(ROWS, 12))
     y = rng.randint(0, 3, size=ROWS)
     names = {"features": x, "number": np.arange(ROWS)}
-    return (names, y) if split == "tree" else (x, y, np.arange(ROWS))
+    if split == "tree":
+        return names, y
+    arrays = x, y, np.arange(ROWS)
+    return ArrayRows(arrays) if split == "read by batches" else arrays
 
 
 class Case(NamedTuple):
@@ -100,6 +105,8 @@ def train(dist_strategy: Any, data_gen: Any, trial_dir: Path, seed: int) -> floa
         found = {name: fit(case, data_gen, strategy, seed) for name, case in chosen}
     (batch, labels), *_ = data_gen.batch(12, "tree", shuffle=False)
     found["a tree"] = strategy.whole(batch["number"] + labels).tolist(), []
+    (*_, number), *_ = data_gen.batch(12, "read by batches", shuffle=True)
+    found["read by batches"] = strategy.whole(number).tolist(), []
     (trial_dir / "cases.json").write_text(json.dumps(found))
     held = len(batch["number"].addressable_shards[0].data) if jax.process_count() > 1 else 12
     (trial_dir / "held.json").write_text(json.dumps(held))

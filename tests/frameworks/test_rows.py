@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,7 @@ class Shelf(Rows):
         self.arrays = features(count)
         self.rows_at_once = at_once
         self.taken: list[int] = []
+        self.forgotten = 0
         self._backwards = backwards
 
     def __len__(self) -> int:
@@ -43,6 +46,9 @@ class Shelf(Rows):
     def take(self, indices: NDArray[np.intp]) -> tuple[NDArray[Any], ...]:
         self.taken.append(len(indices))
         return tuple(array[indices] for array in self.arrays)
+
+    def forget(self) -> None:
+        self.forgotten += 1
 
     def order(self, seed: int | None, epoch: int) -> Order:
         order = epoch_order(len(self), seed, epoch)
@@ -161,6 +167,34 @@ def test_rows_that_lie_together_are_taken_together_and_none_twice() -> None:
     assert len(list(batches)) == 7
     assert rows.taken == [12, 12, 1], "whole batches, until there are so many rows"
     assert [len(batch[0]) for batch in read(rows, Cut(rows, 30, None, 0))] == [25]
+
+
+@pytest.mark.parametrize("make", [*CHEAP, pytest.param(of_tensorflow, marks=needs_keras)])
+def test_rows_are_forgotten_when_an_epoch_is_over(make: Callable[..., Any]) -> None:
+    rows = Shelf(11, at_once=8)
+    batches = make(rows, 4, 1, 0)
+    for epoch in range(1, 3):
+        assert len(list(batches)) == 3
+        assert rows.forgotten == epoch
+    for _ in batches:
+        assert rows.forgotten == 2, "not while it goes on"
+        break
+
+
+@needs_torch
+def test_a_ranks_batches_of_an_epoch_end_with_it() -> None:
+    """Not when the garbage collector comes by: each may hold rows."""
+    gc.collect()
+    gc.disable()
+    try:
+        rows = Shelf(11)
+        batches = torch_data.dealt(of_torch(rows, 4, 1, 0), torch_data.Dealt(0, 2))
+        assert len(list(batches)) == 3
+        left = weakref.ref(rows)
+        del rows, batches
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("make", [*CHEAP, pytest.param(of_tensorflow, marks=needs_keras)])

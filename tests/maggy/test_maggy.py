@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dotrain import Observer
 from dotrain.errors import DotrainError, UsageError
 from dotrain.maggy import Searchspace, Trial, experiment, tensorboard
 from dotrain.maggy.ablation import AblationStudy
@@ -26,6 +28,8 @@ from dotrain.maggy.experiment_config import (
     TorchDistributedConfig,
 )
 from dotrain.maggy.optimizer import GP, TPE, AbstractOptimizer, Asha, GridSearch, RandomSearch
+from dotrain.maggy.sets import Sets
+from dotrain.training.errors import BadSetup
 
 Run = Callable[..., Any]
 
@@ -166,6 +170,16 @@ def test_a_function_gets_what_its_configuration_has(lagom: Run) -> None:
     assert lagom(oblivious, halving)["best_config"]["budget"] == 4
 
 
+def test_what_has_a_default_need_not_be_given(lagom: Run) -> None:
+    def train(hparams: Any, model: Any = None, test_set: Any = None) -> int:
+        return 1 if model is test_set is None else 0
+
+    assert (
+        lagom(train, HyperparameterOptConfig(1, "randomsearch", space(), name="--"))["best_val"]
+        == 1
+    )
+
+
 def test_the_dataset_of_the_last_generation(lagom: Run) -> None:
     config = HyperparameterOptConfig(1, "randomsearch", space(), dataset=[[1, 2], [3]])
     assert (
@@ -288,7 +302,14 @@ def test_an_optimizer_and_a_rule_of_ones_own(lagom: Run, rule: Any) -> None:
 
     sp = Searchspace(kernel=("INTEGER", [2, 8]), pool=("INTEGER", [2, 8]))
     config = HyperparameterOptConfig(12, CustomOptimizer(), sp, es_policy=rule, es_min=1)
-    result = lagom(train, config)
+    heard: list[str] = []
+
+    class Hears(Observer):
+        def on_event(self, event: Any, instructions: Any, time_s: float) -> None:
+            heard.append(type(event).__name__)
+
+    result = lagom(train, config, observers=[Hears()])
+    assert heard.count("Finished") + heard.count("Stopped") == 12
     assert result["num_trials"] == 12
     trials = result.found.trials
     for index, trial in enumerate(trials):
@@ -483,12 +504,20 @@ def refusals() -> Iterator[tuple[Callable[[Run], Any], str]]:
         lambda run: run(oblivious, TorchDistributedConfig(network, backend="deepspeed")),
         "backend: 'deepspeed' isn't there; zero_lvl=3",
     )
+    yield (
+        lambda run: run(oblivious, OptimizationConfig(2, "none", None), num_trials=3),
+        "num_trials beside a configuration; write all of it there",
+    )
+    yield (
+        lambda run: run(lambda: 1, TfDistributedConfig(), cluster={"kind": "dask_address"}),
+        "say how many workers train together",
+    )
     yield lambda run: OptimizationConfig(2), "OptimizationConfig: missing a required argument: 'opt"
     yield lambda run: BaseConfig(nam="x"), "BaseConfig: got an unexpected keyword argument 'nam'"
     yield lambda run: RandomSearch(pruner="sha"), "random: of Maggy's options pruner='hyperband'"
 
 
-@pytest.mark.parametrize(("write", "message"), [*refusals()], ids=range(15))
+@pytest.mark.parametrize(("write", "message"), [*refusals()], ids=range(17))
 def test_what_can_not_be_is_told_before_anything_starts(
     write: Callable[[Run], Any], message: str, lagom: Run, tmp_path: Path
 ) -> None:
@@ -507,6 +536,40 @@ def test_data_that_can_not_be_sent_are_named(lagom: Run) -> None:
         UsageError, match=r"train_set: generator\); give arrays, or load them inside"
     ):
         lagom(train, config)
+
+
+class Rank:
+    rank, num_replicas_in_sync = 1, 2
+
+
+@pytest.mark.parametrize("name", ["train_set", "dataset"])
+def test_rows_are_dealt_out_to_ranks_each_as_many(name: str) -> None:
+    rows = [10, 11, 12, 13, 14]
+    given = [rows, [1, 2]] if name == "dataset" else rows
+    sets = Sets({name: given, "test_set": [1, 2]} if name == "train_set" else {name: given})
+    dealt = sets.dealt(Rank(), None, {})
+    mine, others = dealt[name] if name == "dataset" else (dealt[name], dealt["test_set"])
+    assert [*mine] == [11, 13, 10]  # the first one once more
+    assert len(mine) == 3
+    assert others == [1, 2]
+    with pytest.raises(BadSetup, match="a tuple has no rows to deal out"):
+        Sets({"train_set": (rows, rows)}).dealt(Rank(), None, {})
+
+
+def test_files_are_read_by_process_data_once() -> None:
+    calls = []
+
+    def process_data(*files: str) -> list[str]:
+        calls.append(files)
+        return [file.upper() for file in files]
+
+    sets = pickle.loads(pickle.dumps(Sets({"train_set": "a", "test_set": "b"}, str)))
+    assert sets.given == {"train_set": "a", "test_set": "b"}
+    sets = Sets({"train_set": "a", "test_set": "b"}, process_data)
+    assert (sets("train"), sets("test")) == ("A", "B")
+    assert Sets({"dataset": ["a", "b"]}, process_data).read() == {"dataset": ["A", "B"]}
+    assert calls == [("a", "b"), ("a", "b")]
+    assert Sets({"train_set": [1], "test_set": "b"}, process_data).read()["train_set"] == [1]
 
 
 def test_configurations_are_maggys() -> None:
@@ -535,7 +598,14 @@ from MAGGY.optimizer import AbstractOptimizer
 from MAGGY.earlystop import AbstractEarlyStop
 from MAGGY.trial import Trial
 from MAGGY.experiment import experiment as same
+from MAGGY.config import HyperparameterOptConfig
 from MAGGY.experiment_config.tf_distributed import TfDistributedConfig
+from MAGGY.experiment_config.torch_distributed import TorchDistributedConfig
+from MAGGY.experiment_config.optimization import OptimizationConfig
+from MAGGY.experiment_config.hyperparameter_optimization import HyperparameterOptConfig
+from MAGGY.experiment_config.ablation import AblationConfig
+from MAGGY.ablation import AblationStudy
+from MAGGY.ablation.ablator import AbstractAblator, LOCO
 
 nr_iterations = 3
 sp = Searchspace(kernel=('INTEGER', [2, 8]),

@@ -821,7 +821,7 @@ def test_every_mark_of_a_trial_has_room_in_its_row(tmp_path: Path) -> None:
     live.observer.on_pulse(1.0)
     for mark in Mark:
         live.post(Noted("t0000", 1, mark, "as it says"))
-    live.post(Finished("t0000", 1, 0.5))
+    live.post(Finished("t0000", 1, 0.5, unlike="as it says"))
     live.observer.close()
     columns = read_board(tmp_path).columns("t0000")
     assert columns["marks"] == ", ".join(Mark)

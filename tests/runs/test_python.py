@@ -356,6 +356,24 @@ def test_a_study_takes_lists_for_the_names_in_them() -> None:
     assert section["components"] == {"dropout": {"dropout": 0.5, "name": None}}
 
 
+def test_what_was_included_can_be_seen_and_taken_out() -> None:
+    study = AblationStudy()
+    study.features.include("sex", "age", "class")
+    study.features.exclude("age", ["sex"])
+    assert study.features.names == ("class",)
+    layers = study.model.layers
+    layers.include_groups(["a", "b"], ["c"], prefix="block_", pattern="*_bn")
+    layers.exclude_groups(["a", "b"], pattern="*_bn")
+    assert layers.groups == (["c"], {"prefix": "block_"})
+    study.set_ablator("add_one_in")
+    section = study.section()
+    assert section["ablator"] == {"name": "add_one_in"}
+    assert (section["features"], section["layer_groups"]) == (
+        ["class"],
+        [["c"], {"prefix": "block_"}],
+    )
+
+
 def build() -> None:
     """Build nothing."""
 
@@ -368,6 +386,15 @@ def build() -> None:
         (lambda s: s.features.include([]), "features.include: names no column"),
         (lambda s: s.features.include({"a": 1}), "features.include: expected the name of a column"),
         (lambda s: s.features.include("a", ["a"]), "features.include: 'a' is included already"),
+        (
+            lambda s: [s.features.include("sex"), s.features.exclude("sxe")],
+            "features.exclude: 'sxe' is not included; did you mean 'sex'",
+        ),
+        (
+            lambda s: s.model.layers.exclude_groups(["a"]),
+            r"layers.exclude_groups: \['a'\] is not included",
+        ),
+        (lambda s: s.set_ablator(3), "ablator: expected a name"),
         (lambda s: s.model.layers.include(build), "layers.include: expected the name of a layer"),
         (
             lambda s: s.model.layers.include(type("Dense", (), {"name": "dense_2"})()),

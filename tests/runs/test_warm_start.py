@@ -140,6 +140,7 @@ def test_what_has_begun_from_another_trials_checkpoint_teaches_nothing(project: 
         "pbt.py",
         """
         def train(x, checkpoint, budget):
+            loaded = checkpoint.latest
             for step in range(checkpoint.step, budget):
                 with checkpoint.save(step + 1):
                     pass

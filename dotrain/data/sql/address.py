@@ -143,6 +143,8 @@ class Address:
         return message
 
     def _users(self) -> set[str]:
+        if self.is_file:
+            return set()
         user = self._place.rpartition("@")[0].partition(":")[0]
         return {user, unquote(user)} - {""}
 

@@ -22,6 +22,9 @@ _DIALECTS: Final = {
 #: of the others it is asked to be as it is written (SQLite promises nothing else).
 _NAMED: Final = ("sqlite", "duckdb", "postgresql")
 
+#: Of an expression in a message.
+_MOST_SHOWN: Final = 60
+
 
 @final
 class Query:
@@ -47,10 +50,13 @@ class Query:
         self.text = text
         self._kind = kind
         self._dialect = _dialect(kind)
-        tree = self._parse()
-        self._check(tree)
-        self.names = self._names(tree)
-        self._keys = _keys(tree)
+        try:
+            tree = self._parse()
+            self._check(tree)
+            self.names = self._names(tree)
+            self._keys = _keys(tree)
+        except RecursionError:
+            _refuse("is too deeply nested")
 
     def keys(self, names: Sequence[str]) -> list[int] | None:
         """Return which of its columns it orders by, if all are among them.
@@ -108,8 +114,6 @@ class Query:
             )
             said = str(fault.get("description") or error).rstrip(".")
             _refuse(f"can't be read{where}: {said}")
-        except RecursionError:
-            _refuse("is too deeply nested")
         found = [tree for tree in trees if tree is not None and type(tree).__name__ != "Semicolon"]
         if len(found) != 1 or found[0] is None:
             _refuse(f"expected one SELECT, found {len(found) or 'no'} statements")
@@ -154,6 +158,8 @@ class Query:
                 names.append(self._folded(column))
             else:
                 written = column.sql(self._dialect)
+                if len(written) > _MOST_SHOWN:
+                    written = "..."
                 _refuse(f"has no name for its column {number}: write {written} AS NAME")
         refuse_twice([name for name in names if name is not None])
         if self._kind not in _NAMED or None in names or not names:
@@ -184,10 +190,10 @@ def _keys(tree: Any) -> list[str | int] | None:
     from sqlglot import exp
 
     found: list[str | int] = []
-    is_one_table = isinstance(tree, exp.Select) and not tree.args.get("joins")
     for ordered in tree.args["order"].expressions:
         key = ordered.this if isinstance(ordered, exp.Ordered) else ordered
-        if isinstance(key, exp.Column) and (is_one_table or not key.table):
+        # With a table in front it is that one's, whatever is called so in the result.
+        if isinstance(key, exp.Column) and not key.table:
             found.append(key.name)
         elif isinstance(key, exp.Literal) and not key.is_string and key.name.isdigit():
             found.append(int(key.name))

@@ -111,7 +111,7 @@ class SqlSource(AbstractSource):
 
     def _address(self) -> Address:
         address = Address(variable_of(self.connection))
-        for name in address.packages():
+        for name in (*address.packages(), "pyarrow"):
             if not find_spec(name):
                 package = name.replace("adbc_driver_", "adbc-driver-")
                 why = f"a database of {address.kind} is read with {package}, which isn't installed"

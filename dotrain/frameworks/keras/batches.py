@@ -6,7 +6,7 @@ This imports Keras.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import FrameType
 from typing import Any, Protocol, final
 
@@ -62,7 +62,7 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
         #: How many batches of the epoch have been given.
         self._given = 0
         #: The epoch's batches, and that which has been looked at.
-        self._reading: Iterator[Parts] | None = None
+        self._reading: Generator[Parts] | None = None
         self._looked: Parts | None = None
 
     def placed(self, placement: Placement) -> KerasBatches:
@@ -113,6 +113,8 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
         return lay(batch)
 
     def _next_epoch(self) -> None:
+        if self._reading is not None:
+            self._reading.close()
         self._given, self._reading, self._looked = 0, None, None
         self._epoch += 1
 

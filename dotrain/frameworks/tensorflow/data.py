@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, final
 
 from dotrain.frameworks.base import AbstractFramework, epoch_order, epoch_seed
@@ -119,7 +119,7 @@ class _Reader:
         self._rows, self._size, self._seed = rows, size, seed
         self._lock = threading.Lock()
         self._next = -1
-        self._batches: Iterator[Parts] = iter(())
+        self._batches: Generator[Parts] = read(rows, ())
 
     def __call__(self, number: Any) -> list[Any]:
         with self._lock:
@@ -132,6 +132,8 @@ class _Reader:
                 )
             batch = next(self._batches)
             self._next = first + len(batch[0])
+            if self._next % len(self._rows) == 0:
+                self._batches.close()
             return list(batch)
 
 

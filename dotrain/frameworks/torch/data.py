@@ -200,7 +200,7 @@ class Batches(DataLoader):  # type: ignore[misc]
         super().__init__(dataset, batch_sampler=self._own, **kept)
         if self._dealt.ranks > 1:
             # Trainers leave alone what is dealt out.
-            object.__setattr__(self, "sampler", _marked(dataset, self._dealt, self._own))
+            object.__setattr__(self, "sampler", _Marked(dataset, self._dealt, self._own))
 
     def dealt_to(self, dealt: Dealt) -> Batches:
         """Return the same batches, dealt out."""
@@ -237,12 +237,16 @@ class Batches(DataLoader):  # type: ignore[misc]
             SHARES.end(iteration)
 
 
-def _marked(dataset: Any, dealt: Dealt, own: _Own) -> Any:
-    class Marked(DistributedSampler):  # type: ignore[misc]
-        def set_epoch(self, epoch: int) -> None:
-            own.set_epoch(epoch)
+@final
+class _Marked(DistributedSampler):  # type: ignore[misc]
+    """By what trainers see that rows are dealt out."""
 
-    return Marked(dataset, dealt.ranks, dealt.rank, shuffle=False)
+    def __init__(self, dataset: Any, dealt: Dealt, own: _Own) -> None:
+        super().__init__(dataset, dealt.ranks, dealt.rank, shuffle=False)
+        self._own = own
+
+    def set_epoch(self, epoch: int) -> None:
+        self._own.set_epoch(epoch)
 
 
 @final

@@ -51,7 +51,7 @@ class ReadRows(Dataset):  # type: ignore[misc]
         return [part[0] for part in self.__getitems__([index])]
 
     def __getitems__(self, indices: Any) -> list[Any]:
-        return next(self.batches([np.asarray(indices)]))
+        return list(map(tensor, self._rows.take(np.asarray(indices))))
 
     def batches(self, batches: Iterable[Any]) -> Iterator[list[Any]]:
         """Yield batches, read ahead where that is faster."""

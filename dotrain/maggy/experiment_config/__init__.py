@@ -61,7 +61,7 @@ class AblationConfig(LagomConfig):
     keys: ClassVar[dict[str, Any]] = {
         **{"ablation_study": _NEEDED, "ablator": "loco", "direction": "max"},
         **{"name": "ablationStudy", "description": "", "hb_interval": 1, "model": None},
-        **{"train_set": None, "test_set": None, "dataset": None},
+        **{"train_set": None, "test_set": None, "dataset": None, "optimization_key": "Metric"},
     }
 
 
@@ -77,6 +77,8 @@ class TfDistributedConfig(LagomConfig):
 
 class TorchDistributedConfig(LagomConfig):
     """One training of PyTorch's on several workers."""
+
+    zero_lvl: int
 
     keys: ClassVar[dict[str, Any]] = {
         **{"module": _NEEDED, "train_set": None, "test_set": None, "hparams": None},

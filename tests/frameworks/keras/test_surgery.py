@@ -428,9 +428,10 @@ def test_a_block_with_a_layer_that_is_not_among_its_names_says_what_still_stands
     with pytest.raises(SurgeryError) as caught:
         without_layers(model, block)
     assert str(caught.value) == (
-        "'block_add' (Add) merges 'stem', 're_lu_1': on the way between them 're_lu', 're_lu_1' still stand, which "
-        "are not among the layers to leave out. A group of all is a list of names, or a pattern that matches these "
-        "too; or write a variant under `models:`"
+        "'block_add' (Add) merges 'stem', 're_lu_1'; which should go on, of those with the shape of its output, "
+        "'stem', 're_lu_1'? Leave out the layers of the other branch, with or without 'block_add', or write a variant "
+        "under `models:`; on the way between them still stand 're_lu', 're_lu_1': for a group with these, list the "
+        "names, or write a pattern that matches all"
     )
     surgery = without_layers(model, [*block, "re_lu", "re_lu_1"])
     assert [layer.name for layer in surgery.model.layers] == ["x", "stem", "out"]
@@ -726,7 +727,10 @@ def test_models_without_a_graph_are_refused() -> None:
         def train_step(self, data: Any) -> Any:
             return {**super().train_step(data), "mine": 1.0}
 
-    unbuilt = keras.Sequential([layers.Dense(3, name="a"), layers.Dense(2, name="b")])
+    class Stack(keras.Sequential):  # type: ignore[misc]
+        """Of one that isn't built, a plain one can be made anew."""
+
+    unbuilt = Stack([layers.Dense(3, name="a"), layers.Dense(2, name="b")])
     for model, why in [
         (Sub(), "is a subclassed model.*`components:`.*`models:`"),
         (unbuilt, r"isn't built.*keras.Input"),
@@ -881,3 +885,44 @@ def test_weights_are_inherited_by_name_and_shape() -> None:
     assert inherit_weights(initial_weights(nested()), nested()) == []
     with pytest.raises(SurgeryError, match="isn't built"):
         initial_weights(keras.Sequential([layers.Dense(3)]))
+
+
+def unbuilt(**more: Any) -> Any:
+    keras.utils.set_random_seed(7)
+    names = ("first", "wide", "last")
+    return keras.Sequential([layers.Dense(3, name=name, **more) for name in names])
+
+
+def test_layers_of_a_sequential_that_is_not_built_are_left_out_by_name() -> None:
+    x = RNG.random((2, 3))
+    whole, surgery = unbuilt(), without_layers(unbuilt(), ["wide"])
+    assert surgery.removed == ("wide",)
+    assert layer_names(unbuilt()) == ["first", "wide", "last"]
+    whole(x), surgery.model(x)
+    assert [layer.name for layer in surgery.model.layers] == ["first", "last"]
+    for name in ("first", "last"):  # drawn from the layer's own seed, whenever that is
+        for one, other in zip(
+            whole.get_layer(name).get_weights(),
+            surgery.model.get_layer(name).get_weights(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["last"], "without its last layer 'last' its output would have an unknown shape"),
+        (["wid"], "the model has no layer 'wid'; did you mean 'wide'"),
+    ],
+)
+def test_what_can_not_be_left_out_of_one_that_is_not_built(names: list[str], message: str) -> None:
+    with pytest.raises(SurgeryError, match=message):
+        without_layers(unbuilt(), names)
+
+
+def test_one_that_is_compiled_before_it_is_built_is_refused() -> None:
+    model = unbuilt()
+    model.compile(loss="mse")
+    with pytest.raises(SurgeryError, match="isn't built"):
+        without_layers(model, ["wide"])

@@ -11,6 +11,10 @@ from dotrain.frameworks.keras.surgery.names import graph_of
 from dotrain.frameworks.keras.surgery.words import VARIANT, in_words, quoted, spec
 
 
+#: How many layers an error lists.
+_SHOWN = 8
+
+
 class Plans:
     """The plans of a model and of the models nested in it, each made when it is first asked for.
 
@@ -124,26 +128,28 @@ class Plan:
                 f"{merged}, and none of them has the shape of its output, {outs[0].shape}, to "
                 f"replace it; {VARIANT}"
             )
-        if standing := self._standing_between(different):
-            raise SurgeryError(
-                f"{merged}: on the way between them {quoted(standing)} still stand, which are not among the layers "
-                f"to leave out. A group of all is a list of names, or a pattern that matches these too; or {VARIANT}"
-            )
         which = quoted(self.name_of(self.stand_in(t)) for t in fitting)
+        standing = self._standing_between(different)
+        said = quoted(standing[:_SHOWN]) + f", ... ({len(standing)} in all)" * (
+            len(standing) > _SHOWN
+        )
         raise SurgeryError(
             f"{merged}; which should go on, of those with the shape of its output, {which}? Leave "
             f"out the layers of the other branch, with or without '{layer.name}', or {VARIANT}"
+            + f"; on the way between them still stand {said}: for a group with these, list the names, or "
+            "write a pattern that matches all" * bool(standing)
         )
 
     def _standing_between(self, tensors: Sequence[Any]) -> list[str]:
         """Return the layers that are left on a way, some of which is left out, from one tensor to another."""
         here = [self.stand_in(t) for t in tensors]
         for tensor, end in zip(tensors, here, strict=True):
-            starts = {id(one) for one in here if one is not end}
+            seen = {id(one) for one in here if one is not end}
             found, todo = dict[str, None](), [end] if end is not tensor else []
             while todo:
-                if id(one := self.stand_in(todo.pop(0))) in starts:
+                if id(one := self.stand_in(todo.pop(0))) in seen:
                     continue
+                seen.add(id(one))
                 node = self.maker[id(one)]
                 if node.is_input:  # a way of its own
                     found.clear()

@@ -1,0 +1,3 @@
+"""Where Maggy >= 1.0 has it too."""
+
+from dotrain.maggy.experiment_config import OptimizationConfig as OptimizationConfig
