@@ -19,7 +19,10 @@ from dotrain.config.errors import ConfigError
 from dotrain.data import feast_asking
 from dotrain.data.feast import FeastSource
 from dotrain.data.feast_asking import Asking
+from dotrain.data.files import FileSource
+from dotrain.data.preparing import Declared, prepare
 from dotrain.data.source import BadData, Column
+from dotrain.data.table import Table
 from tests.conftest import ROOT
 
 DAY = pd.Timedelta(days=1)
@@ -281,10 +284,22 @@ def changed(folder: Path, without: str) -> str:
     return str(file)
 
 
-def test_rows_have_what_was_known_at_their_time_in_the_entities_order(source: FeastSource) -> None:
+@pytest.fixture(scope="module")
+def table(folder: Path, source: FeastSource) -> Table:
+    """What a run makes of it."""
     was_there = "feast" in sys.modules
-    (batch,) = source.batches()
+    made = prepare(Declared(source, "survived"), folder / "runs")
     assert ("feast" in sys.modules) == was_there
+    return made
+
+
+def test_rows_have_what_was_known_at_their_time_in_the_entities_order(
+    source: FeastSource, table: Table
+) -> None:
+    columns = source.declared()
+    assert columns is not None
+    (group,) = table.groups
+    batch = group.read([column.name for column in columns])
     rows = batch.to_pydict()
     assert rows["passenger_id"] == [3, 1, 2]
     # What was learned on the way counts, what came after the event doesn't.
@@ -296,10 +311,28 @@ def test_rows_have_what_was_known_at_their_time_in_the_entities_order(source: Fe
     types = {field.name: str(field.type) for field in batch.schema}
     # pandas has no whole number that is missing: on the way it was a fraction.
     assert types["siblings"] == types["family"] == "int64"
-    columns = source.declared()
-    assert columns is not None
     assert {column.name: column.type for column in columns} == types
     assert list(types) == [column.name for column in columns]
+
+
+def test_the_same_rows_from_a_file_make_the_same_table(folder: Path, table: Table) -> None:
+    # Keys and times aren't predicted from; nobody had to say so.
+    assert table.columns == ("age", "siblings", "family")
+    (group,) = table.groups
+    file = folder / "same.parquet"
+    group.read([*table.columns, "survived"]).to_pandas().astype(
+        {"siblings": "Int64", "family": "Int64"}
+    ).to_parquet(file, index=False)
+    other = prepare(Declared(FileSource(str(file)), "survived"), folder / "runs")
+    assert other.columns == table.columns
+    for name in (*table.columns, "survived"):
+        plain = replace(table.facts[name], view="", derived_from=())
+        assert other.facts[name] == plain
+    for split in ("train", "validation"):
+        for one, same in zip(
+            table.arrays(split, table.columns), other.arrays(split, table.columns), strict=True
+        ):
+            assert one.tobytes() == same.tobytes()
 
 
 def test_each_column_is_of_its_view_and_tells_what_it_is_computed_from(source: FeastSource) -> None:
