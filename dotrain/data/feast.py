@@ -26,8 +26,8 @@ class FeastSource(AbstractSource):
 
     Attributes:
         repo: The repository's folder, with its ``feature_store.yaml``.
-        entities: A file, or several, as of `FileSource`: the columns that views are joined by, ``event_timestamp`` (without a zone it is UTC),
-            the label, and the request data of on-demand views.
+        entities: A file, or several, as of `FileSource`: the columns that views are joined by, ``event_timestamp``
+            (without a zone it is UTC), the label, and the request data of on-demand views.
         label: The column of that file that is to be predicted.
         service: The feature service that says which features; None if `features` does.
         features: ``view:feature`` each; None if `service` says which.

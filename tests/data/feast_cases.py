@@ -1,12 +1,11 @@
 """Questions to a Feast repository, all answered in one process: importing Feast takes seconds.
 
-Run as ``python -P -m tests.data.feast_cases FOLDER``: in it are ``questions.json``, and then ``answers.json``.
+In a folder are ``questions.json``, and then ``answers.json``.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from dotrain.data.feast_asking import ROWS
@@ -35,7 +34,3 @@ def main(folder: Path) -> None:
             found["types"] = {field.name: str(field.type) for field in table.schema}
         answers[name] = found
     (folder / "answers.json").write_text(json.dumps(answers, default=str))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -19,7 +19,10 @@ from dotrain.config.errors import ConfigError
 from dotrain.data import feast_asking
 from dotrain.data.feast import FeastSource
 from dotrain.data.feast_asking import Asking
+from dotrain.data.files import FileSource
+from dotrain.data.preparing import Declared, prepare
 from dotrain.data.source import BadData, Column
+from dotrain.data.table import Table
 from tests.conftest import ROOT
 
 DAY = pd.Timedelta(days=1)
@@ -99,7 +102,7 @@ def make_repo(repo: Path) -> None:
     pd.DataFrame(whole).to_parquet(repo / "whole.parquet", index=False)
 
 
-def entities(file: Path, ids: list[int | None], **columns: Any) -> str:
+def entities(file: Path, ids: Any, **columns: Any) -> str:
     """Write rows to ask for; return where."""
     rows = {"event_timestamp": NOW, "passenger_id": ids, "parents": 1, "survived": "yes", **columns}
     table = pd.DataFrame(rows)
@@ -191,6 +194,11 @@ def described(folder: Path, source: FeastSource) -> dict[str, Any]:
             "no file": {**good, "entities": str(folder / "nobody.parquet")},
             "no key": {**good, "entities": changed(folder, "passenger_id")},
             "no time": {**good, "entities": changed(folder, "event_timestamp")},
+            "alike": {
+                **listed,
+                "features": ["person:sex", "ticket:sex"],
+                "entities": entities(folder / "alike.parquet", [1], person__sex="f"),
+            },
             "no request": {**good, "entities": changed(folder, "parents")},
             "key type": {**good, "entities": words},
             "type": {**listed, "repo": str(broken), "features": ["person:age"]},
@@ -211,6 +219,10 @@ def joined(folder: Path, source: FeastSource) -> dict[str, Any]:
         make_repo(faulty[name])
         (faulty[name] / "definitions.py").unlink()
         (faulty[name] / f"{name}_definitions.py").write_text("import feast\n" + line)
+    secret = folder / "secret"
+    secret.mkdir()
+    said = YAML.replace("{type: dask}", "{type: dask, password: canary}")
+    (secret / "feature_store.yaml").write_text(said)
     one = entities(folder / "one.parquet", [1, 2])
     return answers(
         folder / "joined",
@@ -240,6 +252,13 @@ def joined(folder: Path, source: FeastSource) -> dict[str, Any]:
                 "features": ["halves:half"],
                 "entities": entities(folder / "f.parquet", [1, 2, 3, 4]),
             },
+            "secret": {**good, "repo": str(secret), "apply": True},
+            "categories": {
+                **good,
+                "entities": entities(
+                    folder / "c.parquet", pd.Categorical([2, 1]), parents=pd.Categorical([1, 2])
+                ),
+            },
             "import": {**good, "repo": str(faulty["faulty"]), "apply": True},
             "syntax": {**good, "repo": str(faulty["unread"]), "apply": True},
         },
@@ -265,10 +284,22 @@ def changed(folder: Path, without: str) -> str:
     return str(file)
 
 
-def test_rows_have_what_was_known_at_their_time_in_the_entities_order(source: FeastSource) -> None:
+@pytest.fixture(scope="module")
+def table(folder: Path, source: FeastSource) -> Table:
+    """What a run makes of it."""
     was_there = "feast" in sys.modules
-    (batch,) = source.batches()
+    made = prepare(Declared(source, "survived"), folder / "runs")
     assert ("feast" in sys.modules) == was_there
+    return made
+
+
+def test_rows_have_what_was_known_at_their_time_in_the_entities_order(
+    source: FeastSource, table: Table
+) -> None:
+    columns = source.declared()
+    assert columns is not None
+    (group,) = table.groups
+    batch = group.read([column.name for column in columns])
     rows = batch.to_pydict()
     assert rows["passenger_id"] == [3, 1, 2]
     # What was learned on the way counts, what came after the event doesn't.
@@ -280,10 +311,28 @@ def test_rows_have_what_was_known_at_their_time_in_the_entities_order(source: Fe
     types = {field.name: str(field.type) for field in batch.schema}
     # pandas has no whole number that is missing: on the way it was a fraction.
     assert types["siblings"] == types["family"] == "int64"
-    columns = source.declared()
-    assert columns is not None
     assert {column.name: column.type for column in columns} == types
     assert list(types) == [column.name for column in columns]
+
+
+def test_the_same_rows_from_a_file_make_the_same_table(folder: Path, table: Table) -> None:
+    # Keys and times aren't predicted from; nobody had to say so.
+    assert table.columns == ("age", "siblings", "family")
+    (group,) = table.groups
+    file = folder / "same.parquet"
+    group.read([*table.columns, "survived"]).to_pandas().astype(
+        {"siblings": "Int64", "family": "Int64"}
+    ).to_parquet(file, index=False)
+    other = prepare(Declared(FileSource(str(file)), "survived"), folder / "runs")
+    assert other.columns == table.columns
+    for name in (*table.columns, "survived"):
+        plain = replace(table.facts[name], view="", derived_from=())
+        assert other.facts[name] == plain
+    for split in ("train", "validation"):
+        for one, same in zip(
+            table.arrays(split, table.columns), other.arrays(split, table.columns), strict=True
+        ):
+            assert one.tobytes() == same.tobytes()
 
 
 def test_each_column_is_of_its_view_and_tells_what_it_is_computed_from(source: FeastSource) -> None:
@@ -371,6 +420,7 @@ def test_an_entity_that_nobody_knows_has_no_values(joined: dict[str, Any]) -> No
         ("no key", "feast.entities", "no column 'passenger_id', to be joined by"),
         ("no time", "feast.entities", "no column 'event_timestamp'"),
         ("no request", "feast.entities", "no column 'parents', that an on-demand view is computed"),
+        ("alike", "feast.entities", "two columns would be named 'person__sex'"),
         ("key type", "feast.entities", "'passenger_id' of"),
         ("type", "feast.repo", "type of person:age has changed: double in the registry, string in"),
         ("column", "feast.repo", "the column 'sex' of"),
@@ -404,6 +454,7 @@ def test_what_files_and_the_registry_show_is_refused_at_its_place(
         ("numbers", "feast.entities", "'event_timestamp' of"),
         ("no rows", "feast.entities", "has no rows"),
         ("function", "feast.repo", "LookupError: no half here"),
+        ("secret", "feast.repo", "Extra inputs are not permitted"),
         ("import", "feast.repo", "faulty_definitions.py:2: ModuleNotFoundError: No module named"),
         ("syntax", "feast.repo", "unread_definitions.py:2: SyntaxError"),
     ],
@@ -417,7 +468,13 @@ def test_what_only_the_join_shows_is_refused_at_its_place(
 def check(found: dict[str, Any], key: str, words: str) -> None:
     assert words in found["refused"]
     assert "Traceback" not in found["refused"]
+    assert "canary" not in found["refused"]
     assert ".".join(map(str, found["key"])) == key
+
+
+def test_categories_are_joined_by_what_they_say(joined: dict[str, Any]) -> None:
+    rows = joined["categories"]["rows"]
+    assert (rows["age"], rows["family"]) == ([2.0, 11.5], [3, 3])
 
 
 def test_a_fault_in_the_users_function_names_its_line(joined: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import signal
 import sys
 import traceback
@@ -84,7 +85,9 @@ def _joined(question: Question, settings: Settings, folder: Path) -> dict[str, A
 
 def told(error: BaseException, repo: Path) -> str:
     """Return what went wrong in Feast or in the user's code, and the user's line, if it was there."""
-    what = f"{type(error).__name__}: {error}".strip().rstrip(":")
+    # Of values in feature_store.yaml, which may be secrets, pydantic tells what isn't as it should be.
+    said = re.sub(r"input_value=.*?, (?=input_type=)", "", str(error), flags=re.DOTALL)
+    what = f"{type(error).__name__}: {said}".strip().rstrip(":")
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):

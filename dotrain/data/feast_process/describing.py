@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,6 +63,12 @@ def read_asked(
     else:
         asked = found.listed(question.features or (), list(header))
     _check_label(question, asked, header)
+    often = Counter([*header, *(asked.name_of(*one) for one in asked.features)])
+    if double := [name for name, times in often.items() if times > 1]:
+        raise BadData(
+            f"two columns would be named '{double[0]}': give one in {question.entities} another name",
+            *("feast", "entities"),
+        )
     for needed, why in (
         (asked.keys, "to be joined by"),
         (asked.request, "that an on-demand view is computed from"),

@@ -37,9 +37,13 @@ def join(store: Any, asked: Asked, entities: Any, question: Question, file: Path
     """
     import pandas as pd
     import pyarrow
+    import pyarrow.compute
 
     wanted = [*asked.keys, *(name for name in asked.request if name not in asked.keys)]
-    keys = entities.select(wanted).to_pandas(integer_object_nulls=False)
+    keys = entities.select(wanted).to_pandas()
+    for name, column in [*keys.items()]:
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            keys[name] = column.astype(column.cat.categories.dtype)  # to be joined with its like
     times = _times(entities, question)
     asking = keys.assign(**{EVENT_TIME: times, _ROW: range(len(keys))})
     for name in asked.keys:
