@@ -10,7 +10,6 @@ from dotrain.ablation.layers import SurgeryError
 from dotrain.frameworks.keras.surgery.names import graph_of
 from dotrain.frameworks.keras.surgery.words import VARIANT, in_words, quoted, spec
 
-
 #: How many layers an error lists.
 _SHOWN = 8
 
