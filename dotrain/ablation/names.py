@@ -46,7 +46,7 @@ def group_of(where: str, group: Any, what: str) -> list[str]:
         begins = f"prefix={group!r}" if what == "layer" else f"pattern={group + '*'!r}"
         raise UsageError(
             f"{where}: expected lists of names, got the text {group!r}; for one {what}: "
-            f"include({group!r}); for all whose names begin so: includegroups_of({begins})"
+            f"include({group!r}); for all whose names begin so: include_groups({begins})"
         )
     if not isinstance(group, Iterable) or isinstance(group, bytes | Mapping):
         raise UsageError(f"{where}: expected lists of names, got {group!r}")
@@ -55,7 +55,7 @@ def group_of(where: str, group: Any, what: str) -> list[str]:
         if isinstance(name, list | tuple | set):
             raise UsageError(
                 f"{where}: a group is a list of names, got the list {name!r} in one; "
-                "write includegroups_of(['a', 'b'], ['c', 'd'])"
+                "write include_groups(['a', 'b'], ['c', 'd'])"
             )
     if not names:
         raise UsageError(f"{where}: a group is empty")

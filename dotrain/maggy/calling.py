@@ -65,7 +65,10 @@ class Metric:
 
 
 class Called:
-    """A function with the models and the data of its configuration; `ranks` says which of dotrain's its ranks take."""
+    """A function with the models and the data of its configuration; `ranks` says which of dotrain's its ranks take.
+
+    With `any_budget` nobody knows beforehand whether there is a budget, for which the function then has to ask.
+    """
 
     def __init__(
         self,
@@ -74,6 +77,8 @@ class Called:
         sets: Sets,
         metric: Metric,
         ranks: frozenset[str],
+        *,
+        any_budget: bool,
     ) -> None:
         update_wrapper(self, function)
         asked = inspect.signature(function).parameters
@@ -85,7 +90,8 @@ class Called:
         ours = {"reporter", "trial_dir", *ranks, *(["model_gen"] if self._models else [])}
         keyword = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
         added = [keyword(name) for name in sorted(ours - self._names)]
-        added += [] if "budget" in self._names else [keyword("budget", default=None)]
+        if "budget" not in self._names and (any_budget or "hparams" in self._names):
+            added.append(keyword("budget", default=None))
         first = [p for p in own if p.kind is not p.VAR_KEYWORD]
         self._rest = [p for p in own if p.kind is p.VAR_KEYWORD]
         vars(self)["__signature__"] = inspect.Signature([*first, *added, *self._rest])

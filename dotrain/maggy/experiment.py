@@ -109,7 +109,8 @@ def lagom(
         models = {name: sets.given.pop(name) for name in ("model", "module") if name in given}
         call |= {"model": made} if models else {}
     metric = Metric(key, "optimization_key" in config.said, direction if len(searched) else None)
-    called = Called(function, models, sets, metric, frozenset(ranks))
+    any_budget = isinstance(call.get("optimizer"), UsersOptimizer)
+    called = Called(function, models, sets, metric, frozenset(ranks), any_budget=any_budget)
     return Result(own.lagom(called, **{**call, **more}))
 
 
@@ -144,6 +145,10 @@ def _search(config: Any, searched: Any, more: dict[str, Any]) -> dict[str, Any]:
     name = chosen["name"] if isinstance(chosen, Mapping) else ""
     if name == "single" and len(searched):
         raise UsageError("optimizer: none searches nothing; name one, such as 'randomsearch'")
+    if name == "single" and config.num_trials != 1:
+        raise UsageError(
+            "num_trials: without a searchspace it is one; repeats=3 trains with 3 seeds"
+        )
     if name not in ("", "single", "grid"):
         call["num_trials"] = config.num_trials
     call["optimizer"] = chosen

@@ -248,7 +248,9 @@ def test_maggys_optimizers_are_dotrains(
     monkeypatch.setattr(experiment.own, "lagom", own)
     sp = None if said is None else space()
     with pytest.raises(ZeroDivisionError):
-        experiment.lagom(mnist if sp else (lambda: 1), searchspace=sp, optimizer=said, num_trials=8)
+        experiment.lagom(
+            mnist if sp else (lambda: 1), searchspace=sp, optimizer=said, num_trials=8 if sp else 1
+        )
     (call,) = calls
     assert call["optimizer"] == chosen
     assert call.get("num_trials") == (None if chosen["name"] in ("single", "grid") else 8)
@@ -467,6 +469,11 @@ def refusals() -> Iterator[tuple[Callable[[Run], Any], str]]:
         "unknown 'randomserch'; did you mean 'randomsearch'",
     )
     yield (
+        lambda run: run(lambda kernel: 1, OptimizationConfig(8, "asha", sp)),
+        r"<lambda>\(\) doesn't ask for 'budget', which ASHA gives each trial",
+    )
+    yield lambda run: run(lambda: 1, num_trials=3), "num_trials: without a searchspace it is one"
+    yield (
         lambda run: run(lambda kernel: 1, OptimizationConfig(2, "none", sp)),
         "none searches nothing; name one",
     )
@@ -480,7 +487,7 @@ def refusals() -> Iterator[tuple[Callable[[Run], Any], str]]:
     )
     yield (
         lambda run: run(
-            oblivious, OptimizationConfig(2, "none", None, model={}, train_set=1, test_set=2)
+            oblivious, OptimizationConfig(1, "none", None, model={}, train_set=1, test_set=2)
         ),
         "model: expected the class of the model, or a function that makes it",
     )
@@ -517,7 +524,7 @@ def refusals() -> Iterator[tuple[Callable[[Run], Any], str]]:
     yield lambda run: RandomSearch(pruner="sha"), "random: of Maggy's options pruner='hyperband'"
 
 
-@pytest.mark.parametrize(("write", "message"), [*refusals()], ids=range(17))
+@pytest.mark.parametrize(("write", "message"), [*refusals()], ids=range(19))
 def test_what_can_not_be_is_told_before_anything_starts(
     write: Callable[[Run], Any], message: str, lagom: Run, tmp_path: Path
 ) -> None:
