@@ -442,6 +442,13 @@ def test_layers_of_a_study_are_listed_and_taken_out(capsys: Any) -> None:
 
 
 @pytest.mark.usefixtures("rehearsed_here")
+def test_a_study_may_have_seeds_and_data_of_the_call(lagom: Run) -> None:
+    result = lagom(titanic, AblationConfig(study(seeds=2)), data=load)
+    assert result["num_trials"] == 8
+    assert len(result.found["components"]) == 3
+
+
+@pytest.mark.usefixtures("rehearsed_here")
 def test_an_ablator_of_ones_own(lagom: Run) -> None:
     class Both(AbstractAblator):
         def get_number_of_trials(self) -> int:

@@ -74,8 +74,9 @@ class AblationStudy:
         label_name: str = "",
         *,
         dataset_generator: Callable[..., Any] | None = None,
+        seeds: int = 1,
     ) -> None:
-        self.own = builder.AblationStudy(seeds=1)
+        self.own = builder.AblationStudy(seeds=seeds)
         self.features, self.model = Features(self.own.features), Model(self.own.model)
         self.set_dataset_generator = self.own.set_dataset_generator
         self.hops_training_dataset_name, self.label_name = training_dataset_name, label_name
