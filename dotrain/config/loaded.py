@@ -15,7 +15,7 @@ from dotrain.config.source import Source
 from dotrain.core.observer import Observer
 from dotrain.core.policy import AbstractEarlyStop, AbstractOptimizer
 from dotrain.core.strategy import AbstractStrategy
-from dotrain.data.preparing import Declared
+from dotrain.data.declared import Declared
 from dotrain.executors.base import AbstractExecutor
 from dotrain.optimizers.auto import Choice
 from dotrain.space import Searchspace

@@ -11,8 +11,8 @@ from pathlib import Path
 from dotrain.config.errors import Problem
 from dotrain.config.source import Source
 from dotrain.core.usage import megabytes
+from dotrain.data.declared import Declared
 from dotrain.data.files import FileSource
-from dotrain.data.preparing import Declared
 from dotrain.executors.base import AbstractExecutor
 from dotrain.usercode.beside import files_of, names_below, package_data, roots_of
 from dotrain.usercode.closure import Closure

@@ -11,7 +11,7 @@ from dotrain.config.ablate import components_of
 from dotrain.config.errors import Problem
 from dotrain.config.schema import Ablation
 from dotrain.config.source import Source
-from dotrain.data.preparing import Declared
+from dotrain.data.declared import Declared
 from dotrain.data.source import BadData, Column
 from dotrain.errors import did_you_mean
 

@@ -12,10 +12,10 @@ from pydantic import Field, model_validator
 from dotrain.config.errors import Problem
 from dotrain.config.section import Section
 from dotrain.config.source import Source
+from dotrain.data.declared import Declared
 from dotrain.data.derive import Derived, order
 from dotrain.data.feast import FeastSource
 from dotrain.data.files import FileSource
-from dotrain.data.preparing import Declared
 from dotrain.data.source import AbstractSource, BadData
 from dotrain.data.splits import Split
 from dotrain.data.sql import SqlSource

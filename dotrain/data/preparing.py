@@ -5,76 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dotrain.data.derive import Derived, order
+from dotrain.data.declared import Declared
 from dotrain.data.facts import Facts, Kind, Measure, in_chunks
 from dotrain.data.files import FileSource
 from dotrain.data.groups import Group, groups_of
 from dotrain.data.kept import categories_in, is_kept, keep, keep_beside, table_file
-from dotrain.data.source import AbstractSource, BadData, Column
-from dotrain.data.splits import Split, validation_rows
-from dotrain.data.table import Computed, Table, refuse_unknown, with_derived
-from dotrain.errors import did_you_mean
-
-
-@dataclass(frozen=True)
-class Declared:
-    """A table as the config declares it; nothing of it has been read.
-
-    Attributes:
-        source: Where it comes from.
-        label: The column to predict.
-        columns: The columns to predict from; None for all but the label and those that only divide.
-        split: How rows are divided.
-        kinds: What people say that columns are.
-        derived: Columns computed from others, in the order in which that can be done.
-    """
-
-    source: AbstractSource
-    label: str
-    columns: tuple[str, ...] | None = None
-    split: Split = field(default_factory=Split)
-    kinds: Mapping[str, Kind] = field(default_factory=dict)
-    derived: tuple[Derived, ...] = ()
-
-    def chosen(self, known: Sequence[str], beside: Iterable[str] = ()) -> tuple[str, ...]:
-        """Return the columns to predict from, in their order.
-
-        Args:
-            known: All that the source has.
-            beside: Those of them that must be asked for by name.
-
-        Raises:
-            BadData: If one that the config names isn't there, or is the label.
-        """
-        text = self.source.text
-        order(self.derived, known, self.label)
-        known = [*known, *(one.name for one in self.derived)]
-        if self.label not in known:
-            hint = did_you_mean(self.label, list(known))
-            raise BadData(f"{text} has no label column '{self.label}'{hint}", "label")
-        for key, name in (("by", self.split.by), ("time", self.split.time)):
-            if name:
-                refuse_unknown(name, known, text, "split", key)
-        for name in self.kinds:
-            refuse_unknown(name, known, text, "types", name)
-        for index, name in enumerate(self.columns or ()):
-            if name == self.label:
-                message = f"column '{name}' is the label, and can't be predicted from"
-                raise BadData(message, "columns", index)
-            refuse_unknown(
-                name, [one for one in known if one != self.label], text, "columns", index
-            )
-        if self.columns is not None:
-            return self.columns
-        left_out = {self.label, *self.split.columns, *beside}
-        found = tuple(name for name in known if name not in left_out)
-        if not found:
-            raise BadData(f"{text} has no column beside the label", self.source.kind)
-        return found
+from dotrain.data.source import BadData, Column
+from dotrain.data.splits import validation_rows
+from dotrain.data.table import Computed, Table, with_derived
 
 
 def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = None) -> Table:

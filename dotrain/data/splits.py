@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from dotrain.data.source import BadData
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SPLITS = ("train", "validation")
 
@@ -53,6 +54,8 @@ def validation_rows(
     Raises:
         BadData: If nothing would be left on one side.
     """
+    import numpy as np
+
     if rows < 2:
         raise BadData(f"{rows} rows are too few to split")
     if split.time:
@@ -85,6 +88,8 @@ def validation_rows(
 
 def _some(size: int, share: float) -> NDArray[np.intp]:
     """Return some of `size` rows, one at least and never all."""
+    import numpy as np
+
     first = min(max(round(size * share), 1), size - 1)
     # The only generator of NumPy's whose numbers are the same in all of its versions.
     chosen: NDArray[np.intp] = np.random.RandomState(0).permutation(size)[:first]
@@ -93,11 +98,15 @@ def _some(size: int, share: float) -> NDArray[np.intp]:
 
 def _codes(column: Any) -> NDArray[np.intp]:
     """Number the values in the order in which they come first; a missing one is a value."""
+    import numpy as np
+
     codes = column.dictionary_encode("encode").indices
     return np.asarray(codes).astype(np.intp)
 
 
 def _groups(codes: NDArray[np.intp], split: Split) -> NDArray[np.bool_]:
+    import numpy as np
+
     sizes = np.bincount(codes)
     wanted = split.validation * len(codes)
     order = np.random.RandomState(0).permutation(len(sizes))
@@ -109,6 +118,7 @@ def _groups(codes: NDArray[np.intp], split: Split) -> NDArray[np.bool_]:
 
 
 def _last(column: Any, split: Split) -> NDArray[np.bool_]:
+    import numpy as np
     import pyarrow.compute as pc
 
     if column.null_count:

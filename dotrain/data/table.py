@@ -8,11 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, final
 
-from dotrain.data.encoding import encode, encode_labels
 from dotrain.data.facts import Facts
 from dotrain.data.groups import Group
-from dotrain.data.rows import TableRows
-from dotrain.data.source import BadData
 from dotrain.data.splits import SPLITS, Split
 from dotrain.errors import did_you_mean
 
@@ -158,6 +155,8 @@ class Table:
         """
         if not self.is_large:
             return self.arrays(split, names)
+        from dotrain.data.rows import TableRows
+
         needed = self._needed([*names, self.label])
         return TableRows(self.groups, needed, self._encode(names), chosen=self._chosen(split))
 
@@ -206,6 +205,8 @@ class _Encode:
     derived: tuple[Computed, ...]
 
     def __call__(self, table: Any) -> tuple[Any, Any]:
+        from dotrain.data.encoding import encode, encode_labels
+
         whole = with_derived(table, self.derived, [one.name for one in self.facts])
         return encode(whole, self.facts), encode_labels(whole[self.label.name], self.label)
 
@@ -231,13 +232,3 @@ def with_derived(table: Any, derived: Sequence[Computed], names: Sequence[str]) 
             arrays = {name: table[name].combine_chunks() for name in one.names}
             table = table.append_column(one.name, one.evaluate(arrays))
     return table
-
-
-def refuse_unknown(name: str, known: Sequence[str], text: str, *key: str | int) -> None:
-    """Refuse a column that isn't there.
-
-    Raises:
-        BadData: With the nearest name.
-    """
-    if name not in known:
-        raise BadData(f"{text} has no column '{name}'{did_you_mean(name, list(known))}", *key)

@@ -17,10 +17,11 @@ import pytest
 from dotrain.config import load_config
 from dotrain.config.errors import ConfigError
 from dotrain.data import feast_asking
+from dotrain.data.declared import Declared
 from dotrain.data.feast import FeastSource
 from dotrain.data.feast_asking import Asking
 from dotrain.data.files import FileSource
-from dotrain.data.preparing import Declared, prepare
+from dotrain.data.preparing import prepare
 from dotrain.data.source import BadData, Column
 from dotrain.data.table import Table
 from tests.conftest import ROOT

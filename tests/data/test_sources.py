@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from dotrain.data.declared import Declared
 from dotrain.data.files import FileSource
-from dotrain.data.preparing import Declared, prepare
+from dotrain.data.preparing import prepare
 from dotrain.data.source import BadData
 from dotrain.data.table import Table
 

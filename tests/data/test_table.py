@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dotrain.data.declared import Declared
 from dotrain.data.encoding import encode
 from dotrain.data.facts import Measure
 from dotrain.data.files import FileSource
-from dotrain.data.preparing import Declared, prepare
+from dotrain.data.preparing import prepare
 from dotrain.data.source import BadData
 from dotrain.data.splits import Split
 from dotrain.data.table import Table

@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dotrain.data import table as table_module
+from dotrain.data.declared import Declared
 from dotrain.data.files import FileSource
 from dotrain.data.group_files import FileChanged
 from dotrain.data.groups import Group, groups_of
-from dotrain.data.preparing import Declared, prepare
+from dotrain.data.preparing import prepare
 from dotrain.data.rows import TableRows
 from dotrain.data.source import BadData
 from dotrain.data.windows import PIECES_OF_A_WINDOW, order_of, pieces_of, windows_of

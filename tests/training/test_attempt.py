@@ -29,8 +29,9 @@ from dotrain.core.arm import ArmRun
 from dotrain.core.events import Failed, Finished, Noted, Reported, Started, Stopped, TrialEvent
 from dotrain.core.instructions import Launch
 from dotrain.core.strategy import Seat
+from dotrain.data.declared import Declared
 from dotrain.data.files import FileSource
-from dotrain.data.preparing import Declared, prepare
+from dotrain.data.preparing import prepare
 from dotrain.data.table import Table
 from dotrain.distribution.single import Single
 from dotrain.errors import UsageError
