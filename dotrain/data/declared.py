@@ -54,6 +54,8 @@ class Declared:
         for name in self.kinds:
             refuse_unknown(name, known, text, "types", name)
         for index, name in enumerate(self.columns or ()):
+            if name in (self.columns or ())[:index]:
+                raise BadData(f"column '{name}' is named twice", "columns", index)
             if name == self.label:
                 message = f"column '{name}' is the label, and can't be predicted from"
                 raise BadData(message, "columns", index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dotrain.data.facts import Facts, numbers_of
 from dotrain.data.source import BadData
+from dotrain.data.splits import plain
 
 
 def encode(table: Any, facts: Sequence[Facts]) -> NDArray[np.float32]:
@@ -58,18 +59,13 @@ def encode_labels(column: Any, facts: Facts) -> NDArray[Any]:
         column: The Arrow column.
         facts: What is known of it, its values those of all rows.
     """
+    from pyarrow import types
+
     if facts.kind == "number":
-        numbers: NDArray[Any] = np.asarray(
-            column.to_numpy(zero_copy_only=False) if _is_array(column) else column.to_numpy()
-        )
+        is_plain = types.is_integer(column.type) or types.is_floating(column.type)
+        numbers: NDArray[Any] = np.asarray(column) if is_plain else numbers_of(column)
         return numbers
     return _codes(column, facts).astype(np.int64)
-
-
-def _is_array(column: Any) -> bool:
-    import pyarrow as pa
-
-    return isinstance(column, pa.Array)
 
 
 def _codes(column: Any, facts: Facts) -> NDArray[np.int32]:
@@ -77,16 +73,10 @@ def _codes(column: Any, facts: Facts) -> NDArray[np.int32]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    column = plain(column)
     if pa.types.is_null(column.type):
         return np.full(len(column), -1, np.int32)
     known = pa.array(list(facts.values), column.type)
     found = pc.fill_null(pc.index_in(column, value_set=known, skip_nulls=True), -1)
     codes: NDArray[np.int32] = np.asarray(found)
     return codes
-
-
-def by_name(facts: Mapping[str, Facts], names: Sequence[str]) -> list[Facts]:
-    """Return what is known of some columns, in their order."""
-    return [facts[name] for name in names]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
@@ -16,6 +16,7 @@ Kind = Literal["number", "category", "other"]
 CHUNK_ROWS = 1 << 16
 #: A column of more values isn't encoded: its matrix would be as wide.
 MOST_VALUES = 10_000
+INFINITE = "holds infinite numbers"
 _NOT_ENCODED = (
     "holds neither numbers, text nor booleans: read the table in a data function of your own"
 )
@@ -77,10 +78,31 @@ def kind_of(arrow_type: Any) -> Kind:
         or types.is_decimal(arrow_type)
     ):
         return "number"
-    texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_dictionary)
+    if types.is_dictionary(arrow_type):
+        return "other" if kind_of(arrow_type.value_type) == "other" else "category"
+    texts = (types.is_string, types.is_large_string, types.is_string_view)
     if any(is_one(arrow_type) for is_one in (*texts, types.is_boolean, types.is_null)):
         return "category"
     return "other"
+
+
+def _kind(field: Any, said: Kind | None) -> Kind:
+    """Return what a column is taken for: as people say, if that can be."""
+    from pyarrow import types
+
+    found = kind_of(field.type)
+    if said is None or said == found:
+        return found
+    takes = found == "number" and not types.is_decimal(field.type)
+    if said == "number":
+        takes = types.is_boolean(field.type)
+    if not takes:
+        what = "numbers, text and booleans" if said == "category" else "numbers and booleans"
+        message = (
+            f"column '{field.name}' is {field.type}, and only {what} can be taken for a {said}"
+        )
+        raise BadData(message, "types", field.name)
+    return said
 
 
 def in_chunks(batches: Iterable[Any], rows: int = CHUNK_ROWS) -> Iterator[Any]:
@@ -105,19 +127,31 @@ def in_chunks(batches: Iterable[Any], rows: int = CHUNK_ROWS) -> Iterator[Any]:
 class Measure:
     """Measures the columns of a table, chunk after chunk."""
 
-    def __init__(self, schema: Any, columns: Iterable[Column], kinds: Mapping[str, Kind]) -> None:
+    def __init__(
+        self,
+        schema: Any,
+        columns: Iterable[Column],
+        kinds: Mapping[str, Kind],
+        categories: Collection[str] = (),
+    ) -> None:
         """Begin.
 
         Args:
             schema: The table's Arrow schema.
             columns: What its source says of its columns.
             kinds: What people say that columns are.
+            categories: Those that their source has declared as such.
+
+        Raises:
+            BadData: If one can't be what people say.
         """
         told = {column.name: column for column in columns}
         self._columns: dict[str, _Number | _Category | _Other] = {}
         for field in schema:
             column = told.get(field.name, Column(field.name))
-            kind = kinds.get(field.name, kind_of(field.type))
+            kind = _kind(field, kinds.get(field.name))
+            if field.name in categories and field.name not in kinds and kind != "other":
+                kind = "category"
             facts = Facts(field.name, str(field.type), kind, view=column.view)
             facts = replace(facts, derived_from=column.derived_from)
             makers: dict[Kind, type[_Number | _Category | _Other]] = {
@@ -155,12 +189,14 @@ class _Number:
         self._facts = facts
         self._missing = self._count = self._present = 0
         self._mean = self._squares = 0.0
-        self._least, self._most = math.inf, -math.inf
+        self._least: Any = None
+        self._most: Any = None
         self._refusal = ""
 
     def add(self, array: Any, training: Any) -> None:
         import numpy as np
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         try:
             numbers = numbers_of(array)
@@ -172,27 +208,36 @@ class _Number:
         missing = np.isnan(numbers)
         self._missing += int(missing.sum())
         if np.isinf(numbers).any():
-            self._refusal = "holds infinite numbers"
+            self._refusal = INFINITE
             return
         self._count += int(training.sum())
         present = numbers[training & ~missing]
         if not present.size:
             return
         # Chan, Golub, LeVeque: Updating formulae and a pairwise algorithm for computing sample variances, 1979, (2.1).
-        mean = float(present.mean())
-        squares = float(((present - mean) ** 2).sum())
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(present.mean())
+            squares = float(((present - mean) ** 2).sum())
         total = self._present + present.size
         delta = mean - self._mean
         self._squares += squares + delta * delta * self._present * present.size / total
         self._mean += delta * present.size / total
         self._present = total
-        self._least = min(self._least, float(present.min()))
-        self._most = max(self._most, float(present.max()))
+        # As they are stored: large whole numbers may be one as floats.
+        ends = pc.min_max(array.filter(pa.array(training & ~missing))).as_py()
+        self._least = ends["min"] if self._least is None else min(self._least, ends["min"])
+        self._most = ends["max"] if self._most is None else max(self._most, ends["max"])
 
     def facts(self) -> Facts:
         # A constant column has nothing to scale but rounding errors.
         varies = self._present and self._least != self._most
         deviation = math.sqrt(self._squares / self._count) if varies else 0.0
+        if varies and not self._refusal and not (math.isfinite(deviation) and deviation > 0):
+            self._refusal = (
+                f"goes from {self._least} to {self._most}, which floats of 64 bits can't scale: write other units, "
+                "or read the table in a data function of your own"
+            )
+            return replace(self._facts, missing=self._missing, refusal=self._refusal)
         found = replace(self._facts, missing=self._missing, refusal=self._refusal)
         return replace(found, mean=self._mean, deviation=deviation)
 
@@ -208,6 +253,8 @@ class _Category:
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        if pa.types.is_floating(array.type):
+            array = pc.if_else(pc.is_nan(array), None, array)
         self._missing += array.null_count
         if self._refusal:
             return

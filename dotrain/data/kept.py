@@ -80,24 +80,27 @@ def categories_in(schema: Any) -> set[str]:
     return set(json.loads((schema.metadata or {}).get(_CATEGORIES, b"[]")))
 
 
-def keep_beside(file: Path, name: str, write: Any) -> Path:
-    """Store what belongs to a table, unless it is there.
+def keep_beside(file: Path, name: str, content: bytes) -> Path:
+    """Store what belongs to a table, unless it is there, whole.
 
     Args:
         file: The table's, or where it would be.
         name: Of the file beside it.
-        write: Called with a file opened for writing bytes.
+        content: What is in it.
 
     Returns:
         The file.
     """
     there = file.with_name(name)
-    if not there.exists():
-        there.parent.mkdir(parents=True, exist_ok=True)
-        with _new(there.parent) as new:
-            with new.open("wb") as opened:
-                write(opened)
-            os.replace(new, there)
+    try:
+        if there.read_bytes() == content:
+            return there
+    except OSError:
+        pass
+    there.parent.mkdir(parents=True, exist_ok=True)
+    with _new(there.parent) as new:
+        new.write_bytes(content)
+        os.replace(new, there)
     return there
 
 

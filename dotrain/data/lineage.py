@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import final
 
+from dotrain.data.derive import Derived
 from dotrain.data.source import Column
-from dotrain.data.table import Computed
 
 
 @final
 class Lineage:
     """What the columns of a table are computed from."""
 
-    def __init__(self, columns: Sequence[Column], derived: Sequence[Computed] = ()) -> None:
+    def __init__(self, columns: Sequence[Column], derived: Sequence[Derived] = ()) -> None:
         """Take it from what is declared.
 
         Args:

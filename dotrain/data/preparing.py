@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dotrain.data.declared import Declared
-from dotrain.data.facts import Facts, Kind, Measure, in_chunks
+from dotrain.data.derive import Derived
+from dotrain.data.facts import INFINITE, Facts, Kind, Measure, in_chunks
 from dotrain.data.files import FileSource
 from dotrain.data.groups import Group, groups_of
 from dotrain.data.kept import categories_in, is_kept, keep, keep_beside, table_file
 from dotrain.data.source import BadData, Column
 from dotrain.data.splits import validation_rows
-from dotrain.data.table import Computed, Table, with_derived
+from dotrain.data.table import Table, with_derived, with_needs
 
 
 def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = None) -> Table:
@@ -32,6 +34,17 @@ def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = 
         BadData: If it can't be had, or isn't what the config says.
         OSError: If there is no room for it.
     """
+    try:
+        return _prepared(declared, folder, known)
+    except Exception as error:
+        # Whatever of Arrow's isn't foreseen: the data are at fault, and a person should see no traceback.
+        if not type(error).__module__.startswith("pyarrow"):
+            raise
+        message = f"{declared.source.text} can't be read: {error}"
+        raise BadData(message, declared.source.kind) from error
+
+
+def _prepared(declared: Declared, folder: Path, known: Mapping[str, Any] | None) -> Table:
     source = declared.source
     for name in source.packages:
         try:
@@ -50,14 +63,15 @@ def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = 
     told = {column.name: column for column in columns or ()}
     for one in declared.derived:
         told[one.name] = Column(one.name, derived_from=tuple(one.names))
-    kinds: dict[str, Kind] = {**dict.fromkeys(categories, "category"), **declared.kinds}
+    needed = with_needs([*needed], declared.derived)
     wanted = [name for name in [*names, *(one.name for one in declared.derived)] if name in needed]
-    wanted += [n for one in declared.derived for n in one.names if n not in wanted and n in names]
-    facts = _facts(rows, wanted, told.values(), kinds, mask)
-    facts[declared.label] = _label(rows, declared.label, kinds)
+    said = declared.kinds, categories
+    facts = _facts(rows, wanted, told.values(), *said, mask)
+    facts[declared.label] = _label(rows, declared.label, *said)
     file = table_file(folder, digest)
-    settings = json.dumps([declared.split.__dict__, declared.label], sort_keys=True)
-    name = f"validation-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npy"
+    content = _saved(mask)
+    # By its content: what is there by this name is the same split, or damaged.
+    name = f"validation-{hashlib.sha256(content).hexdigest()[:16]}.npy"
     return Table(
         text=source.text,
         label=declared.label,
@@ -65,7 +79,7 @@ def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = 
         facts=facts,
         groups=tuple(groups),
         split=declared.split,
-        mask=keep_beside(file, name, lambda opened: _save(opened, mask)),
+        mask=keep_beside(file, name, content),
         digest=digest,
         identity=identity,
         noted=dict(source.noted()),
@@ -118,10 +132,12 @@ def _is_dictionary(kind: Any) -> bool:
     return bool(types.is_dictionary(kind))
 
 
-def _save(opened: Any, mask: Any) -> None:
+def _saved(mask: Any) -> bytes:
     import numpy as np
 
-    np.save(opened, mask)
+    buffer = io.BytesIO()
+    np.save(buffer, mask)
+    return buffer.getvalue()
 
 
 @dataclass(frozen=True)
@@ -129,15 +145,11 @@ class _Rows:
     """Reads a table that isn't ready yet."""
 
     groups: Sequence[Group]
-    derived: tuple[Computed, ...]
+    derived: tuple[Derived, ...]
 
     def read(self, names: Sequence[str]) -> Iterator[Any]:
         """Yield record batches of some columns, derived ones too."""
-        computed = {one.name for one in self.derived}
-        wanted = set(names)
-        for one in reversed(self.derived):
-            wanted |= {*one.names} if one.name in wanted else set()
-        needed = sorted(wanted - computed)
+        needed = sorted(with_needs(names, self.derived) - {one.name for one in self.derived})
         for group in self.groups:
             table = with_derived(group.read(needed), self.derived, names)
             yield from table.select([*names]).combine_chunks().to_batches()
@@ -161,28 +173,33 @@ def _mask(declared: Declared, rows: _Rows) -> Any:
 
 
 def _facts(
-    rows: _Rows, names: Sequence[str], told: Iterable[Column], kinds: Mapping[str, Kind], mask: Any
+    rows: _Rows,
+    names: Sequence[str],
+    told: Iterable[Column],
+    kinds: Mapping[str, Kind],
+    categories: Collection[str],
+    mask: Any,
 ) -> dict[str, Facts]:
     measure: Measure | None = None
     at = 0
     for table in in_chunks(rows.read(names)):
-        measure = measure or Measure(table.schema, told, kinds)
+        measure = measure or Measure(table.schema, told, kinds, categories)
         measure.add(table, ~mask[at : at + table.num_rows])
         at += table.num_rows
     assert measure is not None
     return measure.facts()
 
 
-def _label(rows: _Rows, name: str, kinds: Mapping[str, Kind]) -> Facts:
+def _label(rows: _Rows, name: str, kinds: Mapping[str, Kind], categories: Collection[str]) -> Facts:
     """Return what is known of the label, over all rows: each must have one that is known."""
     import numpy as np
 
-    (found,) = _facts(
-        rows, [name], (), kinds, np.zeros(sum(one.rows for one in rows.groups), bool)
-    ).values()
+    nobody = np.zeros(sum(one.rows for one in rows.groups), bool)
+    (found,) = _facts(rows, [name], (), kinds, categories, nobody).values()
     if found.missing:
         count = sum(group.rows for group in rows.groups)
         raise BadData(f"label column '{name}': {found.missing} of {count} are missing", "label")
-    if found.refusal:
+    # A number is given as it is.
+    if found.refusal and (found.kind != "number" or found.refusal == INFINITE):
         raise BadData(f"label column '{name}' {found.refusal}", "label")
-    return replace(found, mean=0.0, deviation=0.0)
+    return replace(found, mean=0.0, deviation=0.0, refusal="")

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SPLITS = ("train", "validation")
+#: Times in text whose order is that of their letters, where they are all of one length.
+_ISO = r"^\d{4}-\d{2}(-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+]00:00)?)?)?$"
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,36 @@ def _codes(column: Any) -> NDArray[np.intp]:
     """Number the values in the order in which they come first; a missing one is a value."""
     import numpy as np
 
-    codes = column.dictionary_encode("encode").indices
+    codes = plain(column).dictionary_encode("encode").indices
     return np.asarray(codes).astype(np.intp)
+
+
+def plain(column: Any) -> Any:
+    """Return an Arrow column with its values, where it holds their numbers in a dictionary."""
+    from pyarrow import types
+
+    is_coded = types.is_dictionary(column.type)
+    return column.cast(column.type.value_type) if is_coded else column
+
+
+def _refuse_other_times(column: Any, name: str) -> None:
+    """Refuse text that isn't in the order of time when it is in the order of its letters."""
+    import pyarrow.compute as pc
+
+    lengths = pc.unique(pc.utf8_length(column))
+    is_iso = pc.match_substring_regex(column, _ISO)
+    if len(lengths) > 1 or not pc.all(is_iso).as_py():
+        other = (
+            column[int(pc.index(is_iso, False).as_py())]
+            if not pc.all(is_iso).as_py()
+            else column[0]
+        )
+        raise BadData(
+            f"column '{name}' is text such as {other.as_py()!r}, whose order isn't that of time: write times as "
+            "2026-01-31 or 2026-01-31T09:00:00, all in one form, or keep them as times or numbers",
+            "split",
+            "time",
+        )
 
 
 def _groups(codes: NDArray[np.intp], split: Split) -> NDArray[np.bool_]:
@@ -119,14 +149,16 @@ def _groups(codes: NDArray[np.intp], split: Split) -> NDArray[np.bool_]:
 
 def _last(column: Any, split: Split) -> NDArray[np.bool_]:
     import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    if column.null_count:
-        raise BadData(
-            f"column '{split.time}': {column.null_count} of {len(column)} have no time",
-            "split",
-            "time",
-        )
+    column = plain(column)
+    missing = pc.sum(pc.is_null(column, nan_is_null=True)).as_py()
+    if missing:
+        message = f"column '{split.time}': {missing} of {len(column)} have no time"
+        raise BadData(message, "split", "time")
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        _refuse_other_times(column, split.time)
     order = np.asarray(pc.sort_indices(column))
     first = min(max(len(order) - round(len(order) * split.validation), 1), len(order) - 1)
     moment = column[int(order[first])]

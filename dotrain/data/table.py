@@ -6,34 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, final
 
+from dotrain.data.derive import Derived
 from dotrain.data.facts import Facts
 from dotrain.data.groups import Group
+from dotrain.data.source import BadData
 from dotrain.data.splits import SPLITS, Split
 from dotrain.errors import did_you_mean
 
 #: From so many bytes of encoded rows on, of all columns, rows are read when their batch is made.
 LARGE_BYTES = 1 << 28
-
-
-class Computed(Protocol):
-    """A column that is computed from others; `dotrain.data.derive.Derived` is one."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def text(self) -> str:
-        """How, as the config has it."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The columns that it is computed from."""
-
-    def evaluate(self, columns: Mapping[str, Any]) -> Any:
-        """Return it as an Arrow array, of Arrow arrays of these."""
 
 
 @final
@@ -69,7 +52,7 @@ class Table:
     noted: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "file"
     validated: int = 0
-    derived: tuple[Computed, ...] = ()
+    derived: tuple[Derived, ...] = ()
 
     @cached_property
     def rows(self) -> int:
@@ -103,7 +86,7 @@ class Table:
         told: dict[str, Any] = {"kind": self.kind, "source": self.text, "identity": self.identity}
         told |= {"digest": self.digest, "label": self.facts[self.label].to_json()}
         splits = {"train": self.rows - self.validated, "validation": self.validated}
-        told |= {"columns": columns, "rows": splits, "noted": self.noted}
+        told |= {"columns": columns, "rows": splits, "split": self.mask.name, "noted": self.noted}
         return told | {"derive": {one.name: one.text for one in self.derived}}
 
     # ---- in a trial ----
@@ -119,19 +102,33 @@ class Table:
         import pyarrow as pa
 
         chosen = self._chosen(split)
-        parts = [*self._read([*names, self.label], chosen)]
-        table = pa.concat_tables(parts)
-        frame = table.to_pandas()
+        table = pa.concat_tables([*self._read([*names, self.label], chosen)])
+        # A column has one type in both splits, whichever has rows without a value.
+        fields = [
+            one.with_type(pa.float64())
+            if pa.types.is_integer(one.type) and self.facts[one.name].missing
+            else one
+            for one in table.schema
+        ]
+        frame = table.cast(pa.schema(fields)).to_pandas()
+        for one in fields:
+            if pa.types.is_boolean(one.type) and self.facts[one.name].missing:
+                frame[one.name] = frame[one.name].astype(object)
         frame.index = np.flatnonzero(chosen)
         return frame[[*names]], frame[self.label]
 
     def first(self, rows: int, names: Sequence[str]) -> dict[str, Any]:
         """Return some columns of the first rows, whichever split has them, as Arrow arrays."""
-        import numpy as np
         import pyarrow as pa
 
-        chosen = np.arange(self.rows) < rows
-        table = pa.concat_tables([*self._read(names, chosen)])
+        parts, wanted = [], rows
+        for group in self.groups:
+            own = group.read(self._needed(names)).slice(0, wanted)
+            parts.append(with_derived(own, self.derived, names).select([*names]))
+            wanted -= own.num_rows
+            if not wanted:
+                break
+        table = pa.concat_tables(parts)
         return {name: table[name].combine_chunks() for name in names}
 
     def arrays(self, split: str, names: Sequence[str]) -> tuple[Any, Any]:
@@ -171,17 +168,18 @@ class Table:
 
         if split not in SPLITS:
             raise ValueError(f"unknown split '{split}'{did_you_mean(split, list(SPLITS))}")
-        validated = np.load(self.mask, mmap_mode="r")
+        try:
+            validated = np.load(self.mask, mmap_mode="r")
+        except (OSError, EOFError, ValueError) as error:
+            raise BadData(
+                f"{self.mask} can't be read any more: {error}; it is made anew when the run goes on (dotrain resume)"
+            ) from None
         return np.asarray(validated) if split == "validation" else ~validated
 
     def _needed(self, names: Sequence[str]) -> list[str]:
         """Return the columns that must be read for some, in the table's order."""
-        wanted = set(names)
-        for one in reversed(self.derived):
-            if one.name in wanted:
-                wanted |= set(one.names)
-        computed = {one.name for one in self.derived}
-        return [name for name in self.facts if name in wanted - computed]
+        wanted = with_needs(names, self.derived) - {one.name for one in self.derived}
+        return [name for name in self.facts if name in wanted]
 
     def _read(self, names: Sequence[str], chosen: Any) -> Iterator[Any]:
         """Yield some columns, derived ones too, of some rows, group after group."""
@@ -202,16 +200,31 @@ class _Encode:
 
     facts: tuple[Facts, ...]
     label: Facts
-    derived: tuple[Computed, ...]
+    derived: tuple[Derived, ...]
 
     def __call__(self, table: Any) -> tuple[Any, Any]:
         from dotrain.data.encoding import encode, encode_labels
 
-        whole = with_derived(table, self.derived, [one.name for one in self.facts])
+        names = [*(one.name for one in self.facts), self.label.name]
+        whole = with_derived(table, self.derived, names)
         return encode(whole, self.facts), encode_labels(whole[self.label.name], self.label)
 
 
-def with_derived(table: Any, derived: Sequence[Computed], names: Sequence[str]) -> Any:
+def with_needs(names: Sequence[str], derived: Sequence[Derived]) -> set[str]:
+    """Return columns and all that they are computed from.
+
+    Args:
+        names: The columns.
+        derived: All that are computed, in the order in which they can be.
+    """
+    wanted = set(names)
+    for one in reversed(derived):
+        if one.name in wanted:
+            wanted |= set(one.names)
+    return wanted
+
+
+def with_derived(table: Any, derived: Sequence[Derived], names: Sequence[str]) -> Any:
     """Return a table with those of the derived columns that are asked for, or that these are computed from.
 
     Args:
@@ -221,10 +234,7 @@ def with_derived(table: Any, derived: Sequence[Computed], names: Sequence[str]) 
     """
     import pyarrow as pa
 
-    wanted = set(names)
-    for one in reversed(derived):
-        if one.name in wanted:
-            wanted |= set(one.names)
+    wanted = with_needs(names, derived)
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
     for one in derived:

@@ -29,6 +29,8 @@ def named_columns(study: Study, table: Table) -> tuple[Study, Mapping[str, Seque
     facts = table.facts
     columns = [Column(one.name, derived_from=one.derived_from) for one in facts.values()]
     lineage = Lineage(columns, table.derived)
+    is_whole = table.rows <= MOST_ROWS
+    where = "on all rows" if is_whole else f"on the first {MOST_ROWS:,} rows"
     features = [one for one in study.components.values() if isinstance(one, Feature | FeatureGroup)]
     determined: Determined | None = None
     components: dict[str, Component] = dict(study.components)
@@ -53,7 +55,7 @@ def named_columns(study: Study, table: Table) -> tuple[Study, Mapping[str, Seque
             found = determined.of(name, remaining) if determined is not None else ()
             if found:
                 told.append(
-                    f"{_listed(found)} still {'tells' if len(found) == 1 else 'tell'} {name} on all rows: its arm says little"
+                    f"{_listed(found)} still {'tells' if len(found) == 1 else 'tell'} {name} {where}: its arm says little"
                 )
         if told:
             notes[one.name] = told

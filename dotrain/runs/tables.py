@@ -24,8 +24,8 @@ from dotrain.runs.definition import Experiment
 from dotrain.store import RunDir
 from dotrain.usercode.archive import Code
 
-#: What of a table's record may differ when a run goes on: where it lay, and what its source only notes.
-_FREE = ("source", "noted")
+#: What of a column is compared when a run goes on; the rest follows from the rows.
+_OF_A_COLUMN = ("type", "kind", "derived_from")
 
 
 def with_table(
@@ -161,9 +161,10 @@ def table_changes(before: Mapping[str, Any] | None, now: Mapping[str, Any] | Non
         lines = ["data: the same source has other rows now"]
     yield from lines or [
         line
-        for key in before
-        if key not in (*_FREE, "identity", "digest")
-        for line in _differences(before.get(key), now.get(key), f"data.{key}")
+        for key in ("label", "columns", "rows", "split", "derive")
+        for line in _differences(
+            _comparable(before.get(key)), _comparable(now.get(key)), f"data.{key}"
+        )
     ]
 
 
@@ -173,6 +174,15 @@ def _differences(before: Any, now: Any, path: str) -> Iterator[str]:
             yield from _differences(before.get(key), now.get(key), f"{path}.{key}")
     elif before != now:
         yield f"{path}: was {_short(before)}, is now {_short(now)}"
+
+
+def _comparable(told: Any) -> Any:
+    """Return what of a part of a table's record says that the table is the same: columns by their names."""
+    if isinstance(told, Mapping) and "name" in told:
+        return {told["name"]: {key: told.get(key) for key in _OF_A_COLUMN}}
+    if isinstance(told, list):
+        return {name: one for column in told for name, one in _comparable(column).items()}
+    return told
 
 
 def _short(value: Any) -> str:
