@@ -17,6 +17,7 @@ from dotrain.core.observer import Observer
 from dotrain.runs.definition import Experiment
 from dotrain.runs.result import Result
 from dotrain.runs.session import run
+from dotrain.runs.tables import with_table
 from tests.conftest import Project
 
 CANARY = "canary-7d0c9a41e6"
@@ -47,9 +48,9 @@ def run_away(project: Project, source: str = "", /, **sections: Any) -> Result:
     if source:
         project.write("user.py", source)
     asked = Experiment.of(load_config(project.config(**sections)))
-    for place in asked.functions.code.digests:
-        Path(place).rename(f"{place}.gone")
-    for place in filter(None, [asked.shipment.table]):
+    asked = with_table(asked, project.path / "runs")
+    of_table = [] if asked.rows is None else asked.rows.files
+    for place in [*map(Path, asked.functions.code.digests), *of_table]:
         place.rename(f"{place}.gone")
     return run(asked, project.path / "runs", Observer())
 
