@@ -163,6 +163,11 @@ class Switch(Component):
     hparams: Mapping[str, Any]
 
 
+def _patterns(components: Iterable[Component]) -> frozenset[str]:
+    groups = (one for one in components if isinstance(one, FeatureGroup))
+    return frozenset(one.pattern for one in groups if one.pattern)
+
+
 @dataclass(frozen=True)
 class Variant:
     """What an arm changes in the training.
@@ -170,6 +175,8 @@ class Variant:
     Attributes:
         features: Columns that are left out.
         patterns: Of the names of others that are.
+        kept: Columns that stay all the same, since the arm adds them, whatever else names them.
+        kept_patterns: Of the names of others that do.
         layers: Components whose layers are left out.
         model: The hand-made model to build instead, by its name in the study; or ``""``.
         hparams: Hyperparameters that differ.
@@ -180,6 +187,8 @@ class Variant:
     model: str = ""
     hparams: Mapping[str, Any] = field(default_factory=dict)
     patterns: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+    kept_patterns: frozenset[str] = frozenset()
 
     @property
     def columns_differ(self) -> bool:
@@ -187,13 +196,18 @@ class Variant:
         return bool(self.features or self.patterns)
 
     @classmethod
-    def of(cls, components: Iterable[Component]) -> Variant:
+    def of(cls, components: Iterable[Component], added: Iterable[Component] = ()) -> Variant:
         """Put together what several components change.
+
+        Args:
+            components: What is left out.
+            added: What the arm adds; their columns stay, though others of the components name them, too.
 
         Raises:
             UsageError: If two of them want another model, or another value of a hyperparameter.
         """
         components = tuple(components)
+        stay = [one for one in added if isinstance(one, Feature | FeatureGroup)]
         hparams: dict[str, Any] = {}
         models = [component for component in components if isinstance(component, ModelVariant)]
         if len(models) > 1:
@@ -213,9 +227,9 @@ class Variant:
                 if isinstance(one, Feature | FeatureGroup)
                 for name in one.columns
             ),
-            patterns=frozenset(
-                one.pattern for one in components if isinstance(one, FeatureGroup) and one.pattern
-            ),
+            patterns=_patterns(components),
+            kept=frozenset(name for one in stay for name in one.names),
+            kept_patterns=_patterns(stay),
             layers=tuple(one for one in components if isinstance(one, LayerComponent)),
             model=models[0].what if models else "",
             hparams=hparams,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import final
 
-from dotrain.ablation.components import Component
+from dotrain.ablation.components import Component, Variant
 from dotrain.errors import UsageError
 
 BASELINE = "baseline"
@@ -46,6 +46,16 @@ class Study:
     seeds: int = 5
     keep_derived: bool = False
 
+    def variant(self, arm: str) -> Variant:
+        """Return what an arm changes in the training.
+
+        Raises:
+            UsageError: As of `Variant.of`.
+        """
+        left_out = self.left_out(arm)
+        added = [one for one in self.components.values() if self.adds and one not in left_out]
+        return Variant.of(left_out, added)
+
     def left_out(self, arm: str) -> list[Component]:
         """Return the components that an arm leaves out."""
         (found,) = (one for one in self.arms if one.name == arm)
@@ -62,17 +72,25 @@ class Features(Container[str]):
             columns = features.select(table.columns)
     """
 
-    def __init__(self, left_out: Iterable[str] = (), patterns: Iterable[str] = ()) -> None:
-        self._left_out = frozenset(left_out)
-        self._patterns = tuple(sorted(patterns))
+    def __init__(self, left_out: Iterable[str] = ()) -> None:
+        self._variant = Variant(features=frozenset(left_out))
         #: Columns that were asked about.
         self.seen: set[str] = set()
+
+    @classmethod
+    def of(cls, variant: Variant) -> Features:
+        """Return the columns that a variant gives."""
+        found = cls()
+        found._variant = variant
+        return found
 
     def __contains__(self, column: object) -> bool:
         name = str(column)
         self.seen.add(name)
-        is_matched = any(fnmatchcase(name, pattern) for pattern in self._patterns)
-        return name not in self._left_out and not is_matched
+        found = self._variant
+        if name in found.kept or _matches(name, found.kept_patterns):
+            return True
+        return name not in found.features and not _matches(name, found.patterns)
 
     def __iter__(self) -> Iterator[str]:
         raise UsageError(
@@ -94,5 +112,9 @@ class Features(Container[str]):
         return [column for column in columns if column in self]
 
     def __repr__(self) -> str:
-        left_out = ", ".join([*sorted(self._left_out), *self._patterns])
+        left_out = ", ".join([*sorted(self._variant.features), *sorted(self._variant.patterns)])
         return f"Features(left out: {left_out or 'none'})"
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +21,14 @@ def data(
     json: JsonOption = False,
 ) -> None:
     """Read the declared table: columns, types, what is missing, rows of each split, lineage, digest."""
+    from dotrain.data.doubts import doubts
     from dotrain.report.data import print_table, told_of
     from dotrain.report.stdout import print_json, printing
     from dotrain.runs.loading import load
     from dotrain.runs.tables import ready_table
 
-    found = told_of(ready_table(load(config, set_ or ()), runs_dir), head)
+    table = ready_table(load(config, set_ or ()), runs_dir)
+    found = told_of(table, head)
+    sys.stderr.writelines(f"warning: data: {text}\n" for text in doubts(table))
     with printing():
         print_json(found) if json else print_table(found)

@@ -65,6 +65,8 @@ def column_problems(
         names = list(component.names) if isinstance(component, Feature | FeatureGroup) else []
         for name in names:
             message = f"{text} has no column '{name}'{did_you_mean(name, list(chosen))}"
+            if name in {column.name for column in columns}:
+                message = f"column '{name}' is not trained on: it isn't among those to predict from"
             if name == table.label:
                 message = f"column '{name}' is the label, and is not trained on"
             if name not in chosen:

@@ -62,13 +62,47 @@ class Declared:
             refuse_unknown(
                 name, [one for one in known if one != self.label], text, "columns", index
             )
+        of_label = with_needs([self.label], self.derived) - {self.label}
+        for index, name in enumerate(self.columns or ()):
+            if with_needs([name], self.derived) & of_label:
+                message = f"column '{name}' tells the label, which is computed from it"
+                raise BadData(f"{message}: {self._label_text}", "columns", index)
         if self.columns is not None:
+            self._refuse_idle()
             return self.columns
         left_out = {self.label, *self.split.columns, *beside}
         found = tuple(name for name in known if name not in left_out)
+        if telling := [n for n in found if with_needs([n], self.derived) & of_label]:
+            message = f"column '{telling[0]}' tells the label, which is computed from it: {self._label_text}"
+            raise BadData(f"{message}; name the columns to predict from under columns", "label")
         if not found:
             raise BadData(f"{text} has no column beside the label", self.source.kind)
         return found
+
+    @property
+    def _label_text(self) -> str:
+        return next(f"{one.name}: {one.text}" for one in self.derived if one.name == self.label)
+
+    def _refuse_idle(self) -> None:
+        """Refuse derived columns that nobody asks for, where the columns are named."""
+        asked = with_needs([*(self.columns or ()), self.label, *self.split.columns], self.derived)
+        for one in self.derived:
+            if one.name not in asked:
+                raise BadData(f"'{one.name}' is not among data.columns", "derive", one.name)
+
+
+def with_needs(names: Iterable[str], derived: Sequence[Derived]) -> set[str]:
+    """Return columns and all that they are computed from.
+
+    Args:
+        names: The columns.
+        derived: All that are computed, in the order in which they can be.
+    """
+    wanted = set(names)
+    for one in reversed(derived):
+        if one.name in wanted:
+            wanted |= set(one.names)
+    return wanted
 
 
 def refuse_unknown(name: str, known: Sequence[str], text: str, *key: str | int) -> None:

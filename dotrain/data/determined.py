@@ -55,8 +55,12 @@ class Determined:
         same = float((counts * (counts - 1)).sum()) / (rows * (rows - 1))
         # Of two rows that never agree, a missing pair is as good as one.
         bits = -math.log(max(same, 1 / (rows * (rows - 1))))
+        whole = self._columns[left_out]
         return tuple(
-            name for name in remaining if name != left_out and self._determines(name, codes, bits)
+            name
+            for name in remaining
+            if name != left_out
+            and (_is_copy(self._columns[name], whole) or self._determines(name, codes, bits))
         )
 
     def _determines(self, name: str, codes: NDArray[np.int64], bits: float) -> bool:
@@ -70,6 +74,14 @@ class Determined:
         if name not in self._known:
             self._known[name] = _coded(self._columns[name])
         return self._known[name]
+
+
+def _is_copy(one: Any, other: Any) -> bool:
+    """Whether two columns hold the same, row by row, and not the same everywhere."""
+    import pyarrow as pa
+
+    first, second = (array if isinstance(array, pa.Array) else pa.array(array) for array in (one, other))
+    return bool(first.type == second.type and first.equals(second) and len(first.unique()) > 1)
 
 
 def _goes_with(own: NDArray[np.int64], other: NDArray[np.int64], number: int) -> bool:

@@ -16,9 +16,10 @@ Kind = Literal["number", "category", "other"]
 CHUNK_ROWS = 1 << 16
 #: A column of more values isn't encoded: its matrix would be as wide.
 MOST_VALUES = 10_000
-INFINITE = "holds infinite numbers"
+INFINITE = "holds infinite numbers: mend them, or leave it out (data.columns)"
 _NOT_ENCODED = (
-    "holds neither numbers, text nor booleans: read the table in a data function of your own"
+    "holds neither numbers, text nor booleans: leave it out (data.columns), or read the table in a data function of "
+    "your own"
 )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dotrain.data.declared import Declared
+from dotrain.data.declared import Declared, with_needs
 from dotrain.data.derive import Derived
 from dotrain.data.facts import INFINITE, Facts, Kind, Measure, in_chunks
 from dotrain.data.files import FileSource
@@ -18,7 +18,7 @@ from dotrain.data.groups import Group, groups_of
 from dotrain.data.kept import categories_in, is_kept, keep, keep_beside, table_file
 from dotrain.data.source import BadData, Column
 from dotrain.data.splits import validation_rows
-from dotrain.data.table import Table, with_derived, with_needs
+from dotrain.data.table import Table, with_derived
 
 
 def prepare(declared: Declared, folder: Path, known: Mapping[str, Any] | None = None) -> Table:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
+from dotrain.data.declared import with_needs
 from dotrain.data.derive import Derived
 from dotrain.data.facts import Facts
 from dotrain.data.groups import Group
@@ -208,20 +209,6 @@ class _Encode:
         names = [*(one.name for one in self.facts), self.label.name]
         whole = with_derived(table, self.derived, names)
         return encode(whole, self.facts), encode_labels(whole[self.label.name], self.label)
-
-
-def with_needs(names: Sequence[str], derived: Sequence[Derived]) -> set[str]:
-    """Return columns and all that they are computed from.
-
-    Args:
-        names: The columns.
-        derived: All that are computed, in the order in which they can be.
-    """
-    wanted = set(names)
-    for one in reversed(derived):
-        if one.name in wanted:
-            wanted |= set(one.names)
-    return wanted
 
 
 def with_derived(table: Any, derived: Sequence[Derived], names: Sequence[str]) -> Any:

@@ -15,11 +15,12 @@ from dotrain.config.loaded import LoadedConfig
 from dotrain.config.shipping import MOST_BYTES
 from dotrain.config.table import column_problems, problem_of
 from dotrain.core.usage import megabytes
+from dotrain.data.doubts import doubts
 from dotrain.data.preparing import prepare
 from dotrain.data.source import BadData, Column
 from dotrain.data.table import Table
 from dotrain.errors import DotrainError, UsageError
-from dotrain.runs.columns import named_columns
+from dotrain.runs.columns import named_columns, same_columns
 from dotrain.runs.definition import Experiment
 from dotrain.store import RunDir
 from dotrain.usercode.archive import Code
@@ -58,11 +59,16 @@ def with_table(
     if experiment.study is not None:
         section = experiment.settings.ablation
         found = [*column_problems(declared, columns, table.columns, section, experiment.source)]
+        for name, first in same_columns(experiment.study, table).items():
+            path = experiment.study.components[name].path
+            message = f"leaves out the same columns as {first}: take one out"
+            found.append(experiment.source.problem(path, message))
         if found:
             raise ConfigError(found)
     files, warning = _travelling(table, experiment)
-    if warning and not quiet:
-        sys.stderr.write(f"warning: {warning}\n")
+    warnings = [*doubts(table), *([warning] if warning else [])]
+    if not quiet:
+        sys.stderr.writelines(f"warning: data: {text}\n" for text in warnings)
     study, notes = experiment.study, experiment.of_columns
     if study is not None:
         study, notes = named_columns(study, table)

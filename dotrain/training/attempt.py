@@ -248,7 +248,7 @@ def _given(
     """Return the arguments of the train function's call, and what watches over their use."""
     study, arm = loaded.program.study, launch.arm
     left_out = study.left_out(arm.name) if study and arm else []
-    variant = Variant.of(left_out)
+    variant = study.variant(arm.name) if study and arm else Variant()
     # What the function changes of a list is nobody else's.
     hparams = deepcopy({**loaded.program.hparams, **launch.params, **variant.hparams})
     asked: set[str] = set()

@@ -100,7 +100,7 @@ class ModelGenerator:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self.features = Features(sources.variant.features, sources.variant.patterns)
+        self.features = Features.of(sources.variant)
         self.used = False
         self.uncalled: list[Callable[[], Sequence[str]]] = []
 
@@ -185,7 +185,13 @@ def first_rows(sources: Sources) -> Callable[[], Any] | None:
     if sources.loaded.data is None and sources.loaded.program.table is None:
         return None
     variant = sources.variant
-    which = variant.features, variant.patterns, repr(sorted(variant.hparams.items()))
+    which = (
+        variant.features,
+        variant.patterns,
+        variant.kept,
+        variant.kept_patterns,
+        repr(sorted(variant.hparams.items())),
+    )
 
     def load() -> Any:
         if which in sources.rows:
@@ -218,7 +224,7 @@ class DataGenerator:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self.features = Features(sources.variant.features, sources.variant.patterns)
+        self.features = Features.of(sources.variant)
         self.used = False
 
     def load(self, split: str = "train", **arguments: Any) -> Any:

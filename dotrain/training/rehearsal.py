@@ -177,7 +177,7 @@ class _Stage:
             return
         counts = {}
         for arm in self.study.arms:
-            variant = Variant.of(self.study.left_out(arm.name))
+            variant = self.study.variant(arm.name)
             try:
                 built = ModelGenerator(self._sources(variant)).create()
                 counts[arm.name] = registry.of_model(built).parameters(built)

@@ -17,6 +17,8 @@ import pytest
 from dotrain.data import table as of_table
 from dotrain.data.declared import Declared
 from dotrain.data.derive import Derived
+from dotrain.data.determined import Determined
+from dotrain.data.doubts import doubts
 from dotrain.data.files import FileSource
 from dotrain.data.preparing import prepare
 from dotrain.data.source import BadData
@@ -180,7 +182,8 @@ def test_declared_categories_divide_rows_as_text_does(tmp_path: Path) -> None:
 def test_a_large_table_may_have_a_computed_label(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = ready(tmp_path, {"x": range(10)}, derive={"z": "x > 4"}, label="z", columns=("x",))
+    given = {"x": range(10), "w": range(10)}
+    table = ready(tmp_path, given, derive={"z": "w > 4"}, label="z", columns=("x",))
     rows, labels = table.arrays("train", ["x"])
     monkeypatch.setattr(of_table, "LARGE_BYTES", 0)
     lazy = table.batched("train", ["x"])
@@ -198,3 +201,47 @@ def test_what_differs_between_two_tables_is_told_by_its_column(tmp_path: Path) -
     # What another machine sums in another way is the same table.
     moved = {**one, "columns": [{**one["columns"][0], "mean": 4.75}]}
     assert list(table_changes(one, moved)) == []
+
+
+def test_what_is_doubtful_is_told(tmp_path: Path) -> None:
+    import pyarrow.parquet as parquet
+
+    rows = 300
+    columns = {
+        "y": [0, 1] * (rows // 2),
+        "key": [f"k{n}" for n in range(rows)],
+        "none": pa.nulls(rows),
+        "g": [n > 100 for n in range(rows)],
+        "x": range(rows),
+    }
+    file = tmp_path / "t.parquet"
+    parquet.write_table(pa.table(columns), file)
+    table = prepare(Declared(FileSource(str(file)), "y", split=Split(by="g")), tmp_path / "runs")
+    found = list(doubts(table))
+    assert len(found) == 3
+    assert found[0].startswith("column 'key' has 101 different values in 101 rows to train on")
+    assert found[1] == "column 'none' has no value in any row"
+    assert found[2].startswith("66% of the rows are validated on, where 20% were asked for: by 'g'")
+    plain = ready(tmp_path, {"x": range(10)})
+    assert list(doubts(plain)) == []
+
+
+def test_a_label_is_not_predicted_from_what_it_is_computed_from(tmp_path: Path) -> None:
+    given = {"x": range(10), "z": range(10)}
+    derive = {"big": "x > 4", "label": "big"}
+    with pytest.raises(
+        BadData, match="column 'x' tells the label, which is computed from it: label"
+    ):
+        ready(tmp_path, given, derive=derive, label="label")
+    with pytest.raises(BadData, match="column 'big' tells the label") as raised:
+        ready(tmp_path, given, derive=derive, label="label", columns=("z", "big"))
+    assert raised.value.key == ("columns", 1)
+    assert ready(tmp_path, given, derive=derive, label="label", columns=("z",)).columns == ("z",)
+    with pytest.raises(BadData, match=r"'idle' is not among data\.columns"):
+        ready(tmp_path, given, derive={"idle": "x + 1"}, columns=("z",))
+
+
+def test_a_copy_tells_a_column_though_all_its_values_differ() -> None:
+    numbers = pa.array([n * 0.37 for n in range(200)])
+    found = Determined({"x": numbers, "copy": numbers, "other": pa.array(range(200))})
+    assert found.of("x", ["copy", "other"]) == ("copy",)

@@ -253,3 +253,34 @@ def test_a_study_of_python_has_groups_of_columns(
         quiet=True,
     )
     assert [arm["mean"] for arm in result["components"]] == [5.0, 4.0, 4.0]
+
+
+def test_an_arm_that_adds_columns_has_them_whatever_else_names_them(written: Project) -> None:
+    features = ["sex", ["sex", "klass"], {"pattern": "kl*"}, "age", "old"]
+    data = {**SECTIONS["data"], "derive": {"old": "age > 23"}}
+    config = written.config(
+        data=data,
+        ablation={"features": features, "seeds": 1, "ablator": {"name": "add_one_in"}},
+        cluster={"kind": "inline"},
+    )
+    result = experiment.ablate(config, quiet=True, runs_dir=written.path / "runs")
+    base = 3  # deck_a, deck_b, pclass
+    widths = {arm["name"]: (arm["mean"] - 32) / 100 - base for arm in result["components"]}
+    assert widths == {
+        "feature:sex": 2,
+        "features:sex+klass": 5,
+        "features:kl*": 3,
+        "feature:age": 1,
+        "feature:old": 2,
+    }
+    changes = {arm["name"]: arm["changes"] for arm in result["components"]}
+    assert changes["features:kl*"] == [
+        "deck_a, pclass still tell klass on all rows: its arm says little"
+    ]
+    assert changes["feature:old"] == []
+    again = {"features": [["age", "sex"], ["sex", "age"]], "seeds": 1}
+    config = written.config(data=data, ablation=again, cluster={"kind": "inline"})
+    with pytest.raises(
+        ConfigError, match=r"features\[1\]: leaves out the same columns as features:"
+    ):
+        experiment.ablate(config, quiet=True, runs_dir=written.path / "runs")

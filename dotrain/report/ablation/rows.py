@@ -105,6 +105,18 @@ def study_notes(result: StudyResult) -> list[str]:
         f"p: sign-flip test; p (Holm): adjusted for {count_text(compared, 'comparison')}, "
         "the intervals are not adjusted",
         *_of_columns(result),
+        *_of_copies(result),
+    ]
+
+
+def _of_copies(result: StudyResult) -> list[str]:
+    """Return what is to be known where nothing depends on the seed: n counts copies of one run."""
+    arms = [list(arm.metric.values()) for arm in result.arms]
+    if not all(len(values) > 1 and len(set(values)) == 1 for values in arms):
+        return []
+    return [
+        "every seed has given the same value in each arm: nothing is drawn by the seed, so n counts copies, and p and the "
+        "intervals tell nothing about other data"
     ]
 
 
