@@ -27,8 +27,8 @@ FORMATS = {
 _EXPECTED = ".csv, .tsv, .parquet, .feather or .arrow"
 #: How files end that surely hold rows too, and aren't read: nobody would miss these.
 _UNREAD = re.compile(
-    rf".*(({'|'.join(map(re.escape, FORMATS))}|\.json)\.(gz|bz2|xz|zst|zip|lz4|br|snappy)"
-    r"|\.(jsonl|ndjson|orc|avro|pq)(\.(gz|bz2|xz|zst|zip))?)"
+    rf".*(({'|'.join(map(re.escape, FORMATS))}|\.jsonl?)\.(gz|bz2|xz|zst|zip|lz4|br|snappy)"
+    r"|\.(orc|avro|pq)(\.(gz|bz2|xz|zst|zip))?)"
 )
 #: What has a meaning in a pattern.
 _MAGIC = re.compile(r"[*?\[]")

@@ -172,11 +172,12 @@ def test_only_what_people_wrote_is_a_pattern(tmp_path: Path) -> None:
     assert [file.name for file in asked.source.files.all] == ["t1.csv"]
 
 
-@pytest.mark.parametrize("name", ["b.csv.gz", "b.PARQUET.zst", "b.jsonl", "b.csv.zip"])
+@pytest.mark.parametrize("name", ["b.csv.gz", "b.PARQUET.zst", "b.avro", "b.csv.zip"])
 def test_what_holds_rows_and_is_not_read_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.csv").write_text("x,y\n1,0\n2,1\n")
     (tmp_path / "notes.txt").touch()
     (tmp_path / "schema.json").touch()
+    (tmp_path / "journal.jsonl").touch()
     assert rows(ready(tmp_path)) == [(1, 0), (2, 1)]
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / name).touch()
