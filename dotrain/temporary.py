@@ -38,9 +38,10 @@ class Kind(StrEnum):
     REHEARSAL = "dotrain-rehearsal-"
     #: What a framework writes of a training under way.
     SNAPSHOT = "dotrain-snapshot-"
-
     #: What a feature store answers.
     FEATURES = "dotrain-features-"
+    #: Files of a table that were fetched.
+    TABLE = "dotrain-table-"
 
     @property
     def beginning(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -184,7 +183,7 @@ def _declared(section: TableSection, folder: Path) -> Declared:
 
 def _of_file(section: TableSection, folder: Path) -> AbstractSource:
     assert section.file is not None
-    return FileSource(section.file if "://" in section.file else os.path.join(folder, section.file))
+    return FileSource(section.file, str(folder))
 
 
 def _of_sql(section: TableSection, _: Path) -> AbstractSource:
@@ -198,9 +197,8 @@ def _of_feast(section: TableSection, folder: Path) -> AbstractSource:
     assert said is not None
     return FeastSource(
         repo=(folder / said.repo).resolve(),
-        entities=said.entities
-        if "://" in said.entities
-        else str((folder / said.entities).resolve()),
+        entities=said.entities,
+        folder=str(folder.resolve()),
         label=section.label,
         service=said.service,
         features=None if said.features is None else tuple(said.features),

@@ -33,6 +33,7 @@ class FeastSource(AbstractSource):
         features: ``view:feature`` each; None if `service` says which.
         apply: Whether `feast apply` comes first. Until then nothing is known of the features.
         apply_timeout_s: How long that may take, in seconds.
+        folder: Where `entities` starts from, as of `FileSource`.
     """
 
     repo: Path
@@ -42,6 +43,7 @@ class FeastSource(AbstractSource):
     features: tuple[str, ...] | None = None
     apply: bool = False
     apply_timeout_s: float = 600.0
+    folder: str = ""
 
     kind: ClassVar[str] = "feast"
     requirement: ClassVar[str] = "dotrain[feast]"
@@ -85,10 +87,8 @@ class FeastSource(AbstractSource):
         """
         self._check()
         definition = self._asking.tell()["definition"]
-        return {
-            "definition": definition,
-            "entities": FileSource(self.entities).identity()["files"],
-        }
+        entities = FileSource(self.entities, self.folder).identity()
+        return {"definition": definition, "entities": entities}
 
     def noted(self) -> Mapping[str, Any]:
         """Return the digest of the definitions, and the registry's version, which changes with each `feast apply`."""
@@ -114,6 +114,7 @@ class FeastSource(AbstractSource):
         question = {
             "repo": str(self.repo.resolve()),
             "entities": self.entities,
+            "folder": self.folder,
             "label": self.label,
             "service": self.service,
             "features": self.features,

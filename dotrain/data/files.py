@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, final
 
+from dotrain.data.exact import floats
 from dotrain.data.finding import File, Files
 from dotrain.data.source import AbstractSource, BadData, Column
 from dotrain.data.text_files import INSTALL, check_names, read_text, text_columns
@@ -29,16 +30,18 @@ class FileSource(AbstractSource):
 
     Attributes:
         pattern: As of `Files`.
+        folder: As of `Files`.
     """
 
     kind: ClassVar[str] = "file"
     packages: ClassVar[tuple[str, ...]] = ("pandas", "pyarrow")
     pattern: str
+    folder: str = ""
 
     @cached_property
     def files(self) -> Files:
         """Which files these are."""
-        return Files(self.pattern)
+        return Files(self.pattern, self.folder)
 
     @property
     def text(self) -> str:
@@ -87,6 +90,12 @@ class FileSource(AbstractSource):
 
     def batches(self) -> Iterator[Any]:
         """Read the files one after the other."""
+        try:
+            yield from self._batches()
+        finally:
+            self.files.forget()
+
+    def _batches(self) -> Iterator[Any]:
         self.declared()  # for what it refuses
         if self.files.format == "text":
             for table in self._of_text():
@@ -117,7 +126,7 @@ class FileSource(AbstractSource):
     def _digest(self, file: File) -> str:
         found = hashlib.sha256()
         try:
-            with self.files.here(file) as local, local.open("rb") as opened:
+            with self.files.here(file).open("rb") as opened:
                 while chunk := opened.read(_CHUNK_BYTES):
                     found.update(chunk)
         except OSError as error:
@@ -131,12 +140,12 @@ class FileSource(AbstractSource):
         except ImportError:
             raise BadData(f"reading {file.name} needs pyarrow: {INSTALL}", "file") from None
         try:
-            with self.files.here(file) as local:
-                if self.files.format == "parquet":
-                    schema = pq.read_schema(local)
-                else:
-                    with pa.memory_map(str(local)) as opened:
-                        schema = pa.ipc.open_file(opened).schema
+            local = self.files.here(file)
+            if self.files.format == "parquet":
+                schema = pq.read_schema(local)
+            else:
+                with pa.memory_map(str(local)) as opened:
+                    schema = pa.ipc.open_file(opened).schema
         except (OSError, pa.ArrowException) as error:
             raise BadData(f"{file.shown} can't be read: {error}", "file") from None
         # What pandas has noted as its index it makes an index again: no column.
@@ -151,8 +160,7 @@ class FileSource(AbstractSource):
 
         tables: list[Any] = []
         for file in self.files.all:
-            with self.files.here(file) as local:
-                frame = read_text(local, file.shown)
+            frame = read_text(self.files.here(file), file.shown)
             table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
             for index, name in enumerate(table.column_names):
                 if table[name].null_count == table.num_rows:
@@ -167,7 +175,10 @@ class FileSource(AbstractSource):
             schema = pa.schema(fields)
         # What is missing everywhere is taken for numbers.
         whole = [f.with_type(pa.float64()) if pa.types.is_null(f.type) else f for f in schema]
-        return [table.cast(pa.schema(whole)) for table in tables]
+        return [
+            _cast(table, pa.schema(whole), file.shown)
+            for file, table in zip(self.files.all, tables, strict=True)
+        ]
 
     def _of_binary(self, file: File) -> Iterator[Any]:
         import pyarrow as pa
@@ -175,16 +186,16 @@ class FileSource(AbstractSource):
 
         names = self._schema_of(file).names
         try:
-            with self.files.here(file) as local:
-                if self.files.format == "parquet":
-                    with pq.ParquetFile(local) as opened:
-                        for batch in opened.iter_batches(columns=names):
-                            yield pa.Table.from_batches([batch]).select(names)
-                    return
-                with pa.memory_map(str(local)) as mapped:
-                    reader = pa.ipc.open_file(mapped)
-                    for index in range(reader.num_record_batches):
-                        yield pa.Table.from_batches([reader.get_batch(index)]).select(names)
+            local = self.files.here(file)
+            if self.files.format == "parquet":
+                with pq.ParquetFile(local) as opened:
+                    for batch in opened.iter_batches(columns=names):
+                        yield pa.Table.from_batches([batch]).select(names)
+                return
+            with pa.memory_map(str(local)) as mapped:
+                reader = pa.ipc.open_file(mapped)
+                for index in range(reader.num_record_batches):
+                    yield pa.Table.from_batches([reader.get_batch(index)]).select(names)
         except (OSError, pa.ArrowException) as error:
             raise BadData(f"{file.shown} can't be read: {error}", "file") from None
 
@@ -195,13 +206,19 @@ class FileSource(AbstractSource):
         for table in tables:
             whole = table.replace_schema_metadata(None)
             for name, value in file.values:
-                values = [dict(one.values)[name] for one in self.files.all]
-                is_whole = all(one is None or _WHOLE.fullmatch(one) for one in values)
+                is_whole = name in self._whole
                 one = None if value is None else int(value) if is_whole else value
                 filled = pa.array([one], pa.int64() if is_whole else pa.string())
                 zeros = pa.array([0] * table.num_rows, pa.int64())
                 whole = whole.append_column(name, filled.take(zeros))
             yield whole
+
+    @cached_property
+    def _whole(self) -> frozenset[str]:
+        """The columns of folders' names whose values are whole numbers."""
+        told = [value for file in self.files.all for value in file.values]
+        text = {name for name, one in told if one is not None and not _WHOLE.fullmatch(one)}
+        return frozenset(name for name, _ in told) - text
 
 
 def _wider(one: Any, other: Any) -> Any:
@@ -216,6 +233,30 @@ def _wider(one: Any, other: Any) -> Any:
     if not all(is_number):
         return None
     return one if types.is_floating(one.type) else other
+
+
+def _cast(table: Any, schema: Any, shown: str) -> Any:
+    """Return a table of text in the types that hold what stands in all files.
+
+    Raises:
+        BadData: If a whole number has more digits than a float holds, which others are.
+    """
+    import pyarrow as pa
+    from pyarrow import types
+
+    arrays = []
+    for field, column in zip(schema, table.columns, strict=True):
+        if types.is_integer(column.type) and types.is_floating(field.type):
+            whole = column.combine_chunks()
+            column, place = floats(whole)
+            if place is not None:
+                raise BadData(
+                    f"{shown}: column '{field.name}' holds {whole[place]}, which has more digits than a float holds, as "
+                    "the numbers of other files are: write codes with a letter in front",
+                    "file",
+                )
+        arrays.append(column.cast(field.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _difference(first: str, expected: Any, other: str, found: Any) -> str:

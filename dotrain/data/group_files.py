@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import socket
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -25,6 +27,21 @@ _OFFSET = 8
 
 class FileChanged(BadData):
     """A file is another than it was: what would be read is not what the run is about."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What tells, where a file lies, that it isn't another one; elsewhere it tells nothing.
+
+    Attributes:
+        host: The machine: file systems may show another state on each.
+        path: Where it lies there.
+        state: When it was written, in ns, and its number on that disk.
+    """
+
+    host: str
+    path: str
+    state: tuple[int, int]
 
 
 class GroupFile(ABC):
@@ -59,6 +76,11 @@ class GroupFile(ABC):
         """
         size, *_ = self._seen
         return f"{size}-{hashlib.sha256(self._footer).hexdigest()[:32]}"
+
+    @property
+    def place(self) -> Place | None:
+        """Where it lies and since when, if it is one of the user's, which may be written anew with the same stamp."""
+        return None
 
     def check(self) -> None:
         """Return if it is still the file that was opened.
@@ -179,6 +201,11 @@ class ParquetGroups(GroupFile):
                 self._width += width
             else:
                 self._others.append((place, width))
+
+    @property
+    def place(self) -> Place:
+        """Parquet files aren't ours: these are stored as Arrow files."""
+        return Place(socket.gethostname(), str(self.path), self._seen[1:])
 
     def __len__(self) -> int:
         return int(self._metadata.num_row_groups)

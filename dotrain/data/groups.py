@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dotrain.data.group_files import FileChanged, GroupFile, as_declared, opened_now
+from dotrain.data.group_files import FileChanged, GroupFile, Place, as_declared, opened_now
 from dotrain.data.source import BadData
 
 
@@ -20,12 +20,14 @@ class Group:
         index: Which group of that file.
         rows: How many rows it has.
         stamp: What the file is known again by, of `GroupFile.stamp`; ``""`` for whatever is there.
+        place: Where the file lay; one that has travelled is known by its stamp alone.
     """
 
     file: str
     index: int
     rows: int
     stamp: str = ""
+    place: Place | None = field(default=None, compare=False)
 
     def check(self, file: GroupFile) -> None:
         """Return if a file is the one that the group is of.
@@ -33,9 +35,13 @@ class Group:
         Raises:
             FileChanged: If it isn't.
         """
-        if self.stamp not in ("", file.stamp) or self.index >= len(file):
+        place, found = self.place, file.place
+        lies = place and found and (place.host, place.path) == (found.host, found.path)
+        is_other = self.stamp not in ("", file.stamp) or (lies and place != found)
+        if is_other or self.index >= len(file):
             raise FileChanged(
-                f"{self.file} is not the file that the run began with: put that back, or begin a new run"
+                f"{self.file} is not the file that the run began with, or was written since: put that back, and resume "
+                "the run, which compares what is in it; or begin a new run"
             )
 
     def read(self, columns: Sequence[str]) -> Any:
@@ -69,6 +75,7 @@ def groups_of(file: Path) -> list[Group]:
     """
     opened = opened_now(file)
     rows = map(opened.rows, range(len(opened)))
-    found = [Group(str(file), index, count, opened.stamp) for index, count in enumerate(rows)]
+    told = opened.stamp, opened.place
+    found = [Group(str(file), index, count, *told) for index, count in enumerate(rows)]
     opened.forget()
     return found

@@ -7,13 +7,16 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from dotrain.data.canonical import canonical
+from dotrain.data.exact import floats
 from dotrain.data.facts import CHUNK_ROWS, in_chunks
 from dotrain.data.source import BadData
+from dotrain.store.disk import sync_path
 
 #: In a folder of runs: where its tables are.
 TABLES = ".data"
@@ -52,7 +55,7 @@ def keep(batches: Iterable[Any], folder: Path) -> tuple[Path, str]:
         Its file, and the digest of that: equal rows of equal types have an equal one, however they were cut.
 
     Raises:
-        BadData: If it has no rows.
+        BadData: If it has no rows, or a number that isn't held.
         OSError: If there is no room for it.
     """
     place = folder / TABLES
@@ -71,7 +74,8 @@ def keep(batches: Iterable[Any], folder: Path) -> tuple[Path, str]:
         file = table_file(folder, digest)
         if not is_kept(folder, digest):
             file.parent.mkdir(exist_ok=True)
-            os.replace(new, file)
+            _put(new, file, lambda: is_kept(folder, digest))
+            sync_path(place)
     return file, digest
 
 
@@ -92,16 +96,36 @@ def keep_beside(file: Path, name: str, content: bytes) -> Path:
         The file.
     """
     there = file.with_name(name)
-    try:
-        if there.read_bytes() == content:
-            return there
-    except OSError:
-        pass
+
+    def is_whole() -> bool:
+        try:
+            return there.read_bytes() == content
+        except OSError:
+            return False
+
     there.parent.mkdir(parents=True, exist_ok=True)
-    with _new(there.parent) as new:
-        new.write_bytes(content)
-        os.replace(new, there)
+    _tidy(there.parent)
+    if not is_whole():
+        with _new(there.parent) as new:
+            new.write_bytes(content)
+            _put(new, there, is_whole)
     return there
+
+
+def _put(new: Path, file: Path, is_whole: Callable[[], bool]) -> None:
+    """Give a file its name, once it is on the disk.
+
+    What another run has put there meanwhile stays, as it may be reading it; what is damaged doesn't.
+    """
+    sync_path(new)
+    try:
+        os.link(new, file)
+    except FileExistsError:
+        if not is_whole():
+            os.replace(new, file)
+    except OSError:  # no links on this disk
+        os.replace(new, file)
+    sync_path(file.parent)
 
 
 @contextmanager
@@ -125,10 +149,11 @@ def _tidy(folder: Path) -> None:
 def _write(batches: Iterable[Any], file: Path) -> None:
     import pyarrow as pa
 
-    writer = None
+    writer, rows = None, 0
     with pa.OSFile(str(file), "wb") as sink:
         for table in in_chunks(batches):
-            plain = _plain(table)
+            plain = _plain(table, rows)
+            rows += table.num_rows
             writer = writer or pa.ipc.new_file(sink, plain.schema)
             # Of one batch each: what is cut otherwise would have another digest.
             writer.write_table(plain, max_chunksize=CHUNK_ROWS)
@@ -137,22 +162,38 @@ def _write(batches: Iterable[Any], file: Path) -> None:
         writer.close()
 
 
-def _plain(table: Any) -> Any:
-    """Return a table of the types that are the same whatever it came from."""
+def _plain(table: Any, before: int) -> Any:
+    """Return a table of types and bytes that are the same whatever it came from.
+
+    Raises:
+        BadData: If a float doesn't hold a decimal number.
+    """
     import pyarrow as pa
     from pyarrow import types
 
     categories = [field.name for field in table.schema if types.is_dictionary(field.type)]
-    fields = []
-    for field in table.schema:
-        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
-        if types.is_decimal(kind):
-            kind = pa.float64()
-        elif types.is_large_string(kind) or types.is_string_view(kind):
-            kind = pa.string()
-        fields.append(pa.field(field.name, kind))
+    fields, arrays = [], []
+    for field, column in zip(table.schema, table.columns, strict=True):
+        try:
+            array = pa.concat_arrays(column.chunks)
+        except pa.ArrowInvalid:
+            raise BadData(f"column '{field.name}': 2 GB or more in {CHUNK_ROWS:,} rows") from None
+        if types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        if types.is_decimal(array.type):
+            decimals = array
+            array, place = floats(decimals)
+            if place is not None:
+                raise BadData(
+                    f"column '{field.name}': {decimals[place]} in row {before + place + 1} has more digits than a float "
+                    "holds: store it as text, or as a float if its first 15 digits are enough"
+                )
+        elif types.is_large_string(array.type) or types.is_string_view(array.type):
+            array = array.cast(pa.string())
+        fields.append(pa.field(field.name, array.type))
+        arrays.append(canonical(array))
     told = {_CATEGORIES: json.dumps(categories).encode()} if categories else None
-    return table.cast(pa.schema(fields, told)).combine_chunks()
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, told))
 
 
 def _digest(file: Path) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dotrain.data.exact import EXACT, is_held
 from dotrain.data.source import BadData
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -82,10 +84,12 @@ def _cells(number: int) -> str:
 
 def _rows(file: Path, name: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a text file with their lines, blank ones left out."""
+    csv.field_size_limit(sys.maxsize)  # of all readers: there is no other way to read long texts
     try:
         # What spreadsheets write begins with a mark that is no part of the first name.
         with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text, delimiter=SEPARATORS[file.suffix.lower()])
+            lines = _without_nul(text, name)
+            reader = csv.reader(lines, delimiter=SEPARATORS[file.suffix.lower()])
             empty = True
             for row in reader:
                 if len(row) > 1 or (row and row[0].strip()):
@@ -99,6 +103,17 @@ def _rows(file: Path, name: str) -> Iterator[tuple[int, list[str]]]:
         ) from None
     except (OSError, csv.Error) as error:
         raise BadData(f"{name} can't be read: {error}", "file") from None
+
+
+def _without_nul(lines: Iterable[str], name: str) -> Iterator[str]:
+    """Yield lines; refuse a NUL byte, at which pandas ends a cell."""
+    for number, line in enumerate(lines, 1):
+        if "\0" in line:
+            raise BadData(
+                f"{name}:{number}: holds a NUL byte, which no text does: is it UTF-8? mend or save it anew",
+                "file",
+            )
+        yield line
 
 
 def check_names(file: str, names: Sequence[str]) -> None:
@@ -145,9 +160,38 @@ def _read(file: Path, shown: str, names: Sequence[str]) -> Any:
             table[name], message = _numbers_in(table[name])
             if message:
                 wrong.append(f"column '{name}' {message}")
+    wrong = wrong or _inexact(file, table, options)
     if wrong:
         raise BadData(f"{shown}: {'; '.join(wrong)}", "file")
     return table
+
+
+def _inexact(file: Path, table: Any, options: Mapping[str, Any]) -> list[str]:
+    """Return in which columns floats aren't the numbers that are written, so that two of these could be one."""
+    import pandas as pd
+    from pandas.api import types
+
+    def is_large(column: Any) -> bool:
+        return types.is_float_dtype(column.dtype) and bool((column.abs() >= EXACT).any())
+
+    wrong: list[str] = []
+    places = [place for place, name in enumerate(table.columns) if is_large(table[name])]
+    if not places:
+        return wrong
+    written = pd.read_csv(file, **options, usecols=places, dtype=str)
+    for place, column in zip(places, written.columns, strict=True):
+        name = table.columns[place]
+        large = table[name].abs() >= EXACT
+        texts = [*written[column][large]]
+        numbers = [float(text) for text in texts]
+        # At times pandas gives a float beside the nearest one.
+        table.loc[large, name] = numbers
+        if lost := [t for t, n in zip(texts, numbers, strict=True) if not is_held(t, n)]:
+            wrong.append(
+                f"column '{name}' holds {lost[0]!r}, which has more digits than a float holds, as numbers are "
+                "that have fractions, empty cells or more than 19 digits beside them: write codes with a letter in front"
+            )
+    return wrong
 
 
 def _restore_codes(file: Path, table: Any, options: Mapping[str, Any]) -> list[str]:

@@ -352,7 +352,7 @@ def test_what_is_asked_for_tells_itself_and_the_registrys_version_is_noted(
     source: FeastSource, described: dict[str, Any], joined: dict[str, Any]
 ) -> None:
     told = source.identity()
-    assert list(told["entities"]) == ["asked.parquet"]
+    assert list(told["entities"]["files"]) == ["asked.parquet"]
     definition = told["definition"]
     assert definition == described["good"]["definition"] == joined["again"]["definition"]
     assert definition["view person"]["features"]["age"] == "double"

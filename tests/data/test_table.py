@@ -260,6 +260,8 @@ def test_what_the_file_lacks_is_told(table: pd.DataFrame, tmp_path: Path) -> Non
         ("a.csv", b"x,y\n1,2\n\n1\n", r"a\.csv:4: a row of 1 cell, but the header has 2"),
         ("a.csv", b'x,y\n1,"2\n1,2\n', r"can't be read|a row of"),
         ("a.csv", b"x,y\n\xff\xfe,2\n", "is not UTF-8 text; save it as UTF-8"),
+        ("a.csv", b"x,y\n1,2\na\0b,2\n", r"a\.csv:3: holds a NUL byte"),
+        ("a.csv", b"x\0,y\n1,2\n1,2\n", r"a\.csv:1: holds a NUL byte"),
         ("a.csv", "x,y\n1,2\n".encode("utf-16"), "is not UTF-8 text; save it as UTF-8"),
         ("a.parquet", b"PAR?", "can't be read"),
         ("a.csv", b"x,y\n1,2\n", "1 rows are too few"),
@@ -354,19 +356,32 @@ def test_text_with_digits_in_it_stays_text(tmp_path: Path, cells: list[str]) -> 
         st.one_of(
             st.none(),
             st.integers(-(10**30), 10**30),
+            st.integers(-(10**5), 10**5),
             st.floats(allow_nan=False, allow_infinity=False, width=32),
         ),
         min_size=2,
         max_size=30,
     )
 )
-def test_numbers_are_numbers_whatever_their_size(cells: list[float | None]) -> None:
+def test_numbers_are_the_numbers_that_are_written_or_refused(cells: list[float | None]) -> None:
+    """Whole numbers as floats may become one: then they are refused, and only then."""
+    are_floats = not all(
+        isinstance(cell, int) and -(2**63) <= cell < 2**63 for cell in cells
+    ) and not all(isinstance(cell, int) and 0 <= cell < 2**64 for cell in cells)
+    whole = [cell for cell in cells if isinstance(cell, int)]
+    lost = are_floats and any(int(float(cell)) != cell for cell in whole)
     with tempfile.TemporaryDirectory() as folder:
         text = "x,y\n" + "".join(f"{'' if c is None else c},{n}\n" for n, c in enumerate(cells))
+        if lost:
+            with pytest.raises(BadData, match="which has more digits than a float holds"):
+                rows_of(Path(folder), text)
+            return
         frame = rows_of(Path(folder), text)
-    found = frame["x"].astype(float)
-    expected = [np.nan if cell is None else float(cell) for cell in cells]
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    for found, cell in zip(frame["x"], cells, strict=True):
+        if isinstance(cell, int):
+            assert int(found) == cell
+        else:
+            assert found == pytest.approx(cell or np.nan, rel=1e-6, nan_ok=True) or found == cell
 
 
 @pytest.mark.parametrize(
@@ -387,6 +402,18 @@ def test_a_column_without_a_name_of_its_own_is_refused(
 ) -> None:
     with pytest.raises(BadData, match=rf"t\.csv: {message}"):
         rows_of(tmp_path, f"{header}\n1,2,3\n4,5,6\n")
+
+
+def test_a_long_text_is_read(tmp_path: Path) -> None:
+    frame = rows_of(tmp_path, f"x,y\n{'u' * 200_000},0\nv,1\n")
+    assert list(frame["x"].str.len()) == [200_000, 1]
+
+
+def test_large_numbers_may_be_written_in_any_way(tmp_path: Path) -> None:
+    cells = ["9007199254740992.", "+9007199254740994", " 1E+20 ", "-inf", "1.2345e30", ""]
+    found = rows_of(tmp_path, "x,y\n" + "".join(f"{cell},{n}\n" for n, cell in enumerate(cells)))
+    expected = [2.0**53, 2.0**53 + 2, 1e20, -np.inf, 1.2345e30, np.nan]
+    np.testing.assert_array_equal(found["x"], expected)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -326,6 +327,13 @@ def resident_bytes(file: Path) -> int:
     return found
 
 
+def travelled(groups: Sequence[Group]) -> list[Group]:
+    """Return groups as a machine has them that isn't the one on which they were found."""
+    return [
+        replace(one, place=one.place and replace(one.place, path="/elsewhere")) for one in groups
+    ]
+
+
 @pytest.mark.parametrize("how", ["parquet", "arrow"])
 def test_a_file_that_changes_is_refused(tmp_path: Path, how: str) -> None:
     groups = written(tmp_path, how)
@@ -336,8 +344,12 @@ def test_a_file_that_changes_is_refused(tmp_path: Path, how: str) -> None:
     os.utime(file, ns=(1, 1))
     with pytest.raises(FileChanged, match="has changed since it was opened"):
         rows.take(np.arange(5))
-    # The same content is the same file, wherever it comes from.
+    # The same content is the same file, wherever it comes from; one of the user's that lies where it was may be another.
     file.write_bytes(before)
+    if how == "parquet":
+        with pytest.raises(FileChanged, match="is not the file that the run began with"):
+            rows_of(groups)
+    groups = travelled(groups)
     assert rows_of(groups).take(np.arange(5))[1].tolist() == list(range(5))
     for other in (table(first=1), table(rows=ROWS // 2), table(rows=ROWS + 50)):
         written(tmp_path, how, other)
@@ -349,6 +361,19 @@ def test_a_file_that_changes_is_refused(tmp_path: Path, how: str) -> None:
     file.unlink()
     with pytest.raises(BadData, match=r"can't be read: .*No such file"):
         rows_of(groups)
+
+
+def test_a_file_of_the_same_footer_is_refused_where_it_lies(tmp_path: Path) -> None:
+    """Neither sizes nor the least and largest values tell that rows have changed places."""
+    found = []
+    for values in ([1, 2, 3, 4], [1, 3, 2, 4]):
+        whole = pa.table({"whole": pa.array(values)})
+        pq.write_table(whole, tmp_path / "t.parquet", compression="none", use_dictionary=False)
+        found.append(groups_of(tmp_path / "t.parquet"))
+    assert found[0][0].stamp == found[1][0].stamp
+    for ask in (lambda groups: rows_of(groups, ["whole"]), lambda groups: groups[0].read("whole")):
+        with pytest.raises(FileChanged, match="is not the file that the run began with, or was"):
+            ask(found[0])
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
@@ -379,7 +404,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     )
     damaged[begin : begin + 60] = bytes(60)
     (tmp_path / "table.parquet").write_bytes(damaged)
-    rows = rows_of(groups)
+    rows = rows_of(travelled(groups))
     with pytest.raises(BadData, match=r"table\.parquet can't be read"):
         rows.take(np.array([350]))
 

@@ -34,7 +34,6 @@ from dotrain.data.feast_process.repo import (
     read_settings,
     registry_bytes,
 )
-from dotrain.data.finding import Files
 from dotrain.data.source import BadData
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -50,8 +49,8 @@ def answer(question: Question, folder: Path) -> dict[str, Any]:
     settings = read_settings(repo)
     if question.join:
         return _joined(question, settings, folder)
-    header = header_of(question.entities)
-    lies = Files(question.entities)
+    header = header_of(question.source)
+    lies = question.source.files
     read = [repo / SETTINGS, *([] if lies.is_remote else [Path(file.path) for file in lies.all])]
     if settings.registry is None or header is None:
         return {"columns": None, "read": stamps_of(read)}
@@ -69,7 +68,7 @@ def _joined(question: Question, settings: Settings, folder: Path) -> dict[str, A
 
     repo = Path(question.repo)
     store = Store(repo, settings, folder, question.apply)
-    entities = read_entities(question.entities)
+    entities = read_entities(question.source)
     header = {field.name: str(field.type) for field in entities.schema}
     asked = read_asked(question, store.registry, settings, header)
     asked = with_source_types(asked, repo)

@@ -12,6 +12,7 @@ from dotrain.data.feast_process.asked import Asked, canonical, digest_of, kind_o
 from dotrain.data.feast_process.entities import EVENT_TIME
 from dotrain.data.feast_process.registry import read_registry
 from dotrain.data.feast_process.repo import Settings, source_types
+from dotrain.data.files import FileSource
 from dotrain.data.source import BadData, Column
 from dotrain.errors import did_you_mean
 
@@ -23,13 +24,14 @@ class Question:
 
     Attributes:
         repo: The repository's folder, absolute.
-        entities: The file of the entities' keys, times and labels.
+        entities: The file of the entities' keys, times and labels, as of `FileSource`.
         label: The column of that file that is to be predicted.
         service: The feature service, or None.
         features: References to features, or None.
         apply: Whether `feast apply` comes first; only where rows are wanted.
         join: Whether rows are wanted, and Feast may be imported.
         parent: The process that asks: this one ends with it.
+        folder: Where `entities` starts from.
     """
 
     repo: str
@@ -40,6 +42,17 @@ class Question:
     apply: bool
     join: bool
     parent: int
+    folder: str = ""
+
+    @property
+    def source(self) -> FileSource:
+        """The file of the entities."""
+        return FileSource(self.entities, self.folder)
+
+    @property
+    def file(self) -> str:
+        """How messages name it."""
+        return self.source.text
 
 
 def read_asked(
@@ -66,7 +79,7 @@ def read_asked(
     often = Counter([*header, *(asked.name_of(*one) for one in asked.features)])
     if double := [name for name, times in often.items() if times > 1]:
         raise BadData(
-            f"two columns would be named '{double[0]}': give one in {question.entities} another name",
+            f"two columns would be named '{double[0]}': give one in {question.file} another name",
             *("feast", "entities"),
         )
     for needed, why in (
@@ -77,7 +90,7 @@ def read_asked(
             if name not in header:
                 hint = did_you_mean(name, list(header))
                 raise BadData(
-                    f"{question.entities} has no column '{name}', {why}{hint}", "feast", "entities"
+                    f"{question.file} has no column '{name}', {why}{hint}", "feast", "entities"
                 )
             _check_type(question, name, kind, header[name])
     return asked
@@ -94,14 +107,14 @@ def _check_label(question: Question, asked: Asked, header: Mapping[str, str]) ->
                 *("label",),
             )
         raise BadData(
-            f"the label '{label}' is {where}: it must be a column of {question.entities}", "label"
+            f"the label '{label}' is {where}: it must be a column of {question.file}", "label"
         )
     for name in (EVENT_TIME, label):
         if name not in header:
             hint = did_you_mean(name, list(header))
             what = "label column" if name == label else "column"
             key = ("label",) if name == label else ("feast", "entities")
-            raise BadData(f"{question.entities} has no {what} '{name}'{hint}", *key)
+            raise BadData(f"{question.file} has no {what} '{name}'{hint}", *key)
     if label in (EVENT_TIME, *asked.keys, *asked.request):
         raise BadData(
             f"the label '{label}' is a column that features are joined or computed by", "label"
@@ -112,7 +125,7 @@ def _check_type(question: Question, name: str, declared: str, found: str) -> Non
     kinds = {kind_of(declared), kind_of(found)}
     if len(kinds) > 1 and not kinds & {"", "null", "other"} and kinds != {"number", "whole number"}:
         raise BadData(
-            f"column '{name}' of {question.entities} is {found}, but the registry has {declared}: what is joined must be "
+            f"column '{name}' of {question.file} is {found}, but the registry has {declared}: what is joined must be "
             "of one type",
             *("feast", "entities"),
         )

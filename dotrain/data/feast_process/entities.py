@@ -14,7 +14,7 @@ EVENT_TIME: Final = "event_timestamp"
 KEY: Final = ("feast", "entities")
 
 
-def header_of(file: str) -> Mapping[str, str] | None:
+def header_of(file: FileSource) -> Mapping[str, str] | None:
     """Return the columns of the file, and Arrow's words for their types, "" where only reading tells.
 
     Returns:
@@ -24,11 +24,11 @@ def header_of(file: str) -> Mapping[str, str] | None:
         BadData: If it isn't there, or can't be read.
     """
     with _told():
-        found = FileSource(file).declared()
+        found = file.declared()
     return None if found is None else {column.name: column.type for column in found}
 
 
-def read_entities(file: str) -> Any:
+def read_entities(file: FileSource) -> Any:
     """Return the whole file as a table of Arrow's.
 
     Raises:
@@ -37,9 +37,9 @@ def read_entities(file: str) -> Any:
     import pyarrow as pa
 
     with _told():
-        batches = [*FileSource(file).batches()]
+        batches = [*file.batches()]
     if not sum(batch.num_rows for batch in batches):
-        raise BadData(f"{file} has no rows: nobody's features are asked for", *KEY)
+        raise BadData(f"{file.text} has no rows: nobody's features are asked for", *KEY)
     return pa.Table.from_batches(batches)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from dotrain.data.exact import EXACT
 from dotrain.data.feast_process.asked import Asked, kind_of
 from dotrain.data.feast_process.describing import Question
 from dotrain.data.feast_process.entities import EVENT_TIME
@@ -19,7 +20,6 @@ from dotrain.data.source import BadData
 #: The number of a row of the entities' file, as it goes through the join.
 _ROW: Final = "dotrain_row"
 #: From here on a double doesn't hold every whole number.
-_EXACT: Final = 2**53
 
 
 def join(store: Any, asked: Asked, entities: Any, question: Question, file: Path) -> None:
@@ -89,7 +89,7 @@ def _refuse_later(asked: Asked, name: str, feature: str, asking: Any, question: 
                 f", of which {name}:{feature} is computed," if made_from else ""
             )
             raise BadData(
-                f"{what} is a feature that only exists after the event's time: no row of {question.entities} may use a "
+                f"{what} is a feature that only exists after the event's time: no row of {question.file} may use a "
                 f"value of it, as for {later} of {len(asking)} they are all later than the row's '{EVENT_TIME}', and "
                 "the others have none",
                 *_key_of(question, name, feature),
@@ -111,12 +111,12 @@ def _times(entities: Any, question: Question) -> Any:
         times = pd.to_datetime(given, utc=True)
     except (ValueError, TypeError) as error:
         raise BadData(
-            f"column '{EVENT_TIME}' of {question.entities} holds what is no time: {error}",
+            f"column '{EVENT_TIME}' of {question.file} holds what is no time: {error}",
             *("feast", "entities"),
         ) from None
     if pd.api.types.is_numeric_dtype(given):
         raise BadData(
-            f"column '{EVENT_TIME}' of {question.entities} holds numbers: expected times",
+            f"column '{EVENT_TIME}' of {question.file} holds numbers: expected times",
             *("feast", "entities"),
         )
     if times.isna().any():
@@ -127,7 +127,7 @@ def _times(entities: Any, question: Question) -> Any:
 def _refused(question: Question, what: str, rows: Any) -> BadData:
     first = int(rows.to_numpy().argmax()) + 1
     return BadData(
-        f"{question.entities}: {what} in {int(rows.sum())} of {len(rows)} rows (the first is row {first})",
+        f"{question.file}: {what} in {int(rows.sum())} of {len(rows)} rows (the first is row {first})",
         *("feast", "entities"),
     )
 
@@ -163,9 +163,9 @@ def _typed(column: Any, reference: str, declared: str) -> Any:
         return column
     largest = pc.max(pc.abs(column)).as_py()
     try:
-        if largest is not None and largest >= _EXACT:
+        if largest is not None and largest >= EXACT:
             raise BadData(
-                f"{reference} holds whole numbers of {_EXACT} or more beside missing ones, which Feast's join gives as "
+                f"{reference} holds whole numbers of {EXACT} or more beside missing ones, which Feast's join gives as "
                 "floating-point numbers, no longer exact: declare it as String, or give the missing ones a value",
                 *("feast", "repo"),
             )

@@ -34,7 +34,7 @@ def lost_rows(rows: Any, asking: Any, asked: Asked, question: Question) -> BadDa
     doubled = rows[rows.duplicated()].unique()
     if len(doubled):
         return BadData(
-            f"Feast's join has doubled {len(doubled)} of {count} rows of {question.entities}: "
+            f"Feast's join has doubled {len(doubled)} of {count} rows of {question.file}: "
             f"{_shown(asking.loc[doubled], asked)}",
             *("feast", "repo"),
         )
@@ -48,7 +48,7 @@ def lost_rows(rows: Any, asking: Any, asked: Asked, question: Question) -> BadDa
     causes += _same(asking, lost, asked)
     why = "; ".join(causes) or "Feast doesn't say why"
     return BadData(
-        f"{told} rows of {question.entities} ({_shown(lost, asked)}): {why}. Leave these rows out, or use an offline store "
+        f"{told} rows of {question.file} ({_shown(lost, asked)}): {why}. Leave these rows out, or use an offline store "
         "that keeps them (`offline_store: {type: duckdb}`)",
         *("feast", "entities"),
     )

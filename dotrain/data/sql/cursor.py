@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from dotrain.data.sql import postgres
-from dotrain.data.sql.types import floats, refuse_type, refuse_value
+from dotrain.data.sql.types import as_floats, refuse_type, refuse_value
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,7 +96,7 @@ def _array(name: str, kind: pa.DataType, values: list[Any], before: int) -> pa.A
 
     if pa.types.is_decimal(kind):
         written = [None if value is None else str(value) for value in values]
-        return floats(pa.array(written, pa.string()), name, before)
+        return as_floats(pa.array(written, pa.string()), name, before)
     try:
         return pa.array(values, kind)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from dotrain.data.exact import EXACT
 from dotrain.data.source import BadData
-from dotrain.data.sql.types import EXACT
 
 if TYPE_CHECKING:
     import pyarrow as pa

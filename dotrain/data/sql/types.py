@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from dotrain.data.exact import floats
 from dotrain.data.source import BadData
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Whole numbers up to this one are all floats too.
-EXACT: Final = 2**53
 #: The days from year 1 to year 9999, since 1970; Postgres' 'infinity' and what overflows lie outside.
 _FIRST_DAY, _LAST_DAY = -719162, 2932896
 _SECONDS_OF_A_DAY: Final = 86400
@@ -44,7 +42,7 @@ def _settled(array: pa.Array, field: pa.Field, before: int) -> pa.Array:
 
     kind = field.type
     if is_numeric(field):
-        return floats(getattr(array, "storage", array), field.name, before)
+        return as_floats(getattr(array, "storage", array), field.name, before)
     if pa.types.is_dictionary(kind) and is_text(kind.value_type):
         return array.cast(pa.string())
     if is_text(kind):
@@ -78,31 +76,19 @@ def is_numeric(field: pa.Field) -> bool:
     return name == b"numeric" or getattr(field.type, "type_name", "") == "numeric"
 
 
-def floats(numbers: pa.Array, name: str, before: int) -> pa.Array:
-    """Return decimal numbers as the nearest floats.
-
-    Args:
-        numbers: Of Arrow's decimals, or of text.
-        name: Of the column.
-        before: The rows before them.
+def as_floats(numbers: pa.Array, name: str, before: int) -> pa.Array:
+    """Return decimal numbers as floats.
 
     Raises:
-        BadData: If a whole number has more digits than a float holds: two of them could become one.
+        BadData: If one has more digits than a float holds.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    # Arrow's own way from decimals to floats is off by a last digit in one of seven.
-    written = numbers.cast(pa.string())
-    found = written.cast(pa.float64())
-    large = pc.and_(pc.greater(pc.abs(found), float(EXACT)), pc.is_finite(found)).fill_null(False)
-    for row in pc.indices_nonzero(large).to_pylist():
-        if Decimal(written[row].as_py()) != Decimal(found[row].as_py()):
-            raise BadData(
-                f"column '{name}': {written[row].as_py()} in row {before + row + 1} has more digits than a float "
-                f"holds; write CAST({name} AS TEXT), or AS DOUBLE PRECISION if its first 15 digits are enough",
-                "sql",
-            )
+    found, place = floats(numbers)
+    if place is not None:
+        raise BadData(
+            f"column '{name}': {numbers[place].as_py()} in row {before + place + 1} has more digits than a float holds; "
+            f"write CAST({name} AS TEXT), or AS DOUBLE PRECISION if its first 15 digits are enough",
+            "sql",
+        )
     return found
 
 
