@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: Agreement that chance alone would bring about more often than this says nothing.
 _CHANCE: Final = 1e-6
+#: Columns that are equal in more different values than these are copies.
+_COPIED: Final = 20
 #: Most pairs are told apart by their first rows.
 _FIRST: Final = 4096
 
@@ -77,11 +79,15 @@ class Determined:
 
 
 def _is_copy(one: Any, other: Any) -> bool:
-    """Whether two columns hold the same, row by row, and not the same everywhere."""
+    """Whether two columns hold the same, row by row, and of more values than chance would make alike."""
     import pyarrow as pa
 
-    first, second = (array if isinstance(array, pa.Array) else pa.array(array) for array in (one, other))
-    return bool(first.type == second.type and first.equals(second) and len(first.unique()) > 1)
+    first, second = (
+        array if isinstance(array, pa.Array) else pa.array(array) for array in (one, other)
+    )
+    return bool(
+        first.type == second.type and first.equals(second) and len(first.unique()) > _COPIED
+    )
 
 
 def _goes_with(own: NDArray[np.int64], other: NDArray[np.int64], number: int) -> bool:

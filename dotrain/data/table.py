@@ -111,7 +111,13 @@ class Table:
             else one
             for one in table.schema
         ]
-        frame = table.cast(pa.schema(fields)).to_pandas()
+        try:
+            frame = table.cast(pa.schema(fields)).to_pandas()
+        except pa.ArrowInvalid as error:
+            message = (
+                f"{self.text}: whole numbers beside missing ones become floats in pandas: {error}"
+            )
+            raise BadData(f"{message}; take data_gen.batch(), or leave the column out") from None
         for one in fields:
             if pa.types.is_boolean(one.type) and self.facts[one.name].missing:
                 frame[one.name] = frame[one.name].astype(object)

@@ -420,7 +420,11 @@ def test_an_entity_that_nobody_knows_has_no_values(joined: dict[str, Any]) -> No
         ("no file", "feast.entities", "no file "),
         ("no key", "feast.entities", "no column 'passenger_id', to be joined by"),
         ("no time", "feast.entities", "no column 'event_timestamp'"),
-        ("no request", "feast.entities", "column 'parents' is not trained on, that an on-demand view is computed"),
+        (
+            "no request",
+            "feast.entities",
+            "no column 'parents', that an on-demand view is computed",
+        ),
         ("alike", "feast.entities", "two columns would be named 'person__sex'"),
         ("key type", "feast.entities", "'passenger_id' of"),
         ("type", "feast.repo", "type of person:age has changed: double in the registry, string in"),

@@ -19,6 +19,8 @@ from tests.late import needs_keras, needs_torch
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 HERE = {"cluster": {"kind": "inline"}, "quiet": True}
+# This process has a TensorBoard that other tests have told to go without TensorFlow.
+APART = {"cluster": {"kind": "local", "workers": 1}, "quiet": True}
 GROUP = {"cluster": {"kind": "local", "workers": 2}, "quiet": True}
 
 
@@ -68,7 +70,7 @@ def test_the_search_on_mnist(tmp_path: Path) -> None:
         es_interval=1,
         es_min=5,
         runs_dir=tmp_path,
-        **HERE,
+        **APART,
     )
     assert result["num_trials"] == 2
     assert result["num_epochs"] == 4  # batches, in fact
