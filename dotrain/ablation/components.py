@@ -191,6 +191,11 @@ class Variant:
     kept_patterns: frozenset[str] = frozenset()
 
     @property
+    def of_columns(self) -> tuple[frozenset[str], ...]:
+        """All that decides which columns are given."""
+        return self.features, self.patterns, self.kept, self.kept_patterns
+
+    @property
     def columns_differ(self) -> bool:
         """Whether any column is left out."""
         return bool(self.features or self.patterns)

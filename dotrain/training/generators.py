@@ -185,13 +185,7 @@ def first_rows(sources: Sources) -> Callable[[], Any] | None:
     if sources.loaded.data is None and sources.loaded.program.table is None:
         return None
     variant = sources.variant
-    which = (
-        variant.features,
-        variant.patterns,
-        variant.kept,
-        variant.kept_patterns,
-        repr(sorted(variant.hparams.items())),
-    )
+    which = variant.of_columns, repr(sorted(variant.hparams.items()))
 
     def load() -> Any:
         if which in sources.rows:
