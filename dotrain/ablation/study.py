@@ -72,17 +72,12 @@ class Features(Container[str]):
             columns = features.select(table.columns)
     """
 
-    def __init__(self, left_out: Iterable[str] = ()) -> None:
-        self._variant = Variant(features=frozenset(left_out))
+    def __init__(self, left_out: Iterable[str] | Variant = ()) -> None:
+        if not isinstance(left_out, Variant):
+            left_out = Variant(features=frozenset(left_out))
+        self._variant = left_out
         #: Columns that were asked about.
         self.seen: set[str] = set()
-
-    @classmethod
-    def of(cls, variant: Variant) -> Features:
-        """Return the columns that a variant gives."""
-        found = cls()
-        found._variant = variant
-        return found
 
     def __contains__(self, column: object) -> bool:
         name = str(column)

@@ -100,7 +100,7 @@ class ModelGenerator:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self.features = Features.of(sources.variant)
+        self.features = Features(sources.variant)
         self.used = False
         self.uncalled: list[Callable[[], Sequence[str]]] = []
 
@@ -218,7 +218,7 @@ class DataGenerator:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self.features = Features.of(sources.variant)
+        self.features = Features(sources.variant)
         self.used = False
 
     def load(self, split: str = "train", **arguments: Any) -> Any:
