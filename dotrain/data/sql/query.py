@@ -145,6 +145,34 @@ class Query:
                 f"expected an ORDER BY of columns, found {order.sql(self._dialect)}, which orders nothing"
             )
 
+        for key in keys:
+            if not isinstance(key, exp.Column | exp.Literal):
+                written = key.sql(self._dialect)
+                written = written if len(written) <= _MOST_SHOWN else "..."
+                _refuse(
+                    f"orders by {written}, of which nobody can see whether two rows have the same: select it, "
+                    f"{written} AS ordered_by, and write ORDER BY ordered_by, or order by a column"
+                )
+        self._refuse_chance(tree)
+
+    def _refuse_chance(self, tree: Any) -> None:
+        """Refuse what gives other rows each time, or may."""
+        from sqlglot import exp
+
+        if chance := tree.find(exp.Rand, exp.Randn, exp.Uuid, exp.TableSample):
+            _refuse(f"gives other rows each time: {chance.sql(self._dialect)[:_MOST_SHOWN]}")
+        for inner in tree.find_all(exp.Select):
+            distinct = inner.args.get("distinct")
+            is_first = distinct is not None and distinct.args.get("on") is not None
+            if (
+                inner is not tree
+                and (inner.args.get("limit") or is_first)
+                and not inner.args.get("order")
+            ):
+                _refuse(
+                    "takes some rows of a subquery without an ORDER BY of its own: any of them, that is"
+                )
+
     def _names(self, tree: Any) -> tuple[str, ...] | None:
         from sqlglot import exp
 
