@@ -187,6 +187,20 @@ def forgotten_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
             del sys.modules[name]
 
 
+#: How the names of variables begin that `torchrun` and what starts ranks in its place set.
+_OF_RANKS = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
+
+
+@pytest.fixture(autouse=True)
+def no_ranks_variables() -> Iterator[None]:
+    """A trainer that has started ranks in this process leaves their variables, by which the next one would join them."""
+    before = {name for name in os.environ if name.startswith(_OF_RANKS)}
+    yield
+    for name in [name for name in os.environ if name.startswith(_OF_RANKS)]:
+        if name not in before:
+            del os.environ[name]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     """A folder with a train function that takes anything."""
