@@ -74,4 +74,6 @@ def _copied(array: Any) -> Any:
     try:
         return array.take(pa.array(np.arange(len(array))))
     except pa.ArrowNotImplementedError:
+        # Arrow can't copy views row by row: as they are, equal rows may have another digest, and a run whose kept
+        # table was deleted is then refused instead of going on.
         return array

@@ -32,5 +32,6 @@ def doubts(table: Table) -> Iterator[str]:
             )
     share, asked = table.validated / table.rows, table.split.validation
     if abs(share - asked) > _OFF:
-        how = f"by '{table.split.by}'" if table.split.by else f"by '{table.split.time}'"
-        yield f"{share:.0%} of the rows are validated on, where {asked:.0%} were asked for: {how} no closer split can be had"
+        by = table.split.by or table.split.time
+        why = f"by '{by}' no closer split can be had" if by else "there are too few rows"
+        yield f"{share:.0%} of the rows are validated on, where {asked:.0%} were asked for: {why}"

@@ -9,6 +9,7 @@ table of a single window is shuffled as arrays are, and trains as they do.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, final
 
@@ -86,7 +87,7 @@ def order_of(
     return WindowOrder(bounds, windows_of(shuffled, sizes, most), own)
 
 
-class _Computed:
+class _Computed(ABC):
     """Numbers of rows that are computed when they are asked for."""
 
     def __init__(self, count: int) -> None:
@@ -105,8 +106,9 @@ class _Computed:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].astype(dtype or np.intp)
 
+    @abstractmethod
     def _between(self, first: int, end: int) -> Iterator[NDArray[np.intp]]:
-        raise NotImplementedError
+        """Yield the numbers of neighbouring rows, in one piece or several."""
 
 
 @final

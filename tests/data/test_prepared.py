@@ -224,6 +224,10 @@ def test_what_is_doubtful_is_told(tmp_path: Path) -> None:
     assert found[2].startswith("66% of the rows are validated on, where 20% were asked for: by 'g'")
     plain = ready(tmp_path, {"x": range(10)})
     assert list(doubts(plain)) == []
+    few = ready(tmp_path, {"x": range(10)}, split=Split(0.001))
+    assert list(doubts(few)) == [
+        "10% of the rows are validated on, where 0% were asked for: there are too few rows"
+    ]
 
 
 def test_a_label_is_not_predicted_from_what_it_is_computed_from(tmp_path: Path) -> None:

@@ -300,7 +300,9 @@ def test_nothing_of_a_table_is_in_memory_when_an_epoch_is_over(tmp_path: Path) -
     next(batches)
     assert pa.total_allocated_bytes() > before
     assert len(list(batches)) == 9
-    assert pa.total_allocated_bytes() <= before
+    # Arrow's threads let go of what they have decoded a moment later; what is kept, keeps the test here until its time is up.
+    while pa.total_allocated_bytes() > before:
+        os.sched_yield()
 
 
 def test_what_is_mapped_is_given_back_window_by_window(tmp_path: Path) -> None:
