@@ -29,11 +29,15 @@ def table_problems(table: Declared, ablation: Ablation | None, source: Source) -
         if columns is None:
             yield from _missing(table, source)
             return
-        beside = [column.name for column in columns if column.beside]
-        chosen = table.chosen([column.name for column in columns], beside)
     except BadData as error:
         yield problem_of(error, source)
         return
+    names = [column.name for column in columns]
+    beside = [column.name for column in columns if column.beside]
+    if faults := [*table.faults(names, beside)]:
+        yield from (problem_of(fault, source) for fault in faults)
+        return
+    chosen = table.chosen(names, beside)
     yield from column_problems(table, columns, chosen, ablation, source)
 
 

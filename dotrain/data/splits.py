@@ -37,9 +37,14 @@ class Split:
             raise ValueError(f"validation: expected between 0 and 1, got {self.validation}")
 
     @property
+    def named(self) -> dict[str, str]:
+        """The columns that it looks at, besides the label's, by what they are for."""
+        return {key: name for key, name in (("by", self.by), ("time", self.time)) if name}
+
+    @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that it looks at, besides the label's."""
-        return tuple(filter(None, (self.by, self.time)))
+        """The same columns."""
+        return tuple(self.named.values())
 
 
 def validation_rows(

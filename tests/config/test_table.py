@@ -111,3 +111,27 @@ def test_a_broken_section_is_told_once(folder: Folder, data: str, expected: str)
     folder.write("t.py", "def train(data_gen): return 1.0\n")
     (found,) = folder.problems(f"train: t.py:train\nmetric: m\ndata: {data}\n")
     assert found.split(": ", 1)[1] == expected
+
+
+def test_all_that_is_wrong_with_names_is_told_at_once(folder: Folder) -> None:
+    folder.write("table.csv", "a,b,y\n1,2,3\n")
+    config = """\
+train: t.py:train
+metric: m
+data:
+  file: table.csv
+  label: yy
+  columns: [a, aa]
+  derive: {c: bb + 1}
+  types: {z: number}
+  split: {by: g}
+"""
+    found = [one.partition(": ")[2].partition(":")[0] for one in folder.problems(config)]
+    assert found == [
+        "data.label",
+        "data.columns[1]",
+        "data.derive.c",
+        "data.derive.c",
+        "data.types.z",
+        "data.split.by",
+    ]
